@@ -1,0 +1,40 @@
+# The few words of the course. All of them first see to the environment (.venv) and the models and data; that costs
+# a second when nothing changed. Without make: python install.py, then the command below the word.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+# A mirror beside the clone (a folder from a USB stick or a share) is used before any network.
+ifneq ($(wildcard ../shared/mirror/.),)
+export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
+endif
+
+.PHONY: lab test build grade-demo bench calibrate clean setup setup-dev
+
+lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS="--no-browser --port 9999"
+	jupyter lab --ServerApp.root_dir=labs $(LAB_ARGS)
+
+test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
+	python -m pytest $(TEST_ARGS)
+
+build: setup        ## course/*.py -> solutions/ and labs/
+	python course/build.py $(LAB)
+
+grade-demo: setup   ## a class of generated submissions through nbgrader
+	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
+
+bench: setup        ## the training loop beside a plain one and the transformers Trainer
+	python tests/bench/training.py
+
+calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
+	python -m leaplm.calibration $(LAB)
+
+clean:              ## everything that was made here; models and data stay in their store
+	rm -rf .venv .nbgrader-work .pytest_cache .ruff_cache build lib/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@$(PYTHON) install.py
+
+setup-dev:
+	@$(PYTHON) install.py --dev

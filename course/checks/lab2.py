@@ -1,0 +1,237 @@
+"""Checks of lab 2, full fine-tuning. Inputs are fresh and random at each run; references are computed here."""
+
+import numpy as np
+import torch
+from leaplm import artifacts, data, evaluation, models, training
+from leaplm.calibration import load_record
+from leaplm.grading import as_array, as_number, check, probes
+
+CLOSE = 1e-4
+
+
+def close(got, want):
+    return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
+
+
+@check(points=3)
+def collate(student, rng):
+    """Ids, mask and labels, one point each. The padding id is a number that also occurs as a token."""
+    pad = int(rng.integers(1, 9))
+    rows = [{"input_ids": rng.integers(1, 9, size=n).tolist(), "label": int(rng.integers(3))}
+            for n in rng.permutation([2, 5, 5, 9])]
+    longest = max(len(row["input_ids"]) for row in rows)
+    batch = student.call("collate", rows, pad)
+    if not isinstance(batch, dict) or {"input_ids", "attention_mask", "labels"} - set(batch):
+        return 0, "collate should return a dict with input_ids, attention_mask and labels"
+    want = {"input_ids": [row["input_ids"] + [pad] * (longest - len(row["input_ids"])) for row in rows],
+            "attention_mask": [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows],
+            "labels": [row["label"] for row in rows]}
+    wrong = [name for name, value in want.items()
+             if not np.array_equal(as_array(batch[name], np.shape(value), f"batch['{name}']"), value)]
+    if wrong:
+        return 3 - len(wrong), f"these are not as they should be: {', '.join(wrong)}"
+    return 3, "the batch is padded to its longest row, and the mask tells tokens from padding"
+
+
+@check(points=2)
+def mean_pool(student, rng):
+    hidden = rng.normal(loc=2, size=(5, 7, 3)).astype(np.float32)
+    mask = (np.arange(7) < rng.permutation([1, 3, 4, 6, 7])[:, None]).astype(np.int64)
+    got = as_array(student.call("mean_pool", hidden, mask), (5, 3), "mean_pool")
+    want = np.stack([row[keep == 1].mean(axis=0) for row, keep in zip(hidden, mask, strict=True)])
+    if close(got, want):
+        return 2, "the mean leaves the padding out"
+    full = mask.all(axis=1)
+    hint = "is padding counted in the sum or in the number of tokens?" if close(got[full], want[full]) else \
+        "add up over the tokens (dimension 1) and divide by their number"
+    return 0, f"the means differ from the right ones: {hint}"
+
+
+@check(points=2)
+def binary_cross_entropy(student, rng):
+    logits = rng.normal(scale=3, size=9).astype(np.float32)
+    targets = rng.permutation([0, 0, 0, 0, 1, 1, 1, 1, 1])
+    got = as_number(student.call("binary_cross_entropy", logits, targets), "binary_cross_entropy")
+    want = np.mean(np.logaddexp(0, np.where(targets == 1, -logits, logits).astype(np.float64)))
+    if not close(got, want):
+        return 0, "the loss differs from PyTorch's on random logits: mean, sign, and which target is which?"
+    big = np.array([900.0, -800.0], dtype=np.float32) + rng.normal(size=2).astype(np.float32)
+    got = student.call("binary_cross_entropy", big, np.array([0, 1]))
+    if not close(as_array(got, (), "binary_cross_entropy"), np.mean(np.abs(big.astype(np.float64)))):
+        return 1, "right for small logits; for logits like 1,000 it overflows or is cut off"
+    return 2, "equal to PyTorch's, also for large logits"
+
+
+@check(points=2)
+def cross_entropy(student, rng):
+    logits = rng.normal(scale=3, size=(8, 5)).astype(np.float32)
+    labels = rng.integers(5, size=8)
+    got = as_number(student.call("cross_entropy", logits, labels), "cross_entropy")
+    if not close(got, reference_cross_entropy(logits, labels)):
+        return 0, "the loss differs from PyTorch's on random logits: is it the mean of -log p(right class)?"
+    big = logits * 300
+    got = as_array(student.call("cross_entropy", big, labels), (), "cross_entropy")
+    if not np.allclose(got, reference_cross_entropy(big, labels), rtol=CLOSE):
+        return 1, "right for small logits; for logits like 1,000 it overflows or is cut off"
+    return 2, "equal to PyTorch's, also for large logits"
+
+
+def reference_cross_entropy(logits, labels):
+    return -evaluation.log_softmax(logits)[np.arange(len(labels)), labels].mean()
+
+
+def random_batch(rng, size=4, tokens=9, labels=2):
+    return {"input_ids": rng.integers(5, 60, size=(size, tokens)), "attention_mask": np.ones((size, tokens), dtype=np.int64),
+            "labels": rng.integers(labels, size=size)}
+
+
+def on_torch(batch):
+    return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
+@check(points=4)
+def training_step(student, rng):
+    """Two steps of gradient descent on a tiny BERT with large weights, whose gradient has to be clipped."""
+    first, second = random_batch(rng), random_batch(rng)
+    settings = {"seed": int(rng.integers(10**6)), "initializer_range": 0.5}
+    model = student.build("leaplm.grading.probes:tiny_classifier", **settings)
+    student.read(model, "leaplm.grading.probes:set_training", False)
+    optimizer = student.build("leaplm.grading.probes:sgd", model, lr=0.3)
+    scheduler = student.build("leaplm.grading.probes:step_schedule", optimizer)
+    want = probes.tiny_classifier(**settings)
+    want_optimizer = probes.sgd(want, lr=0.3)
+    want_scheduler = probes.step_schedule(want_optimizer)
+    losses = []
+    for batch in (first, second):
+        want_loss = reference_step(want, on_torch(batch), want_optimizer, want_scheduler)
+        got = student.call("training_step", model, batch, optimizer, scheduler)
+        losses.append((as_number(got, "the loss"), want_loss))
+    weights = student.read(model, "leaplm.grading.probes:state_dict")
+    rates = student.read(optimizer, "leaplm.grading.probes:learning_rates")
+    moved = all(close(weights[name], value) for name, value in probes.state_dict(want).items())
+    parts = {
+        "the weights after two steps (order of the calls, old gradients, clipping to 1.0)": moved,
+        "the loss returned (the one before the update)": all(close(got, right) for got, right in losses),
+        "the learning rate after two steps (scheduler.step() once per step)":
+            close(rates, probes.learning_rates(want_optimizer)),
+        "the model's training mode during the step": student.read(model, "leaplm.grading.probes:training"),
+    }
+    wrong = [name for name, good in parts.items() if not good]
+    if not wrong:
+        return 4, "two steps move the weights as they should"
+    return 4 - len(wrong) if moved else 0, f"not as it should be: {'; '.join(wrong)}"
+
+
+def reference_step(model, batch, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    return loss.item()
+
+
+@check(points=2)
+def warmup_linear(student, rng):
+    total, warmup = int(rng.integers(50, 90)), int(rng.integers(5, 20))
+    steps = [0, 1, warmup - 1, warmup, warmup + 1, total - 1, total]
+    got = [as_number(student.call("warmup_linear", step, total, warmup), "warmup_linear") for step in steps]
+    if not close(got, [training.warmup_linear(step, total, warmup) for step in steps]):
+        return 0, "the factors differ: 0 at step 0, 1 at warmup_steps, 0 at total_steps, straight lines between"
+    edges = [(total + 3, total, warmup), (0, total, 0), (total // 2, total, 0)]
+    got = [as_number(student.call("warmup_linear", *edge), "warmup_linear") for edge in edges]
+    if not close(got, [training.warmup_linear(*edge) for edge in edges]):
+        return 1, "right inside; look at steps after total_steps (0) and at warmup_steps = 0 (begins at 1)"
+    return 2, "up on one straight line, down on another"
+
+
+@check(points=3)
+def evaluation_loop(student, rng):
+    """Batches of different sizes on a model with strong dropout that is in training mode at first."""
+    seed, batches = int(rng.integers(10**6)), [random_batch(rng, size, labels=3) for size in (7, 8, 1)]
+    settings = {"seed": seed, "num_labels": 3, "dropout": 0.5, "initializer_range": 0.5}
+    model = student.build("leaplm.grading.probes:tiny_classifier", **settings)
+    before = student.read(model, "leaplm.grading.probes:state_dict")
+    result = student.call("evaluation_loop", model, batches)
+    if not isinstance(result, (list, tuple)) or len(result) != 2:
+        return 0, "evaluation_loop should return two things: the loss and the predictions"
+    want_loss, want = reference_evaluation(probes.tiny_classifier(**settings).eval(), batches)
+    predictions = as_array(result[1], (16,), "the predictions")
+    after = student.read(model, "leaplm.grading.probes:state_dict")
+    if any(not np.array_equal(before[name], after[name]) for name in before):
+        return 0, "evaluation changed the weights of the model"
+    if not np.array_equal(predictions, want):
+        return 0, "the predictions differ: is dropout off, and is it the class with the largest logit?"
+    if not close(as_number(result[0], "the loss"), want_loss):
+        return 2, "right predictions; the loss should be the mean over texts, not over batches"
+    return 3, "loss and predictions are right for batches of different sizes"
+
+
+def reference_evaluation(model, batches):
+    with torch.no_grad():
+        logits = np.concatenate([model(**on_torch(batch)).logits.numpy() for batch in batches])
+    labels = np.concatenate([batch["labels"] for batch in batches])
+    return reference_cross_entropy(logits, labels), logits.argmax(axis=1)
+
+
+@check(points=2)
+def choose_learning_rate(student, rng):
+    """Many random tables: among them such where the best rate, the smallest and the sample deviation each decide."""
+    good = 0
+    for _ in range(20):
+        rates = rng.permutation([1e-5, 3e-5, 1e-4, 3e-4, 1e-3])
+        accuracies = rng.uniform(0.70, 0.78, size=(5, 1)) + rng.normal(scale=0.02, size=(5, 3))
+        got = as_number(student.call("choose_learning_rate", rates, accuracies), "choose_learning_rate")
+        means, best = accuracies.mean(axis=1), accuracies.mean(axis=1).argmax()
+        margin = np.abs(means - (means[best] - accuracies[best].std(ddof=1))).min()
+        want = rates[means >= means[best] - accuracies[best].std(ddof=1)].min()
+        good += margin < 1e-6 or np.isclose(got, want, rtol=1e-3, atol=0)
+    if good == 20:
+        return 2, "the smallest rate within one standard deviation of the best mean"
+    return 0, "another rate fits the rule: best mean, its sample standard deviation, then the smallest rate within it"
+
+
+@check(points=8, seconds=120)
+def sentiment(student, rng):
+    """The saved model on held-out sentences: full points from the calibrated mean minus three deviations."""
+    content = first_artifact(student, ("sentiment-gpu.safetensors", "sentiment-cpu.safetensors"))
+    try:
+        card, tensors = artifacts.read_artifact(content)
+        language, labels = card.get("language"), card.get("labels")
+        heldout = data.heldout_rows(language)
+        if labels != heldout.features["label"].names:
+            return 0, f"the classes of the artifact are not those of language {language!r}"
+        model = artifacts.apply_artifact(models.load_sequence_classifier(labels), tensors)
+    except (ValueError, KeyError) as error:
+        return 0, f"the artifact cannot be used: {error}"
+    return judge_classifier(model, heldout, language)
+
+
+def first_artifact(student, names):
+    """The bytes of the first of these artifacts that is there."""
+    from leaplm.grading import StudentError
+
+    for name in names[:-1]:
+        try:
+            return student.artifact(name)
+        except StudentError:
+            continue
+    return student.artifact(names[-1])
+
+
+def judge_classifier(model, heldout, language):
+    tokenizer = models.load_tokenizer()
+    rows = data.tokenize(heldout, tokenizer)
+    predictions = evaluation.predict_logits(model, rows, data.DynamicPaddingCollator(tokenizer.pad_token_id)).argmax(-1)
+    labels = np.array(heldout["label"])
+    score, majority = evaluation.accuracy(labels, predictions), np.bincount(labels).max() / len(labels)
+    record = load_record("lab2_finetuning", "main", language=language)["heldout_accuracy"]
+    wanted, told = record.mean() - 3 * record.std(), f"accuracy {score:.3f} on {len(labels)} held-out texts"
+    if score >= wanted:
+        return 8, f"{told}; at least {wanted:.3f} was wanted"
+    low, _ = evaluation.bootstrap_interval(labels, predictions)
+    if low > majority:
+        return 4, f"{told}: clearly above the majority class ({majority:.3f}), below the {wanted:.3f} that was wanted"
+    return 0, f"{told}: not clearly above the majority class ({majority:.3f})"

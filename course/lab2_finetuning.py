@@ -1,0 +1,710 @@
+# %% [markdown]
+# # Lab 2 · Full fine-tuning
+#
+# | | |
+# |---|---|
+# | **You come from** | Python, and a little PyTorch: tensors, `nn.Module`, `loss.backward()` |
+# | **You will be able to** | adapt a pretrained encoder to your own labels, choose its learning rate, and show with numbers that it was worth it |
+# | **Time** | about 2 hours of work; the computer trains for less than 5 minutes of it |
+# | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
+# | **Points** | 30: eight exercises checked by the computer (26) and one read by your teacher (4) |
+#
+# A shop in Kano gets 200 messages a day: thanks, questions, complaints. Nobody can read them all. We want a program
+# that reads one and says *positive* or *negative*. Somebody has labelled 1,000 of them. Is that enough?
+#
+# Training a language model from nothing would need a thousand times more text. So we start from one that has
+# already read a lot, and continue its training on our labels. This is **fine-tuning**.
+
+# %%
+# On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
+import importlib.util
+if importlib.util.find_spec("leaplm") is None:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
+
+# %% locked="setup"
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from leaplm import artifacts, assets, calibration, data, evaluation
+from leaplm import models, plots, runtime, training
+from leaplm.runtime import by_scale
+
+assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
+runtime.set_seed(0)
+runtime.describe_runtime()
+
+# %% [markdown]
+# The next cell holds **the only setting of this lab**. Start with `"eng"`. Later try `"hau"` (Hausa), `"swa"` (Swahili)
+# or another language of the AfriSenti tweets, or your own file: `LANGUAGE = "my_sentences.csv"`, with a first line
+# `text,label` and at least 20 rows of each label.
+
+# %%
+LANGUAGE = "eng"
+
+# %% [markdown]
+# ## 1. Look at the data
+#
+# English: 10,000 sentences from film reviews. Twenty people rated each one from −4 (very negative) to +4 (very
+# positive). We take the sign of their mean, and leave out sentences between −0.5 and +0.5: there, people do not agree.
+
+# %% locked="load"
+sentences = data.load_sentiment(LANGUAGE)
+names = sentences["train"].features["label"].names
+print("sentences:", {part: len(rows) for part, rows in sentences.items()})
+print("classes:", names)
+
+# %%
+for row in sentences["train"].select(range(6)):
+    print(f"{names[row['label']]:>9}: {row['text']}")
+
+# %% [markdown]
+# Three parts, and each has one job: we **train** on the first, take decisions (learning rate, when to stop) on
+# **validation**, and look at **test** at the end. A fourth part, which you do not have, marks your model.
+#
+# We also limit ourselves to 1,000 training sentences: this is what a small group can label in a week.
+
+# %% locked="rows"
+train_set = data.subsample(sentences["train"], by_scale(tiny=64, cpu=1000, gpu=1000))
+validation_set = data.subsample(sentences["validation"], by_scale(tiny=40, cpu=300, gpu=1000))
+test_set = data.subsample(sentences["test"], by_scale(tiny=60, cpu=600, gpu=2000))
+test_labels = np.array(test_set["label"])
+pd.Series(train_set["label"]).map(dict(enumerate(names))).value_counts()
+
+# %% [markdown]
+# ### Two programs to beat
+#
+# Before any neural network, measure the simple ways. If we cannot beat them, we do not need the network.
+#
+# * **Majority:** always say the class that is most frequent.
+# * **TF-IDF + logistic regression:** one weight per word or word pair; rare words count more. It trains in a second.
+
+# %% locked="baselines"
+majority_predictions = evaluation.majority_baseline(train_set["label"], test_labels)
+majority = evaluation.accuracy(test_labels, majority_predictions)
+tfidf_predictions = evaluation.tfidf_baseline(train_set, test_set)
+tfidf = evaluation.accuracy(test_labels, tfidf_predictions)
+low, high = evaluation.bootstrap_interval(test_labels, tfidf_predictions)
+print(f"accuracy on {len(test_set)} test texts: majority {majority:.2f} · "
+      f"TF-IDF {tfidf:.2f} (95 % interval {low:.2f} to {high:.2f})")
+
+# %% [markdown]
+# The interval says how far the number would move with other test texts of the same kind. Differences smaller than
+# that prove nothing.
+#
+# **Predict first.** What accuracy will a fine-tuned model reach with the same 1,000 sentences? Write your number.
+
+# %%
+my_prediction = 0.0  # an accuracy between 0 and 1
+
+# %% [markdown]
+# ## 2. From texts to a batch
+#
+# The **tokenizer** cuts a text into pieces that the model knows, and gives their numbers. `[CLS]` and `[SEP]` mark the
+# beginning and the end.
+
+# %% locked="tokenizer"
+tokenizer = models.load_tokenizer("minilm")
+example = tokenizer("A surprisingly warm film.")["input_ids"]
+print(example)
+print(tokenizer.convert_ids_to_tokens(example))
+
+# %%
+train_rows = data.tokenize(train_set, tokenizer)
+validation_rows = data.tokenize(validation_set, tokenizer)
+test_rows = data.tokenize(test_set, tokenizer)
+lengths = [len(row["input_ids"]) for row in train_rows]
+print(f"tokens in a text: median {np.median(lengths):.0f}, longest {max(lengths)}")
+
+# %% [markdown]
+# A batch is one rectangle of numbers, but texts have different lengths. So short rows are filled up with **padding**,
+# and an **attention mask** tells the model which positions to ignore (1 = a token, 0 = padding).
+#
+# Many tutorials pad every text to 128 tokens. The computer then works mostly on nothing. Better: pad to the longest
+# text *of this batch*, and put texts of similar length together.
+
+# %%
+plots.plot_padding(lengths, batch_size=16, max_length=128);
+
+# %% [markdown]
+# ### Exercise 1 · A collator with dynamic padding (10 minutes, 3 points)
+#
+# Write `collate`, which turns a list of rows into one batch, padded to the longest row of the list.
+
+# %% answer="collate"
+def collate(rows, pad_token_id):
+    """Turn rows into one batch of integer tensors, padded on the right to the longest row.
+
+    rows: list of {"input_ids": list of int, "label": int}
+    Returns a dict: input_ids (batch, longest), labels (batch,), and
+    attention_mask (batch, longest; 1 = token, 0 = padding).
+
+    Example: rows [{"input_ids": [5, 6, 7], "label": 1}, {"input_ids": [8], "label": 0}]
+    and pad_token_id 0 give input_ids [[5, 6, 7], [8, 0, 0]],
+    attention_mask [[1, 1, 1], [1, 0, 0]], labels [1, 0].
+    """
+    ### BEGIN SOLUTION
+    longest = max(len(row["input_ids"]) for row in rows)
+    missing = [longest - len(row["input_ids"]) for row in rows]
+    padded = [list(row["input_ids"]) + [pad_token_id] * n for row, n in zip(rows, missing, strict=True)]
+    return {
+        "input_ids": torch.tensor(padded),
+        "attention_mask": torch.tensor([[1] * (longest - n) + [0] * n for n in missing]),
+        "labels": torch.tensor([int(row["label"]) for row in rows]),
+    }
+    ### END SOLUTION
+
+# %%
+# Try it. You should see a rectangle with three rows, and zeros where the padding is.
+collate(train_rows[:3], tokenizer.pad_token_id)
+
+# %% check="collate" points=3
+two = [{"input_ids": [5, 6, 7], "label": 1}, {"input_ids": [8], "label": 0}]
+small = collate(two, pad_token_id=0)
+assert small["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+assert small["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+assert small["labels"].tolist() == [1, 0]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First find the longest row. How many padding tokens does each row need?</details>
+# <details><summary>Hint 2</summary>A Python list grows by <code>[pad] * n</code>. The mask is ones and zeros of the
+# same lengths. The padding token need not be 0, so do not compare with it to make the mask.</details>
+
+# %% [markdown]
+# ## 3. From tokens to one vector
+#
+# The **encoder** is MiniLM: 6 transformer layers, width 384, 22.7 million weights, trained on a billion pairs of English
+# sentences. It gives one vector per token:
+#
+# $$\text{input\_ids}\;(B \times T)\;\longrightarrow\;\text{encoder}\;\longrightarrow\;H\;(B \times T \times 384)$$
+#
+# ($B$ texts in the batch, $T$ tokens in the longest.) To classify we need **one** vector per text. MiniLM was trained
+# with the mean over its tokens, so we take the mean too, without the padding:
+#
+# $$v_b = \frac{\sum_t m_{bt}\,H_{bt}}{\sum_t m_{bt}} \qquad m_{bt} = 1 \text{ for a token, } 0 \text{ for padding}$$
+
+# %% [markdown]
+# ### Exercise 2 · Mean pooling (5 minutes, 2 points)
+#
+# Write `mean_pool`: the mean of each text's token vectors, with the padding left out.
+
+# %% answer="mean_pool"
+def mean_pool(hidden, attention_mask):
+    """hidden (batch, tokens, width), attention_mask (batch, tokens) of 1 and 0 -> (batch, width).
+
+    Example: hidden [[[1., 2.], [3., 4.], [9., 9.]]] with mask [[1, 1, 0]] gives [[2., 3.]].
+    """
+    ### BEGIN SOLUTION
+    mask = attention_mask.unsqueeze(-1).float()
+    return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+    ### END SOLUTION
+
+# %% check="mean_pool" points=2
+hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
+assert torch.allclose(mean_pool(hidden, torch.tensor([[1, 1, 0]])), torch.tensor([[2.0, 3.0]]))
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Multiply the padded positions by 0, then add up over the tokens (dimension 1).</details>
+# <details><summary>Hint 2</summary><code>attention_mask.unsqueeze(-1)</code> has the shape (batch, tokens, 1) and fits
+# to hidden. Divide by the number of tokens of each text, not by the length of the batch.</details>
+
+# %% [markdown]
+# Even before any training these vectors know something. Texts that mean the same lie close together:
+
+# %%
+encoder = models.load_encoder("minilm")
+texts = ["The battery died after a day.", "It stopped working on Tuesday.", "My sister sings."]
+batch = tokenizer(texts, padding=True, return_tensors="pt")
+with torch.no_grad():
+    hidden = encoder(**batch).last_hidden_state
+vectors = models.mean_pool(hidden, batch["attention_mask"])
+vectors = nn.functional.normalize(vectors, dim=-1)
+print("cosine similarity with the first text:", (vectors @ vectors[0]).numpy().round(2))
+del encoder
+
+# %% [markdown]
+# ## 4. A head, and its loss
+#
+# The **classification head** is one linear layer on top of that vector. It is the only part that starts from random
+# numbers:
+#
+# $$z = W\,v + b \qquad v\,(384),\; W\,(C \times 384),\; z\,(C) \qquad C = \text{number of classes}$$
+#
+# The scores $z$ are called **logits**. *Softmax* turns them into probabilities, and the **cross-entropy** loss is the
+# surprise at the right answer: $-\log p(\text{right class})$, averaged over the batch. It is measured in nats.
+
+# %%
+runtime.set_seed(0)
+model = models.load_sequence_classifier(names)
+print(model.classifier)
+print(f"{models.count_parameters(model):,} weights, "
+      f"of them {models.count_parameters(model.classifier):,} in the head")
+
+# %% [markdown]
+# ### Exercise 3 · Two losses by hand (15 minutes, 4 points)
+#
+# Write both losses without `nn.functional.*cross_entropy*`, and find them equal to PyTorch's. `torch.logsumexp` and
+# `nn.functional.softplus` (which is $\log(1 + e^x)$) are allowed. Both must survive logits like 1,000.
+#
+# * One logit, two classes: $\;\ell = -y \log \sigma(z) - (1-y) \log(1 - \sigma(z))$
+# * $C$ logits, $C$ classes: $\;\ell = -z_y + \log \sum_c e^{z_c}$
+
+# %% answer="losses"
+def binary_cross_entropy(logits, targets):
+    """Mean loss in nats. logits (batch,), targets (batch,) of 0 and 1 -> a tensor with one number.
+
+    Example: logits [0., 0.] give log 2 = 0.693 for any targets.
+    """
+    ### BEGIN SOLUTION
+    # -log sigmoid(z) = softplus(-z), -log(1 - sigmoid(z)) = softplus(z); softplus does not overflow.
+    targets, softplus = targets.float(), nn.functional.softplus
+    return (targets * softplus(-logits) + (1 - targets) * softplus(logits)).mean()
+    ### END SOLUTION
+
+
+def cross_entropy(logits, labels):
+    """Mean loss in nats. logits (batch, classes), labels (batch,) -> a tensor with one number.
+
+    Example: logits [[0., 0., 0.]] give log 3 = 1.099 for any label.
+    """
+    ### BEGIN SOLUTION
+    right = logits[torch.arange(len(labels)), labels]
+    return (torch.logsumexp(logits, dim=-1) - right).mean()
+    ### END SOLUTION
+
+# %%
+# Try both against PyTorch. The two numbers of a line should be equal.
+z, y = torch.tensor([0.5, -2.0, 3.0]), torch.tensor([1, 0, 0])
+print(binary_cross_entropy(z, y), nn.functional.binary_cross_entropy_with_logits(z, y.float()))
+z, y = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+print(cross_entropy(z, y), nn.functional.cross_entropy(z, y))
+
+# %% check="binary_cross_entropy" points=2
+assert np.isclose(float(binary_cross_entropy(torch.zeros(2), torch.tensor([0, 1]))), 0.6931, atol=1e-4)
+assert np.isclose(float(binary_cross_entropy(torch.tensor([1000.0]), torch.tensor([0]))), 1000)
+
+# %% check="cross_entropy" points=2
+assert np.isclose(float(cross_entropy(torch.zeros(1, 3), torch.tensor([2]))), 1.0986, atol=1e-4)
+assert np.isclose(float(cross_entropy(torch.tensor([[1000.0, 0.0]]), torch.tensor([1]))), 1000)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>torch.log(torch.sigmoid(z))</code> is <code>log(0)</code> = minus infinity
+# when z is −1,000. Work with the logits themselves: −log σ(z) = log(1 + e<sup>−z</sup>).</details>
+# <details><summary>Hint 2</summary>Binary: <code>softplus(-z)</code> for target 1, <code>softplus(z)</code> for target
+# 0. Multi-class: pick each row's right logit with <code>logits[torch.arange(n), labels]</code>.</details>
+
+# %% [markdown]
+# A new head knows nothing, so the loss should start near $\log C$: 0.69 for two classes, 1.10 for three. If yours starts
+# far above, something is wrong before training begins.
+
+# %%
+library_collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+start = evaluation.evaluate(model, validation_rows[:64], library_collate)
+print(f"loss before training {start['loss']:.2f} nats per text; log C = {np.log(len(names)):.2f}")
+
+# %% [markdown]
+# ## 5. One step of training
+#
+# Every step does the same six things: training mode (dropout on), forget old gradients, compute the loss, go backward,
+# **clip** (if the gradient's norm is above 1, scale it down to 1, so that one odd batch cannot throw the weights far),
+# and move the weights. Then the schedule sets the next learning rate.
+
+# %% [markdown]
+# ### Exercise 4 · The training step (15 minutes, 4 points)
+#
+# Write `training_step`: one update of the weights from one batch. Clip the norm of the gradient to 1.0.
+
+# %% answer="training_step"
+def training_step(model, batch, optimizer, scheduler):
+    """Do one update and return the loss before it, as a Python float.
+
+    batch: a dict with input_ids, attention_mask and labels; `model(**batch).loss` is the mean loss.
+    """
+    ### BEGIN SOLUTION
+    model.train()
+    optimizer.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    return loss.item()
+    ### END SOLUTION
+
+# %% check="training_step" points=4
+class Line(nn.Module):
+    """One weight w = 1 and the loss 3w: the gradient is 3, clipped to 1."""
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(1.0))
+    def forward(self, x):
+        return SimpleNamespace(loss=self.w * x)
+
+line = Line().eval()
+sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+halve = torch.optim.lr_scheduler.StepLR(sgd, step_size=1, gamma=0.5)
+assert training_step(line, {"x": torch.tensor(3.0)}, sgd, halve) == 3.0
+assert np.isclose(line.w.item(), 0.9) and line.training and np.isclose(halve.get_last_lr()[0], 0.05)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>PyTorch adds new gradients to old ones. Which call forgets the old ones?</details>
+# <details><summary>Hint 2</summary>In order: <code>model.train()</code>, <code>optimizer.zero_grad()</code>, the loss,
+# <code>.backward()</code>, <code>nn.utils.clip_grad_norm_</code>, <code>optimizer.step()</code>,
+# <code>scheduler.step()</code>. Clip after backward, before the step.</details>
+
+# %% [markdown]
+# ### Exercise 5 · Warm-up and decay (10 minutes, 2 points)
+#
+# At first the random head sends large, meaningless gradients into the good encoder. So the learning rate starts near 0,
+# **warms up** to its peak, and then goes down to 0 on a straight line. Write the factor on the peak rate for each step.
+
+# %% answer="warmup_linear"
+def warmup_linear(step, total_steps, warmup_steps):
+    """Factor from 0 at step 0 up to 1 at `warmup_steps`, then down to 0 at `total_steps`.
+
+    It stays 0 after `total_steps`, and begins at 1 when warmup_steps is 0.
+    Example: total_steps=10, warmup_steps=4 gives 0, 0.25, 1, 0.5, 0 at the steps 0, 1, 4, 7, 10.
+    """
+    ### BEGIN SOLUTION
+    if step < warmup_steps:
+        return step / warmup_steps
+    return max(0.0, (total_steps - step) / max(1, total_steps - warmup_steps))
+    ### END SOLUTION
+
+# %%
+steps = range(0, 111)
+axes = plots.new_axes("Your schedule", "step", "factor on the learning rate")
+axes.plot(steps, [warmup_linear(step, 100, 10) for step in steps]);
+
+# %% check="warmup_linear" points=2
+factors = [warmup_linear(step, 10, 4) for step in (0, 1, 4, 7, 10)]
+assert np.allclose(factors, [0.0, 0.25, 1.0, 0.5, 0.0])
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two straight lines: one for <code>step &lt; warmup_steps</code>, one for the
+# rest.</details>
+# <details><summary>Hint 2</summary>The second falls from 1 to 0 over <code>total_steps - warmup_steps</code> steps.
+# <code>max(0.0, ...)</code> keeps it from going below 0.</details>
+
+# %% [markdown]
+# Now put your pieces together. A good first test of any training code: **can it learn 16 examples by heart?** If not,
+# there is a bug. The loss should fall from about 0.7 to below 0.1.
+
+# %%
+def factor(step):
+    return warmup_linear(step + 1, total_steps=21, warmup_steps=2)
+
+optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+sixteen = collate(train_rows[:16], tokenizer.pad_token_id)
+for step in range(20):
+    loss = training_step(model, sixteen, optimizer, scheduler)
+    if step % 3 == 0 or step == 19:
+        print(f"step {step:2d}   loss {loss:.3f}")
+
+# %% [markdown]
+# ### Exercise 6 · The evaluation loop (10 minutes, 3 points)
+#
+# Write `evaluation_loop`: the mean loss **per text** and the predicted class of each text, without dropout and without
+# gradients. Batches differ in size (the last one is often small), so the mean of the batch means is not the mean.
+
+# %% answer="evaluation_loop"
+def evaluation_loop(model, batches):
+    """batches: a list of batches with labels, of different sizes; n texts in all.
+
+    Returns the mean loss per text as a Python float, and the predicted classes (n,) as a tensor.
+    Example: batches of 3 and 1 texts with mean losses 1.0 and 5.0 give the loss 2.0.
+    """
+    ### BEGIN SOLUTION
+    model.eval()
+    total, predictions = 0.0, []
+    with torch.no_grad():
+        for batch in batches:
+            output = model(**batch)
+            total += output.loss.item() * len(batch["labels"])
+            predictions.append(output.logits.argmax(dim=-1))
+    predictions = torch.cat(predictions)
+    return total / len(predictions), predictions
+    ### END SOLUTION
+
+# %%
+# Sixteen sentences learned by heart are not yet a classifier: compare this with the majority class above.
+batches = [library_collate(validation_rows[i : i + 50]) for i in range(0, len(validation_rows), 50)]
+loss, predictions = evaluation_loop(model, batches)
+accuracy = evaluation.accuracy([row["label"] for row in validation_rows], predictions)
+print(f"validation loss {loss:.2f} nats per text, accuracy {accuracy:.2f}")
+
+# %% check="evaluation_loop" points=3
+loss, predictions = evaluation_loop(model, batches[:1])
+assert isinstance(loss, float) and predictions.shape == (len(batches[0]["labels"]),)
+assert evaluation_loop(model, batches[:1])[0] == loss, "two runs should agree: is dropout off?"
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>model.eval()</code> turns dropout off; <code>torch.no_grad()</code> saves time
+# and memory. They do different things; you need both.</details>
+# <details><summary>Hint 2</summary>Add up <code>loss * number of texts</code> over the batches and divide by all
+# texts at the end.</details>
+
+# %% [markdown]
+# ## 6. The learning rate
+#
+# It is the setting that matters most. Too small: nothing is learned in the time we have. Too large: the first steps
+# overwrite what the encoder learned from a billion sentences, and it cannot be learned again from 1,000.
+#
+# **Predict first.** Below is accuracy against the learning rate, from 0.00001 to 0.003. What shape do you expect?
+
+# %%
+sweep = calibration.load_record("lab2_finetuning", "learning_rate", language="eng")
+curves = calibration.curves(sweep, "learning_rate", {"256 English sentences": "accuracy"})
+plots.plot_lines(curves, "learning_rate", "Two decades and a half", "learning rate");
+
+# %% [markdown]
+# This is a **calibration record**: runs that we made once, with several seeds, so that you need not wait. The band is
+# one standard deviation over the seeds. See it happen on your machine, with a rate that is 30 times too large:
+
+# %%
+few_rows = train_rows[: by_scale(tiny=32, cpu=128, gpu=128)]
+runtime.set_seed(0)
+broken = models.load_sequence_classifier(names)
+too_large = training.TrainingConfig(learning_rate=3e-3, epochs=3)
+training.train(broken, few_rows, library_collate, too_large)
+scores = evaluation.evaluate(broken, validation_rows, library_collate)
+print(f"accuracy on validation: {scores['accuracy']:.2f}")
+del broken
+
+# %% [markdown]
+# ### Exercise 7 · Choose a learning rate (10 minutes, 2 points)
+#
+# The best mean may be luck. A careful rule (*one standard deviation rule*): find the best mean; then take the
+# **smallest** rate whose mean is not more than one standard deviation below it. A smaller rate changes the encoder less.
+
+# %% answer="choose_learning_rate"
+def choose_learning_rate(rates, accuracies):
+    """The smallest rate whose mean is at least (best mean - standard deviation of the best rate).
+
+    rates (r,), in any order; accuracies (r, seeds). Returns a Python float. We mean the sample
+    standard deviation, which divides by seeds - 1.
+    Example: rates [0.1, 0.01], accuracies [[0.80, 0.90], [0.80, 0.82]] -> 0.01
+    (best mean 0.85, its deviation 0.07, and 0.81 is above 0.78).
+    """
+    ### BEGIN SOLUTION
+    means = accuracies.mean(dim=1)
+    best = means.argmax()
+    good = means >= means[best] - accuracies[best].std(correction=1)
+    return float(rates[good].min())
+    ### END SOLUTION
+
+# %%
+table = sweep.pivot(index="learning_rate", columns="seed", values="accuracy")
+chosen = choose_learning_rate(torch.tensor(table.index.to_numpy()), torch.tensor(table.to_numpy()))
+print(table.round(3), f"\n\nchosen: {chosen:g}")
+
+# %% check="choose_learning_rate" points=2
+example = torch.tensor([[0.80, 0.90], [0.80, 0.82]])
+assert np.isclose(choose_learning_rate(torch.tensor([0.1, 0.01]), example), 0.01)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>accuracies.mean(dim=1)</code> is one mean per rate; <code>.argmax()</code>
+# finds the best.</details>
+# <details><summary>Hint 2</summary>A condition such as <code>means &gt;= limit</code> can index
+# <code>rates</code>.</details>
+
+# %% [markdown]
+# ## 7. The real run
+#
+# From here the library trains, with the same steps as yours. It also groups texts of similar length, shows progress,
+# checks the validation set after each epoch, **keeps the best epoch** and stops early when two epochs bring nothing
+# (*early stopping*). It saves a checkpoint every minute: after a power cut, run the cell again and it goes on.
+#
+# We freeze the word embeddings (half of all weights): in 1,000 short texts most words never occur. The record in
+# section 8 shows what this costs.
+
+# %%
+config = training.TrainingConfig(
+    learning_rate=1e-4,
+    epochs=by_scale(tiny=1, cpu=3, gpu=3),
+    batch_size=16,
+    warmup_ratio=0.1,
+    metric="macro_f1",
+    patience=2,
+    output_dir=f"runs/sentiment-{runtime.scale()}",
+)
+
+# %% locked="train"
+runtime.set_seed(config.seed)
+model = models.load_sequence_classifier(names, freeze="embeddings").to(runtime.get_device())
+def validate(model):
+    return evaluation.evaluate(model, validation_rows, library_collate)
+
+history = training.train(model, train_rows, library_collate, config, validate)
+plots.plot_history(history);
+
+# %%
+test_logits = evaluation.predict_logits(model, test_rows, library_collate)
+test_predictions = test_logits.argmax(-1)
+fine_tuned = evaluation.accuracy(test_labels, test_predictions)
+low, high = evaluation.bootstrap_interval(test_labels, test_predictions)
+print(f"test accuracy {fine_tuned:.3f} (95 % interval {low:.2f} to {high:.2f}), "
+      f"macro-F1 {evaluation.macro_f1(test_labels, test_predictions):.3f}")
+print(f"TF-IDF {tfidf:.3f} · majority {majority:.3f} · you predicted {my_prediction}")
+
+# %% [markdown]
+# Read the curve. Does the validation loss still fall at the end, or does it rise while the training loss falls? The
+# second is **overfitting**: the model learns the 1,000 sentences by heart instead of learning sentiment.
+#
+# ## 8. What did the work?
+#
+# Same 1,000 sentences, same number of updates, four different starts. **Predict first:** how good is a network of the
+# same shape that starts from random weights?
+
+# %%
+starts = calibration.load_record("lab2_finetuning", "start", language="eng")
+bars = calibration.summarize(starts, "start", "accuracy")
+comparable = LANGUAGE == "eng" and runtime.scale() != "tiny"  # is your run one of these?
+live = {"embeddings frozen": fine_tuned} if comparable else None
+plots.plot_bars(bars, "Where you start from (English, 1,000 sentences)", live=live);
+
+# %% [markdown]
+# The random network has the same 22.7 million weights and saw the same labels. The difference is what the encoder
+# learned **before**: this is transfer learning.
+#
+# ## 9. How many examples are enough?
+
+# %%
+curve = calibration.load_record("lab2_finetuning", "learning_curve", language="eng")
+curves = calibration.curves(curve, "size", {
+    "fine-tuned MiniLM": "accuracy",
+    "TF-IDF": "tfidf_words_accuracy",
+    "majority": "majority_accuracy",
+})
+live = (len(train_rows), fine_tuned) if comparable else None
+plots.plot_lines(curves, "size", "English film reviews", "labelled sentences", live=live);
+
+# %% [markdown]
+# Read it sideways: to reach the accuracy that TF-IDF has with 1,000 sentences, how many does the fine-tuned model need?
+# Every labelled sentence costs somebody's time.
+#
+# ## 10. Another kind of text
+#
+# The shop's messages are not film reviews. Will the model still work? We test it, without more training, on English
+# tweets and on reviews of products. (For other languages we have one kind of text only: read the record.)
+
+# %%
+live = {}
+for domain in data.domains(LANGUAGE):
+    other = data.load_sentiment(LANGUAGE, domain)["test"]
+    other = data.subsample(other, by_scale(tiny=40, cpu=400, gpu=1000))
+    scores = evaluation.evaluate(model, data.tokenize(other, tokenizer), library_collate)
+    live[f"{domain}, fine-tuned"] = scores["accuracy"]
+    most = np.bincount(other["label"]).max() / len(other)
+    print(f"{domain:>9}: accuracy {scores['accuracy']:.2f}, macro-F1 {scores['macro_f1']:.2f} "
+          f"(its most frequent class: {most:.2f})")
+
+# %%
+record = calibration.load_record("lab2_finetuning", "main", language="eng")
+bars = calibration.bars(record, {
+    f"{domain}, {method}": f"{domain}_{column}"
+    for domain in data.DOMAINS
+    for method, column in (("fine-tuned", "accuracy"), ("TF-IDF", "tfidf_words_accuracy"))
+})
+title = "Trained on 1,000 movie sentences, tested on ..."
+plots.plot_bars(bars, title, live=live if comparable else None);
+
+# %% [markdown]
+# TF-IDF knows only words it has seen in film reviews. The encoder has met the others before, in pretraining.
+#
+# ## 11. Read the errors
+#
+# One number hides a lot. Look at what is confused with what, and then read the errors in which the model was most sure.
+
+# %%
+plots.plot_confusion(test_labels, test_predictions, names);
+
+# %%
+confidence = np.exp(evaluation.log_softmax(test_logits)).max(-1)
+wrong = np.flatnonzero(test_predictions != test_labels)
+for i in wrong[np.argsort(-confidence[wrong])][:12]:
+    true, predicted = names[test_labels[i]], names[test_predictions[i]]
+    print(f"true {true}, predicted {predicted} ({confidence[i]:.2f}): {test_set[int(i)]['text'][:150]}")
+
+# %% [markdown]
+# ### Exercise 8 · What goes wrong, and why? (20 minutes, 4 points, read by your teacher)
+#
+# Sort the errors above into at least three kinds (for example: negation, irony, a mixed opinion, a wrong label). For each
+# kind give one sentence from the list, say why the model may fail on it, and what you would do about it. Say also
+# which class is missed more often, with the numbers of the confusion matrix.
+
+# %% [markdown] manual="errors" points=4
+# ### BEGIN SOLUTION
+# **Marking guide.** 1 point: reads the matrix by rows (true class) and names the class that is missed more, with both
+# numbers. 1 point: three kinds with a fitting sentence each. 1 point: a reason that speaks of how the model works
+# (it sees words and their neighbours, it has seen few examples of this form, ...). 1 point: a remedy that fits the
+# kind (more examples of this form, correct labels, a third class "mixed"), not only "more data".
+#
+# **A good answer, in short.** Most errors are of three kinds. *Mixed opinions* ("well acted, but too long"): the mean
+# rating is near zero and the sentence has words of both kinds; I would add a class "mixed" or leave such texts to a
+# person. *Indirect praise or blame* ("you could do worse"): no single word is positive; more examples of this form
+# would help. *Labels*: a few sentences are labelled by a rating that I do not share; two people should label them again.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## 12. Hand in your model
+#
+# The file holds only what training changed, as 16-bit numbers in the *safetensors* format, and a card that says how
+# it came about. Your teacher's computer puts it on its own copy of MiniLM and tests it on sentences that you never saw:
+# full points at the level of our own runs (mean minus three standard deviations), half if it clearly beats the
+# majority class.
+
+# %% locked="save"
+reference = models.load_sequence_classifier(names)
+card = {"lab": "lab2_finetuning", "language": LANGUAGE, "labels": names, "scale": runtime.scale(),
+        "seed": config.seed, "test_accuracy": fine_tuned, "updates": len(history.train),
+        "validation": history.validation}
+path = f"artifacts/sentiment-{runtime.scale()}.safetensors"
+size = artifacts.save_artifact(path, model, reference, card)
+print(f"saved {path}: {size:.1f} MB")
+
+# %% check="sentiment" points=8
+card, tensors = artifacts.read_artifact(path)
+assert card["language"] == LANGUAGE and len(tensors) > 0
+print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %% [markdown]
+# ## 13. When the encoder does not know your language
+#
+# MiniLM has read English. For Hausa and Swahili tweets the honest picture is different:
+
+# %%
+languages = calibration.load_record("lab2_finetuning", "languages")
+for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
+    rows = languages[languages.language == language]
+    bars = calibration.summarize(rows, "method", "macro_f1").rename(columns={"method": "name"})
+    plots.plot_bars(bars, f"{title} tweets, 3 classes, 1,000 labels", xlabel="macro-F1")
+
+# %% [markdown]
+# LANGUAGE-TEXT
+#
+# ## What to take away
+
+# %%
+results = pd.DataFrame([
+    {"method": "majority class", "accuracy": majority},
+    {"method": "TF-IDF + logistic regression", "accuracy": tfidf},
+    {"method": "fine-tuned MiniLM", "accuracy": fine_tuned},
+])
+results.round(3)
+
+# %% [markdown]
+# 1. A pretrained encoder with 1,000 labels beats what the same labels can do alone, and by more when labels are few.
+# 2. The learning rate decides whether you keep or destroy what the encoder knows. Warm-up, validation and early
+#    stopping are cheap insurance.
+# 3. Compare with simple baselines, with several seeds, and with intervals; and test on the text you will really meet.
+#
+# **Sources.** Devlin et al., 2019, *BERT* (fine-tuning, warm-up) · Howard & Ruder, 2018, *ULMFiT* (transfer for text
+# classification) · Reimers & Gurevych, 2019, *Sentence-BERT* (mean pooling) · Wang et al., 2020, *MiniLM* ·
+# Mosbach et al., 2021, *On the stability of fine-tuning BERT* · Hutto & Gilbert, 2014 (the English ratings) ·
+# Muhammad et al., 2023, *AfriSenti* (the tweets).

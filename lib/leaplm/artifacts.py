@@ -1,0 +1,91 @@
+"""Graded results as small safetensors files: only what training changed, and a card that says how it came about.
+
+A tensor that still equals the reference model's is left out. A tensor of which only some rows changed (an embedding
+matrix: most tokens never occur in a small data set) is stored as those rows. Values are 16-bit floats.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+
+CARD = "leaplm_card"
+ROWS = "::rows"  # suffix of the row numbers of a tensor stored in part
+MOST_ROWS = 0.7  # above this share of changed rows, the whole tensor is stored
+
+
+def changed_tensors(model, reference):
+    """What `model` has that `reference` (the same architecture before training) has not, ready to store."""
+    before, stored = reference.state_dict(), {}
+    for name, value in model.state_dict().items():
+        value, old = value.detach().cpu(), before[name].cpu() if name in before else None
+        if old is None or old.shape != value.shape:
+            stored[name] = half(value)
+        elif not torch.equal(old, value):
+            rows = (old != value).reshape(len(value), -1).any(dim=1).nonzero().flatten() if value.ndim == 2 else None
+            if rows is not None and len(rows) < MOST_ROWS * len(value):
+                stored[name], stored[name + ROWS] = half(value[rows]), rows.to(torch.int32)
+            else:
+                stored[name] = half(value)
+    return stored
+
+
+def half(tensor):
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+
+
+def save_artifact(path, model, reference, card):
+    """Write what training changed in `model` to `path` (safetensors) and return its size in MB.
+
+    card: a dict that JSON can hold, e.g. language, scale, seed, history. The file is whole or not there at all.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = save(changed_tensors(model, reference), metadata={CARD: json.dumps(card)})
+    fresh = path.with_suffix(".part")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+    return len(content) / 1e6
+
+
+def read_artifact(content):
+    """(card, tensors) of an artifact given as bytes or path. Raises ValueError if it is not one."""
+    if not isinstance(content, bytes):
+        content = Path(content).read_bytes()
+    try:
+        tensors = load(content)
+        length = int.from_bytes(content[:8], "little")
+        card = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][CARD])
+    except Exception as error:  # safetensors raises its own type, and the header may hold anything
+        raise ValueError(f"this is not an artifact that save_artifact wrote ({error})") from None
+    if not isinstance(card, dict):
+        raise ValueError("the artifact's card is not a dict")
+    return card, tensors
+
+
+def apply_artifact(model, tensors):
+    """Put an artifact's tensors into `model` (the reference architecture), in place; returns the model.
+
+    Raises ValueError for a name or shape that the model has not, rows that do not exist, or values that are not finite.
+    """
+    state = model.state_dict()
+    for name, value in tensors.items():
+        if name.endswith(ROWS):
+            continue
+        if name not in state:
+            raise ValueError(f"the artifact has a tensor {name!r} that this model has not")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"tensor {name!r} has values that are not finite")
+        target, rows = state[name], tensors.get(name + ROWS)
+        expected = target.shape if rows is None else (len(rows), *target.shape[1:])
+        if tuple(value.shape) != tuple(expected):
+            raise ValueError(f"tensor {name!r} has shape {tuple(value.shape)}, not {tuple(expected)}")
+        if rows is None:
+            target.copy_(value)
+            continue
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(target):
+            raise ValueError(f"tensor {name!r} has row numbers outside 0..{len(target) - 1}")
+        target[rows.long()] = value.to(target.dtype)
+    return model

@@ -1,0 +1,46 @@
+"""A GGUF file turned once into a folder that `from_pretrained` opens in a second and that can be trained and saved."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+
+def convert_gguf(folder: Path, target: Path) -> None:
+    """Write the model and tokenizer of the one GGUF file in `folder` to `target` as a transformers folder.
+
+    transformers marks a model read from GGUF as quantized and refuses to cast or save it, so its weights move into a
+    fresh model of the same configuration. On disk they are bf16 (half the room); the configuration says float32, so
+    that whoever does not ask otherwise computes in it: bf16 on a CPU is a hundred times slower.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, logging
+
+    logging.disable_progress_bar()
+    (gguf_file,) = folder.glob("*.gguf")
+    read = {"gguf_file": gguf_file.name, "local_files_only": True}
+    quantized = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **read)
+    config = quantized.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    weights = {name: weight.to(torch.bfloat16) for name, weight in quantized.state_dict().items()}
+    generation_config = quantized.generation_config
+    del quantized       # two fp32 copies at once would be too much for a machine with 2 GB
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model.load_state_dict(weights)
+    model.generation_config = generation_config
+    _save(model, target)
+    config.dtype = torch.float32
+    config.save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder, **read).save_pretrained(target)
+
+
+def _save(model, target: Path) -> None:
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(target)
+    except SafetensorError as problem:      # it hides what the disk said; callers look for an OSError
+        code = re.search(r"os error (\d+)", str(problem))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number), str(target)) from problem

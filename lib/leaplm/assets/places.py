@@ -1,0 +1,45 @@
+"""Where assets lie on this machine. A folder in the store is whole or not there: it arrives by one rename."""
+
+import os
+from pathlib import Path
+
+from leaplm.assets.manifest import Asset, load_manifest
+
+STAMP = ".leaplm"
+
+
+class AssetError(RuntimeError):
+    """An asset could not be fetched; the message says why and what to do."""
+
+
+class AssetMissing(FileNotFoundError):
+    """An asset is not on this machine; the message names the command that brings it."""
+
+
+def store() -> Path:
+    """The folder that holds all assets: LEAPLM_HOME, or ~/.cache/leaplm."""
+    return Path(os.environ.get("LEAPLM_HOME") or Path.home() / ".cache" / "leaplm").expanduser()
+
+
+def asset_path(name: str) -> Path:
+    """The folder of the asset `name`. Never touches the network.
+
+    Raises KeyError for a name the manifest does not know, AssetMissing when it has not been fetched.
+    """
+    asset = known(name)
+    if not is_here(asset):
+        raise AssetMissing(f"asset {name!r} is not in {store()}. To mend it: leaplm fetch {name}")
+    return store() / name
+
+
+def known(name: str) -> Asset:
+    assets = load_manifest()
+    if name not in assets:
+        raise KeyError(f"no asset {name!r}; there are {', '.join(assets)}")
+    return assets[name]
+
+
+def is_here(asset: Asset) -> bool:
+    """Whether the asset, in the version the manifest asks for, is in the store."""
+    stamp = store() / asset.name / STAMP
+    return stamp.is_file() and stamp.read_text() == asset.digest()

@@ -1,0 +1,139 @@
+"""Calibration records: studies with many seeds, run once by the course, plotted in the labs, and behind the marks.
+
+    python -m leaplm.calibration course/studies/lab2_finetuning.py
+
+runs what is missing in `course/calibration/lab2_finetuning.json` and can be stopped and started at any time. A study is
+a function of one seed and one setting (a dict) that returns a dict of measures; its grid lists the settings.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+PACKAGES = ("torch", "transformers", "datasets", "scikit-learn", "numpy")
+
+
+def study(grid, seeds):
+    """Mark a function (seed, **setting) -> dict of measures as a study over `grid` (list of dicts) and `seeds`."""
+    def mark(function):
+        function.grid, function.seeds = list(grid), list(seeds)
+        return function
+    return mark
+
+
+def load_studies(path):
+    """The studies of a file, by name, in the order of the file."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {name: f for name, f in vars(module).items() if hasattr(f, "grid") and f.__module__ == module.__name__}
+
+
+def calibrate(studies_path, record_path, only=None):
+    """Run every (study, setting, seed) that the record lacks; the record is written whole after each of them."""
+    record_path = Path(record_path)
+    record = read_record(record_path)
+    studies = load_studies(studies_path)
+    unknown = set(only or ()) - set(studies)
+    if unknown:
+        raise ValueError(f"{studies_path} has no study {', '.join(sorted(unknown))}; it has {', '.join(studies)}")
+    # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
+    plan = [(seed, name, setting) for name, f in studies.items() if not only or name in only
+            for seed in f.seeds for setting in f.grid]
+    plan.sort(key=lambda item: item[0])
+    for number, (seed, name, setting) in enumerate(plan, 1):
+        rows = record["studies"].get(name, [])
+        if any(row["seed"] == seed and all(row.get(k) == v for k, v in setting.items()) for row in rows):
+            continue
+        print(f"[{number}/{len(plan)}] {name} seed {seed} {setting}", flush=True)
+        row = run_one(studies[name], seed, setting)
+        add_row(record_path, f"python -m leaplm.calibration {studies_path}", name, row)
+
+
+def run_one(function, seed, setting):
+    started = time.monotonic()
+    measures = function(seed=seed, **setting)
+    versions = " ".join(f"{name}={importlib.metadata.version(name)}" for name in PACKAGES)
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {**setting, "seed": seed, **measures, "study_seconds": round(time.monotonic() - started, 1),
+            "date": datetime.date.today().isoformat(), "versions": versions, "machine": machine}
+
+
+def read_record(path):
+    return json.loads(path.read_text()) if path.exists() else {"studies": {}}
+
+
+def add_row(path, command, study_name, row):
+    """Add one row under a lock: two processes may run different studies of a lab side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        record = read_record(path)
+        record["studies"].setdefault(study_name, []).append(row)
+        write_record(path, {"command": command, **record})
+
+
+def write_record(path, record):
+    fresh = path.with_suffix(".part")
+    # A line a row keeps the file readable and its changes small.
+    studies = ",\n".join(f'{json.dumps(name)}: [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]"
+                         for name, rows in record["studies"].items())
+    fresh.write_text(f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n')
+    os.replace(fresh, path)
+
+
+def load_record(lab, study_name, **where):
+    """The rows of one study of a lab as a DataFrame; keywords keep only the rows with these values.
+
+    >>> load_record("lab2_finetuning", "learning_curve", language="eng")    # doctest: +SKIP
+    """
+    source = importlib.resources.files("leaplm") / "records" / f"{lab}.json"
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no calibration record for {lab!r}; `make calibrate LAB={lab}` makes it")
+    studies = json.loads(source.read_text())["studies"]
+    if study_name not in studies:
+        raise KeyError(f"the record of {lab} has no study {study_name!r}; it has {', '.join(studies)}")
+    rows = pd.DataFrame(studies[study_name])
+    for key, value in where.items():
+        rows = rows[rows[key] == value]
+    return rows.reset_index(drop=True)
+
+
+def summarize(rows, by, metric):
+    """Mean, sample standard deviation and number of seeds of `metric` for each value of `by`, in order of appearance."""
+    grouped = rows.groupby(by, sort=False)[metric]
+    return grouped.agg(mean="mean", sd="std", seeds="count").reset_index()
+
+
+def curves(rows, by, columns):
+    """{label: summary} for `plots.plot_lines`, from {label: column}."""
+    return {label: summarize(rows, by, column) for label, column in columns.items()}
+
+
+def bars(rows, columns):
+    """Mean, sample standard deviation and seeds of several columns, {label: column}, as rows for `plots.plot_bars`."""
+    values = rows[list(columns.values())]
+    return pd.DataFrame({"name": list(columns), "mean": values.mean().to_numpy(), "sd": values.std().to_numpy(),
+                         "seeds": values.count().to_numpy()})
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Run the studies of a lab that its calibration record lacks.")
+    parser.add_argument("studies", help="course/studies/<lab>.py")
+    parser.add_argument("--only", nargs="*", help="names of studies (default: all)")
+    arguments = parser.parse_args()
+    path = Path(arguments.studies)
+    calibrate(path, path.parent.parent / "calibration" / f"{path.stem}.json", arguments.only)
+
+
+if __name__ == "__main__":
+    main()

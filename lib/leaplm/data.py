@@ -1,0 +1,263 @@
+"""Labelled text from the course's assets or from a student's own CSV, as `datasets.DatasetDict`s.
+
+Splits are a function of the text itself (a hash), so they are the same on every machine, a sentence that occurs twice
+never lies on both sides, and adding rows to a CSV does not move the others.
+"""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from leaplm.assets import asset_path
+
+DOMAINS = {
+    "movies": "movieReviewSnippets_GroundTruth.txt",
+    "tweets": "tweets_GroundTruth.txt",
+    "products": "amazonReviewSnippets_GroundTruth.txt",
+}
+AFRISENTI = ("hau", "ibo", "yor", "amh", "swa", "pcm", "kin", "por")
+NEUTRAL_BAND = 0.5  # mean ratings in (-0.5, 0.5) on the scale [-4, 4]: raters disagree on the sign
+SHARES = {"train": 0.65, "validation": 0.1, "test": 0.125, "heldout": 0.125}
+
+
+def load_sentiment(language="eng", domain="movies"):
+    """Sentiment sentences in `language`, split into train, validation and test.
+
+    language: "eng" (two classes from mean human ratings; Hutto & Gilbert, ICWSM 2014), one of AFRISENTI (tweets, three
+    classes; Muhammad et al., SemEval 2023), or the path of a CSV file with the columns `text` and `label`.
+    domain: "movies", "tweets" or "products" for "eng"; other languages have one kind of text, and it is ignored.
+    Returns a DatasetDict; each row has `text` (str) and `label` (int); `features["label"].names` are the classes.
+
+    >>> data = load_sentiment("eng")            # doctest: +SKIP
+    >>> data["train"].features["label"].names   # doctest: +SKIP
+    ['negative', 'positive']
+    """
+    splits = sentiment_frames(language, domain)
+    splits.pop("heldout")
+    return to_dataset_dict(splits)
+
+
+def domains(language):
+    """The kinds of text there are for a language: three for "eng", one (called "all") otherwise."""
+    return tuple(DOMAINS) if language == "eng" else ("all",)
+
+
+def sentiment_frames(language="eng", domain="movies"):
+    """Four DataFrames (text, label as a word): train, validation, test, and heldout, which only the grader reads."""
+    if str(language).lower().endswith(".csv"):
+        return split(read_labelled_csv(language))
+    if language == "eng":
+        return split(read_ratings(domain))
+    if language in AFRISENTI:
+        return read_afrisenti(language)
+    raise ValueError(
+        f"LANGUAGE={language!r} is not known. Use 'eng', one of {', '.join(AFRISENTI)}, "
+        "or the path of your own CSV file (columns text,label), such as 'my_sentences.csv'."
+    )
+
+
+def heldout_rows(language, size=600):
+    """The rows on which a saved classifier is marked: `size` of the part that `load_sentiment` does not give.
+
+    Raises ValueError for a language that the grader has no rows for (such as a student's own CSV).
+    """
+    if language not in ("eng", *AFRISENTI):
+        raise ValueError(f"language {language!r} cannot be marked; train on 'eng' or one of {', '.join(AFRISENTI)}")
+    return subsample(to_dataset_dict(sentiment_frames(language))["heldout"], size, seed=0)
+
+
+def read_ratings(domain):
+    """One English domain as a DataFrame (text, label): the sign of the mean rating, unclear ones left out."""
+    if domain not in DOMAINS:
+        raise ValueError(f"domain={domain!r} is not known. Use one of: {', '.join(DOMAINS)}.")
+    path = asset_path("vader") / DOMAINS[domain]
+    rows = pd.read_csv(path, sep="\t", names=["id", "rating", "text"], quoting=csv.QUOTE_NONE, dtype={"text": str})
+    rows = rows[rows.rating.abs() >= NEUTRAL_BAND]
+    rows["label"] = np.where(rows.rating > 0, "positive", "negative")
+    return rows[["text", "label"]]
+
+
+def read_afrisenti(language):
+    """The official splits of one AfriSenti language; the official test half by hash into test and heldout.
+
+    Sentences that occur in an earlier split are left out of the later ones.
+    """
+    folder = asset_path("afrisenti") / language
+    parts = {name: read_tweets(folder / f"{file}.tsv") for name, file in
+             (("train", "train"), ("validation", "dev"), ("official", "test"))}
+    first = drop_seen(parts)
+    official = first.pop("official")
+    heldout = official.text.map(position) < 0.5
+    return {**first, "test": official[~heldout], "heldout": official[heldout]}
+
+
+def read_tweets(path):
+    rows = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, dtype=str, keep_default_na=False)
+    return rows.rename(columns={"tweet": "text"})[["text", "label"]]
+
+
+def drop_seen(parts):
+    """Leave out of each part, in order, the sentences that it or an earlier part already has."""
+    seen, kept = set(), {}
+    for name, rows in parts.items():
+        keys = rows.text.map(normalize)
+        kept[name] = rows[~keys.isin(seen) & ~keys.duplicated()]
+        seen.update(keys)
+    return kept
+
+
+def read_labelled_csv(path):
+    """A student's own file as a DataFrame (text, label). Raises a ValueError that says what is wrong and where."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}). Save it as 'CSV UTF-8'.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} cannot be read as CSV: {error}. Put texts that hold commas in double quotes.") from None
+    missing = {"text", "label"} - set(rows.columns)
+    if missing:
+        raise ValueError(f"{path} has no column {' and '.join(sorted(missing))}; its first line must be: text,label")
+    empty = rows.index[(rows.text.str.strip() == "") | (rows.label.str.strip() == "")]
+    if len(empty):
+        raise ValueError(f"{path}, line {empty[0] + 2}: text or label is empty. Fill it or delete the line.")
+    return check_classes(rows.assign(label=rows.label.str.strip())[["text", "label"]], path)
+
+
+def check_classes(rows, path, minimum=20):
+    """At least two classes, and enough rows of each that every split has some."""
+    counts = rows.label.value_counts()
+    if len(counts) < 2:
+        raise ValueError(f"{path} has only the label {counts.index[0]!r}; at least two are needed.")
+    if counts.min() < minimum:
+        raise ValueError(f"{path}: label {counts.idxmin()!r} has {counts.min()} rows; at least {minimum} are needed.")
+    return rows
+
+
+def normalize(text):
+    """What makes two sentences 'the same': letter case and white space aside."""
+    return " ".join(str(text).lower().split())
+
+
+def position(text):
+    """A number in [0, 1) that depends on the text alone (its normal form)."""
+    return int.from_bytes(hashlib.sha256(normalize(text).encode()).digest()[:8], "big") / 2**64
+
+
+def split(rows, shares=SHARES):
+    """Split a DataFrame by the hash of its texts into the named shares (default 65/10/12.5/12.5 %)."""
+    rows = rows[~rows.text.map(normalize).duplicated()]
+    where = rows.text.map(position)
+    edges = np.cumsum([0, *shares.values()])
+    return {name: rows[(where >= low) & (where < high)]
+            for name, low, high in zip(shares, edges[:-1], edges[1:], strict=True)}
+
+
+def to_dataset_dict(frames):
+    """DataFrames with words as labels -> DatasetDict with a ClassLabel feature (classes in alphabetical order)."""
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+    names = sorted(set().union(*(rows.label for rows in frames.values())))
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+
+    def convert(rows):
+        labels = [names.index(word) for word in rows.label]
+        return Dataset.from_dict({"text": rows.text.tolist(), "label": labels}, features=features)
+
+    return DatasetDict({name: convert(rows) for name, rows in frames.items()})
+
+
+def subsample(dataset, size, seed=0):
+    """`size` rows at random with the classes in their original proportions; all rows if there are fewer.
+
+    Raises ValueError if `size` is smaller than the number of classes.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if size >= len(dataset):
+        return dataset.shuffle(seed=seed)
+    labels = np.array(dataset["label"])
+    chosen, _ = train_test_split(np.arange(len(dataset)), train_size=size, stratify=labels, random_state=seed)
+    return dataset.select(chosen)
+
+
+def sample_few_shot(dataset, num_shots, seed=0):
+    """`num_shots` rows of each class at random, shuffled. Raises ValueError if a class has fewer."""
+    rng = np.random.default_rng(seed)
+    labels = np.array(dataset["label"])
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < num_shots:
+        name = dataset.features["label"].int2str(int(classes[counts.argmin()]))
+        raise ValueError(f"class {name!r} has {counts.min()} rows, fewer than num_shots={num_shots}")
+    chosen = np.concatenate([rng.choice(np.flatnonzero(labels == c), num_shots, replace=False) for c in classes])
+    return dataset.select(rng.permutation(chosen))
+
+
+def tokenize(dataset, tokenizer, max_length=128):
+    """Add `input_ids` to each row, cut at `max_length` tokens and not padded (the collator pads each batch)."""
+    if len(dataset) == 0:
+        raise ValueError("the dataset is empty: nothing to tokenize")
+    ids = tokenizer(list(dataset["text"]), truncation=True, max_length=max_length)["input_ids"]
+    return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"], strict=True)]
+
+
+class DynamicPaddingCollator:
+    """Pad a list of rows to the longest one *of this batch*.
+
+    Returns input_ids (batch, longest), attention_mask (batch, longest; 1 = a token, 0 = padding), and labels (batch,)
+    if the rows have a `label`.
+
+    >>> collate = DynamicPaddingCollator(pad_token_id=0)
+    >>> batch = collate([{"input_ids": [5, 6, 7], "label": 1}, {"input_ids": [8], "label": 0}])
+    >>> batch["input_ids"].tolist(), batch["attention_mask"].tolist()
+    ([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])
+    """
+
+    def __init__(self, pad_token_id):
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, rows):
+        import torch
+
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        input_ids = torch.full((len(rows), int(lengths.max())), self.pad_token_id)
+        for i, row in enumerate(rows):
+            input_ids[i, : lengths[i]] = torch.as_tensor(row["input_ids"])
+        batch = {"input_ids": input_ids, "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()}
+        if "label" in rows[0]:
+            batch["labels"] = torch.tensor([row["label"] for row in rows])
+        return batch
+
+
+class LengthBucketSampler:
+    """Batches of row numbers of similar length, in an order that is random but repeatable.
+
+    Each epoch: shuffle, cut into pools of `pool` batches, sort each pool by length, cut into batches, shuffle these.
+    Rows stay random from batch to batch, yet a batch has little padding. The order depends only on seed and epoch, so
+    an interrupted run finds the same batches again.
+    """
+
+    def __init__(self, lengths, batch_size, seed=0, pool=50):
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        self.lengths, self.batch_size, self.seed, self.pool = np.asarray(lengths), batch_size, seed, pool
+        self.drop_last, self.epoch = False, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self):
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order, span = rng.permutation(len(self.lengths)), self.pool * self.batch_size
+        pools = [order[i : i + span] for i in range(0, len(order), span)]
+        rows = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        batches = [rows[i : i + self.batch_size].tolist() for i in range(0, len(rows), self.batch_size)]
+        yield from (batches[i] for i in rng.permutation(len(batches)))

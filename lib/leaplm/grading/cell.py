@@ -1,0 +1,38 @@
+"""`grade_cell`: what the hidden line of a check cell calls, inside the student's kernel."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from leaplm.grading.checks import Verdict, judge, load_checks
+from leaplm.grading.student import Student
+
+VERDICT = "application/vnd.leaplm.verdict+json"  # mime type of a verdict among a cell's outputs
+
+
+def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathLike = ".") -> Verdict:
+    """The verdict of one check on a notebook's global names and its folder."""
+    checks = load_checks(lab)
+    if name not in checks:
+        raise KeyError(f"{lab} has no check {name!r}; it has {', '.join(sorted(checks))}")
+    check = checks[name]
+    return judge(check, Student(namespace, folder, check.seconds))
+
+
+def grade_cell(lab: str, name: str) -> None:
+    """Judges one check on this notebook: prints the message and shows the points as the cell's result.
+
+    nbgrader takes the first result of a check cell as its mark. The points are shown at once, not left to the last
+    line, so the visible asserts that follow inform the student and cannot change the mark. The verdict goes out as
+    data too, for `SettleChecks`.
+    """
+    from IPython import get_ipython
+    from IPython.display import display
+
+    shell = get_ipython()
+    verdict = grade(lab, name, shell.user_ns)
+    print(f"{name}: {verdict.message}", flush=True)
+    display({VERDICT: {"check": name, **asdict(verdict)}}, raw=True)
+    shell.displayhook(verdict.points)

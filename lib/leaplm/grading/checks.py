@@ -1,0 +1,160 @@
+"""Checks: one function per graded check in course/checks/labN.py, and the verdict it gives.
+
+    from leaplm.grading import check
+
+    @check(points=3)
+    def cross_entropy(student, rng):
+        logits = rng.normal(size=(6, 4)).astype(np.float32)
+        labels = rng.integers(4, size=6)
+        got = as_array(student.call("cross_entropy", logits, labels), shape=())
+        right = np.allclose(got, reference(logits, labels), atol=1e-5)
+        return (3, "matches") if right else (0, "not the mean of -log p(label)")
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import secrets
+import sys
+import traceback
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from leaplm.grading.student import Student, StudentError
+from leaplm.grading.values import describe
+
+COURSE = "LEAPLM_COURSE"  # environment: the course root
+SEED = "LEAPLM_CHECK_SEED"  # environment: fixes the checks' random inputs, for tests
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Points with a message for the student; `fault` is the traceback if the check itself could not cope."""
+
+    points: float
+    message: str
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A graded check: `function(student, rng)` returns a Verdict or (points, message)."""
+
+    name: str
+    points: float
+    seconds: float
+    function: Callable[[Student, np.random.Generator], Verdict | tuple[float, str]]
+
+
+def check(points: float, seconds: float = 30) -> Callable[[Callable], Check]:
+    """Declares a graded check worth `points`; `seconds` of processor time limit each call of the student's code."""
+    if not points > 0:
+        raise ValueError(f"a check is worth more than 0 points, not {points}")
+    return lambda function: Check(function.__name__, points, seconds, function)
+
+
+def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
+    """Runs one check on fresh random inputs (`seed`, else the environment, else a secret). Never raises."""
+    try:
+        outcome = check.function(student, random_inputs(check.name, seed))
+    except StudentError as error:
+        return Verdict(0, str(error))
+    except Exception as error:
+        # Nonsense that the check did not foresee, or a fault of the check: 0 either way, and the traceback is kept.
+        message = f"The answer could not be judged ({type(error).__name__}): is its type and shape as asked?"
+        return Verdict(0, message, fault=traceback.format_exc())
+    return _settle(check, outcome)
+
+
+def _settle(check: Check, outcome: Any) -> Verdict:
+    """A check that breaks its own contract is the author's fault: 0 with a traceback, so that tests see it."""
+    verdict = outcome if isinstance(outcome, Verdict) else None
+    if isinstance(outcome, tuple) and len(outcome) == 2:
+        verdict = Verdict(*outcome)
+    if verdict is None or not isinstance(verdict.message, str):
+        return Verdict(0, "This check is broken.", fault=f"{check.name} returned {outcome!r}, not (points, message)")
+    if not (math.isfinite(verdict.points) and 0 <= verdict.points <= check.points):
+        return Verdict(0, "This check is broken.", fault=f"{check.name} gave {verdict.points} of {check.points} points")
+    return verdict
+
+
+def random_inputs(name: str, seed: int | None = None) -> np.random.Generator:
+    """The generator of a check's inputs: unpredictable, unless `seed` or LEAPLM_CHECK_SEED fixes it."""
+    if seed is None:
+        seed = int(os.environ.get(SEED) or secrets.randbits(128))
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, Check]:
+    """The checks of a lab by name: those of course/checks/lab2.py for the lab 'lab2_finetuning'."""
+    root = Path(course) if course else find_course()
+    path = root / "course" / "checks" / f"{lab.partition('_')[0]}.py"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: the checks of {lab} belong there")
+    found = {value.name: value for value in vars(load_module(path)).values() if isinstance(value, Check)}
+    if not found:
+        raise ValueError(f"{path} has no function with the decorator @check(points=...)")
+    return found
+
+
+def load_module(path: Path) -> ModuleType:
+    """Runs a Python file of the course as a module, afresh each time."""
+    name = f"leaplm_course_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and inspect look it up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_course(start: str | os.PathLike = ".") -> Path:
+    """The course root: LEAPLM_COURSE, else the nearest folder at or above `start` that holds course/checks."""
+    if named := os.environ.get(COURSE):
+        if (Path(named) / "course" / "checks").is_dir():
+            return Path(named)
+        raise FileNotFoundError(f"{COURSE}={named} holds no folder course/checks")
+    here = Path(start).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "course" / "checks").is_dir():
+            return folder
+    raise FileNotFoundError(f"no course root at or above {here}: set {COURSE} to the folder that holds course/checks")
+
+
+def as_array(value: Any, shape: tuple[int, ...] | None = None, what: str = "The answer") -> np.ndarray:
+    """`value` as a float64 or integer array of `shape`; StudentError in words if it is something else.
+
+    A number counts as shape (); None in `shape` stands for any length.
+    """
+    wanted = "an array of numbers" if shape is None else f"numbers of shape {shape}"
+    problem = StudentError("unexpected", f"{what} should be {wanted}, not {describe(value)}.")
+    if isinstance(value, (str, dict)) or value is None:
+        raise problem
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged list
+        raise problem from None
+    if array.dtype.kind not in "biuf":
+        raise problem
+    if shape is not None and not _fits(array.shape, shape):
+        raise problem
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted, strict=True))
+
+
+def as_number(value: Any, what: str = "The answer") -> float:
+    """`value` as a finite float; StudentError in words if it is anything else."""
+    number = float(as_array(value, (), what))
+    if not math.isfinite(number):
+        raise StudentError("unexpected", f"{what} should be a finite number, not {number}.")
+    return number

@@ -1,0 +1,133 @@
+"""Small objects that checks put on the student's side, and readers that bring their state back as plain values.
+
+A check names them as 'leaplm.grading.probes:tiny_classifier' in `student.build` and `student.read`, and may call the
+same functions for its own reference. Same seed, same weights, in every process and without touching the global
+random state. Nothing here is downloaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import BatchEncoding, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+
+def tiny_classifier(
+    seed: int = 0,
+    num_labels: int = 2,
+    vocab_size: int = 64,
+    width: int = 16,
+    layers: int = 1,
+    dropout: float = 0.0,
+    initializer_range: float = 0.02,
+) -> BertForSequenceClassification:
+    """A BERT classifier of a few thousand parameters with random weights, in training mode.
+
+    A large `initializer_range` (0.5) gives large logits, losses that differ from text to text, and large gradients.
+    """
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=64,
+        num_labels=num_labels,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=initializer_range,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BertForSequenceClassification(config).train()
+
+
+def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer that splits at spaces; ids 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 [MASK], then `words`.
+
+    >>> tiny_tokenizer(["good", "bad"])("bad good")["input_ids"]
+    [2, 6, 5, 3]
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocab = {word: index for index, word in enumerate([*special, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, special, strict=True)))
+
+
+def batch(**arrays: Tensor) -> BatchEncoding:
+    """A batch as tokenizers make it: a mapping of tensors that also has attributes and `.to(device)`."""
+    return BatchEncoding(arrays)
+
+
+def value(thing: Any) -> Any:
+    """`thing` itself: `build` it to keep a plain value on the student's side, `read` it to see what became of it."""
+    return thing
+
+
+def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:
+    """Plain gradient descent, the easiest to predict."""
+    return torch.optim.SGD(model.parameters(), lr=lr)
+
+
+def adamw(model: torch.nn.Module, lr: float = 1e-3, weight_decay: float = 0.0) -> Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+
+
+def step_schedule(optimizer: Optimizer, factor: float = 0.5) -> torch.optim.lr_scheduler.LRScheduler:
+    """Multiplies the learning rate by `factor` at each step, so that each call of `step` shows."""
+    return torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=factor)
+
+
+def set_training(model: torch.nn.Module, mode: bool) -> bool:
+    """Puts the model in training (True) or evaluation mode; returns the mode it was in."""
+    before = model.training
+    model.train(mode)
+    return before
+
+
+def training(model: torch.nn.Module) -> bool:
+    return model.training
+
+
+def state_dict(model: torch.nn.Module) -> dict[str, np.ndarray]:
+    """All weights by name."""
+    return _arrays(model.state_dict())
+
+
+def gradients(model: torch.nn.Module) -> dict[str, np.ndarray]:
+    """The gradients by parameter name, of the parameters that have one."""
+    return _arrays({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+
+
+def trainable(model: torch.nn.Module) -> list[str]:
+    """Names of the parameters that training would change."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def learning_rates(optimizer: Optimizer) -> list[float]:
+    """The learning rate of each parameter group."""
+    return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def logits(model: torch.nn.Module, **arrays: Tensor) -> np.ndarray:
+    """The model's logits on a batch, in evaluation mode and without gradients; the mode is put back."""
+    before = set_training(model, False)
+    with torch.no_grad():
+        output = model(**{name: torch.as_tensor(array) for name, array in arrays.items()}).logits
+    set_training(model, before)
+    return output.float().cpu().numpy()
+
+
+def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in tensors.items()}

@@ -1,0 +1,279 @@
+"""Rebuilds a submitted notebook from our own release, taking only sources from the student.
+
+Editors strip metadata, students copy, delete and move cells, and a tag can make a check be skipped. So nothing of a
+submission is used but the text of its cells:
+
+* answer cells and free cells (those the student may change) get the student's text;
+* check cells and locked cells are ours, whatever the submission has in their place;
+* cells that the student added are kept where they stand, as plain cells;
+* all metadata, tags, ids, types and the order of our cells are ours.
+
+Each of our cells is looked for in the submission by its grade_id, then its cell id, its exact text, the function or
+class it defines, the most similar text, and at last its position between neighbours already found. What was mended is
+said in words, as `Repair`s.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+SIMILAR = 0.6  # of 1: below this, two texts are not taken for versions of the same cell
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One thing that was mended, in words; `doubtful` when a person should look at it."""
+
+    text: str
+    doubtful: bool = False
+
+
+@dataclass(eq=False)
+class Found:
+    """What is read of a submitted cell; everything else in it is ignored."""
+
+    position: int
+    cell_type: str
+    source: str
+    grade_id: str | None
+    cell_id: str | None
+    tags: tuple[str, ...]
+    attachments: dict[str, Any] = field(default_factory=dict)
+
+
+def rebuild(release: NotebookNode, submitted: NotebookNode) -> tuple[NotebookNode, list[Repair]]:
+    """The submission on our own notebook, and what had to be mended."""
+    cells = read_cells(submitted)
+    matching = Matching(release.cells, cells)
+    made = copy.deepcopy(release)
+    for cell in made.cells:
+        if (match := matching.match.get(cell.id)) and editable(cell):
+            cell.source = match.source
+            if cell.cell_type == "markdown" and match.attachments:
+                cell.attachments = match.attachments
+    repairs = matching.repairs + report(release.cells, matching.match)
+    made.cells = insert_extras(made.cells, matching)
+    return made, repairs
+
+
+def read_cells(notebook: NotebookNode) -> list[Found]:
+    """The cells of a submission that have a text, however damaged the rest of them is."""
+    cells = notebook.get("cells")
+    found = []
+    for position, cell in enumerate(cells if isinstance(cells, list) else []):
+        if not isinstance(cell, dict) or not isinstance(cell.get("source"), str):
+            continue
+        metadata = _dict(cell.get("metadata"))
+        tags = metadata.get("tags")
+        found.append(
+            Found(
+                position,
+                "code" if cell.get("cell_type") == "code" else "markdown",
+                cell["source"],
+                _text(_dict(metadata.get("nbgrader")).get("grade_id")),
+                _text(cell.get("id")) or _text(metadata.get("id")),  # Colab keeps it in the metadata
+                tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+                _dict(cell.get("attachments")),
+            )
+        )
+    return found
+
+
+def editable(cell: NotebookNode) -> bool:
+    """Whether the student may change this cell of ours: answers, and cells nbgrader does not mark."""
+    meta = cell.metadata.get("nbgrader")
+    return not meta or bool(meta["solution"])
+
+
+def is_answer(cell: NotebookNode) -> bool:
+    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
+
+
+class Matching:
+    """Which submitted cell belongs to which of ours: `match` by our cell's id; `extras` belong to none."""
+
+    def __init__(self, ours: list[NotebookNode], theirs: list[Found]) -> None:
+        self.ours = ours
+        self.match: dict[str, Found] = {}
+        self.repairs: list[Repair] = []
+        self._open = list(theirs)  # not yet matched
+        self._by_key(_grade_id, lambda found: found.grade_id)
+        self._by_key(lambda cell: cell.id, lambda found: found.cell_id)
+        self._by_key(lambda cell: (cell.cell_type, cell.source.strip()), lambda f: (f.cell_type, f.source.strip()))
+        self._by_key(lambda cell: _defines(cell.source) if is_answer(cell) else None, lambda f: _defines(f.source))
+        self._by_similarity()
+        self._by_position()
+        self.extras = [found for found in self._open if not self._is_copy(found)]
+
+    def _by_key(self, ours: Callable[[NotebookNode], Hashable], theirs: Callable[[Found], Hashable]) -> None:
+        """Matches cells whose keys are equal; of several with one key the last that was worked on counts."""
+        candidates: dict[Hashable, list[Found]] = defaultdict(list)
+        for found in self._open:
+            if theirs(found):
+                candidates[theirs(found)].append(found)
+        for cell in self.ours:
+            if cell.id not in self.match and (group := candidates.pop(ours(cell), None)):
+                self._take(cell, self._choose(cell, group))
+
+    def _choose(self, cell: NotebookNode, group: list[Found]) -> Found:
+        if len(group) == 1:
+            return group[0]
+        if not editable(cell):
+            self._say(f"{_name(cell)} was there {len(group)} times; ours was used once.")
+            return group[0]
+        changed = [found for found in group if found.source.strip() != cell.source.strip()] or group
+        several = len({found.source.strip() for found in changed}) > 1
+        if is_answer(cell):
+            which = "several versions; the last was marked, the earlier are kept before it" if several else "a copy"
+            self._say(f"{_name(cell)} was there {len(group)} times: {which}.", doubtful=several)
+        self._open = [found for found in self._open if found not in group or found in changed]  # drops copied stubs
+        return changed[-1]
+
+    def _by_similarity(self) -> None:
+        """Matches what is left by text, the most similar pair first; a cell that names another of ours stays out."""
+        names = {_grade_id(cell) for cell in self.ours}
+        nameless = [found for found in self._open if found.grade_id is None or found.grade_id not in names]
+        pairs = [
+            (-likeness, order, found.position, cell, found)
+            for order, cell in enumerate(self.ours)
+            for found in nameless
+            if cell.id not in self.match
+            and found.cell_type == cell.cell_type
+            and (likeness := _likeness(cell.source, found.source)) >= SIMILAR
+        ]
+        for *_, cell, found in sorted(pairs, key=lambda pair: pair[:3]):
+            if cell.id not in self.match and found in self._open:
+                self._take(cell, found)
+
+    def _by_position(self) -> None:
+        """Matches a run of our answers, both neighbours of which were found, with as many cells between these."""
+        for run, before, after in self._gaps():
+            between = [found for found in self._open if before < found.position < after and found.source.strip()]
+            if len(between) == len(run) and all(f.cell_type == c.cell_type for f, c in zip(between, run, strict=True)):
+                for cell, found in zip(run, between, strict=True):
+                    self._say(f"{_name(cell)} was recognised only by its place in the notebook.", doubtful=True)
+                    self._take(cell, found)
+
+    def _gaps(self) -> list[tuple[list[NotebookNode], float, float]]:
+        """Runs of our unmatched answers, each with the positions of the submitted cells around it."""
+        gaps, run, before = [], [], -1.0
+        for cell in [*self.ours, None]:
+            match = self.match.get(cell.id) if cell is not None else None
+            if cell is not None and match is None:
+                run += [cell] if is_answer(cell) else []
+                continue
+            after = match.position if match else float("inf")
+            if run:
+                gaps.append((run, before, after))
+            run, before = [], after
+        return gaps
+
+    def _is_copy(self, found: Found) -> bool:
+        """Whether an unmatched cell is a copy of a check, a locked cell or a stub: to run it again would only harm."""
+        if not found.source.strip():
+            return True
+        names = {_grade_id(cell) for cell in self.ours if not editable(cell)}
+        if found.grade_id in names:
+            return True
+        texts = [cell.source for cell in self.ours if not editable(cell) or is_answer(cell)]
+        return any(found.source.strip() == text.strip() for text in texts)
+
+    def _take(self, cell: NotebookNode, found: Found) -> None:
+        self.match[cell.id] = found
+        self._open.remove(found)
+
+    def _say(self, text: str, doubtful: bool = False) -> None:
+        self.repairs.append(Repair(text, doubtful))
+
+
+def report(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repair]:
+    """What the rebuild changed or missed, in words."""
+    marked = [cell for cell in ours if "nbgrader" in cell.metadata]
+    stripped = [cell for cell in marked if cell.id in match and match[cell.id].grade_id != _grade_id(cell)]
+    repairs = []
+    if stripped:
+        repairs.append(Repair(f"The marks nbgrader needs were gone from {len(stripped)} cells and were put back."))
+    for cell in marked:
+        found = match.get(cell.id)
+        if found is None:
+            said = "was missing: it counts as not answered." if is_answer(cell) else "was missing and was put back."
+            repairs.append(Repair(f"{_name(cell)} {said}", doubtful=is_answer(cell)))
+            continue
+        if not editable(cell) and found.source.strip() != cell.source.strip():
+            repairs.append(Repair(f"{_name(cell)} was changed; ours was used."))
+        if found.cell_type != cell.cell_type:
+            repairs.append(Repair(f"{_name(cell)} had become {found.cell_type}; it is {cell.cell_type} again."))
+    return repairs + report_tags(ours, match)
+
+
+def report_tags(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repair]:
+    """The tags taken off; 'skip-execution' would have kept a check from running."""
+    count = Counter(
+        tag
+        for cell in ours
+        if cell.id in match
+        for tag in set(match[cell.id].tags) - set(cell.metadata.get("tags", []))
+    )
+    return [Repair(f"The tag {tag[:40]} was taken off {count[tag]} cells.") for tag in sorted(count)]
+
+
+def show_hidden(made: NotebookNode, source: NotebookNode) -> None:
+    """Gives the check cells of a rebuilt notebook the hidden tests of nbgrader's source version.
+
+    nbgrader would do it from its gradebook; it then warns of every check of every student as if it had been changed.
+    """
+    hidden = {cell.id: cell.source for cell in source.cells if not editable(cell)}
+    for cell in made.cells:
+        if not editable(cell):
+            cell.source = hidden.get(cell.id, cell.source)
+
+
+def insert_extras(made: list[NotebookNode], matching: Matching) -> list[NotebookNode]:
+    """Our cells, each followed by the cells the student added after it."""
+    place = {found.position: cell_id for cell_id, found in matching.match.items()}
+    added: dict[str | None, list[NotebookNode]] = defaultdict(list)
+    for number, found in enumerate(matching.extras, 1):
+        before = [position for position in place if position < found.position]
+        new = nbformat.v4.new_code_cell if found.cell_type == "code" else nbformat.v4.new_markdown_cell
+        added[place[max(before)] if before else None].append(new(found.source, id=f"added-{number}"))
+    cells = added[None]
+    for cell in made:
+        cells += [cell, *added[cell.id]]
+    return cells
+
+
+def _likeness(ours: str, theirs: str) -> float:
+    matcher = SequenceMatcher(None, theirs.strip(), ours.strip(), autojunk=False)
+    return matcher.ratio() if matcher.quick_ratio() >= SIMILAR else 0.0
+
+
+def _defines(source: str) -> str | None:
+    """The first function or class that a cell defines: 'def mean_square'."""
+    found = re.search(r"^(?:def|class) +\w+", source, re.MULTILINE)
+    return found[0] if found else None
+
+
+def _grade_id(cell: NotebookNode) -> str | None:
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def _name(cell: NotebookNode) -> str:
+    kind = "The answer" if is_answer(cell) else "The check" if cell.metadata["nbgrader"]["grade"] else "The cell"
+    return f"{kind} `{_grade_id(cell).removeprefix('check_')}`"
+
+
+def _dict(value: Any) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,212 @@
+"""The student handle: how a check reaches a student's code, here in the same process.
+
+A check never touches the student's objects. It calls functions by name with plain values (see `values`), has library
+factories make objects on the student's side, and reads artifacts as bytes. Whatever goes wrong there becomes one
+`StudentError` that says what to mend and shows no hidden input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import signal
+import stat
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from leaplm.grading.values import NotPlain, Ref, TooLarge, describe, plain, to_student
+
+ARTIFACTS = "artifacts"  # the folder beside the notebook
+MAX_ARTIFACT_BYTES = 512 * 2**20
+PATIENCE = 10  # a time limit by the clock is this many times the one in processor time
+
+# Messages of these errors speak of names, types and shapes, which helps; others may quote a hidden input.
+TELLING_ERRORS = (NameError, AttributeError, TypeError, ImportError, RuntimeError, IndexError)
+
+
+class StudentError(Exception):
+    """The student's code or artifact did not do its part; `kind` says how, the text is for the student to read.
+
+    Kinds: missing, unanswered, raised, timeout, exited, not-plain, too-large, artifact, unexpected.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class _TimeIsUp(BaseException):
+    """Not an Exception, so that `except Exception` in a student's function does not catch it."""
+
+
+class Student:
+    """A student's notebook in this process: its global names and the folder that holds it.
+
+    >>> student = Student({"double": lambda x: 2 * x})
+    >>> student.call("double", np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+
+    def __init__(self, namespace: dict[str, Any], folder: str | os.PathLike = ".", seconds: float = 30) -> None:
+        self._namespace = namespace
+        self._folder = Path(folder)
+        self._seconds = seconds  # of processor time, for one call
+        self._objects: list[Any] = []
+
+    def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
+        """What the student's function (or callable Ref) returns: a plain value, or a Ref when it is not plain."""
+        target = self._resolve(function) if isinstance(function, Ref) else self._find(function)
+        name = function.kind if isinstance(function, Ref) else function
+        if not callable(target):
+            raise StudentError("missing", f"`{name}` is not a function: keep the name for the function asked for.")
+        return self._outgoing(name, self._run(name, target, args, kwargs))
+
+    def get(self, name: str) -> Any:
+        """The value of the student's variable `name`: a plain value, or a Ref when it is not plain."""
+        return self._outgoing(name, self._find(name))
+
+    def build(self, factory: str, *args: Any, **kwargs: Any) -> Ref:
+        """An object made on the student's side by a library factory, written 'leaplm.module:function'."""
+        make = _library_function(factory)
+        return self._keep(make(*self._incoming(args), **self._incoming(kwargs)))
+
+    def read(self, ref: Ref, probe: str, *args: Any, **kwargs: Any) -> Any:
+        """The plain value that a library function, written 'leaplm.module:function', takes from a Ref's object."""
+        look = _library_function(probe)
+        try:
+            with _time_limit(self._seconds), _silence():
+                return plain(look(self._resolve(ref), *self._incoming(args), **self._incoming(kwargs)))
+        except (Exception, SystemExit, _TimeIsUp) as error:
+            asked = probe.partition(":")[2].replace("_", " ")
+            raise StudentError("unexpected", f"Could not read the {asked} of {describe(ref)}.") from error
+
+    def artifact(self, name: str) -> bytes:
+        """The bytes of `artifacts/<name>` beside the notebook: regular files only, never through a link."""
+        if name != os.path.basename(name) or name in ("", ".", ".."):
+            raise ValueError(f"artifact name {name!r} must be a plain file name")
+        try:
+            return _read_regular_file(self._folder / ARTIFACTS / name)
+        except FileNotFoundError:
+            said = f"There is no {ARTIFACTS}/{name}: run the cell that saves it and hand it in with the notebook."
+        except OSError as error:
+            said = f"{ARTIFACTS}/{name} cannot be read: {error.strerror or error}."
+        raise StudentError("artifact", said)
+
+    def _find(self, name: str) -> Any:
+        if name not in self._namespace:
+            raise StudentError("missing", f"`{name}` is not defined: answer its cell, then run it.")
+        return self._namespace[name]
+
+    def _run(self, name: str, target: Callable, args: tuple, kwargs: dict) -> Any:
+        args, kwargs = self._incoming(args), self._incoming(kwargs)
+        try:
+            with _time_limit(self._seconds), _silence():
+                return target(*args, **kwargs)
+        except NotImplementedError as error:
+            raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
+        except _TimeIsUp:
+            message = f"`{name}` computed for over {self._seconds:g} s on a small input: is there a loop that never ends?"
+            raise StudentError("timeout", message) from None
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise StudentError("exited", f"`{name}` ended the program instead of returning a value.") from error
+        except Exception as error:
+            raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
+
+    def _outgoing(self, name: str, value: Any) -> Any:
+        try:
+            return plain(value)
+        except TooLarge as error:
+            raise StudentError("too-large", f"`{name}` gave {error}: far more than was asked for.") from None
+        except NotPlain:
+            return self._keep(value)
+
+    def _incoming(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(to_student(item, self._resolve) for item in value)
+        return to_student(value, self._resolve)
+
+    def _keep(self, value: Any) -> Ref:
+        self._objects.append(value)
+        return Ref(len(self._objects) - 1, type(value).__name__)
+
+    def _resolve(self, ref: Ref) -> Any:
+        return self._objects[ref.id]
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """The bytes of a file; OSError for a link, a folder, a pipe, or a file above MAX_ARTIFACT_BYTES."""
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # not on every system
+    fd = os.open(path, os.O_RDONLY | flags)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_ARTIFACT_BYTES:
+            raise OSError(f"it must be a file of at most {MAX_ARTIFACT_BYTES >> 20} MB")
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(fd)
+
+
+def _library_function(path: str) -> Callable:
+    module, _, name = path.partition(":")
+    if module.split(".")[0] != "leaplm" or not name:
+        raise ValueError(f"{path!r} must be written 'leaplm.module:function'")
+    return getattr(importlib.import_module(module), name)
+
+
+def _tell(error: Exception) -> str:
+    """The error in words: its type, its message where that is safe, and the line of the student's own that raised."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is this file's call
+    own = [frame for frame in frames if not _is_library(frame.filename)]
+    line = (own[-1].line or "").strip() if own else ""
+    text = type(error).__name__
+    message = str(error).partition("\n")[0][:160]
+    if isinstance(error, TELLING_ERRORS) and message and not line.startswith(("raise", "assert")):
+        text += f" ({message})"
+    return f"{text} at the line `{line}`" if line else text
+
+
+def _is_library(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(os.path.dirname(os.__file__))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Prints of the student's function would show the hidden inputs in the feedback."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises _TimeIsUp in the block after `seconds` of processor time, or PATIENCE times as many by the clock.
+
+    So a busy machine fails no honest answer, and sleeping does not last for ever. It rings again each second, for code
+    that catches everything. Needs Unix signals and the main thread; elsewhere only the time limit of the cell holds.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    running = True
+
+    def ring(signum: int, frame: Any) -> None:
+        if running:  # not while the timers are being put away
+            raise _TimeIsUp
+
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE * seconds))
+    before = [signal.signal(number, ring) for number, _, _ in timers]
+    for _, timer, limit in timers:
+        signal.setitimer(timer, limit, 1.0)
+    try:
+        yield
+    finally:
+        running = False
+        for (number, timer, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)

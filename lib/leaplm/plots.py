@@ -1,0 +1,126 @@
+"""The course's figures. Each takes results, draws one idea, and returns the matplotlib Axes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+# Okabe & Ito's colours: told apart by colour-blind readers and in grey print.
+BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#777777", "#D55E00"
+
+
+def new_axes(title, xlabel, ylabel, width=6.4, height=3.6):
+    """One figure with one Axes, thin grid, no frame."""
+    _, axes = plt.subplots(figsize=(width, height), dpi=90, layout="constrained")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def plot_padding(lengths, batch_size=16, max_length=128, batches=3):
+    """The first batches as the model sees them, padded in three ways: blue is text, light is padding.
+
+    lengths: tokens of each text, in the order of the data. The title of each part gives its share of padding.
+    """
+    lengths = np.minimum(np.asarray(lengths), max_length)
+    rng = np.random.default_rng(0)
+    bucketed = np.sort(lengths)[: len(lengths) // batch_size * batch_size].reshape(-1, batch_size)
+    plain = lengths[: batches * batch_size].reshape(-1, batch_size)
+    ways = {"to 128 tokens": (plain, np.full(len(plain), max_length)),
+            "to the longest of the batch": (plain, plain.max(axis=1)),
+            "and similar lengths together": (some := bucketed[rng.permutation(len(bucketed))[:batches]], some.max(axis=1))}
+    _, parts = plt.subplots(1, 3, figsize=(9, 3), dpi=90, layout="constrained", sharey=True, sharex=True)
+    for axes, (title, (groups, widths)) in zip(parts, ways.items(), strict=True):
+        rows, width = groups.reshape(-1), np.repeat(widths, batch_size)
+        axes.barh(range(len(rows)), width, color=BLUE, alpha=0.15, height=1)
+        axes.barh(range(len(rows)), rows, color=BLUE, alpha=0.8, height=1)
+        axes.set_title(f"{title}\n{1 - rows.sum() / width.sum():.0%} padding", loc="left", fontsize=10)
+        axes.set(xlabel="tokens", ylim=(len(rows) - 0.5, -0.5))
+        axes.spines[["top", "right"]].set_visible(False)
+    parts[0].set_ylabel("texts (3 batches of 16)")
+    return parts[0]
+
+
+def plot_history(history, window=10):
+    """Training loss of each update (thin), its running mean (thick), and the validation loss (points)."""
+    axes = new_axes("Loss during training", "update", "loss (nats per text)")
+    steps = [row["step"] for row in history.train]
+    losses = np.array([row["loss"] for row in history.train])
+    axes.plot(steps, losses, color=BLUE, alpha=0.25, linewidth=1)
+    width = min(window, len(losses))
+    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+    axes.plot(steps[width - 1 :], smooth, color=BLUE, label=f"training (mean of {width})")
+    if history.validation:
+        axes.plot([row["step"] for row in history.validation], [row["loss"] for row in history.validation],
+                  "o-", color=ORANGE, label="validation")
+    axes.legend(frameon=False)
+    return axes
+
+
+def draw_spread(axes, summary, x, label, color, marker="o"):
+    """Mean (line and markers) with one standard deviation over seeds on each side (band)."""
+    positions, mean, sd = summary[x], summary["mean"], summary["sd"].fillna(0)
+    seeds = int(summary["seeds"].min())
+    axes.plot(positions, mean, marker=marker, color=color, label=f"{label} ({seeds} seeds)")
+    axes.fill_between(positions, mean - sd, mean + sd, color=color, alpha=0.18, linewidth=0)
+
+
+def draw_live(axes, x, y, label="your run"):
+    axes.plot([x], [y], marker="*", markersize=15, color=RED, markeredgecolor="white", linestyle="none", label=label,
+              zorder=5)
+
+
+def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=True):
+    """Curves with spread over seeds, and your own run on top.
+
+    summaries: {label: DataFrame with columns x, mean, sd, seeds}. live: (x, y) of your run, or None.
+    """
+    axes = new_axes(title, xlabel, ylabel)
+    for (label, summary), color, marker in zip(summaries.items(), (BLUE, ORANGE, GREY, GREEN), "os^D", strict=False):
+        draw_spread(axes, summary, x, label, color, marker)
+    if live is not None:
+        draw_live(axes, *live)
+    if log:
+        axes.set_xscale("log")
+        ticks = next(iter(summaries.values()))[x]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=9)
+    return axes
+
+
+def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
+    """One bar a row with its standard deviation; `live` = {name: value} puts stars on some of them.
+
+    rows: DataFrame with the columns mean and sd; its first column names the bars.
+    """
+    names = rows.iloc[:, 0].astype(str).tolist()
+    axes = new_axes(title, xlabel, "", height=0.8 + 0.42 * len(rows))
+    places = np.arange(len(rows))[::-1]
+    axes.barh(places, rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
+              error_kw={"elinewidth": 1.5, "capsize": 3})
+    for place, mean in zip(places, rows["mean"], strict=True):
+        axes.annotate(f" {mean:.2f}", (start, place), va="center", color="white", fontsize=9)
+    for name, value in (live or {}).items():
+        draw_live(axes, value, places[names.index(name)])
+    axes.set_yticks(places, names)
+    axes.set_xlim(left=start)
+    axes.grid(axis="y", visible=False)
+    if live:
+        axes.legend(*(items[:1] for items in axes.get_legend_handles_labels()), frameon=False, fontsize=9)
+    return axes
+
+
+def plot_confusion(labels, predictions, names):
+    """Rows: the true class; columns: the predicted class; each cell the number of texts."""
+    counts = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(counts, (np.asarray(labels), np.asarray(predictions)), 1)
+    axes = new_axes("Confusion matrix (number of texts)", "predicted", "true", width=4.2)
+    axes.imshow(counts, cmap="Blues")
+    axes.grid(visible=False)
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            axes.text(j, i, count, ha="center", va="center", color="white" if count > counts.max() / 2 else "black")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    return axes

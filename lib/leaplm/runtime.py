@@ -1,0 +1,105 @@
+"""What this machine is, and the one dial that scales the course to it."""
+
+import os
+import platform
+import random
+
+SCALES = ("tiny", "cpu", "gpu")
+
+
+def has_gpu():
+    """True if PyTorch can use a CUDA device here."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def scale():
+    """The scale of this run: "tiny" (seconds), "cpu" (minutes) or "gpu".
+
+    Read from the environment variable LEAPLM_SCALE; without it, "gpu" where CUDA is there, else "cpu".
+    Raises ValueError for any other word.
+    """
+    word = os.environ.get("LEAPLM_SCALE", "").strip().lower()
+    if not word:
+        return "gpu" if has_gpu() else "cpu"
+    if word not in SCALES:
+        raise ValueError(f"LEAPLM_SCALE={word!r} is not a scale. Set it to one of: {', '.join(SCALES)}.")
+    return word
+
+
+def by_scale(*, tiny, cpu, gpu):
+    """Pick one of three values by the scale of this run, e.g. `by_scale(tiny=64, cpu=1_000, gpu=6_000)`."""
+    return {"tiny": tiny, "cpu": cpu, "gpu": gpu}[scale()]
+
+
+def get_device():
+    """The torch device that training uses: the first GPU at scale "gpu", otherwise the CPU."""
+    import torch
+
+    return torch.device("cuda" if scale() == "gpu" and has_gpu() else "cpu")
+
+
+def mixed_precision():
+    """The precision that is fast here: "bf16" where the GPU has it, "fp16" on an older GPU, "no" (fp32) on a CPU.
+
+    A T4 has no bf16 units, so it gets fp16, which accelerate trains with loss scaling. On a CPU, bf16 matrix
+    products can be a hundred times slower than fp32, so it is never the default there.
+    """
+    import torch
+
+    if get_device().type == "cpu":
+        return "no"
+    # Compute capability 8.0 (Ampere) is the first with bf16; is_bf16_supported() also counts slow emulation.
+    return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+
+
+def set_seed(seed):
+    """Seed Python, NumPy and PyTorch, so that a run can be repeated. Returns the seed."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    return seed
+
+
+def quiet():
+    """Keep libraries silent and offline: warnings of no use to a student, and time-outs on a bad line."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if scale() != "gpu":
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+def peak_memory_mb():
+    """Highest resident memory of this process so far, in MB (10^6 bytes)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if platform.system() == "Darwin" else peak * 1024 / 1e6
+
+
+def describe_runtime():
+    """Print one short line about this machine and the scale; also makes libraries quiet and offline."""
+    import psutil
+    import torch
+
+    quiet()
+    device = get_device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    memory = psutil.virtual_memory().total / 1e9
+    precision = {"no": "fp32"}.get(mixed_precision(), mixed_precision())
+    print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory:.0f} GB · "
+          f"Python {platform.python_version()} · torch {torch.__version__}")

@@ -1,0 +1,77 @@
+"""nbgrader's configuration: for `nbgrader` and the Formgrader of `jupyter lab`, both run from this folder."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+WORK = ".nbgrader-work"  # everything nbgrader makes for a class; never committed
+(ROOT / WORK).mkdir(exist_ok=True)
+
+c = get_config()  # noqa: F821 (traitlets provides it)
+
+c.CourseDirectory.root = str(ROOT)
+c.CourseDirectory.course_id = "leaplm"
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "labs"
+c.CourseDirectory.submitted_directory = f"{WORK}/submitted"
+c.CourseDirectory.autograded_directory = f"{WORK}/autograded"
+c.CourseDirectory.feedback_directory = f"{WORK}/feedback"
+c.CourseDirectory.solution_directory = f"{WORK}/solution"
+c.CourseDirectory.source_with_tests_directory = f"{WORK}/source_with_tests"
+c.CourseDirectory.db_url = f"sqlite:///{ROOT / WORK / 'gradebook.db'}"
+
+# A class hands in one zip per student, named by the student's id, with the notebook and its artifacts/ inside, put in
+# .nbgrader-work/downloaded/<lab>/archive/ for `nbgrader zip_collect <lab>`.
+c.ZipCollectApp.downloaded_directory = f"{WORK}/downloaded"
+c.FileNameCollectorPlugin.named_regexp = (
+    r".*/extracted/(?P<student_id>[^/]+)/(?:[^/]+/)*?(?P<file_id>(?:artifacts/)?[^/]+)$"
+)
+c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json"]
+
+# nbgrader's own steps with ours among them; leaplm.grading.steps says what each is for.
+c.Autograde.exporter_class = "leaplm.grading.steps.SubmissionExporter"
+c.Autograde.sanitize_preprocessors = [
+    "leaplm.grading.steps.RebuildSubmission",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.DeduplicateIds",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Autograde.autograde_preprocessors = [
+    "leaplm.grading.steps.ExecuteKeepingMarks",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "leaplm.grading.steps.SettleChecks",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
+# Grading runs a notebook again in seconds, offline; what is graded is the artifact handed in. These variables are for
+# the students' kernels while grading only, not for those of `jupyter lab`, which reads this file too.
+c.ExecuteKeepingMarks.timeout = 300  # seconds a cell; generous, since a busy machine must not cost marks
+c.ExecuteKeepingMarks.startup_timeout = 300
+c.ExecuteKeepingMarks.iopub_timeout = 30
+c.ExecuteKeepingMarks.environment = {
+    "LEAPLM_COURSE": str(ROOT),
+    "LEAPLM_SCALE": "tiny",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+# What running a solution in place leaves beside it must reach neither the release nor, over their own, the students'
+# submissions. The pattern is absolute, so a submission's own artifacts/ is not meant; "." is nbgrader's student here.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"] + [
+    str(ROOT / "solutions") + f"/./*/{made}" for made in ("artifacts", "runs")
+]
+
+# nbgrader calls `alembic` by name; it is beside Python, also where the environment is not activated.
+if not shutil.which("alembic"):
+    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
+
+# What a student finds in place of a solution.
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # write your answer here"}
+c.ClearSolutions.text_stub = "*Write your answer here.*"

@@ -1,0 +1,59 @@
+"""A record is complete after any number of stops, and holds each run once."""
+
+import json
+from pathlib import Path
+
+import pytest
+from leaplm import calibration
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = """
+from leaplm.calibration import study
+import pathlib
+
+@study([{"x": 1}, {"x": 2}], seeds=range(3))
+def square(seed, x):
+    log = pathlib.Path(__file__).with_name("log")
+    log.write_text(log.read_text() + f"{x} {seed}\\n" if log.exists() else f"{x} {seed}\\n")
+    if len(log.read_text().splitlines()) == 4:
+        raise KeyboardInterrupt
+    return {"value": x * x + seed}
+"""
+
+
+def test_stopped_and_started_again(tmp_path):
+    studies, record = tmp_path / "lab0.py", tmp_path / "calibration" / "lab0.json"
+    studies.write_text(STUDIES)
+    with pytest.raises(KeyboardInterrupt):
+        calibration.calibrate(studies, record)
+    assert len(json.loads(record.read_text())["studies"]["square"]) == 3
+    calibration.calibrate(studies, record)
+    rows = json.loads(record.read_text())["studies"]["square"]
+    assert sorted((row["x"], row["seed"], row["value"]) for row in rows) == \
+        [(x, seed, x * x + seed) for x in (1, 2) for seed in range(3)]
+    runs = len((tmp_path / "log").read_text().splitlines())
+    calibration.calibrate(studies, record)  # nothing is missing
+    assert len((tmp_path / "log").read_text().splitlines()) == runs == 7
+    assert {"date", "versions", "machine", "study_seconds"} <= set(rows[0])
+
+
+def test_unknown_study_names_the_known_ones(tmp_path):
+    (tmp_path / "lab0.py").write_text(STUDIES)
+    with pytest.raises(ValueError, match="no study cube; it has square"):
+        calibration.calibrate(tmp_path / "lab0.py", tmp_path / "r.json", ["cube"])
+
+
+def test_the_package_has_the_records_of_the_course():
+    for record in (ROOT / "course" / "calibration").glob("lab*.json"):
+        packaged = ROOT / "lib" / "leaplm" / "records" / record.name
+        assert packaged.read_bytes() == record.read_bytes(), "run `make build`"
+
+
+def test_records_of_the_course_load():
+    rows = calibration.load_record("lab2_finetuning", "learning_rate", language="eng")
+    summary = calibration.summarize(rows, "learning_rate", "accuracy")
+    assert list(summary.columns) == ["learning_rate", "mean", "sd", "seeds"] and summary["seeds"].min() >= 3
+    with pytest.raises(KeyError, match="no study 'other'"):
+        calibration.load_record("lab2_finetuning", "other")
+    with pytest.raises(FileNotFoundError, match="make calibrate"):
+        calibration.load_record("lab99", "x")

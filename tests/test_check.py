@@ -1,0 +1,68 @@
+"""`leaplm check` tells a ready machine from one that is not, with one cure for each gap."""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from leaplm import check
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(python=sys.executable, **settings):
+    done = subprocess.run([python, "-m", "leaplm", "check"], capture_output=True, text=True, env=os.environ | settings)
+    return done.returncode, done.stdout
+
+
+def gaps(report):
+    return [line for line in report.splitlines() if line.startswith(("MISSING", "optional"))]
+
+
+def test_ready_machine(assets_ready):
+    code, report = run()
+    assert code == 0, report
+    assert [line.split()[0] for line in report.splitlines()[:6]] == list(check.SECTIONS)
+    assert "torch " in report
+    assert "minilm" in report
+    assert report.endswith("This machine is ready for the labs.\n")
+
+
+def test_empty_store_names_each_missing_asset_and_its_cure(tmp_path):
+    code, report = run(LEAPLM_HOME=str(tmp_path))
+    assert code == 1
+    assert [line.split()[0] for line in gaps(report)] == ["MISSING", "MISSING", "optional", "optional", "optional"]
+    assert all(f"leaplm fetch {name}" in line for name, line in
+               zip(["minilm", "vader", "smollm2", "afrisenti", "sib200"], gaps(report), strict=True))
+    assert "on request: kolibri" in report
+
+
+def test_bare_python_without_any_package_still_reports(tmp_path):
+    venv.create(tmp_path / "bare", with_pip=False)
+    python = tmp_path / "bare" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    code, report = run(str(python), PYTHONPATH=str(ROOT / "lib"))
+    assert code == 1
+    assert "MISSING   torch (No module named 'torch'). To mend it: python install.py" in report
+
+
+def test_package_outside_its_range_is_said_with_the_version_that_is_here(tmp_path, monkeypatch):
+    """An installation of leaplm that asks for other things, found before the real one."""
+    asked = ["torch>=999", "numpy>=1.26", "nothing-like-this>=1; extra == 'grade'", "other>=1; extra == 'wandb'"]
+    (tmp_path / "leaplm-9.dist-info").mkdir()
+    lines = ["Metadata-Version: 2.4", "Name: leaplm", "Version: 9", *(f"Requires-Dist: {line}" for line in asked)]
+    (tmp_path / "leaplm-9.dist-info" / "METADATA").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    line, missing = check.describe_packages()
+    assert line.startswith("numpy ")
+    assert [(gap.what.partition(" (")[0], gap.needed) for gap in missing] == [
+        ("package torch>=999", True), ("package nothing-like-this>=1", False)]
+    assert f"({check._version('torch')} is here)" in missing[0].what
+
+
+@pytest.mark.parametrize(("memory", "gaps"), [(8e9, 0), (1e9, 1)])
+def test_little_memory_is_a_warning(monkeypatch, memory, gaps):
+    monkeypatch.setattr(check, "_memory", lambda: memory)
+    _, missing = check.describe_machine()
+    assert [gap.needed for gap in missing] == [False] * gaps

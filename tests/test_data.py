@@ -1,0 +1,138 @@
+"""Splits that never leak, errors that help, batches with little padding."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from leaplm import data
+from transformers import DataCollatorWithPadding
+
+
+def frame(count=400):
+    return pd.DataFrame({"text": [f"sentence number {i}" for i in range(count)], "label": ["no", "yes"] * (count // 2)})
+
+
+def test_split_covers_all_and_no_text_lies_on_two_sides():
+    rows = pd.concat([frame(), frame().assign(text=lambda r: r.text.str.upper() + " ")])  # the same texts in capitals
+    parts = data.split(rows)
+    texts = [data.normalize(text) for part in parts.values() for text in part.text]
+    assert len(texts) == len(set(texts)) == 400
+    shares = {name: len(part) / 400 for name, part in parts.items()}
+    assert all(abs(shares[name] - share) < 0.06 for name, share in data.SHARES.items())
+
+
+def test_split_does_not_move_when_rows_are_added():
+    few, many = data.split(frame(200)), data.split(frame(400))
+    for name in few:
+        assert set(few[name].text) <= set(many[name].text)
+
+
+def test_english_has_two_classes_and_no_shared_sentence(assets_ready):
+    parts = data.sentiment_frames("eng")
+    texts = pd.concat(parts.values()).text.map(data.normalize)
+    assert not texts.duplicated().any() and len(texts) > 10_000
+    loaded = data.load_sentiment("eng")
+    assert set(loaded) == {"train", "validation", "test"}
+    assert loaded["train"].features["label"].names == ["negative", "positive"]
+
+
+@pytest.mark.parametrize("domain", data.DOMAINS)
+def test_every_english_domain_loads(assets_ready, domain):
+    rows = data.read_ratings(domain)
+    assert len(rows) > 2_900 and set(rows.label) == {"negative", "positive"}
+
+
+@pytest.mark.parametrize("language", data.AFRISENTI)
+def test_afrisenti_has_three_classes_and_no_shared_sentence(needs_asset, language):
+    needs_asset("afrisenti")
+    texts = pd.concat(data.sentiment_frames(language).values()).text.map(data.normalize)
+    assert not texts.duplicated().any()
+    assert data.load_sentiment(language)["train"].features["label"].names == ["negative", "neutral", "positive"]
+
+
+def test_heldout_rows_are_not_among_the_students(assets_ready):
+    heldout = {data.normalize(text) for text in data.heldout_rows("eng")["text"]}
+    seen = {data.normalize(text) for part in data.load_sentiment("eng").values() for text in part["text"]}
+    assert len(heldout) == 600 and not heldout & seen
+    with pytest.raises(ValueError, match="cannot be marked"):
+        data.heldout_rows("mine.csv")
+
+
+def test_own_csv(tmp_path):
+    path = tmp_path / "mine.csv"
+    frame().to_csv(path, index=False, encoding="utf-8-sig")
+    loaded = data.load_sentiment(str(path))
+    assert loaded["train"].features["label"].names == ["no", "yes"] and len(loaded["train"]) > 200
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"text;label\na;b\n", "no column label and text"),
+    (b"text,label\n\"a\",b\n,c\n", "line 3: text or label is empty"),
+    (b"text,label\na,b\nc,b\n", "only the label 'b'"),
+    (b"text,label\na,b\nc,d\n", "has 1 rows; at least 20"),
+    (b"text,label\n\xe9t\xe9,b\n", "not UTF-8"),
+    (b"", "cannot be read as CSV"),
+    (b"text,label\na,b,c,d\n\"", "cannot be read as CSV"),
+])
+def test_own_csv_that_is_wrong_says_what_and_where(tmp_path, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        data.load_sentiment(str(path))
+
+
+def test_unknown_language_domain_and_file_are_clear_errors():
+    with pytest.raises(ValueError, match="LANGUAGE='xx'"):
+        data.load_sentiment("xx")
+    with pytest.raises(ValueError, match="domain='news'"):
+        data.load_sentiment("eng", "news")
+    with pytest.raises(FileNotFoundError, match="beside the notebook"):
+        data.load_sentiment("absent.csv")
+
+
+def dataset(count=90):
+    labels = ["a", "b", "b"] * (count // 3)
+    rows = pd.DataFrame({"text": [f"t {i}" for i in range(count)], "label": labels})
+    return data.to_dataset_dict({"train": rows})["train"]
+
+
+def test_subsample_keeps_the_proportions():
+    some = data.subsample(dataset(), 30, seed=1)
+    assert len(some) == 30 and np.bincount(some["label"]).tolist() == [10, 20]
+    assert some["text"] != data.subsample(dataset(), 30, seed=2)["text"]
+    assert len(data.subsample(dataset(), 10_000)) == 90
+
+
+def test_sample_few_shot_gives_so_many_of_each_class():
+    assert np.bincount(data.sample_few_shot(dataset(), 4)["label"]).tolist() == [4, 4]
+    with pytest.raises(ValueError, match="class 'a' has 30 rows"):
+        data.sample_few_shot(dataset(), 31)
+
+
+def test_collator_equals_the_one_of_transformers(assets_ready):
+    from leaplm.models import load_tokenizer
+
+    tokenizer = load_tokenizer()
+    rows = data.tokenize(data.subsample(data.load_sentiment("eng")["test"], 9), tokenizer)
+    ours = data.DynamicPaddingCollator(tokenizer.pad_token_id)(rows)
+    theirs = DataCollatorWithPadding(tokenizer)(rows)
+    assert set(ours) == {"input_ids", "attention_mask", "labels"}
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name])
+
+
+def test_sampler_gives_every_row_once_in_an_order_that_repeats():
+    lengths = np.random.default_rng(0).integers(3, 60, size=1003)
+    sampler = data.LengthBucketSampler(lengths, batch_size=16, seed=3)
+    first = list(sampler)
+    assert sorted(i for batch in first for i in batch) == list(range(1003))
+    assert len(first) == len(sampler) and list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def test_sampler_leaves_little_padding():
+    lengths = np.random.default_rng(0).integers(3, 60, size=1000)
+    batches = list(data.LengthBucketSampler(lengths, batch_size=16))
+    padded = sum(len(batch) * max(lengths[batch]) for batch in batches)
+    assert 1 - lengths.sum() / padded < 0.06  # random batches of such texts are half padding

@@ -1,0 +1,82 @@
+"""Tests of the tests: every graded check of every lab, against its bank of wrong and right answers."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from leaplm.grading.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
+from mini import MINI, ROOT, make_course
+
+SEEDS = (0, 1, 2)
+CHECKS = [
+    (course, path.stem, check)
+    for course in (MINI, ROOT)
+    for path in sorted((course / "course").glob("lab*_*.py"))
+    for check in re.findall(r'^# %%.*\bcheck="([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+]
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory):
+    """A workbench per lab, made when first asked for; one is open at a time, since it works in its own folder."""
+    os.environ["LEAPLM_SCALE"] = "tiny"
+    opened: dict[str, Workbench] = {}
+
+    def bench(course: Path, lab: str) -> Workbench:
+        if lab not in opened:
+            while opened:
+                opened.popitem()[1].__exit__(None, None, None)
+            opened[lab] = Workbench(lab, *_built(course, lab, tmp_path_factory)).__enter__()
+        return opened[lab]
+
+    yield bench
+    while opened:
+        opened.popitem()[1].__exit__(None, None, None)
+
+
+def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
+    """A course folder with notebooks, and the folder of its trained artifacts."""
+    if course == ROOT:
+        kept = os.environ.get("LEAPLM_DEMO_ARTIFACTS") or ROOT / ".nbgrader-work" / "demo-artifacts"
+        return ROOT, Path(kept) / lab
+    copy = make_course(tmp_path_factory.mktemp("mini") / "course")
+    trained = copy / "trained"
+    trained.mkdir()
+    (trained / "slope-cpu.json").write_text('{"slope": 2.0}')
+    return copy, trained
+
+
+@pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")
+def test_the_check_tells_right_from_wrong(benches, course, lab, check):
+    bench = benches(course, lab)
+    entries = [answer for answer in load_bank(lab, course) if answer.check == check]
+    assert sum(not answer.right for answer in entries) >= FEWEST_WRONG, "too few wrong answers in the bank"
+    assert sum(answer.right for answer in entries) >= FEWEST_RIGHT, "too few right answers in the bank"
+    by_artifact = any(answer.files for answer in entries)
+    if by_artifact and not bench.trained_files():
+        pytest.skip(f"no trained artifacts of {lab}: `make grade-demo` makes them")
+    for seed in SEEDS:
+        _judge_all(bench, check, entries, seed)
+
+
+def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -> None:
+    full = bench.checks[check].points
+    reference = bench.judge_reference(check, seed)
+    assert (reference.points, reference.fault) == (full, None), f"reference: {reference}; left out: {bench.skipped}"
+    stub = bench.judge_stub(check, seed)
+    assert (stub.points, stub.fault) == (0, None), f"the stub: {stub}"
+    for answer in entries:
+        verdict = bench.judge_answer(answer, seed)
+        assert verdict.message, answer.why
+        if answer.right:
+            assert (verdict.points, verdict.fault) == (full, None), f"right, {answer.why}: {verdict}"
+        else:
+            assert verdict.points < full, f"wrong, {answer.why}: {verdict}"
+
+
+def test_every_bank_entry_names_a_check():
+    for course, lab in {(course, lab) for course, lab, _ in CHECKS}:
+        known = {check for _, other, check in CHECKS if other == lab}
+        strays = {answer.check for answer in load_bank(lab, course)} - known
+        assert not strays, f"{lab}: the bank has entries for checks that no cell runs: {strays}"

@@ -1,0 +1,87 @@
+"""One source of versions: what pyproject.toml asks for is what conda, Binder and the constraints give."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"pytorch-cpu": "torch"}
+NOT_REQUIREMENTS = {"python", "pip"}
+
+
+def ranges(lines):
+    requirements = [Requirement(line) for line in lines]
+    return {CONDA_NAMES.get(r.name, r.name): r.specifier for r in requirements if r.name not in NOT_REQUIREMENTS}
+
+
+def pins():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {name.lower().replace("_", "-"): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_conda_asks_for_the_ranges_of_pyproject():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = [re.sub(r"^python=", "python==", line) for line in listed if isinstance(line, str)]
+    (from_pip,) = [line["pip"] for line in listed if isinstance(line, dict)]
+    assert ranges(conda + from_pip) == ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["grade"])
+
+
+def test_binder_has_the_same_environment_file():
+    assert (ROOT / "binder/environment.yml").read_bytes() == (ROOT / "environment.yml").read_bytes()
+
+
+def test_every_requirement_has_a_pin_within_its_range():
+    extras = PROJECT["optional-dependencies"]
+    lines = PROJECT["dependencies"] + extras["grade"] + [line for line in extras["dev"] if "leaplm" not in line]
+    outside = {name: str(asked) for name, asked in ranges(lines).items() if pins().get(name, "0") not in asked}
+    assert not outside
+
+
+@pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not the environment that install.py makes")
+def test_install_takes_the_pinned_versions():
+    installed = {d.name.lower().replace("_", "-"): d.version.partition("+")[0] for d in distributions()}
+    assert {name: version for name, version in pins().items() if installed.get(name, version) != version} == {}
+
+
+@pytest.mark.parametrize(("package", "versions"), {
+    "torch": ["2.6.0", "2.9.1", "2.13.0"],
+    "numpy": ["1.26.4", "2.0.2", "2.4.6"],
+}.items())
+def test_colab_keeps_its_own_torch_and_numpy(package, versions):
+    asked: SpecifierSet = ranges(PROJECT["dependencies"])[package]
+    assert all(version in asked for version in versions)
+
+
+def test_tested_versions_are_the_published_ones():
+    assert pins()["torch"] == "2.13.0"
+    assert pins()["nbgrader"] == "0.9.6"
+    assert [pins()[name].split(".")[0] for name in ("transformers", "datasets")] == ["5", "5"]
+    assert pins()["peft"].startswith("0.21")
+
+
+def test_install_without_any_index_says_so_and_can_be_run_again(tmp_path):
+    """The real thing on a copy: an environment is made, the packages are nowhere, nothing claims to be done."""
+    for name in ("install.py", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    nowhere = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    nowhere |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    for first in (True, False):
+        done = subprocess.run([sys.executable, "install.py"], cwd=tmp_path, env=nowhere, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert ("making .venv" in done.stdout) == first
+        assert "Is a package index within reach?" in done.stderr
+    assert not (tmp_path / ".venv" / "leaplm-stamp").exists()
+
+
+def test_nbgrader_finds_what_it_needs_of_setuptools():
+    __import__("setuptools.archive_util")

@@ -1,0 +1,146 @@
+"""The labs: they run, they keep to the style, and what they teach is what the library does."""
+
+import ast
+import os
+import statistics
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from leaplm import data, evaluation, models, training
+from leaplm.grading.banks import Workbench
+from leaplm.grading.probes import tiny_classifier
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[1]
+LABS = sorted(path.stem for path in (ROOT / "course").glob("lab*.py"))
+
+
+def read(kind, lab):
+    return nbformat.read(ROOT / kind / lab / f"{lab}.ipynb", as_version=4)
+
+
+def run_solution(lab, folder, monkeypatch, language=None):
+    """Execute a solution at scale tiny; LANGUAGE can be another one."""
+    monkeypatch.setenv("LEAPLM_SCALE", "tiny")
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    notebook = read("solutions", lab)
+    for cell in notebook.cells:
+        if language and cell.source.startswith('LANGUAGE = "'):
+            cell.source = f"LANGUAGE = {language!r}"
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def printed(notebook):
+    return "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_solution_runs_from_top_to_bottom(lab, tmp_path, monkeypatch, assets_ready):
+    notebook = run_solution(lab, tmp_path, monkeypatch)
+    errors = [out for cell in notebook.cells for out in cell.get("outputs", []) if out.output_type == "error"]
+    assert not errors and list((tmp_path / "artifacts").iterdir())
+
+
+@pytest.mark.parametrize("lab", LABS)
+@pytest.mark.parametrize("language", ["hau", "swa"])
+def test_solution_runs_in_other_languages(lab, language, tmp_path, monkeypatch, assets_ready, needs_asset):
+    needs_asset("afrisenti")
+    assert "neutral" in printed(run_solution(lab, tmp_path, monkeypatch, language))
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_solution_runs_on_ones_own_csv(lab, tmp_path, monkeypatch, assets_ready):
+    lines = [f'"{word} service at stall {i} of the market",{label}' for i in range(150)
+             for word, label in (("quick", "praise"), ("slow", "complaint"))]
+    (tmp_path / "mine.csv").write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
+    assert "complaint" in printed(run_solution(lab, tmp_path, monkeypatch, "mine.csv"))
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_cells_are_short(lab):
+    """STYLE.md: median at most 6 lines, at most 20 outside solutions."""
+    sizes = {cell.id: len(cell.source.splitlines()) for cell in read("labs", lab).cells if cell.cell_type == "code"}
+    assert statistics.median(sizes.values()) <= 6
+    assert {name: size for name, size in sizes.items() if size > 20} == {}
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_every_exercise_has_minutes_points_and_two_hints(lab):
+    text = [cell.source for cell in read("labs", lab).cells if cell.cell_type == "markdown"]
+    headings = [line for source in text for line in source.splitlines() if line.startswith("### Exercise")]
+    assert headings and all("minutes" in line and "point" in line for line in headings)
+    checked = [cell for cell in read("labs", lab).cells if cell.metadata.get("nbgrader", {}).get("solution")
+               and cell.cell_type == "code"]
+    assert sum(source.count("<details>") for source in text) >= 2 * len(checked)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_stubs_have_a_docstring_with_an_example(lab):
+    for cell in read("labs", lab).cells:
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution"):
+            functions = [node for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)]
+            assert functions and all(ast.get_docstring(f) for f in functions), cell.id
+            assert "NotImplementedError" in cell.source
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_no_notebook_is_large(lab):
+    assert os.path.getsize(ROOT / "labs" / lab / f"{lab}.ipynb") < 120_000
+
+
+@pytest.fixture(scope="module")
+def lab2(assets_ready):
+    with Workbench("lab2_finetuning", ROOT) as bench:
+        yield bench._solved
+
+
+def test_lab2_collate_is_the_librarys(lab2):
+    rows = [{"input_ids": list(range(3, 3 + n)), "label": n % 2} for n in (4, 1, 7)]
+    theirs = data.DynamicPaddingCollator(9)(rows)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in lab2["collate"](rows, 9).items())
+
+
+def test_lab2_mean_pool_is_the_librarys(lab2):
+    hidden, mask = torch.randn(2, 4, 3), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    assert torch.allclose(lab2["mean_pool"](hidden, mask), models.mean_pool(hidden, mask))
+
+
+def test_lab2_schedule_is_the_librarys(lab2):
+    for step in range(30):
+        assert lab2["warmup_linear"](step, 25, 5) == training.warmup_linear(step, 25, 5)
+
+
+def test_lab2_losses_are_torchs(lab2):
+    logits, labels = torch.randn(6, 3), torch.randint(3, (6,))
+    functional = torch.nn.functional
+    assert torch.allclose(lab2["cross_entropy"](logits, labels), functional.cross_entropy(logits, labels))
+    targets = (labels > 0).long()
+    assert torch.allclose(lab2["binary_cross_entropy"](logits[:, 0], targets),
+                          functional.binary_cross_entropy_with_logits(logits[:, 0], targets.float()))
+
+
+def test_lab2_evaluation_is_the_librarys(lab2):
+    model, rng = tiny_classifier(initializer_range=0.5, dropout=0.3), np.random.default_rng(0)
+    rows = [{"input_ids": rng.integers(5, 60, size=n).tolist(), "label": int(n % 2)} for n in range(2, 13)]
+    collate = data.DynamicPaddingCollator(0)
+    loss, predictions = lab2["evaluation_loop"](model, [collate(rows[:8]), collate(rows[8:])])
+    ours = evaluation.evaluate(model, rows, collate)
+    assert loss == pytest.approx(ours["loss"], abs=1e-5)
+    assert evaluation.accuracy([row["label"] for row in rows], predictions) == ours["accuracy"]
+
+
+def test_lab2_training_step_is_the_librarys_update(lab2):
+    theirs, ours = tiny_classifier(), tiny_classifier()
+    rows = [{"input_ids": [5 + i, 7, 9 + i], "label": i % 2} for i in range(8)]
+    config = training.TrainingConfig(learning_rate=1e-2, batch_size=8, max_steps=3, warmup_ratio=0, progress=False)
+    training.train(ours, rows, data.DynamicPaddingCollator(0), config)
+    optimizer = training.make_optimizer(theirs, config)
+    scheduler = training.make_scheduler(optimizer, config, 3)
+    for _ in range(3):
+        lab2["training_step"](theirs, data.DynamicPaddingCollator(0)(rows), optimizer, scheduler)
+    for a, b in zip(theirs.parameters(), ours.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)

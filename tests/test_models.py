@@ -1,0 +1,63 @@
+"""The classifier and the masked LM agree with transformers' own parts."""
+
+import pytest
+import torch
+from leaplm import models
+from leaplm.runtime import set_seed
+from transformers import BertConfig, BertForMaskedLM
+
+
+def test_mean_pool_ignores_padding():
+    hidden, mask = torch.randn(3, 5, 4), torch.tensor([[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    want = torch.stack([h[m.bool()].mean(0) for h, m in zip(hidden, mask, strict=True)])
+    assert torch.allclose(models.mean_pool(hidden, mask), want, atol=1e-6)
+
+
+def test_masked_positions_lm_has_the_loss_and_gradients_of_bert():
+    config = BertConfig(vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    ours, theirs = models.MaskedPositionsLM(config).eval(), BertForMaskedLM(config).eval()
+    theirs.load_state_dict(ours.state_dict())
+    ids, labels = torch.randint(60, (4, 9)), torch.full((4, 9), -100)
+    labels[:, 3], labels[2, 7] = 5, 6
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    for model in (ours, theirs):
+        model(**batch).loss.backward()
+    assert torch.allclose(ours(**batch).loss, theirs(**batch).loss, atol=1e-6)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-6)
+
+
+def test_classifier_on_minilm(assets_ready):
+    set_seed(0)
+    model = models.load_sequence_classifier(["no", "yes"])
+    encoder, tokenizer = models.load_encoder(), models.load_tokenizer()
+    batch = tokenizer(["a good film", "bad"], padding=True, return_tensors="pt")
+    model.eval()
+    with torch.no_grad():
+        got = model(batch["input_ids"], batch["attention_mask"], labels=torch.tensor([1, 0]))
+        hidden = encoder(batch["input_ids"], batch["attention_mask"]).last_hidden_state
+        want = model.classifier(models.mean_pool(hidden, batch["attention_mask"]))
+    assert torch.allclose(got.logits, want, atol=1e-5)
+    assert torch.isclose(got.loss, torch.nn.functional.cross_entropy(want, torch.tensor([1, 0])), atol=1e-5)
+    assert model.config.id2label == {0: "no", 1: "yes"}
+
+
+def test_masked_lm_on_minilm_starts_from_its_embeddings(assets_ready):
+    model = models.load_masked_lm()
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    encoder = models.load_encoder()
+    assert torch.equal(model.bert.encoder.layer[0].output.dense.weight, encoder.encoder.layer[0].output.dense.weight)
+
+
+def test_frozen_parts_and_random_weights(assets_ready):
+    whole = models.count_parameters(models.load_sequence_classifier(["a", "b"]))
+    assert models.count_parameters(models.load_sequence_classifier(["a", "b"], freeze="encoder")) == 2 * 384 + 2
+    halved = models.load_sequence_classifier(["a", "b"], freeze="embeddings")
+    assert models.count_parameters(halved) < whole / 2 < models.count_parameters(halved, trainable=False)
+    fresh = models.load_sequence_classifier(["a", "b"], init="random")
+    assert models.count_parameters(fresh) == whole
+    words = [model.bert.embeddings.word_embeddings.weight for model in (fresh, halved)]
+    assert not torch.equal(*words)
+    for bad in ({"init": "zero"}, {"freeze": "half"}):
+        with pytest.raises(ValueError, match="use"):
+            models.load_sequence_classifier(["a"], **bad)

@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
-.PHONY: lab test build grade-demo bench calibrate clean setup setup-dev
+.PHONY: lab test build grade-demo bench calibrate measure clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=labs $(LAB_ARGS)
@@ -27,7 +27,10 @@ bench: setup        ## the training loop beside a plain one and the transformers
 	python tests/bench/training.py
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
-	python -m leaplm.calibration $(LAB)
+	python -m leaplm.calibration course/studies/$(or $(LAB),lab2_finetuning).py
+
+measure: setup      ## minutes and memory of the labs on this machine, into the table of README.md
+	python course/measure.py $(LAB)
 
 clean:              ## everything that was made here; models and data stay in their store
 	rm -rf .venv .nbgrader-work .pytest_cache .ruff_cache build lib/*.egg-info

@@ -7,7 +7,7 @@
 # | **You will be able to** | adapt a pretrained encoder to your own labels, choose its learning rate, and show with numbers that it was worth it |
 # | **Time** | about 2 hours of work; the computer trains for less than 5 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
-# | **Points** | 30: eight exercises checked by the computer (26) and one read by your teacher (4) |
+# | **Points** | 30: seven exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
 #
 # A shop in Kano gets 200 messages a day: thanks, questions, complaints. Nobody can read them all. We want a program
 # that reads one and says *positive* or *negative*. Somebody has labelled 1,000 of them. Is that enough?
@@ -150,7 +150,8 @@ def collate(rows, pad_token_id):
     ### BEGIN SOLUTION
     longest = max(len(row["input_ids"]) for row in rows)
     missing = [longest - len(row["input_ids"]) for row in rows]
-    padded = [list(row["input_ids"]) + [pad_token_id] * n for row, n in zip(rows, missing, strict=True)]
+    texts = [list(row["input_ids"]) for row in rows]
+    padded = [ids + [pad_token_id] * n for ids, n in zip(texts, missing, strict=True)]
     return {
         "input_ids": torch.tensor(padded),
         "attention_mask": torch.tensor([[1] * (longest - n) + [0] * n for n in missing]),
@@ -260,7 +261,7 @@ def binary_cross_entropy(logits, targets):
     Example: logits [0., 0.] give log 2 = 0.693 for any targets.
     """
     ### BEGIN SOLUTION
-    # -log sigmoid(z) = softplus(-z), -log(1 - sigmoid(z)) = softplus(z); softplus does not overflow.
+    # -log sigmoid(z) = softplus(-z) and -log(1 - sigmoid(z)) = softplus(z), without overflow
     targets, softplus = targets.float(), nn.functional.softplus
     return (targets * softplus(-logits) + (1 - targets) * softplus(logits)).mean()
     ### END SOLUTION
@@ -284,7 +285,8 @@ z, y = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
 print(cross_entropy(z, y), nn.functional.cross_entropy(z, y))
 
 # %% check="binary_cross_entropy" points=2
-assert np.isclose(float(binary_cross_entropy(torch.zeros(2), torch.tensor([0, 1]))), 0.6931, atol=1e-4)
+half_sure = binary_cross_entropy(torch.zeros(2), torch.tensor([0, 1]))
+assert np.isclose(float(half_sure), 0.6931, atol=1e-4)
 assert np.isclose(float(binary_cross_entropy(torch.tensor([1000.0]), torch.tensor([0]))), 1000)
 
 # %% check="cross_entropy" points=2
@@ -468,13 +470,16 @@ plots.plot_lines(curves, "learning_rate", "Two decades and a half", "learning ra
 
 # %%
 few_rows = train_rows[: by_scale(tiny=32, cpu=128, gpu=128)]
+model = optimizer = scheduler = None  # 300 MB that are not needed any more
+runtime.free_memory()
 runtime.set_seed(0)
 broken = models.load_sequence_classifier(names)
 too_large = training.TrainingConfig(learning_rate=3e-3, epochs=3)
 training.train(broken, few_rows, library_collate, too_large)
 scores = evaluation.evaluate(broken, validation_rows, library_collate)
 print(f"accuracy on validation: {scores['accuracy']:.2f}")
-del broken
+broken = None
+runtime.free_memory()
 
 # %% [markdown]
 # ### Exercise 7 · Choose a learning rate (10 minutes, 2 points)
@@ -520,13 +525,17 @@ assert np.isclose(choose_learning_rate(torch.tensor([0.1, 0.01]), example), 0.01
 # checks the validation set after each epoch, **keeps the best epoch** and stops early when two epochs bring nothing
 # (*early stopping*). It saves a checkpoint every minute: after a power cut, run the cell again and it goes on.
 #
-# We freeze the word embeddings (half of all weights): in 1,000 short texts most words never occur. The record in
-# section 8 shows what this costs.
+# In English we freeze the word embeddings (half of all weights): in 1,000 short texts most words never occur, and the
+# encoder knows the others already. The record in section 8 shows what this costs. In a language that MiniLM has not
+# read, its word vectors fit least of all: there they learn, ten times faster than the rest, and for five epochs
+# (section 13 shows why).
 
 # %%
+english = LANGUAGE == "eng"
 config = training.TrainingConfig(
     learning_rate=1e-4,
-    epochs=by_scale(tiny=1, cpu=3, gpu=3),
+    embedding_learning_rate=None if english else 1e-3,
+    epochs=by_scale(tiny=1, cpu=3 if english else 5, gpu=3 if english else 5),
     batch_size=16,
     warmup_ratio=0.1,
     metric="macro_f1",
@@ -536,7 +545,8 @@ config = training.TrainingConfig(
 
 # %% locked="train"
 runtime.set_seed(config.seed)
-model = models.load_sequence_classifier(names, freeze="embeddings").to(runtime.get_device())
+model = models.load_sequence_classifier(names, freeze="embeddings" if english else None)
+model.to(runtime.get_device())
 def validate(model):
     return evaluation.evaluate(model, validation_rows, library_collate)
 
@@ -564,7 +574,7 @@ print(f"TF-IDF {tfidf:.3f} · majority {majority:.3f} · you predicted {my_predi
 # %%
 starts = calibration.load_record("lab2_finetuning", "start", language="eng")
 bars = calibration.summarize(starts, "start", "accuracy")
-comparable = LANGUAGE == "eng" and runtime.scale() != "tiny"  # is your run one of these?
+comparable = english and runtime.scale() != "tiny"  # is your run one of these?
 live = {"embeddings frozen": fine_tuned} if comparable else None
 plots.plot_bars(bars, "Where you start from (English, 1,000 sentences)", live=live);
 
@@ -629,7 +639,8 @@ confidence = np.exp(evaluation.log_softmax(test_logits)).max(-1)
 wrong = np.flatnonzero(test_predictions != test_labels)
 for i in wrong[np.argsort(-confidence[wrong])][:12]:
     true, predicted = names[test_labels[i]], names[test_predictions[i]]
-    print(f"true {true}, predicted {predicted} ({confidence[i]:.2f}): {test_set[int(i)]['text'][:150]}")
+    text = test_set[int(i)]["text"][:150]
+    print(f"true {true}, predicted {predicted} ({confidence[i]:.2f}): {text}")
 
 # %% [markdown]
 # ### Exercise 8 · What goes wrong, and why? (20 minutes, 4 points, read by your teacher)
@@ -668,7 +679,7 @@ path = f"artifacts/sentiment-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, model, reference, card)
 print(f"saved {path}: {size:.1f} MB")
 
-# %% check="sentiment" points=8
+# %% check="sentiment" points=6
 card, tensors = artifacts.read_artifact(path)
 assert card["language"] == LANGUAGE and len(tensors) > 0
 print("Saved. Hand in this notebook together with its folder `artifacts`.")
@@ -676,18 +687,42 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # %% [markdown]
 # ## 13. When the encoder does not know your language
 #
-# MiniLM has read English. For Hausa and Swahili tweets the honest picture is different:
+# MiniLM has read English. **Predict first:** with 1,000 labelled tweets in Hausa, which is better, the fine-tuned
+# encoder or TF-IDF? The measure is macro-F1, the mean over the classes, because half of the Swahili tweets and more are
+# neutral: who always says *neutral* has 60 % accuracy, and a macro-F1 of 0.25.
 
 # %%
-languages = calibration.load_record("lab2_finetuning", "languages")
+main = calibration.load_record("lab2_finetuning", "main")
+tried = calibration.load_record("lab2_finetuning", "other_languages")
 for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
-    rows = languages[languages.language == language]
-    bars = calibration.summarize(rows, "method", "macro_f1").rename(columns={"method": "name"})
-    plots.plot_bars(bars, f"{title} tweets, 3 classes, 1,000 labels", xlabel="macro-F1")
+    ours, theirs = main[main.language == language], tried[tried.language == language]
+    rows = [calibration.bars(ours, {"majority class": "all_majority_macro_f1"})]
+    for start, ways in theirs.groupby("start", sort=False):
+        rows.append(calibration.bars(ways, {f"MiniLM, {start}": "macro_f1"}))
+    rows.append(calibration.bars(ours, {
+        "MiniLM, faster word vectors": "all_macro_f1",
+        "TF-IDF, words": "all_tfidf_words_macro_f1",
+        "TF-IDF, characters": "all_tfidf_characters_macro_f1",
+    }))
+    title = f"{title} tweets, 3 classes, 1,000 labels"
+    plots.plot_bars(pd.concat(rows), title, xlabel="macro-F1")
 
 # %% [markdown]
-# LANGUAGE-TEXT
+# The bars, from the top:
 #
+# * **As in English:** the settings of section 7 for English, word vectors frozen. Worse than TF-IDF. The tokenizer
+#   cuts Hausa words into pieces that MiniLM has only met inside English words, and the frozen vectors cannot change.
+# * **Adapted to tweets:** before the labels, the encoder reads the *unlabelled* training tweets for 300 to 600 updates
+#   and fills in hidden words (masked language modelling, lab 1). Then as in the next line.
+# * **Faster word vectors:** all weights learn, the word vectors at ten times the rate. This brings most of the gain, and
+#   costs nothing. Reading the tweets first adds nothing to it that is larger than the spread over seeds.
+# * **TF-IDF:** one weight per word or word pair; or per piece of 2 to 5 *characters*. The second is good at words with
+#   many forms and at free spelling, and it is the best of all in Hausa and as good as any in Swahili.
+#
+# So: with 1,000 labels and an encoder of another language, take TF-IDF on characters. It trains in a second. We also
+# averaged the two models; that was not better than the characters alone. What would help is an encoder that has read
+# the language, or more labels: with 5,000 Hausa labels TF-IDF on characters reaches an accuracy of 0.75.
+
 # ## What to take away
 
 # %%

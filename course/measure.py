@@ -35,7 +35,7 @@ def measure(lab):
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": folder}})
-        client.on_cell_start = lambda cell, cell_index: seconds.__setitem__(cell_index, time.monotonic())
+        client.on_cell_execute = lambda cell, cell_index: seconds.__setitem__(cell_index, time.monotonic())
         client.on_cell_executed = lambda cell, cell_index, execute_reply: \
             seconds.__setitem__(cell_index, time.monotonic() - seconds[cell_index])
         os.environ["LEAPLM_COURSE"] = str(ROOT)

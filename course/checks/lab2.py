@@ -193,7 +193,7 @@ def choose_learning_rate(student, rng):
     return 0, "another rate fits the rule: best mean, its sample standard deviation, then the smallest rate within it"
 
 
-@check(points=8, seconds=120)
+@check(points=6, seconds=120)
 def sentiment(student, rng):
     """The saved model on held-out sentences: full points from the calibrated mean minus three deviations."""
     content = first_artifact(student, ("sentiment-gpu.safetensors", "sentiment-cpu.safetensors"))
@@ -230,8 +230,8 @@ def judge_classifier(model, heldout, language):
     record = load_record("lab2_finetuning", "main", language=language)["heldout_accuracy"]
     wanted, told = record.mean() - 3 * record.std(), f"accuracy {score:.3f} on {len(labels)} held-out texts"
     if score >= wanted:
-        return 8, f"{told}; at least {wanted:.3f} was wanted"
+        return 6, f"{told}; at least {wanted:.3f} was wanted"
     low, _ = evaluation.bootstrap_interval(labels, predictions)
     if low > majority:
-        return 4, f"{told}: clearly above the majority class ({majority:.3f}), below the {wanted:.3f} that was wanted"
+        return 3, f"{told}: clearly above the majority class ({majority:.3f}), below the {wanted:.3f} that was wanted"
     return 0, f"{told}: not clearly above the majority class ({majority:.3f})"

@@ -172,3 +172,12 @@ def other_languages(seed, language, start):
     settings = {} if start == "as in English" else {**settings_for(language), "name": adapted_encoder(language)}
     model, _ = fine_tune(data, rows, seed, validation, **settings)
     return {**scores(model, test), **blend(model, rows, test, "blend_")}
+
+
+@study([{"language": language, "size": size} for language, sizes in (("hau", (250, 1000, 5000)), ("swa", (250, 1000)))
+        for size in sizes], seeds=range(3))
+def more_labels(seed, language, size):
+    """How far the best simple method comes with more labels (there are 1,800 Swahili training tweets)."""
+    data = sentiment(language)
+    rows, test = subsample(data["train"], size, seed), subsample(data["test"], TEST_ROWS)
+    return baselines(rows, test)

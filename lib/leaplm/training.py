@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from leaplm.data import LengthBucketSampler
-from leaplm.runtime import get_device, mixed_precision, set_seed
+from leaplm.runtime import free_memory, get_device, mixed_precision, set_seed
 
 CHECKPOINT = "checkpoint"
 
@@ -345,6 +345,9 @@ class Run:
             tracker.finish()
         if self.config.output_dir and self.accelerator.is_main_process:
             shutil.rmtree(Path(self.config.output_dir) / CHECKPOINT, ignore_errors=True)
+        self.best_weights = self.optimizer = None
+        self.accelerator.free_memory()  # the optimizer holds twice the memory of the weights
+        free_memory()
         return self.history
 
 

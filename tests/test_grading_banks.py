@@ -20,7 +20,8 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def benches(tmp_path_factory):
     """A workbench per lab, made when first asked for; one is open at a time, since it works in its own folder."""
-    os.environ["LEAPLM_SCALE"] = "tiny"
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LEAPLM_SCALE", "tiny")
     opened: dict[str, Workbench] = {}
 
     def bench(course: Path, lab: str) -> Workbench:
@@ -33,6 +34,7 @@ def benches(tmp_path_factory):
     yield bench
     while opened:
         opened.popitem()[1].__exit__(None, None, None)
+    patch.undo()
 
 
 def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:

@@ -215,7 +215,8 @@ def test_no_source_is_one_error_that_names_the_asset_and_the_cure(server):
     assert time.monotonic() - began < 20
     lines = str(caught.value).splitlines()
     assert [line.split()[0] for line in lines] == ["toy", "tweets"]
-    assert all(f"leaplm fetch {name}, on a better line or with --mirror" in line for name, line in zip(["toy", "tweets"], lines, strict=True))
+    for name, line in zip(["toy", "tweets"], lines, strict=True):
+        assert f"leaplm fetch {name}, on a better line or with --mirror" in line
 
 
 def test_what_the_labs_can_do_without_is_one_line_and_no_failure(server, capsys):

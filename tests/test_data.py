@@ -136,3 +136,17 @@ def test_sampler_leaves_little_padding():
     batches = list(data.LengthBucketSampler(lengths, batch_size=16))
     padded = sum(len(batch) * max(lengths[batch]) for batch in batches)
     assert 1 - lengths.sum() / padded < 0.06  # random batches of such texts are half padding
+
+
+def test_topics_are_the_same_sentences_in_every_language(needs_asset):
+    needs_asset("sib200")
+    english, swahili = data.load_topics("eng"), data.load_topics("swa")
+    for part, size in (("train", 701), ("validation", 99), ("test", 204)):
+        assert len(english[part]) == size
+        assert english[part]["label"] == swahili[part]["label"]
+    assert len(english["train"].features["label"].names) == 7
+
+
+def test_topics_of_an_unknown_language():
+    with pytest.raises(ValueError, match="has no topics"):
+        data.load_topics("xyz")

@@ -19,6 +19,12 @@ DOMAINS = {
     "products": "amazonReviewSnippets_GroundTruth.txt",
 }
 AFRISENTI = ("hau", "ibo", "yor", "amh", "swa", "pcm", "kin", "por")
+SIB200 = {
+    "eng": "eng_Latn", "hau": "hau_Latn", "swa": "swh_Latn", "ibo": "ibo_Latn", "yor": "yor_Latn", "amh": "amh_Ethi",
+    "arb": "arb_Arab", "ben": "ben_Beng", "fra": "fra_Latn", "hin": "hin_Deva", "ind": "ind_Latn", "khm": "khm_Khmr",
+    "mya": "mya_Mymr", "por": "por_Latn", "quy": "quy_Latn", "spa": "spa_Latn", "tgl": "tgl_Latn", "urd": "urd_Arab",
+    "vie": "vie_Latn", "zho": "zho_Hans",
+}
 NEUTRAL_BAND = 0.5  # mean ratings in (-0.5, 0.5) on the scale [-4, 4]: raters disagree on the sign
 SHARES = {"train": 0.65, "validation": 0.1, "test": 0.125, "heldout": 0.125}
 
@@ -38,6 +44,27 @@ def load_sentiment(language="eng", domain="movies"):
     splits = sentiment_frames(language, domain)
     splits.pop("heldout")
     return to_dataset_dict(splits)
+
+
+def load_topics(language="eng"):
+    """Sentences with one of seven topics, the same ones in every language (SIB-200; Adelani et al., EACL 2024).
+
+    language: a key of SIB200 ("swa" is its Swahili). 701 train, 99 validation, 204 test rows with `text` and `label`;
+    row i of a split is the same sentence in all languages. Raises ValueError for another language.
+
+    >>> load_topics("swa")["test"].features["label"].names      # doctest: +SKIP
+    ['entertainment', 'geography', 'health', 'politics', 'science/technology', 'sports', 'travel']
+    """
+    if language not in SIB200:
+        raise ValueError(f"language {language!r} has no topics here. Use one of: {', '.join(SIB200)}.")
+    folder = asset_path("sib200") / SIB200[language]
+    files = {"train": "train", "validation": "dev", "test": "test"}
+    frames = {part: pd.read_csv(folder / f"{file}.tsv", sep="\t", quoting=csv.QUOTE_NONE, keep_default_na=False)
+              for part, file in files.items()}
+    # The files of some languages are in another order; index_id is the sentence's number in all of them.
+    ordered = {part: rows.sort_values("index_id") for part, rows in frames.items()}
+    return to_dataset_dict({part: rows.rename(columns={"category": "label"})[["text", "label"]]
+                            for part, rows in ordered.items()})
 
 
 def domains(language):

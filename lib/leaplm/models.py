@@ -2,11 +2,19 @@
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertForMaskedLM, BertModel, BertPreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertForMaskedLM,
+    BertModel,
+    BertPreTrainedModel,
+)
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 
 from leaplm.assets import asset_path
-from leaplm.runtime import quiet
+from leaplm.runtime import get_device, mixed_precision, quiet
 
 
 def mean_pool(hidden, attention_mask):
@@ -61,10 +69,10 @@ class MaskedPositionsLM(BertForMaskedLM):
 
 
 def model_folder(name):
-    """The folder of a course model ("minilm"), or `name` itself if it is a folder of yours."""
+    """The folder of a course model ("minilm"), or `name` itself if it is a folder of yours or "owner/model" of a hub."""
     import os
 
-    return name if os.path.isdir(str(name)) else asset_path(name)
+    return name if os.path.isdir(str(name)) or "/" in str(name) else asset_path(name)
 
 
 def load_tokenizer(name="minilm"):
@@ -86,6 +94,17 @@ def load_masked_lm(name="minilm"):
     """
     quiet()
     return MaskedPositionsLM.from_pretrained(model_folder(name), dtype=torch.float32)
+
+
+def load_causal_lm(name="smollm2"):
+    """A generative language model in evaluation mode, 32-bit on a CPU: input_ids (batch, tokens) -> next-token logits.
+
+    name: "smollm2" (134.5 M parameters), a folder, or at scale "gpu" a model of the Hugging Face hub. On a GPU the
+    weights are 16-bit.
+    """
+    quiet()
+    dtype = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[mixed_precision()]
+    return AutoModelForCausalLM.from_pretrained(model_folder(name), dtype=dtype).eval().to(get_device())
 
 
 def load_sequence_classifier(labels, name="minilm", init="pretrained", freeze=None):

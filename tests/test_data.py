@@ -150,3 +150,50 @@ def test_topics_are_the_same_sentences_in_every_language(needs_asset):
 def test_topics_of_an_unknown_language():
     with pytest.raises(ValueError, match="has no topics"):
         data.load_topics("xyz")
+
+
+def test_group_texts_loses_no_token_and_pads_none():
+    rows = [{"input_ids": [1, *range(10, 10 + n), 2]} for n in (3, 5, 1, 8)]
+    blocks = data.group_texts(rows, 6, (1, 2))
+    assert all(len(block["input_ids"]) == 6 for block in blocks[:-1])
+    assert all(block["input_ids"][0] == 1 for block in blocks)
+    joined = [token for block in blocks for token in block["input_ids"][1:]]
+    assert joined == [token for row in rows for token in row["input_ids"][1:]]
+    with pytest.raises(ValueError, match="block_size=1"):
+        data.group_texts(rows, 1, (1, 2))
+
+
+def test_sentence_pairs_are_half_and_half_and_each_part_occurs_once():
+    texts = [f"first{i} a b c. second{i} d e f" for i in range(101)] + ["too short"]
+    pairs = data.sentence_pairs(texts, seed=3)
+    assert len(pairs) == 101
+    assert len({second for _, second, _ in pairs}) == 101
+    for first, second, follows in pairs:
+        same = first.split()[0].removeprefix("first") == second.split()[0].removeprefix("second")
+        assert same == bool(follows)
+    assert sum(follows for *_, follows in pairs) == 51
+    assert pairs == data.sentence_pairs(texts, seed=3) != data.sentence_pairs(texts, seed=4)
+
+
+def test_sentence_pairs_need_texts():
+    with pytest.raises(ValueError, match="at least 4"):
+        data.sentence_pairs(["one two"] * 9)
+
+
+@pytest.mark.parametrize("text, first", [
+    ("It rained. We stayed at home today", "It rained."), ("one two three four five six", "one two three"),
+    ("Yes. " + "word " * 20, "Yes. " + "word " * 9 + "word")])
+def test_cut_in_two(text, first):
+    got, rest = data.cut_in_two(text)
+    assert got == first.strip() if "Yes" not in text else got.startswith("Yes. word")
+    assert f"{got} {rest}" == " ".join(text.split())
+
+
+def test_the_english_corpus_holds_no_text_that_a_lab_tests_on(assets_ready):
+    corpus = data.load_corpus("eng")
+    assert len(corpus["train"]) > 11_000
+    seen = set(map(data.normalize, corpus["train"]["text"]))
+    for domain in data.DOMAINS:
+        frames = data.sentiment_frames("eng", domain)
+        for part in ("validation", "test", "heldout"):
+            assert not seen & set(frames[part].text.map(data.normalize))

@@ -67,6 +67,26 @@ def load_topics(language="eng"):
                             for part, rows in ordered.items()})
 
 
+def load_corpus(language="eng"):
+    """Texts without labels for pretraining, split into train, validation and test.
+
+    language: as in `load_sentiment`. "eng" takes all three domains and the sentences without a clear sentiment too. No
+    text that a lab tests on is in the training part: the splits are those of `load_sentiment`.
+    Returns a DatasetDict; each row has `text`.
+
+    >>> len(load_corpus("eng")["train"])        # doctest: +SKIP
+    12028
+    """
+    import datasets
+
+    if language == "eng":
+        frames = split(pd.concat([read_all_ratings(domain) for domain in DOMAINS])[["text"]])
+    else:
+        frames = sentiment_frames(language)
+    return datasets.DatasetDict({part: datasets.Dataset.from_dict({"text": frames[part].text.tolist()})
+                                 for part in ("train", "validation", "test")})
+
+
 def domains(language):
     """The kinds of text there are for a language: three for "eng", one (called "all") otherwise."""
     return tuple(DOMAINS) if language == "eng" else ("all",)
@@ -100,11 +120,16 @@ def read_ratings(domain):
     """One English domain as a DataFrame (text, label): the sign of the mean rating, unclear ones left out."""
     if domain not in DOMAINS:
         raise ValueError(f"domain={domain!r} is not known. Use one of: {', '.join(DOMAINS)}.")
-    path = asset_path("vader") / DOMAINS[domain]
-    rows = pd.read_csv(path, sep="\t", names=["id", "rating", "text"], quoting=csv.QUOTE_NONE, dtype={"text": str})
+    rows = read_all_ratings(domain)
     rows = rows[rows.rating.abs() >= NEUTRAL_BAND]
     rows["label"] = np.where(rows.rating > 0, "positive", "negative")
     return rows[["text", "label"]]
+
+
+def read_all_ratings(domain):
+    """One English domain as a DataFrame (id, rating, text)."""
+    path = asset_path("vader") / DOMAINS[domain]
+    return pd.read_csv(path, sep="\t", names=["id", "rating", "text"], quoting=csv.QUOTE_NONE, dtype={"text": str})
 
 
 def read_afrisenti(language):
@@ -233,11 +258,63 @@ def tokenize(dataset, tokenizer, max_length=128):
     return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"], strict=True)]
 
 
+def group_texts(rows, block_size, special_ids):
+    """Pack texts one after the other into blocks of `block_size` tokens, so that no token is padding.
+
+    rows: list of {"input_ids"} that begin with [CLS] and end with [SEP]. special_ids: the pair ([CLS], [SEP]). Each block
+    begins with [CLS]; texts inside it are separated by [SEP]. Attention sees across that border: a price worth paying
+    (Liu et al., 2019, section 4.2, FULL-SENTENCES). The last, shorter block is kept.
+
+    >>> group_texts([{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}], 4, (1, 2))
+    [{'input_ids': [1, 7, 8, 2]}, {'input_ids': [1, 9, 2]}]
+    """
+    if block_size < 2:
+        raise ValueError(f"block_size={block_size} must be at least 2: [CLS] takes one place")
+    first, _ = special_ids
+    stream = [token for row in rows for token in row["input_ids"] if token != first]
+    width = block_size - 1
+    return [{"input_ids": [first, *stream[i : i + width]]} for i in range(0, len(stream), width)]
+
+
+def sentence_pairs(texts, seed=0, least_words=6):
+    """Pairs (first, second, is_next) for next-sentence prediction: half follow each other, half do not.
+
+    Each text of at least `least_words` words is cut at the end of a sentence near its middle, or else in the middle.
+    Half of the texts keep their second part (is_next = 1); the others swap theirs round, so that each part occurs once
+    and the parts alone say nothing about the answer. Source: Devlin et al., 2019, section 3.1, Task #2.
+
+    >>> sentence_pairs(["one two three four", "five six seven eight"], least_words=4)   # doctest: +SKIP
+    [('one two', 'three four', 1), ('five six', 'seven eight', 1)]
+    """
+    halves = [cut_in_two(text) for text in texts if len(text.split()) >= least_words]
+    if len(halves) < 4:
+        raise ValueError(f"only {len(halves)} texts have {least_words} words or more; at least 4 are needed for pairs")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(halves))
+    swapped = order[: len(order) // 2]
+    second = {int(i): int(j) for i, j in zip(swapped, np.roll(swapped, 1), strict=True)}
+    return [(first, halves[second.get(i, i)][1], int(i not in second)) for i, (first, _) in enumerate(halves)]
+
+
+def cut_in_two(text):
+    """(first, second) part of a text: at the sentence end nearest to the middle, if one lies in the middle half."""
+    words = text.split()
+    middle = len(words) // 2
+    ends = [i + 1 for i, word in enumerate(words[:-1]) if word[-1] in ".!?" and abs(i + 1 - middle) <= len(words) // 4]
+    place = min(ends, key=lambda i: abs(i - middle)) if ends else middle
+    return " ".join(words[:place]), " ".join(words[place:])
+
+
+def tokenize_texts(texts, tokenizer, max_length=512):
+    """Rows {"input_ids"} of texts without labels, each cut at `max_length` tokens."""
+    return [{"input_ids": ids} for ids in tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]]
+
+
 class DynamicPaddingCollator:
     """Pad a list of rows to the longest one *of this batch*.
 
-    Returns input_ids (batch, longest), attention_mask (batch, longest; 1 = a token, 0 = padding), and labels (batch,)
-    if the rows have a `label`.
+    Returns input_ids (batch, longest), attention_mask (batch, longest; 1 = a token, 0 = padding), labels (batch,) if the
+    rows have a `label`, and token_type_ids (batch, longest) if they have those.
 
     >>> collate = DynamicPaddingCollator(pad_token_id=0)
     >>> batch = collate([{"input_ids": [5, 6, 7], "label": 1}, {"input_ids": [8], "label": 0}])
@@ -256,6 +333,10 @@ class DynamicPaddingCollator:
         for i, row in enumerate(rows):
             input_ids[i, : lengths[i]] = torch.as_tensor(row["input_ids"])
         batch = {"input_ids": input_ids, "attention_mask": (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()}
+        if "token_type_ids" in rows[0]:
+            kinds = batch["token_type_ids"] = torch.zeros_like(input_ids)
+            for i, row in enumerate(rows):
+                kinds[i, : lengths[i]] = torch.as_tensor(row["token_type_ids"])
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         return batch

@@ -115,3 +115,100 @@ def tfidf_classifier(units="words"):
 def tfidf_baseline(train, test, units="words"):
     """Predictions (n,) on `test` of a TF-IDF classifier fitted on `train` (datasets with text and label)."""
     return tfidf_classifier(units).fit(list(train["text"]), list(train["label"])).predict(list(test["text"]))
+
+
+# -- language models ----------------------------------------------------------------------------------------------------
+
+
+def log_frequencies(rows, vocab_size, special_ids=()):
+    """Log-probability of each token by its count in `rows` plus one (vocabulary,); special tokens are not counted."""
+    counts = np.ones(vocab_size)
+    np.add.at(counts, np.concatenate([row["input_ids"] for row in rows]), 1)
+    counts[list(special_ids)] = 1e-3
+    return np.log(counts / counts.sum())
+
+
+def unigram_entropy(train_rows, test_rows, vocab_size, special_ids=()):
+    """Loss in nats per token of the best guess without context: each token by its frequency in training.
+
+    A masked language model that stays at this loss has learned nothing but how often tokens occur.
+    """
+    table = log_frequencies(train_rows, vocab_size, special_ids)
+    tokens = np.concatenate([row["input_ids"] for row in test_rows])
+    return float(-table[tokens[~np.isin(tokens, list(special_ids))]].mean())
+
+
+def masked_lm_loss(model, rows, collate_fn, batch_size=32, seed=0):
+    """Mean loss in nats per masked token, with masks that depend on `seed` alone (the same at every call)."""
+    import torch
+
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    total = count = 0
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for i in range(0, len(rows), batch_size):
+            batch = {k: v.to(device) for k, v in collate_fn(rows[i : i + batch_size]).items() if k != "next_sentence_label"}
+            hidden = int((batch["labels"] != -100).sum())
+            total, count = total + float(model(**batch).loss) * hidden, count + hidden
+    model.train(was_training)
+    return total / max(1, count)
+
+
+def token_log_probs(model, input_ids, positions, mask_token_id, batch_size=64):
+    """Log-probability (n,) of the token at each of `positions` (lists), when all of that list's positions are hidden.
+
+    input_ids: one text as a list of int. positions: list of lists; every list is hidden in a copy of the text of its own.
+    Gives one number a list: the sum over its positions, in nats. Sources: see `pseudo_perplexity`.
+    """
+    import torch
+
+    ids, found = torch.tensor(input_ids), []
+    with torch.inference_mode():
+        for i in range(0, len(positions), batch_size):
+            part = positions[i : i + batch_size]
+            labels = torch.full((len(part), len(ids)), -100)
+            for row, places in enumerate(part):
+                labels[row, places] = ids[places]
+            inputs = torch.where(labels == -100, ids, mask_token_id)
+            logits = model(input_ids=inputs.to(model.device), labels=labels.to(model.device)).logits.float().cpu()
+            logs = logits.log_softmax(-1)[torch.arange(len(logits)), labels[labels != -100]]
+            sizes = [len(places) for places in part]
+            found += [float(piece.sum()) for piece in logs.split(sizes)]
+    return np.array(found)
+
+
+def pseudo_perplexity(model, tokenizer, texts, max_length=128):
+    """exp of the mean loss per token when each token of each text is hidden in turn, [CLS] and [SEP] left out.
+
+    Comparable only between models with the same tokenizer. Source: Salazar et al., 2020, section 2.3 (equations 2, 3).
+
+    >>> pseudo_perplexity(model, tokenizer, ["The film is good."])      # doctest: +SKIP
+    17.3
+    """
+    total = count = 0
+    for ids in tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]:
+        positions = [[i] for i in range(1, len(ids) - 1)]
+        total -= token_log_probs(model, ids, positions, tokenizer.mask_token_id).sum()
+        count += len(positions)
+    return float(np.exp(total / count))
+
+
+def masked_word_losses(model, tokenizer, texts, words=2, seed=0, max_length=128):
+    """Loss in nats of whole words (n,), `words` of them from each text, all pieces of the word hidden at once.
+
+    The words depend on `seed` and the texts alone, not on the tokenizer, so models with different vocabularies can be
+    compared on them: the loss of a word is the sum over its pieces. (The number of pieces is seen; that is a small help
+    to a tokenizer that cuts words into many.)
+    """
+    rng, losses = np.random.default_rng(seed), []
+    for text in texts:
+        pieces = text.split()
+        chosen = sorted(rng.choice(len(pieces), min(words, len(pieces)), replace=False).tolist())
+        encoded = tokenizer(pieces, is_split_into_words=True, truncation=True, max_length=max_length)
+        owner = np.array([-1 if word is None else word for word in encoded.word_ids()])
+        positions = [np.flatnonzero(owner == word).tolist() for word in chosen]
+        # A word beyond max_length, or one without any piece, is left out for this tokenizer.
+        found = token_log_probs(model, encoded["input_ids"], [p for p in positions if p], tokenizer.mask_token_id)
+        losses += (-found).tolist()
+    return np.array(losses)

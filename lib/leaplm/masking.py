@@ -26,7 +26,8 @@ def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_
 class MaskingCollator:
     """Pad rows with `collate_fn`, then hide tokens anew each time a row is seen (dynamic masking; Liu et al., 2019).
 
-    Returns input_ids, attention_mask and labels, each (batch, tokens).
+    Returns input_ids, attention_mask and labels, each (batch, tokens). Rows of sentence pairs (with `token_type_ids` and
+    `label`, 1 = the second part follows) also give token_type_ids and next_sentence_label (batch,).
     """
 
     def __init__(self, tokenizer, collate_fn, mask_rate=0.15):
@@ -34,8 +35,10 @@ class MaskingCollator:
         self.special_ids = torch.tensor(tokenizer.all_special_ids)
 
     def __call__(self, rows):
-        batch = self.collate_fn([{"input_ids": row["input_ids"]} for row in rows])
+        batch = self.collate_fn(rows)
+        answers = batch.pop("labels", None)
         special = torch.isin(batch["input_ids"], self.special_ids)
         inputs, labels = mask_tokens(batch["input_ids"], special, self.tokenizer.mask_token_id,
                                      len(self.tokenizer), self.mask_rate)
-        return {**batch, "input_ids": inputs, "labels": labels}
+        batch |= {"input_ids": inputs, "labels": labels}
+        return batch | {"next_sentence_label": answers} if "token_type_ids" in batch else batch

@@ -7,11 +7,14 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BertConfig,
     BertForMaskedLM,
+    BertForPreTraining,
     BertModel,
     BertPreTrainedModel,
 )
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
+from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
 
 from leaplm.assets import asset_path
 from leaplm.runtime import get_device, mixed_precision, quiet
@@ -63,9 +66,33 @@ class MaskedPositionsLM(BertForMaskedLM):
             return MaskedLMOutput(logits=self.cls(hidden))
         chosen = labels != -100
         logits = self.cls(hidden[chosen])
-        # The sum over zero rows is 0; a mean over them would be NaN.
-        loss = nn.functional.cross_entropy(logits, labels[chosen], reduction="sum") / chosen.sum().clamp(min=1)
-        return MaskedLMOutput(loss=loss, logits=logits)
+        return MaskedLMOutput(loss=masked_mean(logits, labels[chosen]), logits=logits)
+
+
+class MaskedPositionsPretraining(BertForPreTraining):
+    """BERT with both pretraining heads; the vocabulary is scored at the masked positions only.
+
+    input_ids, token_type_ids (batch, tokens), labels (batch, tokens), next_sentence_label (batch,; 1 = the second part
+    follows) -> loss = masked-token loss + next-sentence loss, both in nats (Devlin et al., 2019, section 3.1);
+    `prediction_logits` at the masked positions and `seq_relationship_logits` (batch, 2).
+    """
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None, **kwargs):
+        output = self.bert(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        hidden, pooled = output.last_hidden_state, output.pooler_output
+        chosen = torch.ones_like(input_ids, dtype=torch.bool) if labels is None else labels != -100
+        logits, relation = self.cls(hidden[chosen], pooled)
+        loss = None
+        if labels is not None:
+            loss = masked_mean(logits, labels[chosen])
+        if next_sentence_label is not None:
+            loss = (loss or 0) + nn.functional.cross_entropy(relation, next_sentence_label)
+        return BertForPreTrainingOutput(loss=loss, prediction_logits=logits, seq_relationship_logits=relation)
+
+
+def masked_mean(logits, labels):
+    """Mean cross-entropy in nats of logits (n, vocabulary) at labels (n,); 0, not NaN, when there are none."""
+    return nn.functional.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
 
 
 def model_folder(name):
@@ -87,13 +114,36 @@ def load_encoder(name="minilm"):
     return AutoModel.from_pretrained(model_folder(name), add_pooling_layer=False, dtype=torch.float32)
 
 
-def load_masked_lm(name="minilm"):
+def load_masked_lm(name="minilm", log_frequencies=None):
     """The encoder with a masked-language-model head; MiniLM comes without one, so its head starts fresh.
 
-    The output matrix is the (tied) input embedding, as in BERT.
+    The output matrix is the (tied) input embedding, as in BERT. log_frequencies: see `new_bert`.
     """
     quiet()
-    return MaskedPositionsLM.from_pretrained(model_folder(name), dtype=torch.float32)
+    model = MaskedPositionsLM.from_pretrained(model_folder(name), dtype=torch.float32)
+    return set_output_bias(model, log_frequencies)
+
+
+def new_bert(tokenizer, layers=2, width=128, next_sentence=False, log_frequencies=None):
+    """A small BERT with random weights, for pretraining from nothing.
+
+    next_sentence: with the second head (MaskedPositionsPretraining) or without (MaskedPositionsLM).
+    log_frequencies (vocabulary,): log-probabilities of the tokens in the corpus, the start of the output bias: the model
+    then begins at the unigram entropy instead of log(vocabulary), and need not spend its first updates on counting.
+    """
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
+                        num_attention_heads=max(1, width // 64), intermediate_size=4 * width, max_position_embeddings=512,
+                        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=tokenizer.pad_token_id)
+    model = (MaskedPositionsPretraining if next_sentence else MaskedPositionsLM)(config)
+    return set_output_bias(model, log_frequencies)
+
+
+def set_output_bias(model, log_frequencies):
+    """Start the vocabulary head's bias at the log-frequencies (vocabulary,) of the tokens; None leaves it at 0."""
+    if log_frequencies is not None:
+        with torch.no_grad():
+            model.cls.predictions.bias.copy_(torch.as_tensor(log_frequencies, dtype=torch.float32))
+    return model
 
 
 def load_causal_lm(name="smollm2"):

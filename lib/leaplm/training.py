@@ -111,6 +111,21 @@ def classification_loss(model, batch):
     return model(**batch).loss, int((batch["labels"] != -100).sum())
 
 
+def take_rows(batch, rows):
+    """These rows of a batch, without the columns that are padding in all of them.
+
+    >>> batch = {"input_ids": torch.tensor([[5, 6, 7], [8, 0, 0]]), "attention_mask": torch.tensor([[1, 1, 1], [1, 0, 0]])}
+    >>> take_rows(batch, [1])["input_ids"].tolist()
+    [[8]]
+    """
+    part = {name: tensor[rows] for name, tensor in batch.items()}
+    mask = part.get("attention_mask")
+    if mask is None:
+        return part
+    width, longest = mask.shape[1], int(mask.sum(dim=1).max())
+    return {name: t[:, :longest] if t.ndim == 2 and t.shape[1] == width else t for name, t in part.items()}
+
+
 def make_optimizer(model, config):
     """AdamW; biases, LayerNorm weights and word embeddings are not decayed; word embeddings can have their own rate.
 
@@ -213,10 +228,17 @@ class Run:
         while self.step < self.total_steps:
             epoch, skip = divmod(self.step, self.steps_per_epoch)
             self.sampler.set_epoch(epoch)
-            for indices in list(self.sampler)[skip : skip + self.total_steps - self.step]:
-                share = indices[rank::world] or indices[:1]
+            for step, indices in enumerate(list(self.sampler)[skip : skip + self.total_steps - self.step], self.step):
+                batch = self.collate(indices, step)
+                share = list(range(len(indices)))[rank::world] or [0]
                 micro = [share[i::parts] for i in range(min(parts, len(share)))]
-                yield [self.to_device(self.collate_fn([self.rows[i] for i in part])) for part in micro]
+                yield [self.to_device(take_rows(batch, part)) for part in micro]
+
+    def collate(self, indices, step):
+        """The whole batch of all processes. What is random in it (masks) depends on seed and step alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed * 1_000_003 + step)
+            return self.collate_fn([self.rows[i] for i in indices])
 
     def to_device(self, batch):
         return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}

@@ -164,6 +164,8 @@ def token_log_probs(model, input_ids, positions, mask_token_id, batch_size=64):
     import torch
 
     ids, found = torch.tensor(input_ids), []
+    was_training = model.training
+    model.eval()
     with torch.inference_mode():
         for i in range(0, len(positions), batch_size):
             part = positions[i : i + batch_size]
@@ -175,6 +177,7 @@ def token_log_probs(model, input_ids, positions, mask_token_id, batch_size=64):
             logs = logits.log_softmax(-1)[torch.arange(len(logits)), labels[labels != -100]]
             sizes = [len(places) for places in part]
             found += [float(piece.sum()) for piece in logs.split(sizes)]
+    model.train(was_training)
     return np.array(found)
 
 
@@ -201,14 +204,28 @@ def masked_word_losses(model, tokenizer, texts, words=2, seed=0, max_length=128)
     compared on them: the loss of a word is the sum over its pieces. (The number of pieces is seen; that is a small help
     to a tokenizer that cuts words into many.)
     """
-    rng, losses = np.random.default_rng(seed), []
+    losses = []
+    for ids, positions in hidden_words(tokenizer, texts, words, seed, max_length):
+        losses += (-token_log_probs(model, ids, positions, tokenizer.mask_token_id)).tolist()
+    return np.array(losses)
+
+
+def unigram_word_losses(table, tokenizer, texts, words=2, seed=0, max_length=128):
+    """The same words' losses (n,) without context: minus the sum of `table` (vocabulary,), from `log_frequencies`."""
+    return np.array([-table[np.array(ids)[places]].sum() for ids, positions in
+                     hidden_words(tokenizer, texts, words, seed, max_length) for places in positions])
+
+
+def hidden_words(tokenizer, texts, words, seed, max_length):
+    """For each text its ids and, for each word drawn, the positions of its pieces."""
+    rng = np.random.default_rng(seed)
     for text in texts:
         pieces = text.split()
+        if not pieces:
+            continue
         chosen = sorted(rng.choice(len(pieces), min(words, len(pieces)), replace=False).tolist())
         encoded = tokenizer(pieces, is_split_into_words=True, truncation=True, max_length=max_length)
         owner = np.array([-1 if word is None else word for word in encoded.word_ids()])
-        positions = [np.flatnonzero(owner == word).tolist() for word in chosen]
         # A word beyond max_length, or one without any piece, is left out for this tokenizer.
-        found = token_log_probs(model, encoded["input_ids"], [p for p in positions if p], tokenizer.mask_token_id)
-        losses += (-found).tolist()
-    return np.array(losses)
+        positions = [np.flatnonzero(owner == word).tolist() for word in chosen]
+        yield encoded["input_ids"], [places for places in positions if places]

@@ -41,9 +41,14 @@ def plot_padding(lengths, batch_size=16, max_length=128, batches=3):
     return parts[0]
 
 
-def plot_history(history, window=10):
-    """Training loss of each update (thin), its running mean (thick), and the validation loss (points)."""
-    axes = new_axes("Loss during training", "update", "loss (nats per text)")
+def plot_history(history, window=10, unit="text", baseline=None, title="Loss during training"):
+    """Training loss of each update (thin), its running mean (thick), and the validation loss (points).
+
+    unit: what the loss is a mean over. baseline: (label, loss) of a dashed line.
+    """
+    axes = new_axes(title, "update", f"loss (nats per {unit})")
+    if baseline:
+        axes.axhline(baseline[1], color=GREY, linestyle="--", label=baseline[0])
     steps = [row["step"] for row in history.train]
     losses = np.array([row["loss"] for row in history.train])
     axes.plot(steps, losses, color=BLUE, alpha=0.25, linewidth=1)

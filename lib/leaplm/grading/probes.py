@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from transformers import BatchEncoding, BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BatchEncoding, BertConfig, BertForMaskedLM, BertForSequenceClassification, PreTrainedTokenizerFast
 
 
 def tiny_classifier(
@@ -44,6 +44,36 @@ def tiny_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return BertForSequenceClassification(config).train()
+
+
+def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout: float = 0.0) -> BertForMaskedLM:
+    """A BERT with a masked-language-model head, random and large weights, in training mode."""
+    config = BertConfig(vocab_size=vocab_size, hidden_size=width, num_hidden_layers=1, num_attention_heads=2,
+                        intermediate_size=2 * width, max_position_embeddings=64, hidden_dropout_prob=dropout,
+                        attention_probs_dropout_prob=dropout, initializer_range=0.5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BertForMaskedLM(config).train()
+
+
+class CountingDecoder(torch.nn.Linear):
+    """A vocabulary head (width -> vocabulary) that counts the positions it has scored, in `rows`."""
+
+    rows = 0
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        self.rows += hidden.numel() // self.in_features
+        return super().forward(hidden)
+
+
+def counting_decoder(width: int, vocab_size: int, seed: int = 0) -> CountingDecoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CountingDecoder(width, vocab_size)
+
+
+def rows_scored(decoder: CountingDecoder) -> int:
+    return decoder.rows
 
 
 def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:

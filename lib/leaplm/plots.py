@@ -129,3 +129,33 @@ def plot_confusion(labels, predictions, names):
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     return axes
+
+
+def plot_tradeoff(rows, x, title, xlabel, ylabel="accuracy", live=None):
+    """One point a row, named by the index: the value of column `x` (log scale) against the mean, with its deviation.
+
+    rows: DataFrame with the columns x, mean and sd. live: (x, y) of your run, or None.
+    """
+    axes = new_axes(title, xlabel, ylabel, width=7.2, height=4.2)
+    axes.errorbar(rows[x], rows["mean"], yerr=rows["sd"].fillna(0), fmt="o", color=BLUE, capsize=3, elinewidth=1.5)
+    for i, (name, row) in enumerate(rows.sort_values(x).iterrows()):
+        axes.annotate(name, (row[x], row["mean"]), xytext=(6, 7 if i % 2 else -12), textcoords="offset points", fontsize=9)
+    if live is not None:
+        draw_live(axes, *live)
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.15)
+    return axes
+
+
+def plot_stacks(rows, title, xlabel):
+    """One bar a row, made of its columns in turn; the index names the bars."""
+    axes = new_axes(title, xlabel, "", height=1.0 + 0.42 * len(rows))
+    places, left = np.arange(len(rows))[::-1], np.zeros(len(rows))
+    for column, color in zip(rows.columns, (GREY, ORANGE, RED, BLUE, GREEN), strict=False):
+        axes.barh(places, rows[column], left=left, color=color, height=0.6, label=column)
+        left = left + rows[column].to_numpy()
+    axes.set_yticks(places, rows.index)
+    axes.grid(axis="y", visible=False)
+    axes.legend(frameon=False, fontsize=9, ncols=len(rows.columns), loc="lower center", bbox_to_anchor=(0.5, 1.08))
+    return axes

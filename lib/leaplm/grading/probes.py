@@ -76,6 +76,22 @@ def rows_scored(decoder: CountingDecoder) -> int:
     return decoder.rows
 
 
+def linear(inputs: int, outputs: int, seed: int = 0, bias: bool = True) -> torch.nn.Linear:
+    """A linear layer with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.nn.Linear(inputs, outputs, bias=bias)
+
+
+def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 0, bias: bool = True) -> torch.nn.Module:
+    """The library's LoRA layer on a random base; A and B are random too, as after training."""
+    from leaplm.lora import LoRALinear
+
+    layer = LoRALinear(linear(inputs, outputs, seed, bias), rank, alpha)
+    randomize(layer, "lora_", seed)
+    return layer
+
+
 def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     """A tokenizer that splits at spaces; ids 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 [MASK], then `words`.
 
@@ -124,6 +140,16 @@ def set_training(model: torch.nn.Module, mode: bool) -> bool:
     before = model.training
     model.train(mode)
     return before
+
+
+def randomize(model: torch.nn.Module, part: str, seed: int = 0) -> list[str]:
+    """Fills the parameters whose name holds `part` with random numbers, each by its name; returns the names."""
+    found = [name for name, _ in model.named_parameters() if part in name]
+    for name, parameter in model.named_parameters():
+        if name in found:
+            rng = np.random.default_rng([seed, *name.encode()])
+            parameter.data = torch.from_numpy(rng.normal(size=tuple(parameter.shape))).to(parameter)
+    return found
 
 
 def training(model: torch.nn.Module) -> bool:

@@ -98,18 +98,20 @@ class LoRALinear(nn.Module):
     Example: with base.weight [[1., 1.]], no bias, rank 1, alpha 2, A [[1., 0.]] and B [[3.]],
     the input [5., 7.] gives 12 + 2 * 3 * 5 = 42.
     """
-    ### BEGIN SOLUTION
     def __init__(self, base, rank, alpha):
         super().__init__()
+        ### BEGIN SOLUTION
         self.base = base.requires_grad_(False)
         self.lora_A = nn.Parameter(torch.empty(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)  # as nn.Linear starts its own weights
         self.scaling = alpha / rank
+        ### END SOLUTION
 
     def forward(self, x):
+        ### BEGIN SOLUTION
         return self.base(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
-    ### END SOLUTION
+        ### END SOLUTION
 
 # %%
 # Try it. Both lines should be equal, because B is zero.
@@ -438,19 +440,21 @@ class BottleneckAdapter(nn.Module):
     up (nn.Linear, width -> out_features). The weights and the bias of `up` start at zero.
     Example: a base from 6 to 4 with width 2 has 2 * 4 + 2 + 4 * 2 + 4 = 22 numbers that learn.
     """
-    ### BEGIN SOLUTION
     def __init__(self, base, width):
         super().__init__()
+        ### BEGIN SOLUTION
         self.base = base.requires_grad_(False)
         self.down = nn.Linear(base.out_features, width)
         self.up = nn.Linear(width, base.out_features)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
+        ### END SOLUTION
 
     def forward(self, x):
+        ### BEGIN SOLUTION
         hidden = self.base(x)
         return hidden + self.up(nn.functional.gelu(self.down(hidden)))
-    ### END SOLUTION
+        ### END SOLUTION
 
 # %%
 # Try it. Two equal lines, and 22 numbers that learn.
@@ -476,7 +480,7 @@ assert torch.allclose(adapter(x), adapter.base(x) + 1)
 #
 # **Predict first.** Which method will be fastest, and by what factor?
 
-# %% locked="methods"
+# %%
 main = calibration.load_record("lab3_lora", "main")
 record = pd.concat([calibration.load_record("lab3_lora", "methods"),
                     main[main.language == "eng"].assign(method="LoRA", megabytes=lambda rows: 2e-6 * rows.trainable)])
@@ -488,7 +492,7 @@ table = pd.DataFrame({
     "seconds, relative": cost.relative_seconds.round(2), "memory MB": memory.sum(axis=1).round(),
     "accuracy": grouped.accuracy.mean().round(3), "sd": grouped.accuracy.std().round(3),
     "seeds": grouped.accuracy.count()}).loc[list(peft_methods.METHODS)]
-table
+print(table.to_string())
 
 # %%
 points = calibration.summarize(record, "method", "accuracy").set_index("method").loc[table.index]
@@ -631,7 +635,7 @@ assert np.isclose(formed, 2 / 3) and np.isclose(right, 1 / 3)
 #
 # **Predict first.** What will the two shares be after 240 examples?
 
-# %% locked="writer"
+# %%
 runtime.set_seed(0)
 lora.inject_lora(writer, ("q_proj", "v_proj"), rank=8, alpha=16)
 print(f"{models.count_parameters(writer):,} of {models.count_parameters(writer, trainable=False):,} numbers learn")
@@ -650,7 +654,7 @@ plots.plot_history(history).set_ylabel("loss (nats per answer token)");
 new_answers = answers.generate_answers(writer, reader, prompts, max_new_tokens=8)
 after = score_answers(new_answers, asked["label"], names)
 print(f"after training: well-formed {after[0]:.2f}, right {after[1]:.2f}\n")
-for old, new, label in zip(first_answers[:5], new_answers[:5], asked["label"][:5]):
+for old, new, label in zip(first_answers[:5], new_answers[:5], asked["label"][:5], strict=True):
     print(f"true {names[label]}: {old!r} -> {new!r}")
 
 # %%

@@ -49,7 +49,7 @@ def lora_linear(student, rng):
     want = plain + alpha / rank * (x @ after["lora_A"].T) @ after["lora_B"].T
     if not close(as_array(student.call(layer, x), want.shape, "the output"), want):
         return 0, "with random A and B the output is not base(x) + alpha / rank * B A x (try x with three dimensions, too)"
-    parts = {"at the start: A random, B zero, the output that of the base": at_start and bool(state["lora_A"].any()),
+    parts = {"the start (A random, B zero, the output that of the base)": at_start and bool(state["lora_A"].any()),
              "what learns: lora_A and lora_B, and nothing else": learns == set(shapes)}
     wrong = [name for name, good in parts.items() if not good]
     return mark(4, wrong, "the formula is right", "the layer starts and computes as LoRA")
@@ -127,7 +127,8 @@ def inject_lora(student, rng):
              "the output with random A and B (rank and alpha handed on?)": same,
              "the list of names that is returned": isinstance(returned, list) and set(map(str, returned)) == set(names)}
     wrong = [name for name, good in parts.items() if not good]
-    return mark(4, wrong, "LoRA is in the right places", "right places, right freezing")
+    points = 4 if learns == expected else 3  # what learns is the point of it all: two points
+    return mark(points, wrong, "LoRA is in the right places", "right places, right freezing")
 
 
 @check(points=2)

@@ -664,7 +664,7 @@ bars = calibration.bars(record, {
     "right, before, if we choose for it": "choice_before",
     "well-formed, after 60 updates": "formed_after", "right, after 60 updates": "right_after"})
 live = {"well-formed, after 60 updates": after[0], "right, after 60 updates": after[1]} if comparable else None
-plots.plot_bars(bars, "SmolLM2, one lower-case word, 200 English test texts", "share of answers", live=live);
+plots.plot_bars(bars, "SmolLM2, one lower-case word, 100 English test texts a seed", "share of answers", live=live);
 
 # %% [markdown]
 # WRITER

@@ -11,8 +11,8 @@ from leaplm.assets import AssetMissing, asset_path, fetch  # noqa: E402
 
 @pytest.fixture(scope="session")
 def assets_ready():
-    """The encoder and the English ratings, fetched once per machine; gives `asset_path`."""
-    fetch(["minilm", "vader"])
+    """The two models and the English ratings, fetched once per machine; gives `asset_path`."""
+    fetch(["minilm", "vader", "smollm2"])
     return asset_path
 
 

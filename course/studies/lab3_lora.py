@@ -16,7 +16,7 @@ from leaplm.runtime import free_memory, set_seed
 from leaplm.training import TrainingConfig, make_optimizer, train
 
 EPOCHS, TEST_ROWS, MAX_LENGTH = 2, 600, 64
-RATES = {"full fine-tuning": 1e-4, "frozen encoder": 1e-2, "LoRA": 1e-3, "AdaLoRA": 1e-2, "IA3": 3e-2,
+RATES = {"full fine-tuning": 1e-4, "frozen encoder": 1e-2, "LoRA": 1e-3, "AdaLoRA": 5e-3, "IA3": 3e-2,
          "bottleneck adapter": 3e-3, "prefix tuning": 1e-2, "prompt tuning": 3e-2}
 
 
@@ -84,7 +84,7 @@ def methods(seed, method):
 
 
 @study([{"method": method} for method in METHODS], seeds=range(3))
-def cost(seed, method, rounds=6):
+def cost(seed, method, rounds=5):
     """Processor seconds of an update against one of full fine-tuning, in turns; memory of an update, counted."""
     names = sentiment("eng")["train"].features["label"].names
     rows = tokenize(subsample(sentiment("eng")["train"], 16 * rounds, seed))
@@ -110,14 +110,14 @@ def timed_update(model, optimizer, batch):
 @study([{"targets": "query value", "rank": rank} for rank in (1, 8, 32)]
        + [{"targets": "query key value dense", "rank": rank} for rank in (8,)], seeds=range(3))
 def ranks(seed, targets, rank):
-    """256 English rows, 5 epochs: does the rank matter, and where the low-rank updates stand? alpha is 2 x rank."""
+    """256 English rows, 4 epochs: does the rank matter, and where the low-rank updates stand? alpha is 2 x rank."""
     data = sentiment("eng")
     model = lora.inject_lora(classifier("eng", seed), targets.split(), rank, alpha=2 * rank)
-    fit(model, subsample(data["train"], 256, seed), seed, epochs=5)
+    fit(model, subsample(data["train"], 256, seed), seed, epochs=4)
     return {**scores(model, subsample(data["test"], TEST_ROWS)), "trainable": count_parameters(model)}
 
 
-@study([{"language": language} for language in ("hau", "swa")], seeds=range(3))
+@study([{"language": language} for language in ("hau",)], seeds=range(3))
 def frozen_words(seed, language):
     """LoRA alone in a language that the encoder has not read: the word embeddings stay as they are."""
     data = sentiment(language)
@@ -128,10 +128,10 @@ def frozen_words(seed, language):
 
 @study([{}], seeds=range(3))
 def generation(seed):
-    """SmolLM2 asked for one lower-case word, before and after 60 updates on 240 English rows; 200 test rows."""
+    """SmolLM2 asked for one lower-case word, before and after 60 updates on 240 English rows; 100 test rows."""
     data = sentiment("eng")
     names, reader = data["train"].features["label"].names, load_tokenizer("smollm2")
-    test = subsample(data["test"], 200, seed)
+    test = subsample(data["test"], 100, seed)
     prompts = answers.make_prompts(test, reader, names)
     model = load_causal_lm()
     before = answers.generate_answers(model, reader, prompts)

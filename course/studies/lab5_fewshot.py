@@ -148,11 +148,12 @@ def transfer(seed, language):
     found["labels_accuracy"] = evaluation.accuracy(labels, few_shot.nearest_label(vectors, embed(names)[:, None]))
     train_rows = rows["train"].select(chosen)
     found["tfidf_accuracy"] = evaluation.accuracy(labels, evaluation.tfidf_baseline(train_rows, rows["test"], "characters"))
-    unknown = [ids.count(encoder()[1].unk_token_id) / len(ids) for ids in encoder()[1](list(rows["test"]["text"]))["input_ids"]]
+    tokenizer = encoder()[1]
+    unknown = [ids.count(tokenizer.unk_token_id) / len(ids) for ids in tokenizer(list(rows["test"]["text"]))["input_ids"]]
     return {**found, "unknown_tokens": float(np.mean(unknown))}
 
 
-# -- few-shot with the encoder ------------------------------------------------------------------------------------------------
+# -- few-shot with the encoder ----------------------------------------------------------------------------------------------
 
 
 def collator():

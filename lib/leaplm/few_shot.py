@@ -51,7 +51,8 @@ def embed(encoder, tokenizer, texts, batch_size=64, max_length=128):
 
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     rows = [{"input_ids": row} for row in ids]
-    return predict_logits(PooledEncoder(encoder, mean_pool), rows, DynamicPaddingCollator(tokenizer.pad_token_id), batch_size)
+    collate = DynamicPaddingCollator(tokenizer.pad_token_id)
+    return predict_logits(PooledEncoder(encoder, mean_pool), rows, collate, batch_size)
 
 
 class PooledEncoder:

@@ -5,6 +5,7 @@ import numpy as np
 
 # Okabe & Ito's colours: told apart by colour-blind readers and in grey print.
 BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#777777", "#D55E00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
 
 
 def new_axes(title, xlabel, ylabel, width=6.4, height=3.6):
@@ -81,7 +82,8 @@ def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=Tr
     summaries: {label: DataFrame with columns x, mean, sd, seeds}. live: (x, y) of your run, or None.
     """
     axes = new_axes(title, xlabel, ylabel)
-    for (label, summary), color, marker in zip(summaries.items(), (BLUE, ORANGE, GREY, GREEN), "os^D", strict=False):
+    colors = (BLUE, ORANGE, GREY, GREEN, PURPLE, SKY)
+    for (label, summary), color, marker in zip(summaries.items(), colors, "os^Dvp", strict=False):
         draw_spread(axes, summary, x, label, color, marker)
     if live is not None:
         draw_live(axes, *live)

@@ -109,6 +109,29 @@ def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 
     return layer
 
 
+def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
+    """A `tiny_causal_lm` that counts the tokens that go through it (see `tokens_seen`)."""
+    model = tiny_causal_lm(seed)
+    model.tokens_seen = 0
+
+    def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        model.tokens_seen += 0 if ids is None else ids.numel()
+
+    model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
+    return model
+
+
+def tokens_seen(model: torch.nn.Module) -> int:
+    """How many tokens went through a `counting_causal_lm` so far."""
+    return model.tokens_seen
+
+
+def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float = 0.5) -> torch.nn.Module:
+    """The encoder of a `tiny_classifier`, in training mode: input_ids -> last_hidden_state (batch, tokens, 16)."""
+    return tiny_classifier(seed, dropout=dropout, initializer_range=initializer_range).bert
+
+
 def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     """A tokenizer that splits at spaces; ids 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 [MASK], then `words`.
 

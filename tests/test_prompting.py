@@ -172,3 +172,11 @@ def test_a_bad_prompt_file_is_refused(change):
     for broken in (b"", b"{", b"[]", b"\xff\xfe", "[" * 100000):
         with pytest.raises(ValueError):
             prompting.read_prompt_file(broken)
+
+
+def test_redaction_finds_what_the_course_makes_up():
+    rng = np.random.default_rng(0)
+    messages = [prompting.private_message(rng) for _ in range(400)]
+    assert prompting.redaction_scores(prompting.redact, messages) == (1.0, 1.0)
+    assert prompting.redaction_scores(str, messages) == (0.0, 0.0)
+    assert prompting.redaction_scores(lambda text: "", messages)[1] == 0.5

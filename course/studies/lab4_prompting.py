@@ -13,8 +13,9 @@ from leaplm.runtime import set_seed
 from leaplm.training import TrainingConfig, train
 
 LANGUAGES = ("eng", "hau", "swa")
-ROWS = {"eng": 60, "hau": 40, "swa": 40}  # labelled texts on which templates are compared; another part for each seed
-TEST_ROWS, HELDOUT_ROWS = 100, 200
+ROWS = {"eng": 50, "hau": 30, "swa": 30}  # labelled texts on which templates are compared; others for each seed
+TEST_ROWS, HELDOUT_ROWS = 100, 150
+FEW = ("label", "sentence", "instruction")  # templates tried where texts have twice as many tokens
 START = "Say for each text whether it is negative or positive."
 WORDS = (("negative", "positive"), ("bad", "good"), ("terrible", "great"), ("boring", "wonderful"), ("no", "yes"))
 
@@ -45,7 +46,8 @@ def part_of(dataset, size, seed):
 
 
 def templates_of(language):
-    return make_templates(names(language))
+    found = make_templates(names(language))
+    return found if language == "eng" else {name: found[name] for name in FEW}
 
 
 @functools.cache
@@ -61,7 +63,7 @@ def score(labels, predictions, prefix=""):
 
 
 @study([{"language": language, "template": template} for language in LANGUAGES
-        for template in make_templates(("negative", "positive"))], seeds=range(5))
+        for template in (make_templates(("negative", "positive")) if language == "eng" else FEW)], seeds=range(5))
 def templates(seed, language, template):
     """Every template on the same rows, its scores normalised in four ways."""
     found, labels = template_scores(language, template, seed)

@@ -38,11 +38,14 @@ def make_rows(texts, labels, template, tokenizer):
 
 
 def first_tokens(verbalizer, template, tokenizer):
-    """Id of the first token of each class's word (c,). Raises ValueError if two words begin alike."""
-    ids = [tokenizer(template.lead + word, add_special_tokens=False)["input_ids"][0] for word in verbalizer.words]
-    if len(set(ids)) < len(ids):
-        raise ValueError(f"two of the words {verbalizer.words} begin with the same token; use other words")
-    return torch.tensor(ids)
+    """Id of the first token of each class's word (c,); where two words begin alike, of the letters A, B, C, ... instead."""
+    def ids(words):
+        return [tokenizer(template.lead + word, add_special_tokens=False)["input_ids"][0] for word in words]
+
+    found = ids(verbalizer.words)
+    if len(set(found)) < len(found):
+        found = ids([chr(ord("A") + i) for i in range(len(found))])
+    return torch.tensor(found)
 
 
 def class_logits(soft, batch, word_ids):

@@ -118,6 +118,28 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     return axes
 
 
+def plot_dots(summaries, title, xlabel="accuracy", guide=None):
+    """Several measures of the same things: one row each, one marker a measure, with its standard deviation.
+
+    summaries: {measure: DataFrame whose first column names the rows, with mean, sd and seeds}, all with the same rows.
+    guide: (label, value) of a dashed line, such as chance.
+    """
+    first = next(iter(summaries.values()))
+    names = first.iloc[:, 0].astype(str).tolist()
+    axes = new_axes(title, xlabel, "", height=1.2 + 0.36 * len(names))
+    places = np.arange(len(names))[::-1]
+    if guide:
+        axes.axvline(guide[1], color=GREY, linestyle="--", linewidth=1, label=guide[0])
+    shifts = np.linspace(0.2, -0.2, len(summaries)) if len(summaries) > 1 else [0.0]
+    styles = zip(shifts, (BLUE, ORANGE, GREEN, RED), "osD^", strict=False)
+    for (label, rows), (shift, color, marker) in zip(summaries.items(), styles, strict=True):
+        axes.errorbar(rows["mean"], places + shift, xerr=rows["sd"].fillna(0), fmt=marker, color=color, capsize=2,
+                      elinewidth=1.2, markersize=5, label=f"{label} ({int(rows['seeds'].min())} seeds)")
+    axes.set_yticks(places, names)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return axes
+
+
 def plot_confusion(labels, predictions, names):
     """Rows: the true class; columns: the predicted class; each cell the number of texts."""
     counts = np.zeros((len(names), len(names)), dtype=int)

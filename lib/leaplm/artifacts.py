@@ -17,8 +17,8 @@ MOST_ROWS = 0.7  # above this share of changed rows, the whole tensor is stored
 
 
 def changed_tensors(model, reference):
-    """What `model` has that `reference` (the same architecture before training) has not, ready to store."""
-    before, stored = reference.state_dict(), {}
+    """What `model` has that `reference` (the same architecture before training; None: nothing) has not, ready to store."""
+    before, stored = reference.state_dict() if reference is not None else {}, {}
     for name, value in model.state_dict().items():
         value, old = value.detach().cpu(), before[name].cpu() if name in before else None
         if old is None or old.shape != value.shape:

@@ -197,35 +197,42 @@ def pseudo_perplexity(model, tokenizer, texts, max_length=128):
     return float(np.exp(total / count))
 
 
-def masked_word_losses(model, tokenizer, texts, words=2, seed=0, max_length=128):
-    """Loss in nats of whole words (n,), `words` of them from each text, all pieces of the word hidden at once.
+def masked_word_losses(model, tokenizer, texts, words=2, seed=0, whole_in=(), max_length=128):
+    """Loss in nats of hidden words (n,), up to `words` of them from each text, all pieces of a word hidden at once.
 
-    The words depend on `seed` and the texts alone, not on the tokenizer, so models with different vocabularies can be
-    compared on them: the loss of a word is the sum over its pieces. (The number of pieces is seen; that is a small help
-    to a tokenizer that cuts words into many.)
+    The words depend on `seed`, the texts and `whole_in` alone, so models with different vocabularies can be compared on
+    them: the loss of a word is the sum over its pieces. whole_in: tokenizers; only words that are one piece in all of
+    them are drawn. (A word in several pieces tells how many it has, and a model trained on single hidden tokens has
+    hardly met such a hole.)
     """
     losses = []
-    for ids, positions in hidden_words(tokenizer, texts, words, seed, max_length):
+    for ids, positions in hidden_words(tokenizer, texts, words, seed, whole_in, max_length):
         losses += (-token_log_probs(model, ids, positions, tokenizer.mask_token_id)).tolist()
     return np.array(losses)
 
 
-def unigram_word_losses(table, tokenizer, texts, words=2, seed=0, max_length=128):
+def unigram_word_losses(table, tokenizer, texts, words=2, seed=0, whole_in=(), max_length=128):
     """The same words' losses (n,) without context: minus the sum of `table` (vocabulary,), from `log_frequencies`."""
     return np.array([-table[np.array(ids)[places]].sum() for ids, positions in
-                     hidden_words(tokenizer, texts, words, seed, max_length) for places in positions])
+                     hidden_words(tokenizer, texts, words, seed, whole_in, max_length) for places in positions])
 
 
-def hidden_words(tokenizer, texts, words, seed, max_length):
+def hidden_words(tokenizer, texts, words, seed, whole_in, max_length):
     """For each text its ids and, for each word drawn, the positions of its pieces."""
     rng = np.random.default_rng(seed)
     for text in texts:
         pieces = text.split()
-        if not pieces:
+        whole = [i for i, word in enumerate(pieces) if all(is_one_piece(word, some) for some in whole_in)]
+        chosen = sorted(rng.choice(whole, min(words, len(whole)), replace=False).tolist())
+        if not chosen:
             continue
-        chosen = sorted(rng.choice(len(pieces), min(words, len(pieces)), replace=False).tolist())
         encoded = tokenizer(pieces, is_split_into_words=True, truncation=True, max_length=max_length)
         owner = np.array([-1 if word is None else word for word in encoded.word_ids()])
         # A word beyond max_length, or one without any piece, is left out for this tokenizer.
         positions = [np.flatnonzero(owner == word).tolist() for word in chosen]
         yield encoded["input_ids"], [places for places in positions if places]
+
+
+def is_one_piece(word, tokenizer):
+    pieces = tokenizer(word, add_special_tokens=False)["input_ids"]
+    return len(pieces) == 1 and pieces[0] != tokenizer.unk_token_id

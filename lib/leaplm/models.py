@@ -124,6 +124,13 @@ def load_masked_lm(name="minilm", log_frequencies=None):
     return set_output_bias(model, log_frequencies)
 
 
+def load_pretraining(name="minilm", log_frequencies=None):
+    """The encoder with both pretraining heads (hidden tokens, next sentence); heads that the model lacks start fresh."""
+    quiet()
+    model = MaskedPositionsPretraining.from_pretrained(model_folder(name), dtype=torch.float32)
+    return set_output_bias(model, log_frequencies)
+
+
 def new_bert(tokenizer, layers=2, width=128, next_sentence=False, log_frequencies=None):
     """A small BERT with random weights, for pretraining from nothing.
 

@@ -12,6 +12,8 @@ import json
 import math
 from pathlib import Path
 
+import torch
+
 from leaplm.data import DynamicPaddingCollator, group_texts, load_corpus, tokenize_texts
 from leaplm.evaluation import log_frequencies, masked_lm_loss, unigram_entropy
 from leaplm.masking import MaskingCollator
@@ -45,6 +47,18 @@ def pretrain(model, tokenizer, texts, validation, config, block_size=64, mask_ra
     rows = blocks(validation, tokenizer, block_size) if len(validation) else None
     score = (lambda m: {"loss": masked_lm_loss(m, rows, collate)}) if rows else None
     return train(model, blocks(texts, tokenizer, block_size), collate, config, score)
+
+
+def next_sentence_accuracy(model, rows, tokenizer, batch_size=64):
+    """Share of pairs (rows of `tokenization.encode_pairs`) that the next-sentence head gets right; guessing gives 0.5."""
+    collate, right = DynamicPaddingCollator(tokenizer.pad_token_id), 0
+    model.eval()
+    with torch.inference_mode():
+        for i in range(0, len(rows), batch_size):
+            batch = {name: tensor.to(model.device) for name, tensor in collate(rows[i : i + batch_size]).items()}
+            answers = batch.pop("labels")
+            right += int((model(**batch).seq_relationship_logits.argmax(-1) == answers).sum())
+    return right / len(rows)
 
 
 def save(model, tokenizer, folder, card):

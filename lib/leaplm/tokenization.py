@@ -30,7 +30,19 @@ def train_wordpiece(texts, vocab_size, lowercase=True):
     first = [*SPECIAL_TOKENS.values(), *letters, *(f"##{letter}" for letter in letters)]
     trained.train_from_iterator(clean, trainers.WordPieceTrainer(
         vocab_size=vocab_size, special_tokens=first, show_progress=False))
-    tokenizer = empty_wordpiece(trained.get_vocab(), lowercase)
+    vocabulary = trained.get_vocab()
+    return wordpiece_from(sorted(vocabulary, key=vocabulary.get), lowercase)
+
+
+def wordpiece_from(pieces, lowercase=True):
+    """The tokenizer of a vocabulary: a list of pieces in the order of their numbers, the five special tokens first.
+
+    Raises ValueError for a list that begins otherwise or names a piece twice.
+    """
+    special = list(SPECIAL_TOKENS.values())
+    if list(pieces[: len(special)]) != special or len(set(pieces)) < len(pieces):
+        raise ValueError(f"a vocabulary begins with {', '.join(special)} and names no piece twice")
+    tokenizer = empty_wordpiece({piece: i for i, piece in enumerate(pieces)}, lowercase)
     places = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=places)

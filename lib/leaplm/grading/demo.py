@@ -153,9 +153,14 @@ def run(lab: str, course: Path, say: Callable[[str], None] = print) -> list[Row]
     return read_gradebook(lab, demo, {student: submission.expected for student, submission in classroom.items()})
 
 
+def kept_artifacts(lab: str, course: Path) -> Path:
+    """Where the artifacts of a lab's solution are kept, once it was run."""
+    return Path(os.environ.get(KEPT_ARTIFACTS) or course / WORK / "demo-artifacts") / lab
+
+
 def trained_artifacts(lab: str, course: Path, say: Callable[[str], None] = print) -> Path:
     """The folder of the artifacts that the solution saves; runs it where none are kept yet."""
-    kept = Path(os.environ.get(KEPT_ARTIFACTS) or course / WORK / "demo-artifacts") / lab
+    kept = kept_artifacts(lab, course)
     if kept.is_dir() and any(kept.iterdir()):
         say(f"trained artifacts: {kept} (delete the folder to train again)")
         return kept

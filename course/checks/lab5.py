@@ -1,0 +1,231 @@
+"""Checks of lab 5, few-shot and zero-shot. Inputs are fresh and random at each run; references are computed here."""
+
+import numpy as np
+import torch
+from leaplm import artifacts, data, evaluation, few_shot, models
+from leaplm.calibration import load_record
+from leaplm.grading import StudentError, as_array, as_number, check, probes
+
+CLOSE = 1e-4
+MOST_SHOTS = 16
+
+
+def close(got, want):
+    return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
+
+
+@check(points=2)
+def sample_balanced(student, rng):
+    """Class numbers with gaps, classes of different sizes, one of them with no row to spare."""
+    classes = rng.choice(50, size=3, replace=False)
+    shots = int(rng.integers(4, 7))
+    labels = rng.permutation(np.repeat(classes, [shots, 3 * shots, 5 * shots])).tolist()
+    draws = [draw_rows(student, labels, shots, seed) for seed in range(6)]
+    if any(len(rows) != 3 * shots or len(set(rows)) != len(rows) for rows in draws):
+        return 0, "num_shots different rows of each class are wanted, no row twice"
+    drawn = [[labels[row] for row in rows] for rows in draws]
+    if any(words.count(c) != shots for words in drawn for c in classes):
+        return 0, "each class that occurs in labels should have num_shots rows"
+    if draw_rows(student, labels, shots, 0) != draws[0] or len({tuple(sorted(rows)) for rows in draws}) == 1:
+        return 0, "the same seed should give the same rows, another seed other rows"
+    if all(sum(a != b for a, b in zip(words, words[1:], strict=False)) == 2 for words in drawn):
+        return 1, "the right rows; but the classes come one after the other: mix them"
+    return 2, "balanced, no row twice, in mixed order"
+
+
+def draw_rows(student, labels, shots, seed):
+    rows = as_array(student.call("sample_balanced", labels, shots, seed), None, "sample_balanced")
+    if rows.ndim != 1 or not np.array_equal(rows, rows.astype(int)) or ((rows < 0) | (rows >= len(labels))).any():
+        raise StudentError("unexpected", "sample_balanced should return row numbers between 0 and n - 1.")
+    return rows.astype(int).tolist()
+
+
+@check(points=3)
+def nearest_label(student, rng):
+    """Vectors of very different lengths, so that dot products, distances and plain means decide otherwise."""
+    def vectors(*shape):
+        return (rng.normal(size=(*shape, 6)) * np.exp(rng.normal(scale=1.5, size=(*shape, 1)))).astype(np.float32)
+
+    texts, labels = vectors(200), vectors(4, 3)
+    got = as_array(student.call("nearest_label", texts, labels), (200,), "nearest_label")
+    similar = np.einsum("nw,cdw->nc", few_shot.unit(texts), few_shot.unit(labels))
+    best = np.sort(similar, axis=1)
+    clear = best[:, -1] - best[:, -2] > 1e-5
+    if np.array_equal(got[clear], similar.argmax(axis=1)[clear]):
+        return 3, "the label with the largest mean cosine"
+    one = vectors(4, 1)
+    single = as_array(student.call("nearest_label", texts, one), (200,), "nearest_label")
+    want = np.einsum("nw,cdw->nc", few_shot.unit(texts), few_shot.unit(one)).argmax(axis=1)
+    if np.mean(single == want) > 0.99:
+        return 1, "right for one description a class; with several, take the mean of their cosines"
+    return 0, "other labels are nearer: is it the cosine (all vectors of length 1), and its largest value?"
+
+
+@check(points=3)
+def few_shot_prompt(student, rng):
+    """Prefix, prompt and leakage, one point each; texts may hold braces, and a template may ask anything."""
+    template = str(rng.choice(["Text: {text}\nKind:", "{text} =>", "Q: {text}\nA:"]))
+    words = [" bad", " good", " so so"]
+    texts = rng.permutation(["Fine {really}", "Too LONG by far", "A 10/10", "the end  was weak"]).tolist()
+    rows = [{"text": text, "label": int(rng.integers(3))} for text in texts]
+    text = f"number {int(rng.integers(1000))} {{x}}"
+    result = student.call("few_shot_prompt", rows, text, words, template)
+    if not isinstance(result, list) or len(result) != 2:
+        return 0, "few_shot_prompt should return two strings: the prefix and the prompt"
+    want = "".join(template.replace("{text}", row["text"]) + words[row["label"]] + "\n\n" for row in rows)
+    missing = []
+    if result[0] != want:
+        missing.append("the prefix (each demonstration, its word, two line ends; in the order given)")
+    if result[1] != template.replace("{text}", text):
+        missing.append("the prompt (the template with the text, no answer and no space at its end)")
+    leaking = [rows[0]["text"], f"  {rows[1]['text'].upper()} ", rows[2]["text"].replace(" ", "\t")]
+    if not all(refuses(student, rows, text, words, template) for text in leaking):
+        missing.append("a ValueError when the text is a demonstration, also in other letter case or spacing")
+    if missing:
+        return 3 - len(missing), f"not as it should be: {'; '.join(missing)}"
+    return 3, "prefix and prompt are right, and leaks are refused"
+
+
+def refuses(student, rows, text, words, template):
+    try:
+        student.call("few_shot_prompt", rows, text, words, template)
+    except StudentError as error:
+        return error.kind == "raised" and "ValueError" in str(error)
+    return False
+
+
+@check(points=4)
+def score_labels(student, rng):
+    """A tiny model with random weights that counts the tokens sent through it."""
+    seed = int(rng.integers(10**6))
+    prefix, prompts = rng.integers(5, 40, size=int(rng.integers(12, 18))), rng.integers(5, 40, size=(5, 4))
+    labels = rng.choice(np.arange(5, 40), size=3, replace=False)
+    model = student.build("leaplm.grading.probes:counting_causal_lm", seed)
+    got = as_array(student.call("score_labels", model, prefix, prompts, labels), (5, 3), "score_labels")
+    sent = student.read(model, "leaplm.grading.probes:tokens_seen")
+    whole = np.concatenate([np.repeat(prefix[None], 5, axis=0), prompts], axis=1)
+    logits = probes.logits(probes.tiny_causal_lm(seed), input_ids=whole)
+    if not close(got, evaluation.log_softmax(logits)[:, -1][:, labels]):
+        return 0, "not the log-probabilities of the whole text: last position, whole vocabulary, same prefix for all?"
+    fewest = len(prefix) + prompts.size
+    if sent > fewest:
+        return 2, f"the right numbers; but {sent} tokens went through the model, and {fewest} are enough"
+    return 4, "the right numbers, and the prefix went through the model once"
+
+
+@check(points=3)
+def summarize_runs(student, rng):
+    """Interval, spread over choices and spread over orders, one point each."""
+    choices, orders = int(rng.integers(3, 8)), int(rng.integers(3, 6))
+    scores = rng.normal(0.7, 0.06, size=(choices, 1)) + rng.normal(0, 0.04, size=(choices, orders))
+    found, want = student.call("summarize_runs", scores), few_shot.summarize_runs(scores)
+    if not isinstance(found, dict) or set(want) - set(found):
+        return 0, f"summarize_runs should return a dict with {', '.join(want)}"
+    parts = {"mean, low and high (t-interval over the choices' means)": ("mean", "low", "high"),
+             "choice_sd (sample deviation of the choices' means)": ("choice_sd",),
+             "order_sd (mean over choices of the deviation over orders)": ("order_sd",)}
+    wrong = [text for text, keys in parts.items()
+             if not all(np.isclose(as_number(found[key], key), want[key], atol=1e-5) for key in keys)]
+    if wrong:
+        return 3 - len(wrong), f"these differ: {'; '.join(wrong)}"
+    return 3, "interval and both deviations are right"
+
+
+@check(points=3)
+def embed(student, rng):
+    """Padded batches of different sizes on an encoder with strong dropout, in training mode at first."""
+    seed, batches = int(rng.integers(10**6)), [padded_batch(rng, size) for size in (4, 6, 1)]
+    encoder = student.build("leaplm.grading.probes:tiny_encoder", seed, dropout=0.5)
+    before = student.read(encoder, "leaplm.grading.probes:state_dict")
+    got = as_array(student.call("embed", encoder, batches), (11, 16), "embed")
+    after = student.read(encoder, "leaplm.grading.probes:state_dict")
+    if any(not np.array_equal(before[name], after[name]) for name in before):
+        return 0, "the encoder's weights changed: it should stay frozen"
+    reference, want, whole = probes.tiny_encoder(seed, dropout=0.5).eval(), [], []
+    with torch.no_grad():
+        for batch in batches:
+            mask = torch.from_numpy(batch["attention_mask"])
+            hidden = reference(input_ids=torch.from_numpy(batch["input_ids"]), attention_mask=mask).last_hidden_state
+            want.append(models.mean_pool(hidden, mask).numpy())
+            whole.append(hidden.mean(dim=1).numpy())
+    if close(got, np.concatenate(want)):
+        return 3, "mean-pooled vectors in the order of the texts, dropout off"
+    if close(got, np.concatenate(whole)):
+        return 1, "dropout is off; but the padding is in the mean"
+    return 0, "other vectors: dropout off (eval), mean over the real tokens, texts in their order?"
+
+
+def padded_batch(rng, size):
+    lengths = rng.integers(1, 9, size=size)
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    return {"input_ids": rng.integers(5, 60, size=mask.shape) * mask, "attention_mask": mask}
+
+
+@check(points=2)
+def head_weights(student, rng):
+    """Probabilities of the head against those of the regression, for two classes and for four."""
+    right = []
+    for rows in (1, 4):
+        coefficients, intercepts = rng.normal(size=(rows, 5)).astype(np.float32), rng.normal(size=rows).astype(np.float32)
+        result = student.call("head_weights", coefficients, intercepts)
+        if not isinstance(result, list) or len(result) != 2:
+            return 0, "head_weights should return two things: weight and bias"
+        classes = max(2, rows)
+        weight, bias = as_array(result[0], (classes, 5), "weight"), as_array(result[1], (classes,), "bias")
+        vectors = rng.normal(size=(20, 5))
+        logits = vectors @ coefficients.T + intercepts
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1) if rows == 1 else logits
+        right.append(close(evaluation.log_softmax(vectors @ weight.T + bias), evaluation.log_softmax(logits)))
+    if all(right):
+        return 2, "the same probabilities as the regression's"
+    return sum(right), f"the probabilities differ with {'two classes' if right[1] else 'more than two classes'}"
+
+
+@check(points=6, seconds=120)
+def few_shot_classifier(student, rng):
+    """The saved classifier on held-out sentences: full points from the calibrated mean minus three deviations."""
+    content = first_artifact(student, ("fewshot-gpu.safetensors", "fewshot-cpu.safetensors"))
+    try:
+        card, tensors = artifacts.read_artifact(content)
+        language, labels, shots = card.get("language"), card.get("labels"), card.get("shots")
+        heldout = data.heldout_rows(language)
+        if labels != heldout.features["label"].names:
+            return 0, f"the classes of the artifact are not those of language {language!r}"
+        if not isinstance(shots, int) or not 1 <= shots <= MOST_SHOTS:
+            return 0, f"the card says shots={shots!r}; between 1 and {MOST_SHOTS} examples of each class are allowed"
+        if {"classifier.weight", "classifier.bias"} - set(tensors):
+            return 0, "the artifact has no head (classifier.weight and classifier.bias)"
+        model = artifacts.apply_artifact(models.load_sequence_classifier(labels), tensors)
+    except (ValueError, KeyError) as error:
+        return 0, f"the artifact cannot be used: {error}"
+    return judge_classifier(model, heldout, language)
+
+
+def first_artifact(student, names):
+    """The bytes of the first of these artifacts that is there."""
+    for name in names[:-1]:
+        try:
+            return student.artifact(name)
+        except StudentError:
+            continue
+    return student.artifact(names[-1])
+
+
+def judge_classifier(model, heldout, language):
+    tokenizer = models.load_tokenizer()
+    rows = data.tokenize(heldout, tokenizer)
+    predictions = evaluation.predict_logits(model, rows, data.DynamicPaddingCollator(tokenizer.pad_token_id)).argmax(-1)
+    labels = np.array(heldout["label"])
+    score = evaluation.macro_f1(labels, predictions)
+    one_class = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
+    record = load_record("lab5_fewshot", "main", language=language)["heldout_macro_f1"]
+    if record.empty:
+        return 0, f"there is no record for language {language!r}: hand in eng, hau or swa"
+    wanted = max(record.mean() - 3 * record.std(), one_class + 0.02)
+    told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
+    if score >= wanted:
+        return 6, f"{told}; at least {wanted:.3f} was wanted"
+    low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=300)
+    if low > 1 / len(set(labels.tolist())):
+        return 3, f"{told}: clearly better than guessing, below the {wanted:.3f} that was wanted"
+    return 0, f"{told}: not clearly better than guessing; {wanted:.3f} was wanted"

@@ -1,0 +1,682 @@
+# %% [markdown]
+# # Lab 5 · Few-shot and zero-shot
+#
+# | | |
+# |---|---|
+# | **You come from** | Lab 2 (fine-tuning); labs 3 (LoRA) and 4 (prompting) help, but are not needed |
+# | **You will be able to** | classify texts with no labels, with a few in the prompt, and with a few for training, and say which way pays for a given budget |
+# | **Time** | about 2 hours of work; the computer needs less than 5 minutes of it |
+# | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
+# | **Points** | 30: seven exercises and your classifier, checked by the computer (26), and one answer read by your teacher (4) |
+#
+# A radio station in Mombasa wants to sort what listeners write. On Monday nobody has labelled anything. On Tuesday a
+# volunteer labels 16 messages of each kind. On Friday there are 64. What can we do on each of these days?
+#
+# * **Zero-shot:** no labelled example; only the names of the classes, or labels in another language.
+# * **Few-shot:** 1 to 64 examples of each class, which a model reads in its prompt, or from which weights learn.
+
+# %%
+# On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
+import importlib.util
+if importlib.util.find_spec("leaplm") is None:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
+
+# %% locked="setup"
+import copy
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from leaplm import artifacts, assets, calibration, data, evaluation, few_shot
+from leaplm import lora, models, plots, runtime, scoring, training
+from leaplm.runtime import by_scale
+
+assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
+runtime.set_seed(0)
+runtime.describe_runtime()
+
+# %% [markdown]
+# The next cell holds **the only setting of this lab**: `"eng"`, then `"hau"`, `"swa"` or another language of the
+# AfriSenti tweets, or your own file with a first line `text,label`: `LANGUAGE = "my_sentences.csv"`.
+
+# %%
+LANGUAGE = "eng"
+
+# %% locked="load"
+sentences = data.load_sentiment(LANGUAGE)
+names = sentences["train"].features["label"].names
+test_set = data.subsample(sentences["test"], by_scale(tiny=24, cpu=300, gpu=600))
+test_labels = np.array(test_set["label"])
+fewest = min(np.bincount(sentences["train"]["label"]))
+SHOTS = min(by_scale(tiny=4, cpu=16, gpu=16), int(fewest))
+english = LANGUAGE == "eng"
+comparable = english and runtime.scale() != "tiny"  # can your run be put beside the record?
+print(f"classes: {names} · {SHOTS} examples of each · {len(test_set)} test texts")
+
+# %% [markdown]
+# ## 1. Which examples?
+#
+# With 16 examples, *which* 16 matters. Two rules: the same number of each class (**balanced**), or the model learns how
+# often a class was drawn; and several draws (**seeds**), or the result is luck.
+#
+# ### Exercise 1 · Balanced examples (5 minutes, 2 points)
+#
+# Write `sample_balanced`: the numbers of `num_shots` rows of each class, in random order.
+
+# %% answer="sample_balanced"
+def sample_balanced(labels, num_shots, seed):
+    """Row numbers, num_shots of each class, no row twice, in an order that mixes the classes.
+
+    labels: list of n ints, one class number a row (not always 0, 1, 2, ...). The same seed gives the same rows.
+    Returns a list or array of (classes * num_shots) ints.
+    Example: labels [0, 1, 1, 0, 1], num_shots 2 may give [4, 0, 3, 1].
+    """
+    ### BEGIN SOLUTION
+    rng, labels = np.random.default_rng(seed), np.asarray(labels)
+    chosen = [rng.choice(np.flatnonzero(labels == c), num_shots, replace=False) for c in np.unique(labels)]
+    return rng.permutation(np.concatenate(chosen))
+    ### END SOLUTION
+
+# %%
+# Try it. You should see two words of each class, mixed.
+for row in sample_balanced(sentences["train"]["label"], 2, seed=1):
+    example = sentences["train"][int(row)]
+    print(f"{names[example['label']]:>9}: {example['text'][:90]}")
+
+# %% check="sample_balanced" points=2
+some = [int(row) for row in sample_balanced([7, 3, 3, 7, 3, 7, 7], 2, seed=0)]
+assert len(set(some)) == 4
+assert sorted([7, 3, 3, 7, 3, 7, 7][row] for row in some) == [3, 3, 7, 7]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>np.flatnonzero(labels == c)</code> gives the rows of one class;
+# <code>rng.choice(rows, num_shots, replace=False)</code> draws without drawing a row twice.</details>
+# <details><summary>Hint 2</summary>Loop over <code>np.unique(labels)</code>, put the parts together with
+# <code>np.concatenate</code>, and shuffle them with <code>rng.permutation</code>.</details>
+
+# %% [markdown]
+# ## 2. No labels: compare with the name of the class
+#
+# An encoder puts texts that mean the same close together. A class has a name, and a name is a text. So: embed the text,
+# embed a **description** of each class, and take the nearest.
+#
+# $$\hat y = \arg\max_c \; \frac{1}{D} \sum_{d=1}^{D} \cos(v, u_{cd}) \qquad v\,(384),\; u\,(C \times D \times 384)$$
+#
+# ($C$ classes, $D$ descriptions of each. The cosine looks at the direction of a vector, not at its length.)
+#
+# ### Exercise 2 · The nearest label (10 minutes, 3 points)
+#
+# Write `nearest_label`: for each text the class with the largest mean cosine over its descriptions.
+
+# %% answer="nearest_label"
+def nearest_label(text_vectors, label_vectors):
+    """text_vectors (n, width), label_vectors (classes, descriptions, width), torch tensors -> class numbers (n,).
+
+    Example: the text [1., 0.1] and the labels [[[0., 2.]], [[3., 0.]]] (two classes with one description each)
+    give [1]: the cosines are 0.10 and 1.00.
+    """
+    ### BEGIN SOLUTION
+    texts = torch.nn.functional.normalize(text_vectors, dim=-1)
+    labels = torch.nn.functional.normalize(label_vectors, dim=-1)
+    return torch.einsum("nw,cdw->nc", texts, labels).argmax(dim=1)
+    ### END SOLUTION
+
+# %% check="nearest_label" points=3
+text = torch.tensor([[1.0, 0.1], [0.1, 1.0]])
+two_labels = torch.tensor([[[0.0, 2.0]], [[3.0, 0.0]]])
+assert [int(c) for c in nearest_label(text, two_labels)] == [1, 0]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The cosine of two vectors is the dot product of the two vectors of length 1:
+# <code>torch.nn.functional.normalize(x, dim=-1)</code>.</details>
+# <details><summary>Hint 2</summary><code>texts @ labels.mean(dim=1).T</code> after making all of them length 1: the mean
+# of the dot products is the dot product with the mean. Then <code>argmax(dim=1)</code>.</details>
+
+# %% [markdown]
+# **Predict first.** Two classes, no labelled example, and a computer that has never heard of film reviews: what
+# accuracy? Always saying the more frequent class gives the number that the next cell prints first.
+
+# %%
+my_zero_shot = 0.0  # an accuracy between 0 and 1
+
+# %% locked="zero_shot"
+encoder, tokenizer = models.load_encoder("minilm"), models.load_tokenizer("minilm")
+test_vectors = few_shot.embed(encoder, tokenizer, test_set["text"])
+majority = evaluation.accuracy(test_labels, evaluation.majority_baseline(sentences["train"]["label"], test_labels))
+forms = ["This film review is {}.", "A {} opinion."] if english else ["{}", "A {} opinion."]
+descriptions = np.stack([few_shot.embed(encoder, tokenizer, [form.format(name) for form in forms]) for name in names])
+zero_shot = evaluation.accuracy(test_labels, few_shot.nearest_label(test_vectors, descriptions))
+print(f"accuracy: majority {majority:.2f} · nearest label {zero_shot:.2f} · you predicted {my_zero_shot}")
+
+# %% [markdown]
+# How much depends on the words? Four ways to describe *negative* and *positive*, each on 5 × 200 test texts:
+
+# %%
+record = calibration.load_record("lab5_fewshot", "label_embeddings")
+bars = calibration.summarize(record, "description", "accuracy")
+plots.plot_bars(bars, "Nearest label, no labelled example (English film reviews)");
+
+# %% [markdown]
+# Two thirds right with nothing but words. The description is a choice, and without labels you cannot tell which choice
+# is best. That is the honest difficulty of zero-shot: **you cannot tune what you cannot measure.**
+
+# %% [markdown]
+# ## 3. Examples in the prompt
+#
+# A generative model continues a text. **In-context learning** shows it $k$ solved examples (**demonstrations**) of each
+# class and one more without its answer:
+#
+# ```
+# Review: A warm and funny film.       ┐
+# Sentiment: positive                  │ the prefix: the same
+#                                      │ for every text
+# Review: Two hours too long.          │
+# Sentiment: negative                  ┘
+#
+# Review: I liked the music.           ┐ the prompt of one text
+# Sentiment:                           ┘ → which continuation is more probable?
+# ```
+#
+# No weight changes. The answer is the class whose word (`" negative"`, `" positive"`) has the highest log-probability.
+#
+# ### Exercise 3 · Build the prompt (10 minutes, 3 points)
+#
+# Write `few_shot_prompt`, and refuse demonstrations that give the answer away (**leakage**): if the text to classify is
+# among them, the score measures copying.
+
+# %% answer="few_shot_prompt"
+def few_shot_prompt(demonstrations, text, words, template):
+    """(prefix, prompt): each demonstration with its answer and a blank line; and the text without an answer.
+
+    demonstrations: list of {"text": str, "label": int}, kept in this order. words: the answer of each class, with a
+    space in front. template: holds {text}, for example "Review: {text}\\nSentiment:".
+    Raises ValueError if `text` is one of the demonstrations; letter case and white space do not count.
+    Example: ([{"text": "Good", "label": 1}], "Bad", [" no", " yes"], "{text}?") -> ("Good? yes\\n\\n", "Bad?").
+    """
+    ### BEGIN SOLUTION
+    def plain(string):
+        return " ".join(string.lower().split())
+
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("the text is one of the demonstrations")
+    shown = [template.format(text=row["text"]) + words[row["label"]] + "\n\n" for row in demonstrations]
+    return "".join(shown), template.format(text=text)
+    ### END SOLUTION
+
+# %% check="few_shot_prompt" points=3
+prefix, prompt = few_shot_prompt([{"text": "Good", "label": 1}], "Bad", [" no", " yes"], "{text}?")
+assert prefix == "Good? yes\n\n" and prompt == "Bad?"
+try:
+    few_shot_prompt([{"text": "Bad", "label": 0}], "bad ", [" no", " yes"], "{text}?")
+    raise AssertionError("this one leaks: a ValueError is wanted")
+except ValueError:
+    pass
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>For each row: <code>template.format(text=...)</code>, then the word of its label,
+# then two line ends. Join the parts with nothing between them.</details>
+# <details><summary>Hint 2</summary><code>" ".join(s.lower().split())</code> makes texts equal that differ only in case
+# and white space. The prompt ends with the colon: no space, since the space belongs to the answer's token.</details>
+
+# %% [markdown]
+# ### What it costs, and what it need not cost
+#
+# The simple program sends *prefix + prompt + word* through the model for every text and every word. But the prefix
+# never changes, and in a causal model a token sees only what stands **before** it. So the prefix's keys and values (the
+# **KV cache**) can be computed once and used for all texts; and one pass over a prompt gives the probabilities of *all*
+# next tokens, so of all labels at once.
+#
+# $$\text{tokens: } n \cdot c \cdot (P + T + 1) \;\longrightarrow\; P + n \cdot T$$
+#
+# ($n$ texts of $T$ tokens, $c$ classes, $P$ tokens of prefix.)
+
+# %%
+n, c, P, T = 300, len(names), 8 * 40, 40
+print(f"tokens through the model: {n * c * (P + T + 1):,} or {P + n * T:,}: "
+      f"{n * c * (P + T + 1) / (P + n * T):.0f} times fewer")
+
+# %% [markdown]
+# ### Exercise 4 · Score labels with a cached prefix (25 minutes, 4 points)
+#
+# Write `score_labels`: log-probabilities (nats) of one-token labels. Half of the points are for the numbers, half for
+# sending no more than $P + n T$ tokens through the model.
+
+# %% answer="score_labels"
+def score_labels(model, prefix_ids, prompt_ids, label_ids):
+    """prefix_ids (p,), prompt_ids (n, t), label_ids (c,), integer tensors -> log-probabilities (n, c) in nats.
+
+    Entry [i, j] is log p(label j | prefix, prompt i) under the causal `model`, over the whole vocabulary.
+    `model(ids, use_cache=True)` gives `.logits` (rows, tokens, vocabulary) and a cache, `.past_key_values`;
+    `model(ids, past_key_values=cache)` goes on after it, and the cache GROWS by these tokens.
+    `cache.batch_repeat_interleave(n)` turns a cache of one row into one of n rows.
+    Example: p = 50, n = 4, t = 10 sends 50 + 40 tokens through the model, not 240.
+    """
+    ### BEGIN SOLUTION
+    with torch.no_grad():
+        cache = model(prefix_ids[None], use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(prompt_ids))
+        logits = model(prompt_ids, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+    return logits.log_softmax(dim=-1)[:, label_ids]
+    ### END SOLUTION
+
+# %% locked="tiny_lm"
+from leaplm.grading.probes import counting_causal_lm  # a very small model with random weights
+
+# %%
+# Try it. You should see a table of 2 x 3 negative numbers.
+tiny_lm = counting_causal_lm()
+score_labels(tiny_lm, torch.arange(5, 12), torch.tensor([[20, 21], [22, 23]]), torch.tensor([7, 8, 9]))
+
+# %% check="score_labels" points=4
+tiny_lm = counting_causal_lm(seed=1)
+prefix_ids, prompt_ids = torch.arange(5, 12), torch.tensor([[20, 21], [22, 23]])
+found = score_labels(tiny_lm, prefix_ids, prompt_ids, torch.tensor([7, 8, 9]))
+sent = tiny_lm.tokens_seen
+whole = torch.cat([prefix_ids.expand(2, -1), prompt_ids], dim=1)
+want = tiny_lm(whole).logits[:, -1].log_softmax(dim=-1)[:, 7:10]
+assert torch.allclose(found, want, atol=1e-4)
+assert sent <= 7 + 2 * 2, f"{sent} tokens went through the model"
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Three steps: the prefix alone (one row) gives a cache; repeat the cache; send all
+# prompts after it. The last position of each row predicts the label.</details>
+# <details><summary>Hint 2</summary><code>cache = model(prefix_ids[None], use_cache=True).past_key_values</code>, then
+# <code>model(prompt_ids, past_key_values=cache).logits[:, -1].log_softmax(-1)[:, label_ids]</code>. If you loop over
+# prompts instead, give each a <code>copy.deepcopy(cache)</code>: a cache remembers what was sent after it.</details>
+
+# %% [markdown]
+# The library's `scoring.continuation_log_probs` does this for labels of any length and prompts of different lengths.
+# Measured in one run with 8 demonstrations and 5 labels on SmolLM2: more than ten times as fast as the plain loop, and
+# the same numbers to 0.0001.
+#
+# **Predict first.** SmolLM2 has 134 million weights and has read 2,000 billion tokens of mostly English text. Does it get
+# better with 4 demonstrations of each class?
+
+# %%
+my_gain = 0.0  # accuracy with 4 demonstrations of each class minus accuracy with none
+
+# %% locked="language_model"
+encoder = None
+runtime.free_memory()  # one large model at a time
+language_model, lm_tokenizer = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
+TEMPLATE, words = few_shot.TEMPLATE, [f" {name}" for name in names]
+prompt_set = data.subsample(sentences["test"], by_scale(tiny=6, cpu=100 if english else 60, gpu=600))
+print("prompt:", repr(TEMPLATE), "· answers:", words)
+
+# %% locked="in_context"
+def in_context(num_shots, seed=0):
+    """Predictions of the language model for `prompt_set` after num_shots demonstrations of each class."""
+    rows = sentences["train"].select(few_shot.sample_balanced(sentences["train"]["label"], num_shots, seed)) \
+        if num_shots else []
+    prefix = few_shot.demonstration_prefix(rows, words, TEMPLATE, prompt_set["text"])
+    prompts = [TEMPLATE.format(text=text[:300]) for text in prompt_set["text"]]
+    sums, _ = scoring.continuation_log_probs(language_model, lm_tokenizer, prompts, words, prefix)
+    return sums.argmax(axis=1)
+
+# %%
+live_shots = min(by_scale(tiny=1, cpu=4 if english else 2, gpu=8), int(fewest))
+in_context_accuracy = {}
+for shots in (0, live_shots):
+    predictions = in_context(shots)
+    in_context_accuracy[shots] = evaluation.accuracy(prompt_set["label"], predictions)
+    low, high = evaluation.bootstrap_interval(prompt_set["label"], predictions)
+    said = pd.Series(predictions).map(dict(enumerate(names))).value_counts().to_dict()
+    print(f"{shots} demonstrations of each class: accuracy {in_context_accuracy[shots]:.2f} "
+          f"(95 % interval {low:.2f} to {high:.2f}), it said {said}")
+
+# %%
+language_model = None
+runtime.free_memory()
+record = calibration.load_record("lab5_fewshot", "in_context")
+lines = {"as it is": "accuracy", "label bias taken out": "calibrated_accuracy", "share of the word said most": "most_said"}
+live = (live_shots, in_context_accuracy[live_shots]) if comparable else None
+title = "SmolLM2 on English film reviews"
+plots.plot_lines(calibration.curves(record, "shots", lines), "shots", title, "demonstrations of each class",
+                 "accuracy, or share", live=live, log=False);
+
+# %% [markdown]
+# IN_CONTEXT_TEXT
+#
+# ## 4. Choice and order
+#
+# A point in that figure hides two kinds of luck: **which** demonstrations, and in **which order**. Here five choices of
+# two demonstrations of each class, each written in four orders, on the same 60 texts:
+
+# %%
+record = calibration.load_record("lab5_fewshot", "order_and_choice")
+table = record.pivot(index="seed", columns="order", values="accuracy")
+axes = plots.new_axes("The same task, 20 prompts", "choice of demonstrations", "accuracy (each dot: one order)")
+for order in table.columns:
+    axes.plot(range(1, len(table) + 1), table[order], "o", color=plots.BLUE, alpha=0.6)
+axes.axhline(0.5, color=plots.GREY, linewidth=1);
+
+# %% [markdown]
+# ### Exercise 5 · What is luck, and how much? (10 minutes, 3 points)
+#
+# Write `summarize_runs`: the mean accuracy with its 95 % interval over **choices**, and the two standard deviations.
+
+# %% answer="summarize_runs"
+def summarize_runs(scores):
+    """scores: a tensor (choices, orders) of accuracies -> a dict of five floats.
+
+    mean; low, high: mean ± t * s / sqrt(choices), where s is the deviation of the choices' means and t is
+    stats.t.ppf(0.975, choices - 1); choice_sd: s; order_sd: each choice's deviation over its orders, averaged.
+    Deviations are sample standard deviations (they divide by n - 1).
+    Example: [[0.5, 0.7], [0.7, 0.9]] -> mean 0.70, choice_sd 0.141, order_sd 0.141, low -0.57, high 1.97.
+    """
+    ### BEGIN SOLUTION
+    scores = np.asarray(scores)
+    means = scores.mean(axis=1)
+    half = stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+    return {"mean": float(means.mean()), "low": float(means.mean() - half), "high": float(means.mean() + half),
+            "choice_sd": float(means.std(ddof=1)), "order_sd": float(scores.std(axis=1, ddof=1).mean())}
+    ### END SOLUTION
+
+# %%
+{name: round(value, 3) for name, value in summarize_runs(torch.tensor(table.to_numpy())).items()}
+
+# %% check="summarize_runs" points=3
+by_hand = summarize_runs(torch.tensor([[0.5, 0.7], [0.7, 0.9]]))
+assert np.isclose(by_hand["mean"], 0.7) and np.isclose(by_hand["choice_sd"], 0.1414, atol=1e-3)
+assert np.isclose(by_hand["order_sd"], 0.1414, atol=1e-3) and np.isclose(by_hand["high"], 1.9706, atol=1e-3)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First one mean for each choice (over its orders). The runs of one choice are not
+# independent of each other, so the interval counts choices, not runs.</details>
+# <details><summary>Hint 2</summary><code>means.std(ddof=1)</code> in NumPy, <code>means.std(correction=1)</code> in
+# PyTorch. <code>order_sd</code> is <code>scores.std(axis=1, ddof=1).mean()</code>.</details>
+
+# %% [markdown]
+# ORDER_TEXT
+#
+# ## 5. Examples for training: a head on a frozen encoder
+#
+# The cheapest training there is. The encoder stays as it is (**frozen**); each text becomes one vector, once; and a
+# **logistic regression** learns a weight for each of the 384 numbers. It takes less than a second.
+#
+# ### Exercise 6 · Vectors from a frozen encoder (10 minutes, 3 points)
+#
+# Write `embed`: mean-pooled vectors of all texts, with dropout off and without gradients.
+
+# %% answer="embed"
+def embed(encoder, batches):
+    """One vector a text: the mean of its token vectors, padding left out, as a tensor (n, width).
+
+    batches: list of dicts with input_ids and attention_mask (batch, tokens). The encoder gives
+    `.last_hidden_state` (batch, tokens, width). It must not change, and dropout must be off.
+    Example: two batches of 8 and 3 texts give a tensor (11, 384).
+    """
+    ### BEGIN SOLUTION
+    encoder.eval()
+    vectors = []
+    with torch.no_grad():
+        for batch in batches:
+            hidden = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1).float()
+            vectors.append((hidden * mask).sum(dim=1) / mask.sum(dim=1))
+    return torch.cat(vectors)
+    ### END SOLUTION
+
+# %%
+# Try it. You should see (5, 384).
+encoder = models.load_encoder("minilm")
+batches = [tokenizer(["One text.", "Another, longer text."], padding=True, return_tensors="pt"),
+           tokenizer(["Three", "more", "texts."], padding=True, return_tensors="pt")]
+print(embed(encoder, batches).shape)
+
+# %% check="embed" points=3
+found = embed(encoder, batches)
+assert found.shape == (5, 384)
+alone = few_shot.embed(encoder, tokenizer, ["One text."])  # without padding
+assert np.allclose(found[0], alone[0], atol=1e-4)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>encoder.eval()</code> turns dropout off; <code>with torch.no_grad():</code>
+# keeps no gradients. Pooling is that of lab 2.</details>
+# <details><summary>Hint 2</summary>For each batch: hidden times <code>mask.unsqueeze(-1)</code>, summed over dimension 1,
+# divided by the number of real tokens. Join the batches with <code>torch.cat</code>.</details>
+
+# %% [markdown]
+# ### Exercise 7 · From scikit-learn to a head (10 minutes, 2 points)
+#
+# scikit-learn finds the weights. To save them as a model's head, we need one row for each class, so that
+# $\text{softmax}(W v + b)$ gives the same probabilities. With three classes or more it is already so. With **two**
+# classes scikit-learn keeps a single row $w$, with $p(\text{second class}) = \sigma(w \cdot v + b)$.
+
+# %% answer="head_weights"
+def head_weights(coefficients, intercepts):
+    """coefficients (rows, width), intercepts (rows,) of a logistic regression -> (weight, bias): (C, width), (C,).
+
+    rows is C, or 1 when C = 2. Tensors in, tensors out.
+    Example: for coefficients [[2., 4.]] and intercepts [1.], the weight [[0., 0.], [2., 4.]] and the bias [0., 1.]
+    are right (and so are others: what counts is the softmax).
+    """
+    ### BEGIN SOLUTION
+    if len(coefficients) == 1:
+        zeros = torch.zeros_like(coefficients)
+        return torch.cat([zeros, coefficients]), torch.cat([torch.zeros_like(intercepts), intercepts])
+    return coefficients, intercepts
+    ### END SOLUTION
+
+# %% check="head_weights" points=2
+weight, bias = head_weights(torch.tensor([[2.0, 4.0]]), torch.tensor([1.0]))
+probabilities = torch.softmax(weight @ torch.tensor([0.5, -0.25]) + bias, dim=0)
+assert weight.shape == (2, 2) and np.isclose(float(probabilities[1]), 0.7311, atol=1e-3)
+assert torch.equal(head_weights(torch.eye(3), torch.ones(3))[0], torch.eye(3))
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Softmax over two numbers $z_0, z_1$ is the sigmoid of their difference:
+# $p_1 = \sigma(z_1 - z_0)$.</details>
+# <details><summary>Hint 2</summary>So a row of zeros for the first class and <code>coefficients[0]</code> for the second
+# will do. Test for <code>len(coefficients) == 1</code>.</details>
+
+# %% [markdown]
+# **Predict first.** The nearest label had no examples. What accuracy does a head trained on 16 examples of each class
+# reach?
+
+# %%
+my_head = 0.0  # an accuracy between 0 and 1
+
+# %% locked="head"
+few = sentences["train"].select(few_shot.sample_balanced(sentences["train"]["label"], SHOTS, seed=0))
+weight, bias = few_shot.fit_head(few_shot.embed(encoder, tokenizer, few["text"]), few["label"])
+head_predictions = (test_vectors @ weight.T + bias).argmax(axis=1)
+head = evaluation.accuracy(test_labels, head_predictions)
+low, high = evaluation.bootstrap_interval(test_labels, head_predictions)
+tfidf = evaluation.accuracy(test_labels, evaluation.tfidf_baseline(few, test_set))
+print(f"{SHOTS} examples of each class: head {head:.2f} (95 % interval {low:.2f} to {high:.2f}) · TF-IDF {tfidf:.2f} · "
+      f"nearest label {zero_shot:.2f} · majority {majority:.2f} · you predicted {my_head}")
+
+# %% [markdown]
+# ## 6. Train more of it: fine-tuning and LoRA
+#
+# The same examples can move the encoder's own weights: all of them (lab 2), or small matrices beside them (**LoRA**,
+# lab 3: rank 8, 0.3 % of the weights). Few examples make short epochs, so we count updates: at least 40, of 8 texts each.
+
+# %% locked="fine_tune"
+encoder = None
+runtime.free_memory()
+collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+few_rows, test_rows = data.tokenize(few, tokenizer), data.tokenize(test_set, tokenizer)
+def fine_tune(use_lora):
+    """Accuracy on the test texts after training on the same few examples."""
+    runtime.set_seed(0)
+    model = models.load_sequence_classifier(names, freeze="embeddings")
+    model = lora.inject_lora(model, rank=8, alpha=16) if use_lora else model
+    steps = by_scale(tiny=2, cpu=40, gpu=40)
+    config = training.TrainingConfig(learning_rate=3e-3 if use_lora else 1e-4, batch_size=8, max_steps=steps)
+    training.train(model, few_rows, collate, config)
+    return evaluation.evaluate(model, test_rows, collate)["accuracy"]
+
+# %%
+tuned = {}
+for name, use_lora in (("fine-tuned", False), ("LoRA", True)):
+    tuned[name] = fine_tune(use_lora)
+    runtime.free_memory()
+    print(f"{name}: accuracy {tuned[name]:.2f}")
+
+# %% [markdown]
+# ## 7. All ways in one figure
+#
+# English film reviews, 5 draws of examples for each point; the band is one standard deviation. Your own head is the star.
+# All training methods of one draw see the same examples and the same 200 test texts.
+
+# %% locked="all_curves"
+record = calibration.load_record("lab5_fewshot", "learning_curves")
+curves = {method: calibration.summarize(rows, "shots", "accuracy") for method, rows in record.groupby("method", sort=False)}
+prompted = calibration.load_record("lab5_fewshot", "in_context")
+curves["in the prompt, bias out"] = calibration.summarize(prompted[prompted.shots > 0], "shots", "calibrated_accuracy")
+labels_only = calibration.load_record("lab5_fewshot", "label_embeddings", description="three sentences")
+flat = pd.DataFrame({"shots": [1, 2, 4, 8, 16, 32, 64], "mean": labels_only.accuracy.mean(),
+                     "sd": labels_only.accuracy.std(), "seeds": len(labels_only)})
+curves = {"nearest label (no examples)": flat, **curves}
+live = (SHOTS, head) if comparable else None
+title = "English film reviews: which way, for how many labels?"
+plots.plot_lines(curves, "shots", title, "labelled examples of each class", live=live);
+
+# %% [markdown]
+# CURVES_TEXT
+#
+# The second task has **seven topics** (SIB-200, English: science, travel, politics, ...), 3 draws:
+
+# %% locked="topic_curves"
+record = calibration.load_record("lab5_fewshot", "learning_curves_topics")
+curves = {method: calibration.summarize(rows, "shots", "accuracy") for method, rows in record.groupby("method", sort=False)}
+prompted = calibration.load_record("lab5_fewshot", "in_context_topics")
+curves["in the prompt"] = calibration.summarize(prompted[prompted.shots > 0], "shots", "accuracy")
+flat = calibration.load_record("lab5_fewshot", "transfer", language="eng").labels_accuracy
+flat = pd.DataFrame({"shots": [1, 2, 8, 16], "mean": flat.mean(), "sd": flat.std(), "seeds": len(flat)})
+title = "Seven topics, English"
+plots.plot_lines({"nearest label (no examples)": flat, **curves}, "shots", title, "labelled examples of each class");
+
+# %% [markdown]
+# TOPICS_TEXT
+#
+# ### What does it cost?
+#
+# Seconds of one processor core on the machine that made the record: training once, and classifying 100 texts. (Loading
+# a model is not counted.)
+
+# %% locked="cost"
+trained = calibration.load_record("lab5_fewshot", "learning_curves", shots=16)
+prompted = calibration.load_record("lab5_fewshot", "in_context", shots=8).assign(method="in the prompt (8 of each)")
+prompted["accuracy"] = prompted["calibrated_accuracy"]
+named = calibration.load_record("lab5_fewshot", "label_embeddings", description="three sentences")
+cost = pd.concat([named.assign(method="nearest label (none)"), prompted, trained])
+columns = ["accuracy", "train_seconds", "seconds_per_100"]
+cost.groupby("method", sort=False)[columns].mean().round(2)
+
+# %% [markdown]
+# ## 8. Transfer: labels in another language
+#
+# Zero-shot has a third meaning: there are labels, but in another language. SIB-200 has the same sentences in many
+# languages. We train a head on 560 **English** sentences with topics, and test it on Swahili, Hausa, Bengali, ...
+#
+# **Predict first.** MiniLM has read English only. On English the head is right in nearly nine of ten. On French? On
+# Hausa? On Bengali, in another script?
+
+# %%
+my_transfer = {"fra": 0.0, "hau": 0.0, "ben": 0.0}
+
+# %% locked="transfer_figure"
+record = calibration.load_record("lab5_fewshot", "transfer")
+ways = {"trained on English": "transfer", "trained on the language, same encoder": "native",
+        "trained on the language, TF-IDF (characters)": "tfidf", "most frequent topic": "majority"}
+axes = plots.new_axes("Seven topics, tested on ...", "", "accuracy", width=7.5)
+for (label, column), color, marker in zip(ways.items(), (plots.BLUE, plots.ORANGE, plots.GREEN, plots.GREY), "os^_", strict=True):
+    some = calibration.summarize(record, "language", f"{column}_accuracy")
+    axes.errorbar(some["language"], some["mean"], some["sd"], fmt=marker, color=color, label=label, capsize=3)
+axes.set_ylim(0, 1)
+axes.legend(frameon=False, fontsize=9, loc="upper right");
+
+# %% [markdown]
+# TRANSFER_TEXT
+#
+# If the topics are on this machine (`leaplm fetch sib200`), see it happen:
+
+# %% locked="transfer_live"
+other = LANGUAGE if LANGUAGE in data.SIB200 and not english else "swa"
+try:
+    english_topics = data.subsample(data.load_topics("eng")["train"], by_scale(tiny=30, cpu=400, gpu=700))
+    others = data.subsample(data.load_topics(other)["test"], by_scale(tiny=20, cpu=204, gpu=204))
+    encoder = models.load_encoder("minilm")
+    vectors = few_shot.embed(encoder, tokenizer, english_topics["text"])
+    topic_weight, topic_bias = few_shot.fit_head(vectors, english_topics["label"])
+    scores = few_shot.embed(encoder, tokenizer, others["text"]) @ topic_weight.T + topic_bias
+    right = evaluation.accuracy(others["label"], scores.argmax(axis=1))
+    print(f"trained on English, tested on {other}: accuracy {right:.2f}; "
+          f"most frequent topic {np.bincount(others['label']).max() / len(others):.2f}")
+except assets.AssetMissing:
+    print("The topics are not on this machine; the figure above is the record.")
+encoder = None
+
+# %% [markdown]
+# ## 9. Hand in your classifier
+#
+# The head that you trained on 16 examples of each class, as a file of a few kilobytes. It is tested on 600 sentences
+# that you never saw, and the measure is macro-F1 (the mean over the classes). Full points at the level of our own ten
+# draws (mean minus three standard deviations, and in any case above a program that always says one class); half if it is
+# clearly better than guessing. You may train it in another way (fine-tuning, LoRA merged into the weights, a better
+# choice of examples): the rule is **at most 16 labelled examples of each class**.
+
+# %% locked="save"
+reference = models.load_sequence_classifier(names)
+model = few_shot.put_head(models.load_sequence_classifier(names), weight, bias)
+card = {"lab": "lab5_fewshot", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "shots": SHOTS,
+        "seed": 0, "test_accuracy": head}
+path = f"artifacts/fewshot-{runtime.scale()}.safetensors"
+size = artifacts.save_artifact(path, model, reference, card)
+model = reference = None
+runtime.free_memory()
+print(f"saved {path}: {size * 1000:.0f} kB")
+
+# %% check="few_shot_classifier" points=6
+card, tensors = artifacts.read_artifact(path)
+assert card["language"] == LANGUAGE and card["shots"] <= 16
+assert "classifier.weight" in tensors and "classifier.bias" in tensors
+print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %% [markdown]
+# ## 10. Which way, for which budget?
+
+# %%
+results = pd.DataFrame([
+    {"method": "majority class", "examples of each class": 0, "accuracy": majority},
+    {"method": "nearest label", "examples of each class": 0, "accuracy": zero_shot},
+    *({"method": "in the prompt", "examples of each class": k, "accuracy": a} for k, a in in_context_accuracy.items()),
+    {"method": "TF-IDF", "examples of each class": SHOTS, "accuracy": tfidf},
+    {"method": "frozen encoder + head", "examples of each class": SHOTS, "accuracy": head},
+    *({"method": name, "examples of each class": SHOTS, "accuracy": a} for name, a in tuned.items()),
+])
+results.round(3)
+
+# %% [markdown]
+# ### Exercise 8 · Advice for the radio station (20 minutes, 4 points, read by your teacher)
+#
+# The station gets 2,000 messages a day, has one laptop without a GPU, and a volunteer who labels 60 messages an hour.
+# Write about 150 words: what should it do (a) today, with no labels; (b) after one hour of labelling; (c) after ten
+# hours? Use numbers from this lab, with their spread, and the cost of classifying 2,000 messages a day. Say what you
+# would do differently if the messages are in Swahili.
+
+# %% [markdown] manual="advice" points=4
+# ### BEGIN SOLUTION
+# **Marking guide.** 1 point: a method for each of (a), (b), (c), each with an accuracy from the figures. 1 point: the
+# spread is used (a difference smaller than the bands is not called a difference; one prompt is not a result). 1 point:
+# cost: seconds for 2,000 messages for at least two methods, and hours of labelling. 1 point: Swahili: this encoder
+# does not carry over (transfer is at the level of the most frequent topic); labels in the language and TF-IDF on characters,
+# or a model that has read the language.
+#
+# **A good answer, in short.** ADVICE_TEXT
+# ### END SOLUTION
+
+# %% [markdown]
+# ## What to take away
+#
+# TAKEAWAYS
+#
+# **Sources.** Brown et al., 2020, *Language models are few-shot learners* · Zhao et al., 2021, *Calibrate before use* ·
+# Lu et al., 2022, *Fantastically ordered prompts* · Yin et al., 2019, *Benchmarking zero-shot text classification* ·
+# Reimers & Gurevych, 2019, *Sentence-BERT* · Hu et al., 2022, *LoRA* · Adelani et al., 2024, *SIB-200* ·
+# Hutto & Gilbert, 2014 (the English ratings) · Muhammad et al., 2023, *AfriSenti* (the tweets).

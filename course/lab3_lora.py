@@ -372,8 +372,9 @@ bars = calibration.summarize(record, "place", "accuracy")
 plots.plot_bars(bars, "LoRA on 256 English sentences, 600 test texts");
 
 # %% [markdown]
-# A rank that is too small learns more slowly: 48 updates are not enough for rank 1 at this learning rate. From rank 8 on,
-# the place and the rank matter less than the seed.
+# In so few updates, more numbers learn faster: rank 1 is behind, and rank 8 on all linear layers is ahead of rank 8 on two
+# of them. The bars also show how much one seed differs from another. With 1,000 sentences and 126 updates the same
+# rank 8 on query and value reaches 0.82 (section 6).
 #
 # Each rank was trained with the same seeds: the same sentences, the same random head. So compare **in pairs**: the
 # difference of two ranks *at the same seed* is free of the luck that both share.

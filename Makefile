@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
-.PHONY: lab test build grade-demo bench calibrate measure clean setup setup-dev
+.PHONY: lab test build grade-demo bench calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=labs $(LAB_ARGS)
@@ -23,14 +23,18 @@ build: setup        ## course/*.py -> solutions/ and labs/
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
 
-bench: setup        ## the training loop beside a plain one and the transformers Trainer
+bench: setup        ## our loops beside the usual ones: fine-tuning, pretraining, scoring of prompts
 	python tests/bench/training.py
+	python tests/bench/pretraining.py
+	python tests/bench/scoring.py
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
 	python -m leaplm.calibration course/studies/$(or $(LAB),lab2_finetuning).py
 
 measure: setup      ## minutes and memory of the labs on this machine, into the table of README.md
 	python course/measure.py $(LAB)
+
+run-labs: measure   ## every solved lab from top to bottom, with its minutes and memory
 
 clean:              ## everything that was made here; models and data stay in their store
 	rm -rf .venv .nbgrader-work .pytest_cache .ruff_cache build lib/*.egg-info

@@ -39,12 +39,19 @@ runtime.set_seed(0)
 runtime.describe_runtime()
 
 # %% [markdown]
-# The next cell holds **the only setting of this lab**. Start with `"eng"`. Later try `"hau"` (Hausa), `"swa"` (Swahili)
+# The next cell holds **the main setting of this lab**. Start with `"eng"`. Later try `"hau"` (Hausa), `"swa"` (Swahili)
 # or another language of the AfriSenti tweets, or your own file: `LANGUAGE = "my_sentences.csv"`, with a first line
 # `text,label` and at least 20 rows of each label.
 
 # %%
 LANGUAGE = "eng"
+
+# %% [markdown]
+# If you have done lab 1, you may also start from the encoder that you adapted there:
+# `START = "../lab1_pretraining/runs/adapted-encoder-cpu"`. Section 14 shows what to expect from it.
+
+# %%
+START = "minilm"
 
 # %% [markdown]
 # ## 1. Look at the data
@@ -545,7 +552,7 @@ config = training.TrainingConfig(
 
 # %% locked="train"
 runtime.set_seed(config.seed)
-model = models.load_sequence_classifier(names, freeze="embeddings" if english else None)
+model = models.load_sequence_classifier(names, START, freeze="embeddings" if english else None)
 model.to(runtime.get_device())
 def validate(model):
     return evaluation.evaluate(model, validation_rows, library_collate)
@@ -673,7 +680,7 @@ for i in wrong[np.argsort(-confidence[wrong])][:12]:
 # %% locked="save"
 reference = models.load_sequence_classifier(names)
 card = {"lab": "lab2_finetuning", "language": LANGUAGE, "labels": names, "scale": runtime.scale(),
-        "seed": config.seed, "test_accuracy": fine_tuned, "updates": len(history.train),
+        "seed": config.seed, "start": START, "test_accuracy": fine_tuned, "updates": len(history.train),
         "validation": history.validation}
 path = f"artifacts/sentiment-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, model, reference, card)
@@ -723,6 +730,21 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
 # averaged the two models; that was not better than the characters alone. What would help is an encoder that has read
 # the language, or more labels: with 5,000 Hausa labels TF-IDF on characters reaches a macro-F1 of 0.72 (3 seeds).
 
+# ## 14. Start from the encoder of lab 1
+#
+# In lab 1 you adapt MiniLM: it reads texts without labels and fills in hidden words, for 100 updates. Does sentiment
+# from few labels (here 250) get better when it starts there? Same labels, same settings:
+
+# %%
+gains = calibration.load_record("lab1_pretraining", "lab2_gain")
+for language, title in (("eng", "English movies"), ("hau", "Hausa tweets")):
+    bars = calibration.summarize(gains[gains.language == language], "start", "macro_f1")
+    plots.plot_bars(bars, f"{title}: sentiment from 250 labels", xlabel="macro-F1")
+
+# %% [markdown]
+# Compare the difference with the spread over seeds before you call it a gain. Set `START` and run the lab again to see
+# it with your own encoder.
+#
 # ## What to take away
 
 # %%

@@ -197,3 +197,11 @@ def test_the_english_corpus_holds_no_text_that_a_lab_tests_on(assets_ready):
         frames = data.sentiment_frames("eng", domain)
         for part in ("validation", "test", "heldout"):
             assert not seen & set(frames[part].text.map(data.normalize))
+
+
+def test_batches_do_not_follow_another_order_of_the_same_seed():
+    """Labels drawn by a permutation of seed 0 must not end up sorted into batches of one class."""
+    labels = np.zeros(640, dtype=int)
+    labels[np.random.default_rng(0).permutation(640)[:320]] = 1
+    batches = list(data.LengthBucketSampler([10] * 640, 16, seed=0))
+    assert all(0.1 < labels[batch].mean() < 0.9 for batch in batches)

@@ -166,7 +166,7 @@ def next_sentence(seed, model):
     set_seed(seed)
     if "MiniLM" in model:
         network = models.load_pretraining("minilm", table)
-        settings = {"learning_rate": 1e-4, "batch_size": 16, "max_steps": 150}
+        settings = {"learning_rate": 1e-4, "batch_size": 16, "max_steps": 120}
     else:
         network = models.new_bert(tokenizer, next_sentence=both, log_frequencies=table)
         settings = {"learning_rate": 2e-3, "batch_size": 32, "max_steps": 400}

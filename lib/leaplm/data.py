@@ -363,7 +363,9 @@ class LengthBucketSampler:
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self):
-        rng = np.random.default_rng([self.seed, self.epoch])
+        # The third number keeps this order apart from others that are drawn with the same seed: default_rng([0, 0]) is
+        # default_rng(0), and a permutation that also chose the labels would fill whole batches with one class.
+        rng = np.random.default_rng([self.seed, self.epoch, 2026])
         order, span = rng.permutation(len(self.lengths)), self.pool * self.batch_size
         pools = [order[i : i + span] for i in range(0, len(order), span)]
         rows = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])

@@ -733,8 +733,9 @@ print(f"test accuracy {final_accuracy:.2f} (95 % interval {low:.2f} to {high:.2f
 #
 # The file holds the template, the words and the score. Your teacher's computer asks its own SmolLM2 with it, on
 # 150 texts that you never saw. Full points at the level of our own runs (mean macro-F1 minus three standard
-# deviations), half if it clearly beats the majority class. You may write a better prompt than ours: change
-# `chosen_template` or the words and run the cell again.
+# deviations, and above the majority class), half if it clearly beats the majority class. You may write a better prompt
+# than ours: change `chosen_template` or the words and run the cell again. If this model cannot do your language (section
+# 13), or you have brought your own file, hand in a prompt for English.
 
 # %% locked="save"
 chosen_template = templates[best_name]
@@ -800,16 +801,9 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
 plots.plot_bars(pd.concat(rows), "Tweets, 3 classes", xlabel="macro-F1");
 
 # %% [markdown]
-# Topics of sentences, the same sentences in each language (SIB-200, 7 topics, English prompt):
-
-# %%
-topics = calibration.load_record("lab4_prompting", "topics")
-dots = {label: calibration.summarize(topics, "language", f"{label}_accuracy")
-        for label in ("majority", "sum", "calibrated")}
-plots.plot_dots(dots, "Seven topics, zero-shot");
-
-# %% [markdown]
-# RESULT_LANGUAGES
+# In Hausa the prompt is above the majority class, by very different amounts from one part of the data to another, and
+# half as good as TF-IDF on characters with 1,000 labels. In Swahili it is no better than the majority class. A model can
+# be asked only about what it has read. (Lab 5 asks for topics, in more languages.)
 #
 # ## What to take away
 

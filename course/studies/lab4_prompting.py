@@ -156,18 +156,6 @@ def soft(seed, start, updates):
     return score(np.array(test["label"]), soft_prompts.predict(tuned, rows(test), words, 0))
 
 
-@study([{"language": language} for language in LANGUAGES], seeds=range(3))
-def topics(seed, language):
-    """Seven topics in three languages, the same sentences: scores by sum and calibrated, English prompt."""
-    dataset = load_topics(language)["test"]
-    labels_of = dataset.features["label"].names
-    texts, labels = part_of(dataset, 40, seed)
-    template = make_templates(labels_of, "topic")["label"]
-    found = score_methods(model(), tokenizer(), texts, template, Verbalizer(labels_of))
-    return {"majority_accuracy": float(np.bincount(labels).max() / len(labels)),
-            **{f"{method}_accuracy": accuracy(labels, scores.argmax(-1)) for method, scores in found.items()}}
-
-
 @study([{"language": language} for language in SIB200], seeds=range(3))
 def tokens(seed, language):
     """Tokens of the same 100 sentences (another hundred for each seed) in each language, for two tokenizers."""

@@ -479,7 +479,9 @@ def untrained(trained):
 
 @wrong.artifact("few_shot_classifier", "no head in the file")
 def headless():
+    import torch
     from safetensors.torch import save
+
     card = {"language": "eng", "labels": ["negative", "positive"], "shots": 16}
     return {"fewshot-cpu.safetensors": save({"x": torch.zeros(1)}, metadata=meta(card))}
 

@@ -148,6 +148,8 @@ majority = evaluation.accuracy(test_labels, evaluation.majority_baseline(sentenc
 forms = ["This film review is {}.", "A {} opinion."] if english else ["{}", "A {} opinion."]
 descriptions = np.stack([few_shot.embed(encoder, tokenizer, [form.format(name) for form in forms]) for name in names])
 zero_shot = evaluation.accuracy(test_labels, few_shot.nearest_label(test_vectors, descriptions))
+
+# %%
 print(f"accuracy: majority {majority:.2f} · nearest label {zero_shot:.2f} · you predicted {my_zero_shot}")
 
 # %% [markdown]
@@ -492,6 +494,8 @@ head_predictions = (test_vectors @ weight.T + bias).argmax(axis=1)
 head = evaluation.accuracy(test_labels, head_predictions)
 low, high = evaluation.bootstrap_interval(test_labels, head_predictions)
 tfidf = evaluation.accuracy(test_labels, evaluation.tfidf_baseline(few, test_set))
+
+# %%
 print(f"{SHOTS} examples of each class: head {head:.2f} (95 % interval {low:.2f} to {high:.2f}) · TF-IDF {tfidf:.2f} · "
       f"nearest label {zero_shot:.2f} · majority {majority:.2f} · you predicted {my_head}")
 

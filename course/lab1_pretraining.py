@@ -513,6 +513,14 @@ assert np.isclose(pseudo_perplexity(Even(), torch.tensor([2, 7, 9, 11, 3]), 4), 
 # take the mean, and only then <code>exp</code>.</details>
 
 # %% [markdown]
+# Save your adapted encoder, lab 2 can start from it; and free its memory.
+
+# %%
+pretrain.save(adapted, minilm_tokenizer, f"runs/adapted-encoder-{runtime.scale()}", {"language": LANGUAGE})
+adapted = model = None
+runtime.free_memory()
+
+# %% [markdown]
 # ## 10. Does the next sentence follow?
 #
 # BERT had a second task, **next-sentence prediction** (NSP): two parts of text, and the question whether the second
@@ -636,11 +644,10 @@ for language, title in (("eng", "English movies"), ("hau", "Hausa tweets")):
 # sentences. Adapting pays when the new text is very different *and* plenty; here it does not, and now you know it
 # before you spent a night of computing. Lab 2 shows what helps in Hausa.
 #
-# Save your adapted encoder; lab 2 can start from it.
+# The encoder that you saved in section 9 is there for lab 2.
 
 # %%
-pretrain.save(adapted, minilm_tokenizer, f"runs/adapted-encoder-{runtime.scale()}", {"language": LANGUAGE})
-adapted = judge = None
+judge = None
 runtime.free_memory()
 
 # %% [markdown]

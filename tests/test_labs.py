@@ -1,6 +1,7 @@
 """The labs: they run, they keep to the style, and what they teach is what the library does."""
 
 import ast
+import json
 import os
 import statistics
 from pathlib import Path
@@ -9,7 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from leaplm import data, evaluation, models, training
+from leaplm import artifacts, data, evaluation, models, training
 from leaplm.grading.banks import Workbench
 from leaplm.grading.probes import tiny_classifier
 from nbclient import NotebookClient
@@ -34,6 +35,12 @@ def run_solution(lab, folder, monkeypatch, language=None):
     return notebook
 
 
+def handed_in(folder):
+    """What the one artifact of a lab says of itself: the card beside the weights, or a prompt file."""
+    [path] = (folder / "artifacts").iterdir()
+    return json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else artifacts.read_artifact(path)[0]
+
+
 def printed(notebook):
     return "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
 
@@ -49,7 +56,8 @@ def test_solution_runs_from_top_to_bottom(lab, tmp_path, monkeypatch, assets_rea
 @pytest.mark.parametrize("language", ["hau", "swa"])
 def test_solution_runs_in_other_languages(lab, language, tmp_path, monkeypatch, assets_ready, needs_asset):
     needs_asset("afrisenti")
-    assert "neutral" in printed(run_solution(lab, tmp_path, monkeypatch, language))
+    run_solution(lab, tmp_path, monkeypatch, language)
+    assert handed_in(tmp_path)["language"] == language
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -57,7 +65,8 @@ def test_solution_runs_on_ones_own_csv(lab, tmp_path, monkeypatch, assets_ready)
     lines = [f'"{word} service at stall {i} of the market",{label}' for i in range(150)
              for word, label in (("quick", "praise"), ("slow", "complaint"))]
     (tmp_path / "mine.csv").write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
-    assert "complaint" in printed(run_solution(lab, tmp_path, monkeypatch, "mine.csv"))
+    run_solution(lab, tmp_path, monkeypatch, "mine.csv")
+    assert handed_in(tmp_path)["language"] == "mine.csv"
 
 
 @pytest.mark.parametrize("lab", LABS)

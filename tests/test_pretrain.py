@@ -123,8 +123,16 @@ def test_masks_do_not_depend_on_how_a_batch_is_cut(tokenizer, texts):
     assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
+def test_a_batch_without_a_hidden_token_does_no_harm(tokenizer, texts):
+    model = models.new_bert(tokenizer, layers=1, width=64)
+    config = training.TrainingConfig(max_steps=3, batch_size=4, progress=False)
+    history = pretrain.pretrain(model, tokenizer, texts, [], config, block_size=16, mask_rate=0.0)
+    assert [row["loss"] for row in history.train] == [0, 0, 0]
+    assert all(torch.isfinite(weights).all() for weights in model.parameters())
+
+
 COMMAND = ["-m", "leaplm.pretrain", "--language", "hadisai.csv", "--start", "new", "--layers", "1", "--width", "64",
-           "--vocab-size", "60", "--steps", "12", "--batch-size", "8", "--block-size", "16", "--eval-steps", "6"]
+           "--vocab-size", "60", "--steps", "60", "--learning-rate", "5e-3", "--batch-size", "8", "--block-size", "16", "--eval-steps", "20"]
 
 
 def run_pretrain(launcher, folder, output):
@@ -145,6 +153,6 @@ def test_two_processes_equal_one_at_the_same_global_batch(texts, tmp_path):
     assert [row["loss"] for row in one["train"]] == pytest.approx([row["loss"] for row in two["train"]], abs=2e-4)
     assert [row["loss"] for row in one["validation"]] == pytest.approx([row["loss"] for row in two["validation"]], abs=2e-3)
     assert one["tokens"] == two["tokens"]
-    assert one["validation"][-1]["loss"] < one["unigram_entropy"]
+    assert one["validation"][-1]["loss"] < one["unigram_entropy"] - 0.1
     assert "nats per masked token" in said
     assert models.load_masked_lm(str(tmp_path / "two")).config.hidden_size == 64

@@ -267,7 +267,8 @@ class Run:
                 "learning_rate": rate, "grad_norm": float(norm)}
 
     def count_targets(self, batches):
-        return float(self.sum_over_processes(sum(int((b["labels"] != -100).sum()) for b in batches)))
+        """At least 1: by chance a small batch has no hidden token at all; its loss is then 0."""
+        return max(1.0, float(self.sum_over_processes(sum(int((b["labels"] != -100).sum()) for b in batches))))
 
     def sum_over_processes(self, value):
         if self.accelerator.num_processes == 1:

@@ -22,6 +22,7 @@ if importlib.util.find_spec("leaplm") is None:
     get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
 
 # %% locked="setup"
+import copy
 import time
 
 import matplotlib.pyplot as plt
@@ -335,7 +336,6 @@ some = collate(test_rows[:8])
 model.to("cpu").eval()
 with torch.no_grad():
     two_paths = model(**some).logits
-    import copy
     one_path = lora.merge_model(copy.deepcopy(model))(**some).logits
 print(f"largest difference in the logits: {(two_paths - one_path).abs().max().item():.1e}")
 
@@ -402,7 +402,7 @@ def choose_rank(ranks, accuracies):
 # %%
 same_place = record[record.targets == "query value"]
 table = same_place.pivot(index="rank", columns="seed", values="accuracy").dropna(axis="columns")
-print(table.round(3))
+display(table.round(3))
 print("chosen:", choose_rank(torch.tensor(table.index.to_numpy()), torch.tensor(table.to_numpy())))
 
 # %% check="choose_rank" points=2
@@ -505,7 +505,7 @@ table = pd.DataFrame({
     "seconds, relative": cost.relative_seconds.round(2), "memory MB": memory.sum(axis=1).round(),
     "accuracy": grouped.accuracy.mean().round(3), "sd": grouped.accuracy.std().round(3),
     "seeds": grouped.accuracy.count()}).loc[list(peft_methods.METHODS)]
-print(table.to_string())
+table
 
 # %%
 points = calibration.summarize(record, "method", "accuracy").set_index("method").loc[table.index]

@@ -396,7 +396,7 @@ for hole in holes:
 # input embedding (**tied weights**), and go on with the same guessing game on **our** texts, for about the same time.
 # This is **domain-adaptive pretraining**.
 #
-# To save memory, each batch goes through the model in two halves before one update (**gradient accumulation**); the
+# To save memory, each batch goes through the model in four parts before one update (**gradient accumulation**); the
 # update is the same.
 #
 # **Predict first:** in the same time MiniLM sees a tenth of the tokens, because it is 30 times larger. Which model
@@ -409,7 +409,7 @@ adapted, _ = pretrain.start_model("minilm", texts)
 config = training.TrainingConfig(
     learning_rate=3e-4, batch_size=16, max_steps=by_scale(tiny=6, cpu=100, gpu=3000),
     eval_steps=by_scale(tiny=6, cpu=50, gpu=500), output_dir=f"runs/adapted-{runtime.scale()}",
-    gradient_accumulation_steps=by_scale(tiny=2, cpu=2, gpu=1))
+    gradient_accumulation_steps=by_scale(tiny=2, cpu=4, gpu=1))
 adapt_history = pretrain.pretrain(adapted, minilm_tokenizer, texts, validation_texts[:200], config)
 
 # %%
@@ -587,7 +587,7 @@ runtime.set_seed(0)
 judge = models.load_sequence_classifier(["does not follow", "follows"], freeze="embeddings")
 collate = data.DynamicPaddingCollator(minilm_tokenizer.pad_token_id)
 config = training.TrainingConfig(learning_rate=1e-4, max_steps=by_scale(tiny=4, cpu=200, gpu=1000),
-                                 gradient_accumulation_steps=by_scale(tiny=2, cpu=2, gpu=1),
+                                 gradient_accumulation_steps=by_scale(tiny=2, cpu=4, gpu=1),
                                  output_dir=f"runs/pairs-{runtime.scale()}")
 training.train(judge, pair_rows, collate, config)
 follows = evaluation.evaluate(judge, pair_test, collate)["accuracy"]

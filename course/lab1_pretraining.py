@@ -112,7 +112,7 @@ bars = calibration.bars(costs[costs.tokenizer == "MiniLM"].pivot(index="seed", c
 axes = plots.plot_bars(bars, "MiniLM's tokens per word (tweets; English: all texts)", xlabel="tokens per word")
 own = costs[costs.tokenizer != "MiniLM"].groupby("language", sort=False).fertility.mean()
 axes.plot(own, range(len(own))[::-1], "D", color=plots.ORANGE, label="a tokenizer of its own, 2,048 pieces")
-axes.legend(frameon=False, loc="lower right", fontsize=9);
+axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), fontsize=9);
 
 # %% [markdown]
 # (Amharic looks cheap with MiniLM. It is not: almost every word becomes one `[UNK]`, a piece that means *unknown*. The

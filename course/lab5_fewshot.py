@@ -530,7 +530,7 @@ for name, use_lora in (("fine-tuned", False), ("LoRA", True)):
 # %% [markdown]
 # ## 7. All ways in one figure
 #
-# English film reviews, 5 draws of examples for each point; the band is one standard deviation. Your own head is the star.
+# English film reviews, 3 draws of examples for each point; the band is one standard deviation. Your own head is the star.
 # All training methods of one draw see the same examples and the same 200 test texts.
 
 # %% locked="all_curves"

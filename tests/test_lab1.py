@@ -1,23 +1,13 @@
 """Lab 1's solution computes what the library computes."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from leaplm import data, evaluation, masking, models, tokenization
-from leaplm.grading.banks import Workbench
 from leaplm.grading.probes import tiny_masked_lm
+from solved import solved_lab
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def lab1(assets_ready):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEAPLM_SCALE", "tiny")
-        with Workbench("lab1_pretraining", ROOT) as bench:
-            yield bench._solved
+lab1 = solved_lab("lab1_pretraining")
 
 
 def test_fertility(lab1):

@@ -1,21 +1,13 @@
 """Lab 3: what the solution writes is what the library does."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from leaplm import answers, lora
-from leaplm.grading.banks import Workbench
 from leaplm.grading.probes import linear, lora_linear, randomize, tiny_classifier
+from solved import solved_lab
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def lab3(assets_ready):
-    with Workbench("lab3_lora", ROOT) as bench:
-        yield bench._solved
+lab3 = solved_lab("lab3_lora")
 
 
 @pytest.mark.parametrize("name, sizes", [("LoRALinear", (3, 12)), ("BottleneckAdapter", (3,))])

@@ -1,24 +1,14 @@
 """What lab 4 teaches is what the library does."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from leaplm import prompting
-from leaplm.grading.banks import Workbench
 from leaplm.grading.probes import tiny_causal_lm, tiny_tokenizer
 from leaplm.scoring import continuation_log_probs_naive
+from solved import solved_lab
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def lab4(assets_ready):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEAPLM_SCALE", "tiny")
-        with Workbench("lab4_prompting", ROOT) as bench:
-            yield bench._solved
+lab4 = solved_lab("lab4_prompting")
 
 
 @pytest.mark.parametrize("instruction", ["", "Judge."])

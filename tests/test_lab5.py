@@ -1,23 +1,13 @@
 """Lab 5: what it teaches is what the library does, and the library's few-shot functions keep their promises."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from leaplm import few_shot, models, scoring
-from leaplm.grading.banks import Workbench
 from leaplm.grading.probes import tiny_causal_lm, tiny_encoder, tiny_tokenizer
+from solved import solved_lab
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def lab5(assets_ready):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEAPLM_SCALE", "tiny")
-        with Workbench("lab5_fewshot", ROOT) as bench:
-            yield bench._solved
+lab5 = solved_lab("lab5_fewshot")
 
 
 def test_lab5_samples_as_the_library(lab5):

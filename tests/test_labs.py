@@ -1,7 +1,6 @@
 """The labs: they run, they keep to the style, and what they teach is what the library does."""
 
 import ast
-import json
 import os
 import statistics
 from pathlib import Path
@@ -10,13 +9,14 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from leaplm import artifacts, data, evaluation, models, training
-from leaplm.grading.banks import Workbench
+from leaplm import artifacts, data, evaluation, models, prompting, training
 from leaplm.grading.probes import tiny_classifier
 from nbclient import NotebookClient
+from solved import solved_lab
 
 ROOT = Path(__file__).resolve().parents[1]
 LABS = sorted(path.stem for path in (ROOT / "course").glob("lab*.py"))
+WITHOUT_CLASSES = {"lab1_pretraining"}
 
 
 def read(kind, lab):
@@ -38,11 +38,7 @@ def run_solution(lab, folder, monkeypatch, language=None):
 def handed_in(folder):
     """What the one artifact of a lab says of itself: the card beside the weights, or a prompt file."""
     [path] = (folder / "artifacts").iterdir()
-    return json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else artifacts.read_artifact(path)[0]
-
-
-def printed(notebook):
-    return "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+    return prompting.read_prompt_file(path.read_bytes()) if path.suffix == ".json" else artifacts.read_artifact(path)[0]
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -57,7 +53,9 @@ def test_solution_runs_from_top_to_bottom(lab, tmp_path, monkeypatch, assets_rea
 def test_solution_runs_in_other_languages(lab, language, tmp_path, monkeypatch, assets_ready, needs_asset):
     needs_asset("afrisenti")
     run_solution(lab, tmp_path, monkeypatch, language)
-    assert handed_in(tmp_path)["language"] == language
+    card = handed_in(tmp_path)
+    assert card["language"] == language
+    assert lab in WITHOUT_CLASSES or "neutral" in card["labels"]
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -66,7 +64,9 @@ def test_solution_runs_on_ones_own_csv(lab, tmp_path, monkeypatch, assets_ready)
              for word, label in (("quick", "praise"), ("slow", "complaint"))]
     (tmp_path / "mine.csv").write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
     run_solution(lab, tmp_path, monkeypatch, "mine.csv")
-    assert handed_in(tmp_path)["language"] == "mine.csv"
+    card = handed_in(tmp_path)
+    assert card["language"] == "mine.csv"
+    assert lab in WITHOUT_CLASSES or "complaint" in card["labels"]
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -101,10 +101,7 @@ def test_no_notebook_is_large(lab):
     assert os.path.getsize(ROOT / "labs" / lab / f"{lab}.ipynb") < 120_000
 
 
-@pytest.fixture(scope="module")
-def lab2(assets_ready):
-    with Workbench("lab2_finetuning", ROOT) as bench:
-        yield bench._solved
+lab2 = solved_lab("lab2_finetuning")
 
 
 def test_lab2_collate_is_the_librarys(lab2):

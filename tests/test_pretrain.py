@@ -132,7 +132,8 @@ def test_a_batch_without_a_hidden_token_does_no_harm(tokenizer, texts):
 
 
 COMMAND = ["-m", "leaplm.pretrain", "--language", "hadisai.csv", "--start", "new", "--layers", "1", "--width", "64",
-           "--vocab-size", "60", "--steps", "60", "--learning-rate", "5e-3", "--batch-size", "8", "--block-size", "16", "--eval-steps", "20"]
+           "--vocab-size", "60", "--steps", "60", "--learning-rate", "5e-3", "--batch-size", "8", "--block-size", "16",
+           "--eval-steps", "20"]
 
 
 def run_pretrain(launcher, folder, output):

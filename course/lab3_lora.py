@@ -505,7 +505,7 @@ table = pd.DataFrame({
     "seconds, relative": cost.relative_seconds.round(2), "memory MB": memory.sum(axis=1).round(),
     "accuracy": grouped.accuracy.mean().round(3), "sd": grouped.accuracy.std().round(3),
     "seeds": grouped.accuracy.count()}).loc[list(peft_methods.METHODS)]
-table
+display(table)
 
 # %%
 points = calibration.summarize(record, "method", "accuracy").set_index("method").loc[table.index]

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import math
 import os
 import signal
 import stat
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from leaplm.grading.values import NotPlain, Ref, TooLarge, describe, plain, to_s
 ARTIFACTS = "artifacts"  # the folder beside the notebook
 MAX_ARTIFACT_BYTES = 512 * 2**20
 PATIENCE = 10  # a time limit by the clock is this many times the one in processor time
+EXIT_UNSTOPPABLE = 75  # of a process whose code could not be stopped otherwise
 
 # Messages of these errors speak of names, types and shapes, which helps; others may quote a hidden input.
 TELLING_ERRORS = (NameError, AttributeError, TypeError, ImportError, RuntimeError, IndexError)
@@ -79,7 +82,7 @@ class Student:
         """The plain value that a library function, written 'leaplm.module:function', takes from a Ref's object."""
         look = _library_function(probe)
         try:
-            with _time_limit(self._seconds), _silence():
+            with time_limit(self._seconds), _silence():
                 return plain(look(self._resolve(ref), *self._incoming(args), **self._incoming(kwargs)))
         except (Exception, SystemExit, _TimeIsUp) as error:
             asked = probe.partition(":")[2].replace("_", " ")
@@ -87,12 +90,11 @@ class Student:
 
     def artifact(self, name: str) -> bytes:
         """The bytes of `artifacts/<name>` beside the notebook: regular files only, never through a link."""
-        if name != os.path.basename(name) or name in ("", ".", ".."):
-            raise ValueError(f"artifact name {name!r} must be a plain file name")
+        check_artifact_name(name)
         try:
             return _read_regular_file(self._folder / ARTIFACTS / name)
         except FileNotFoundError:
-            said = f"There is no {ARTIFACTS}/{name}: run the cell that saves it and hand it in with the notebook."
+            said = artifact_problem(name)
         except OSError as error:
             said = f"{ARTIFACTS}/{name} cannot be read: {error.strerror or error}."
         raise StudentError("artifact", said)
@@ -105,7 +107,7 @@ class Student:
     def _run(self, name: str, target: Callable, args: tuple, kwargs: dict) -> Any:
         args, kwargs = self._incoming(args), self._incoming(kwargs)
         try:
-            with _time_limit(self._seconds), _silence():
+            with time_limit(self._seconds), _silence():
                 return target(*args, **kwargs)
         except NotImplementedError as error:
             raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
@@ -136,6 +138,15 @@ class Student:
 
     def _resolve(self, ref: Ref) -> Any:
         return self._objects[ref.id]
+
+
+def check_artifact_name(name: str) -> None:
+    if name != os.path.basename(name) or name in ("", ".", ".."):
+        raise ValueError(f"artifact name {name!r} must be a plain file name")
+
+
+def artifact_problem(name: str) -> str:
+    return f"There is no {ARTIFACTS}/{name}: run the cell that saves it and hand it in with the notebook."
 
 
 def _read_regular_file(path: Path) -> bytes:
@@ -182,29 +193,42 @@ def _silence() -> Iterator[None]:
         yield
 
 
+@dataclass
+class Clock:
+    """How often a time limit has rung."""
+
+    rang: int = 0
+
+
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, most_rings: float = math.inf) -> Iterator[Clock]:
     """Raises _TimeIsUp in the block after `seconds` of processor time, or PATIENCE times as many by the clock.
 
     So a busy machine fails no honest answer, and sleeping does not last for ever. It rings again each second, for code
-    that catches everything. Needs Unix signals and the main thread; elsewhere only the time limit of the cell holds.
+    that catches everything; after `most_rings` it ends the process. Needs Unix signals and the main thread; elsewhere
+    only the time limit of the cell holds.
     """
+    clock = Clock()
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
+        yield clock
         return
 
     running = True
 
     def ring(signum: int, frame: Any) -> None:
-        if running:  # not while the timers are being put away
-            raise _TimeIsUp
+        if not running:  # the timers are being put away
+            return
+        clock.rang += 1
+        if clock.rang > most_rings:
+            os._exit(EXIT_UNSTOPPABLE)
+        raise _TimeIsUp
 
     timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE * seconds))
     before = [signal.signal(number, ring) for number, _, _ in timers]
     for _, timer, limit in timers:
         signal.setitimer(timer, limit, 1.0)
     try:
-        yield
+        yield clock
     finally:
         running = False
         for (number, timer, _), handler in zip(timers, before, strict=True):

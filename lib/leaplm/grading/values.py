@@ -8,6 +8,7 @@ later, and exact built-in types come out, so a subclass with an `__eq__` of its 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -137,3 +138,14 @@ def describe(value: Any) -> str:
     if isinstance(value, (list, dict)):
         return f"a {type(value).__name__} of {len(value)}"
     return {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}[type(value)]
+
+
+def clean_text(text: Any, most: int) -> str:
+    """Text from the student's side as it may be shown: no terminal codes or control characters, at most `most` long.
+
+    >>> clean_text("loss \\x1b[31mnan\\x00", 40)
+    'loss nan'
+    """
+    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", str(text))
+    text = "".join(char for char in text if char in "\n\t" or char.isprintable())
+    return text if len(text) <= most else text[: most - 1] + "…"

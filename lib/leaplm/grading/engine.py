@@ -1,0 +1,283 @@
+"""The engine of one machine: a sandboxed fork server, examiners, and the way of one submission through them.
+
+    with Engine(course, "lab2_finetuning", jobs=2) as engine:
+        result = engine.grade(submission)       # from several threads at once, as many as there are examiners
+
+Whatever a submission does, `grade` gives one record. A fault of ours is tried once more, then it is a record of the state
+"infrastructure".
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+
+from leaplm.grading import sandbox
+from leaplm.grading.examiner import new_seed
+from leaplm.grading.heldout import assets_without_heldout
+from leaplm.grading.ingest import Submission
+from leaplm.grading.notebooks import check_name, role
+from leaplm.grading.student import EXIT_UNSTOPPABLE
+from leaplm.grading.walls import Limits
+from leaplm.grading.wire import Channel, Gone
+
+START_SECONDS = 300  # for the imports, on a slow and busy machine
+JUDGE_SECONDS = 600  # for the checks of one submission, beside what the student's code takes
+ENDS = {  # how a student's process ended -> state of the verdict, and why in words
+    "memory": ("out of memory", "The notebook used more than {memory_mb} MB of memory and was stopped."),
+    "processes": ("killed", "The notebook started more than {processes} processes and was stopped."),
+    f"exit {EXIT_UNSTOPPABLE}": ("timeout", "A cell computed for too long and could not be interrupted."),
+    "signal 9": ("killed", "The notebook's program was killed."),
+    "signal 24": ("timeout", "The notebook computed for too long."),  # SIGXCPU
+}
+
+
+class Infrastructure(Exception):
+    """A fault of ours, not of a submission."""
+
+
+@dataclass
+class Graded:
+    """A verdict record, and the notebook as it ran (text)."""
+
+    record: dict
+    notebook: str
+
+
+class ForkServer:
+    """The sandboxed zygote, from outside: spawns a process per submission and says how it ended."""
+
+    def __init__(self, assets: Path, modules: list[str], limits: Limits, unsafe: bool) -> None:
+        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
+        words = [sys.executable, "-P", "-s", "-m", "leaplm.grading.zygote", str(inner.fileno()), json.dumps(settings)]
+        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe)
+        inner.close()
+        self._ended: dict[int, queue.Queue] = {}
+        self._number = 0
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def wait_until_ready(self) -> None:
+        if not self._ready.wait(START_SECONDS) or self._process.poll() is not None:
+            said = self._process.stderr.read(4000).decode(errors="replace") if self._process.poll() is not None else ""
+            raise sandbox.NoSandbox(f"The sandbox did not start. {said.strip()} {sandbox.UNSAFE}")
+
+    def spawn(self) -> tuple[int, socket.socket]:
+        """A new process for one submission: its number, and our end of the socket to it."""
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            self._number += 1
+            self._ended[self._number] = queue.Queue()
+            try:
+                socket.send_fds(self._control, [json.dumps({"spawn": self._number}).encode()], [theirs.fileno()])
+            except OSError as error:
+                raise Infrastructure(f"the fork server is gone ({error})") from None
+            return self._number, ours
+
+    def end(self, number: int) -> str:
+        """Ends a process, if it has not ended yet, and says how it did."""
+        with self._lock, contextlib.suppress(OSError):
+            self._control.send(json.dumps({"kill": number}).encode())
+        try:
+            return self._ended[number].get(timeout=30)
+        except queue.Empty:
+            raise Infrastructure("a student's process could not be ended") from None
+        finally:
+            self._ended.pop(number, None)
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while message := self._control.recv(65536):
+                told = json.loads(message)
+                if told.get("ready"):
+                    self._ready.set()
+                elif told.get("ended") in self._ended:
+                    self._ended[told["ended"]].put(told["why"])
+        self._ready.set()  # nobody shall wait for one that has died
+        for waiting in list(self._ended.values()):
+            waiting.put("lost")
+
+    def close(self) -> None:
+        self._control.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # bubblewrap takes everything inside with it
+            self._process.wait()
+        self._process.stderr.close()
+
+
+class Examiner:
+    """An examiner process, from outside."""
+
+    def __init__(self) -> None:
+        self._end, inner = socket.socketpair()
+        own = {**os.environ, **{name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}}
+        own |= {"LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        words = [sys.executable, "-P", "-m", "leaplm.grading.examiner", str(inner.fileno())]
+        self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        inner.close()
+        self._channel = Channel(self._end, most=1 << 30)
+
+    def examine(self, task: dict, student: socket.socket, seconds: float) -> dict:
+        try:
+            self._channel.send(task)
+            socket.send_fds(self._end, [b"\0"], [student.fileno()])
+            return self._channel.receive(seconds)
+        except (Gone, TimeoutError, OSError) as error:
+            raise Infrastructure(f"the examiner did not come to a verdict ({type(error).__name__})") from None
+
+    def close(self) -> None:
+        self._end.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Engine:
+    """Grades submissions of one lab on this machine; thread-safe."""
+
+    def __init__(
+        self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False
+    ) -> None:
+        self.course, self.lab = Path(course).resolve(), lab
+        self.limits = limits or Limits()
+        self.jobs = jobs or default_jobs(self.limits)
+        self.unsafe = unsafe
+        self._assets = assets_without_heldout()
+        self._zygote: ForkServer | None = None
+        self._lock = threading.Lock()
+        self._examiners: queue.Queue = queue.Queue()
+        for _ in range(self.jobs):
+            self._examiners.put(None)  # started by the first submission that needs it
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def grade(self, submission: Submission, seed: int | None = None, full: bool = False) -> Graded:
+        """One record, whatever happens. `full` runs every cell, not only those that the marks need."""
+        seed = new_seed() if seed is None else seed
+        for attempt in (1, 2):
+            try:
+                return self._grade(submission, seed, full)
+            except Infrastructure as fault:
+                if attempt == 2:
+                    return self._our_fault(submission, seed, str(fault))
+
+    def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
+        zygote, examiner = self.fork_server(), self._examiners.get()
+        fine = False
+        try:
+            examiner = examiner or Examiner()
+            result, why = self._examine(zygote, examiner, submission, seed, full)
+            if result["left_out"]:
+                result, why = self._examine(zygote, examiner, submission, seed, full=True)
+            fine = True
+        finally:
+            if not fine and examiner:
+                examiner.close()
+                examiner = None
+            self._examiners.put(examiner)
+        record = explain_end(result["record"], why, self.limits)
+        return Graded(record, result["notebook"])
+
+    def _examine(
+        self, zygote: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool
+    ) -> tuple[dict, str]:
+        """What the examiner says of a submission in a process of its own, and how that process ended."""
+        number, student = zygote.spawn()
+        why = "lost"
+        try:
+            task = {"lab": self.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
+                    "limits": asdict(self.limits), "full": full}  # fmt: skip
+            result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
+        finally:
+            student.close()
+            why = zygote.end(number)
+        if why == "lost" and result["record"]["state"] == "killed":
+            raise Infrastructure("the fork server died")
+        return result, why
+
+    def fork_server(self) -> ForkServer:
+        """The running fork server; started, and tested, when there is none."""
+        with self._lock:
+            if self._zygote is None:
+                self._zygote = ForkServer(self._assets, heavy_modules(self.course, self.lab), self.limits, self.unsafe)
+                self._zygote.wait_until_ready()
+            return self._zygote
+
+    def _our_fault(self, submission: Submission, seed: int, reason: str) -> Graded:
+        """The record of a submission that we could not grade: no points yet, to be graded again."""
+        with self._lock:
+            if self._zygote:
+                self._zygote.close()
+            self._zygote = None
+        release = nbformat.read(self.course / "labs" / self.lab / f"{self.lab}.ipynb", as_version=4)
+        checks = [{"name": check_name(cell), "points": 0, "max": cell.metadata.nbgrader.points, "fault": None,
+                   "message": "Not judged yet, for a fault that is not yours."}
+                  for cell in release.cells if role(cell) == "check"]  # fmt: skip
+        record = {"lab": self.lab, "student": submission.student, "submission": submission.digest, "seed": seed,
+                  "state": "infrastructure", "reason": reason, "points": 0, "max": sum(c["max"] for c in checks),
+                  "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
+        return Graded(record, nbformat.writes(release))
+
+    def close(self) -> None:
+        if self._zygote:
+            self._zygote.close()
+        while not self._examiners.empty():
+            if examiner := self._examiners.get():
+                examiner.close()
+
+
+def explain_end(record: dict, why: str, limits: Limits) -> dict:
+    """The record, with the reason that the fork server knows when the student's process ended early."""
+    if record["state"] != "killed":
+        return record
+    state, reason = ENDS.get(why, ("killed", f"The notebook's program ended early ({why})."))
+    return {**record, "state": state, "reason": reason.format(**asdict(limits))}
+
+
+def default_jobs(limits: Limits) -> int:
+    """As many submissions at once as there are cores, and memory at their limit."""
+    fitting = psutil.virtual_memory().available / 1e6 / (limits.memory_mb + 1000)
+    return max(1, min(len(os.sched_getaffinity(0)), int(fitting)))
+
+
+def heavy_modules(course: Path, lab: str) -> list[str]:
+    """What the code cells of our release import; the fork server imports it before it forks."""
+    release = nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    found = {"leaplm.grading.worker": None, "leaplm.grading.probes": None, "matplotlib_inline.backend_inline": None}
+    for cell in release.cells:
+        if cell.cell_type == "code":
+            with contextlib.suppress(SyntaxError):
+                found |= dict.fromkeys(imported(ast.parse(cell.source)))
+    return list(found)
+
+
+def imported(tree: ast.AST) -> list[str]:
+    """The modules that a piece of code imports, whole or in part."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

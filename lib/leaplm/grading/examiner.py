@@ -1,0 +1,195 @@
+"""The examiner: a trusted process that takes one submission after another through the sandbox and judges it.
+
+    python -m leaplm.grading.examiner SOCKET_FD
+
+It rebuilds the notebook on our release, has the student's process run its cells one by one, and at each check cell runs
+the check here, with a `RemoteStudent` that asks that process for values. Checks, labels and references stay here.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from leaplm.grading.checks import SEED, Check, Verdict, judge, load_checks
+from leaplm.grading.ingest import Submission
+from leaplm.grading.notebooks import check_name, role
+from leaplm.grading.plan import Plan, names_asked
+from leaplm.grading.rebuild import Repair, rebuild
+from leaplm.grading.remote import GRACE, Ended, Line, RemoteStudent
+from leaplm.grading.student import PATIENCE
+from leaplm.grading.values import clean_text
+from leaplm.grading.walls import Limits
+from leaplm.grading.wire import Channel, Gone
+
+NOT_REACHED = "Not judged, since the notebook's program had ended before."
+
+
+@dataclass
+class Examination:
+    """What came of running and judging a notebook: verdicts by check, the notebook with outputs, how it ended."""
+
+    notebook: NotebookNode
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    state: str = "graded"
+    reason: str = ""
+    errors: list[str] = field(default_factory=list)  # of cells, and what checks said
+    left_out: bool = False  # something was missing that one of the cells not run may have made
+
+
+class Lab:
+    """Our side of a lab: its release and its checks."""
+
+    def __init__(self, name: str, course: Path) -> None:
+        self.name = name
+        self.release = nbformat.read(course / "labs" / name / f"{name}.ipynb", as_version=4)
+        self.checks = load_checks(name, course)
+        self.asked = names_asked((course / "course" / "checks" / f"{name.partition('_')[0]}.py").read_text())
+
+    def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair]]:
+        if submission.notebook is None:
+            return copy.deepcopy(self.release), []
+        return rebuild(self.release, nbformat.reads(submission.notebook.decode(), as_version=4))
+
+
+def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool) -> dict:
+    """The record of one submission (see `verdicts`), with the notebook as it ran."""
+    notebook, repairs = lab.rebuilt(submission)
+    if submission.refused:
+        done = Examination(notebook, state="ungradable", reason=submission.refused)
+    else:
+        plan = None if full else Plan(notebook, lab.release, lab.asked)
+        done = run_and_judge(lab, submission, notebook, plan, Line(channel, limits.submission_seconds), limits, seed)
+    return {"record": make_record(lab, submission, done, repairs, seed), "notebook": nbformat.writes(done.notebook),
+            "left_out": done.left_out}  # fmt: skip
+
+
+def run_and_judge(
+    lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int
+) -> Examination:
+    """Runs the cells of `plan` (None: all) in order, and judges at each check cell."""
+    done = Examination(notebook)
+    try:
+        for name, content in submission.files.items():
+            line.ask("put", name, content, seconds=GRACE)
+        for cell in notebook.cells:
+            if role(cell) == "check":
+                check = lab.checks[check_name(cell)]
+                verdict = judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
+                done.verdicts[check.name] = verdict
+                show(cell, verdict)
+                done.errors.append(verdict.message)
+            elif cell.cell_type == "code" and cell.source.strip() and (plan is None or cell.id in plan.cells):
+                run_cell(cell, line, limits, done)
+    except Ended as end:
+        done.state, done.reason = end.state, end.reason
+    done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
+    return done
+
+
+def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) -> None:
+    """Has one cell run and puts its outputs into the notebook."""
+    told = line.ask("run", cell.source, seconds=PATIENCE * limits.cell_seconds + GRACE)
+    cell.outputs = [output for item in told["outputs"] if (output := as_output(item))]
+    done.errors.append(str(told["error"]))
+    if told["ended"] == "stopped":
+        done.state, done.reason = "partial", f"The cell `{cell.id}` was stopped: it computed for too long."
+
+
+def show(cell: NotebookNode, verdict: Verdict) -> None:
+    """Shows a verdict in its check cell as nbgrader expects it: a message, and the points as the cell's result."""
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text=f"{check_name(cell)}: {verdict.message}\n"),
+        nbformat.v4.new_output("execute_result", {"text/plain": str(verdict.points)}),
+    ]
+
+
+def make_record(lab: Lab, submission: Submission, done: Examination, repairs: list[Repair], seed: int) -> dict:
+    """The record: one entry per check of the lab, whatever happened."""
+    checks = []
+    for cell in done.notebook.cells:
+        if role(cell) != "check":
+            continue
+        name = check_name(cell)
+        if name not in done.verdicts:
+            show(cell, done.verdicts.setdefault(name, Verdict(0, submission.refused or NOT_REACHED)))
+        verdict = done.verdicts[name]
+        checks.append({"name": name, "points": verdict.points, "max": lab.checks[name].points,
+                       "message": clean_text(verdict.message, 1000), "fault": verdict.fault})  # fmt: skip
+    return {
+        "lab": lab.name,
+        "student": submission.student,
+        "submission": submission.digest,
+        "seed": seed,
+        "state": done.state,
+        "reason": done.reason,
+        "points": sum(check["points"] for check in checks),
+        "max": sum(check["max"] for check in checks),
+        "checks": checks,
+        "repairs": [vars(repair) for repair in repairs] + [{"text": note, "doubtful": False} for note in submission.notes],
+        "received": submission.received,
+    }
+
+
+def as_output(item: Any) -> NotebookNode | None:
+    """One output of a student's cell, if it has the form of one; anything else is left out."""
+    try:
+        if item["output_type"] == "stream":
+            name = "stderr" if item["name"] == "stderr" else "stdout"
+            return nbformat.v4.new_output("stream", name=name, text=clean_text(item["text"], len(item["text"])))
+        if item["output_type"] == "error":
+            lines = [clean_text(line, 4000) for line in item["traceback"]][:60]
+            return nbformat.v4.new_output("error", ename=clean_text(item["ename"], 100),
+                                          evalue=clean_text(item["evalue"], 2000), traceback=lines)  # fmt: skip
+        data = {str(mime): str(value) for mime, value in item["data"].items()}
+        return nbformat.v4.new_output("display_data", data)  # never a result: those carry points
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def new_seed() -> int:
+    """A seed that nobody can guess, or the one that tests fix."""
+    return int(os.environ.get(SEED) or secrets.randbits(63))
+
+
+def serve(end: socket.socket) -> None:
+    """Examines what main sends, with the student's socket beside it, until main closes."""
+    channel = Channel(end)
+    labs: dict[tuple[str, str], Lab] = {}
+    while True:
+        try:
+            task = channel.receive()
+            _, fds, _, _ = socket.recv_fds(end, 1, 1)
+        except Gone:
+            return
+        where = task["lab"], task["course"]
+        labs[where] = labs.get(where) or Lab(where[0], Path(where[1]))
+        student = socket.socket(fileno=fds[0])
+        try:
+            submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
+            channel.send(examine(labs[where], submission, Channel(student), Limits(**task["limits"]), task["seed"],
+                                 task["full"]))  # fmt: skip
+        finally:
+            student.close()
+
+
+def main() -> None:
+    os.environ.setdefault("LEAPLM_SCALE", "tiny")
+    import leaplm.evaluation  # noqa: F401  (what checks need; imported before the first submission comes)
+    import leaplm.models  # noqa: F401
+
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

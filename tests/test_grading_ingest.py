@@ -206,8 +206,19 @@ def test_a_file_downloaded_twice_gets_its_name_back(tmp_path, work):
 
 
 def test_own_data_is_kept_and_programs_are_not(tmp_path, work):
-    unwanted = {"torch.py": b"", "x.so": b"", "a.pyc": b"", "conftest.py": b"", ".env": b"", ".git/config": b"", "x.pkl": b"",
-                "__MACOSX/._a.ipynb": b"", ".ipynb_checkpoints/a.ipynb": b"", "__pycache__/a.csv": b"", "deep/own.csv": b""}  # fmt: skip
+    unwanted = {
+        "torch.py": b"",
+        "x.so": b"",
+        "a.pyc": b"",
+        "conftest.py": b"",
+        ".env": b"",
+        ".git/config": b"",
+        "x.pkl": b"",
+        "__MACOSX/._a.ipynb": b"",
+        ".ipynb_checkpoints/a.ipynb": b"",
+        "__pycache__/a.csv": b"",
+        "deep/own.csv": b"",
+    }
     got = read(put(tmp_path, {NAME: text(work), "my_sentences.csv": b"text,label\n", "artifacts/a.txt": b"1", **unwanted}))
     assert sorted(got.files) == ["artifacts/a.txt", "my_sentences.csv"]
     assert "`torch.py` was left out" in said(got) and "checkpoints" not in said(got) and "MACOSX" not in said(got)
@@ -222,10 +233,23 @@ def test_e15_a_timestamp_in_the_upload_is_not_believed(tmp_path, work):
 
 @pytest.mark.parametrize(
     ("name", "safe"),
-    [("aisha", "aisha"), ("Aisha Bello", "Aisha Bello"), ("../../x", "_.._x"), ("a/b\\c", "a_b_c"), ("", "unnamed"), (".", "unnamed"),
-     ("e\u0301", "\u00e9"), ("a\0b\n", "a_b_"), ("*[x]?", "__x__"), ("x" * 300, "x" * 120), ("ƙaddara", "ƙaddara"), ("محمد", "محمد"),
-     ("a@b.ng", "a@b.ng"), ("\ud800", "unnamed")],
-)  # fmt: skip
+    [
+        ("aisha", "aisha"),
+        ("Aisha Bello", "Aisha Bello"),
+        ("../../x", "_.._x"),
+        ("a/b\\c", "a_b_c"),
+        ("", "unnamed"),
+        (".", "unnamed"),
+        ("e\u0301", "\u00e9"),
+        ("a\0b\n", "a_b_"),
+        ("*[x]?", "__x__"),
+        ("x" * 300, "x" * 120),
+        ("ƙaddara", "ƙaddara"),
+        ("محمد", "محمد"),
+        ("a@b.ng", "a@b.ng"),
+        ("\ud800", "unnamed"),
+    ],
+)
 def test_e16_ids_are_safe_names(name, safe):
     assert safe_id(name) == safe or (name == "\ud800" and safe_id(name) == "_")
     assert safe_id(safe_id(name)) == safe_id(name)
@@ -269,9 +293,19 @@ def test_b7_a_second_name_of_a_foreign_file_is_left_out(tmp_path, work):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.json", "/etc/x.json", "C:\\x.json", "C:x.json", "a/../../x.json", "artifacts\\..\\..\\x.json", "a\x1b[2Jb.json",
-             "/".join("a" * 20) + "/x.json", "x" * 300 + ".json"]
-)  # fmt: skip
+    "name",
+    [
+        "../x.json",
+        "/etc/x.json",
+        "C:\\x.json",
+        "C:x.json",
+        "a/../../x.json",
+        "artifacts\\..\\..\\x.json",
+        "a\x1b[2Jb.json",
+        "/".join("a" * 20) + "/x.json",
+        "x" * 300 + ".json",
+    ],
+)
 def test_e22_names_that_lead_outside_are_left_out(tmp_path, work, name):
     got = read(packed(tmp_path / "a.zip", {NAME: text(work), name: SLOPE}))
     assert got.refused is None and got.files == {} and "was left out" in said(got) and "\x1b" not in said(got)

@@ -353,19 +353,19 @@ def measured(action):
 def test_d10_files_above_the_limits_are_not_read(tmp_path, work, monkeypatch):
     folder = put(tmp_path / "f", {NAME: text(work), "a.json": b"1", "b.json": b"2" * 700, "c.json": b"3" * 700})
     with open(folder / "huge.safetensors", "wb") as file:
-        file.truncate(uploads.MAX_FILE_BYTES + 1)  # sparse: takes no disk
+        file.truncate(uploads.STUDENT.file_bytes + 1)  # sparse: takes no disk
     got, peak = measured(lambda: read(folder))
     assert "huge.safetensors" not in str(sorted(got.files)) and "larger than 128 MB" in said(got) and peak < 50
-    monkeypatch.setattr(uploads, "MAX_TOTAL_BYTES", len(text(work)) + 1000)
+    monkeypatch.setattr(uploads.Upload.__init__, "__defaults__", (uploads.Limits(total_bytes=len(text(work)) + 1000),))
     got = read(folder)
     assert sorted(got.files) == ["artifacts/a.json", "artifacts/b.json"] and "together" in said(got)
 
 
 def test_d10_thousands_of_files_are_refused(tmp_path, work):
-    files = {NAME: text(work), **{f"x/{n}.json": b"" for n in range(uploads.MAX_ENTRIES)}}
+    files = {NAME: text(work), **{f"x/{n}.json": b"" for n in range(uploads.STUDENT.entries)}}
     assert "more than 5,000 files" in read(packed(tmp_path / "a.zip", files)).refused
     got = read(put(tmp_path / "f", {NAME: text(work), **{f"{n}.json": b"1" for n in range(100)}}))
-    assert len(got.files) == ingest.MAX_FILES and "only the first 40" in said(got) and len(got.notes) <= uploads.MAX_NOTES
+    assert len(got.files) == ingest.MAX_FILES and "only the first 40" in said(got) and len(got.notes) <= uploads.STUDENT.notes
 
 
 def test_d11_a_bomb_does_not_unfold(tmp_path, work):
@@ -400,7 +400,7 @@ def test_d11_packing_without_a_limit_is_not_unpacked(tmp_path, work, method):
 
 def test_d11_a_table_of_contents_without_end_is_not_read(tmp_path):
     entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
-    table = entry * (uploads.MAX_DIRECTORY_BYTES // len(entry) + 1)
+    table = entry * (uploads.STUDENT.directory_bytes // len(entry) + 1)
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, len(table), 4, 0)
     (tmp_path / "a.zip").write_bytes(b"PK\3\4" + table + end)
     got, peak = measured(lambda: read(tmp_path / "a.zip"))
@@ -417,6 +417,11 @@ def test_d11_a_zip_that_holds_itself_is_opened_once(tmp_path, work):
 
 def test_a_bad_zip_says_so(tmp_path, work):
     (tmp_path / "a.zip").write_bytes(b"Rar!")
+    loose = {
+        name: tmp_path / "x" / name
+        for name in put(tmp_path / "x", {"w.ipynb": text(work), "a.json": b"1"}) and ("w.ipynb", "a.json")
+    }
+    assert read(loose).files == {"artifacts/a.json": b"1"}
     assert "no zip archive" in read(tmp_path / "a.zip").refused
     whole = packed(tmp_path / "b.zip", {NAME: text(work)}).read_bytes()
     (tmp_path / "b.zip").write_bytes(whole[:-30])

@@ -1,5 +1,6 @@
 """The `leaplm` command: thin; each command loads what it needs when it runs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,3 +31,17 @@ def check() -> None:
     from leaplm.check import main
 
     raise typer.Exit(main())
+
+
+@app.command()
+def collect(
+    lab: Annotated[str, typer.Argument(help="The lab, for example lab2_finetuning.")],
+    source: Annotated[Path, typer.Argument(help="Folder, zip, or export of Moodle, Canvas or Google Classroom.")],
+    students: Annotated[Path | None, typer.Option(help="CSV: id,first_name,last_name,email,lms_user_id,lms_name.")] = None,
+    received: Annotated[str | None, typer.Option(help="When all was handed in (ISO 8601); else the files' times.")] = None,
+) -> None:
+    """Put what a class handed in where nbgrader looks for it; nothing is run, nothing lost."""
+    from leaplm.grading.checks import find_course
+    from leaplm.grading.collect import run
+
+    raise typer.Exit(run(find_course(), lab, source, students, received, typer.echo))

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,13 +72,17 @@ class Candidate:
 
 
 def read_submission(
-    path: str | os.PathLike, lab: str, student: str, received: str | None = None, release: NotebookNode | None = None
+    path: str | os.PathLike | Mapping[str, Path],
+    lab: str,
+    student: str,
+    received: str | None = None,
+    release: NotebookNode | None = None,
 ) -> Submission:
-    """Reads a folder, a .zip or an .ipynb. FileNotFoundError if there is none; nothing a student does raises.
+    """Reads a folder, a .zip, an .ipynb, or single files {name: path}. Nothing that a student does raises.
 
-    With the lab's `release` a notebook of any name is recognised by its content.
+    With the lab's `release` a notebook of any name is recognised by its content. FileNotFoundError without any file.
     """
-    received = received or modified(Path(path))
+    received = received or max(modified(file) for file in (path.values() if isinstance(path, Mapping) else [path]))
     student = safe_id(student)
     upload = Upload(path)
     try:
@@ -243,6 +248,6 @@ def safe_id(student: str) -> str:
     return text[:MAX_ID].strip() or "unnamed"
 
 
-def modified(path: Path) -> str:
+def modified(path: str | os.PathLike) -> str:
     """When a file or folder was last changed, as ISO 8601 in UTC."""
     return datetime.fromtimestamp(int(os.lstat(path).st_mtime), UTC).isoformat()

@@ -18,25 +18,48 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-MAX_ENTRIES = 5_000  # files and folders looked at
-MAX_DEPTH = 10  # folders in one another
-MAX_FILE_BYTES = 128 * 2**20
-MAX_TOTAL_BYTES = 256 * 2**20  # of everything read from one upload
-MAX_ARCHIVE_BYTES = 512 * 2**20
-MAX_DIRECTORY_BYTES = 4 * 2**20  # of a zip's table of contents, which is read whole
-MAX_RATIO = 200  # unpacked to packed size, of files above 10 MB
-MAX_NOTES = 20
+PIECE = 2**20  # bytes read at once
 
 # Made by operating systems, editors and Python; left out without a word.
 CLUTTER = {"__macosx", "__pycache__", "node_modules", "site-packages", "thumbs.db", "desktop.ini"}
 OTHER_ARCHIVES = (".rar", ".7z", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".zst")
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much an upload may hold."""
+
+    entries: int = 5_000  # files and folders looked at
+    depth: int = 10  # folders in one another
+    file_bytes: int = 128 * 2**20
+    total_bytes: int = 256 * 2**20  # of everything read from it
+    archive_bytes: int = 512 * 2**20
+    directory_bytes: int = 4 * 2**20  # of a zip's table of contents, which is read whole
+    ratio: float = 200  # unpacked to packed size, of files above 10 MB
+    notes: int = 20
+    archives_are_files: bool = False  # whether archives are listed as they are, to be opened later
+
+
+STUDENT = Limits()
+CLASS = Limits(
+    entries=200_000,
+    depth=20,
+    file_bytes=512 * 2**20,
+    total_bytes=40 * 2**30,
+    archive_bytes=40 * 2**30,
+    directory_bytes=64 * 2**20,
+    notes=1_000,
+    ratio=1e9,  # a learning platform packs what students stored unpacked
+    archives_are_files=True,
+)
 
 
 class Refused(Exception):
@@ -49,6 +72,7 @@ class Entry:
 
     name: str  # path inside the upload: parts joined by "/", safe to show
     size: int
+    modified: float  # seconds since 1970, 0 if unknown
     open: Callable[[], BinaryIO]
 
     @property
@@ -62,13 +86,13 @@ class Entry:
 
 
 class Upload:
-    """An upload, open for reading; see the module's text."""
+    """An upload, open for reading; see the module's text. Files that came one by one are given as {name: path}."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
+    def __init__(self, source: str | os.PathLike | Mapping[str, Path], limits: Limits = STUDENT) -> None:
+        self.source, self.limits = source, limits
         self.entries: list[Entry] = []
         self.notes: list[str] = []
-        self._left = MAX_TOTAL_BYTES
+        self._left = limits.total_bytes
         self._seen = 0
         self._open = ExitStack()
 
@@ -86,54 +110,76 @@ class Upload:
 
     def note(self, text: str) -> None:
         """Keeps a note for student and instructor; of very many only the first."""
-        if text not in self.notes and len(self.notes) < MAX_NOTES:
-            self.notes.append(text if len(self.notes) < MAX_NOTES - 1 else "There are more notes like these.")
+        if text not in self.notes and len(self.notes) < self.limits.notes:
+            self.notes.append(text if len(self.notes) < self.limits.notes - 1 else "There are more notes like these.")
 
-    def read(self, entry: Entry, limit: int = MAX_FILE_BYTES) -> bytes:
+    def read(self, entry: Entry, limit: int = STUDENT.file_bytes) -> bytes:
         """The bytes of an entry. Refused if it is larger than `limit`, damaged, or the upload too large in all."""
-        limit = min(limit, MAX_FILE_BYTES)
+        file = io.BytesIO()
+        self.copy(entry, file, limit)
+        return file.getvalue()
+
+    def copy(self, entry: Entry, target: BinaryIO, limit: int | None = None) -> None:
+        """Writes the bytes of an entry to an open file. Refused as for `read`; the target then holds a part."""
+        limit = min(limit or self.limits.file_bytes, self.limits.file_bytes)
         if entry.size > limit:
             raise Refused(f"`{entry.name}` is larger than {limit >> 20} MB.")
+        most = min(limit, self._left)
         try:
             with entry.open() as file:
-                data = _read_up_to(file, min(limit, self._left) + 1)
+                size = _copy_up_to(file, target, most + 1)
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
             raise Refused(f"`{entry.name}` is damaged or cannot be opened: make it again and hand it in again.") from error
-        if len(data) > limit:
+        if size > limit:
             raise Refused(f"`{entry.name}` is larger than {limit >> 20} MB.")
-        if len(data) > self._left:
-            raise Refused(f"The files are larger than {MAX_TOTAL_BYTES >> 20} MB together: hand in only what is asked for.")
-        self._left -= len(data)
-        return data
+        if size > most:
+            total = f"{self.limits.total_bytes >> 20} MB"
+            raise Refused(f"The files are larger than {total} together: hand in only what is asked for.")
+        self._left -= size
 
     def _list(self) -> None:
-        info = os.lstat(self.path)
+        if isinstance(self.source, Mapping):
+            for name, path in self.source.items():
+                self._count()
+                self._list_file(path, os.lstat(path), name)
+            return
+        path = Path(self.source)
+        info = os.lstat(path)
         if stat.S_ISDIR(info.st_mode):
-            self._list_folder(self.path, "", 0)
+            self._list_folder(path, "")
         elif not stat.S_ISREG(info.st_mode):
             raise Refused("What was handed in is a link or a device, not a file: hand in the file itself.")
-        elif _starts_as_zip(self.path):
-            self._list_zip(self.path, "")
-        elif self.path.suffix.lower() == ".zip":
+        elif _starts_as_zip(path):
+            self._list_zip(path, "")
+        elif path.suffix.lower() == ".zip":
             raise Refused("The file is called .zip but is no zip archive: make a new zip of the folder and hand that in.")
         else:
-            self._add_file(self.path, info, self.path.name)
+            self._list_file(path, info, path.name)
 
-    def _list_folder(self, folder: Path, prefix: str, depth: int) -> None:
+    def _list_folder(self, folder: Path, prefix: str) -> None:
         with os.scandir(folder) as items:
             for item in items:
                 self._count()
-                if not (name := self._name(prefix + item.name)):
-                    continue
                 info = item.stat(follow_symlinks=False)
-                if stat.S_ISDIR(info.st_mode):
-                    self._list_folder(Path(item.path), f"{name}/", depth + 1)
-                elif not stat.S_ISREG(info.st_mode):
-                    self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
-                elif item.name.lower().endswith(".zip"):
-                    self._list_inner_zip(Path(item.path), name)
-                else:
-                    self._add_file(Path(item.path), info, name)
+                if not stat.S_ISDIR(info.st_mode):
+                    self._list_file(Path(item.path), info, prefix + item.name)
+                elif name := self._name(prefix + item.name):
+                    self._list_folder(Path(item.path), f"{name}/")
+
+    def _list_file(self, path: Path, info: os.stat_result, raw: str) -> None:
+        """Anything in a folder that is no folder."""
+        if not (name := self._name(raw)):
+            return
+        if not stat.S_ISREG(info.st_mode):
+            self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
+        elif info.st_nlink > 1:  # of a file that is not the student's, maybe
+            self.note(f"`{name}` is a second name of another file (a hard link), and was left out: hand in a copy.")
+        elif name.lower().endswith(".zip") and not self.limits.archives_are_files:
+            self._list_inner_zip(path, name)
+        elif name.lower().endswith(OTHER_ARCHIVES) and not self.limits.archives_are_files:
+            self.note(f"`{name}` was not opened: hand in a .zip, or the files themselves.")
+        else:
+            self.entries.append(Entry(name, info.st_size, info.st_mtime, lambda: open_regular(path)))
 
     def _list_inner_zip(self, path: Path, name: str) -> None:
         """A zip in a folder; one that cannot be opened does not spoil what lies beside it."""
@@ -142,19 +188,9 @@ class Upload:
         except Refused as refusal:
             self.note(f"`{name}` was left out. {refusal}")
 
-    def _add_file(self, path: Path, info: os.stat_result, raw: str) -> None:
-        if not (name := self._name(raw)):
-            return
-        if info.st_nlink > 1:  # of a file that is not the student's, maybe
-            self.note(f"`{name}` is a second name of another file (a hard link), and was left out: hand in a copy.")
-        elif name.lower().endswith(OTHER_ARCHIVES):
-            self.note(f"`{name}` was not opened: hand in a .zip, or the files themselves.")
-        else:
-            self.entries.append(Entry(name, info.st_size, lambda: open_regular(path)))
-
     def _list_zip(self, path: Path, prefix: str) -> None:
         try:
-            file = self._open.enter_context(_Archive(path))
+            file = self._open.enter_context(_Archive(path, self.limits))
             archive = self._open.enter_context(zipfile.ZipFile(file))
             members = archive.infolist()
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -174,21 +210,21 @@ class Upload:
             return
         if kind not in (0, stat.S_IFREG):
             self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
-        elif name.lower().endswith((".zip", *OTHER_ARCHIVES)):
+        elif name.lower().endswith((".zip", *OTHER_ARCHIVES)) and not self.limits.archives_are_files:
             self.note(f"`{name}` is an archive inside an archive, and was not opened: put its files into one zip.")
         elif member.flag_bits & 1:
             self.note(f"`{name}` is protected by a password, and was left out: hand it in without.")
         elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others unpack without limit
             self.note(f"`{name}` is packed in an unusual way, and was left out: make an ordinary zip.")
-        elif member.file_size > MAX_RATIO * max(1, member.compress_size) and member.file_size > 10 * 2**20:
+        elif member.file_size > max(self.limits.ratio * member.compress_size, 10 * 2**20):
             self.note(f"`{name}` would unpack to {member.file_size >> 20} MB from almost nothing, and was left out.")
         else:
-            self.entries.append(Entry(prefix + name, member.file_size, lambda: archive.open(member)))
+            self.entries.append(Entry(prefix + name, member.file_size, _time(member), lambda: archive.open(member)))
 
     def _name(self, raw: str) -> str | None:
         """The name to use for a path in the upload; None for clutter and, with a note, for names that lead outside."""
         try:
-            name = clean_path(raw)
+            name = clean_path(raw, self.limits.depth)
         except ValueError as error:
             self.note(f"`{show(raw)}` was left out: {error}.")
             return None
@@ -197,28 +233,30 @@ class Upload:
 
     def _count(self) -> None:
         self._seen += 1
-        if self._seen > MAX_ENTRIES:
-            raise Refused(f"There are more than {MAX_ENTRIES:,} files: hand in only the notebook and the folder artifacts.")
+        if self._seen > self.limits.entries:
+            most = f"{self.limits.entries:,}"
+            raise Refused(f"There are more than {most} files: hand in only the notebook and the folder artifacts.")
 
 
 class _Archive(io.FileIO):
     """A zip file for reading, whose table of contents is not read when it is out of proportion."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         super().__init__(_open_fd(path))
-        if os.fstat(self.fileno()).st_size > MAX_ARCHIVE_BYTES:
+        self._most = limits.directory_bytes
+        if os.fstat(self.fileno()).st_size > limits.archive_bytes:
             self.close()
-            raise Refused(f"The zip archive is larger than {MAX_ARCHIVE_BYTES >> 20} MB: hand in only what is asked for.")
+            raise Refused(f"The zip archive is larger than {limits.archive_bytes >> 20} MB: hand in only what is asked for.")
 
     def read(self, size: int = -1) -> bytes:
         """zipfile reads the end of the file without a size, and the table of contents in one piece."""
         rest = os.fstat(self.fileno()).st_size - self.tell()
-        if min(rest, size if size >= 0 else rest) > MAX_DIRECTORY_BYTES:
+        if min(rest, size if size >= 0 else rest) > self._most:
             raise Refused("The zip archive holds far too many files: hand in only the notebook and the folder artifacts.")
         return super().read(size)
 
 
-def clean_path(raw: str) -> str:
+def clean_path(raw: str, depth: int = STUDENT.depth) -> str:
     """A path inside an upload with "/" between its parts, in Unicode's composed form; ValueError if it leads outside.
 
     >>> clean_path("lab\\\\artifacts\\\\./a.json")
@@ -232,7 +270,7 @@ def clean_path(raw: str) -> str:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or not parts:
         raise ValueError("its name leads out of the folder")
-    if len(parts) > MAX_DEPTH or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+    if len(parts) > depth or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
         raise ValueError("its path is too long or too deep")
     text = "/".join(parts).encode("utf-8", "replace").decode()  # names of a broken encoding show as ?
     return unicodedata.normalize("NFC", text)
@@ -251,13 +289,20 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     return open(_open_fd(path), "rb")
 
 
-def _read_up_to(file: BinaryIO, most: int) -> bytes:
-    """At most `most` bytes, in pieces: zipfile would ask for as many packed bytes as unpacked ones are wanted."""
-    pieces = []
-    while most and (piece := file.read(min(most, 2**20))):
-        pieces.append(piece)
-        most -= len(piece)
-    return b"".join(pieces)
+def _copy_up_to(file: BinaryIO, target: BinaryIO, most: int) -> int:
+    """Copies at most `most` bytes, in pieces: zipfile would ask for as many packed bytes as unpacked ones are wanted."""
+    size = 0
+    while size < most and (piece := file.read(min(most - size, PIECE))):
+        target.write(piece)
+        size += len(piece)
+    return size
+
+
+def _time(member: zipfile.ZipInfo) -> float:
+    try:
+        return datetime(*member.date_time).timestamp()  # a zip holds local time
+    except (ValueError, OverflowError, OSError):
+        return 0
 
 
 def _open_fd(path: str | os.PathLike) -> int:

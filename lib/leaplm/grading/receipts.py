@@ -1,0 +1,80 @@
+"""Receipts: what we know of a submission that its files must not say themselves.
+
+Who handed it in, when, from which file, what was left out, and why it was refused. A student can put any file into an
+upload, so receipts lie outside: .nbgrader-work/receipts/<lab>/<student>.json. They count only for the very files they
+were written for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from leaplm.grading.ingest import Submission, read_submission, safe_id
+
+WORK = ".nbgrader-work"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    lab: str
+    student: str
+    digest: str  # of the files as they were written to submitted/
+    received: str | None
+    entries: list[str] = field(default_factory=list)  # in the source they came from
+    person: dict[str, str] = field(default_factory=dict)  # name, platform, number
+    notes: list[str] = field(default_factory=list)
+    refused: str | None = None
+
+
+def submitted_folder(course: Path, lab: str, student: str) -> Path:
+    """Where nbgrader looks for a submission."""
+    return course / WORK / "submitted" / student / lab
+
+
+def read_collected(course: Path, lab: str, student: str, release: NotebookNode | None = None) -> Submission:
+    """The submission in nbgrader's folder, with what its receipt says about it. FileNotFoundError if there is none.
+
+    >>> read_collected(find_course(), "lab2_finetuning", "aisha").received
+    '2026-03-01T09:12:44+00:00'
+    """
+    found = read_submission(submitted_folder(course, lab, student), lab, student, release=release)
+    receipt = read_receipt(course, lab, student)
+    if receipt is None or receipt.digest != found.digest:  # put there by hand, or changed since
+        return found
+    found = replace(found, received=receipt.received, notes=tuple(receipt.notes), refused=receipt.refused)
+    return replace(found, notebook=None, files={}) if receipt.refused else found
+
+
+def read_receipt(course: Path, lab: str, student: str) -> Receipt | None:
+    """The receipt of a submission, None if there is none that can be read."""
+    try:
+        data = json.loads(receipt_path(course, lab, student).read_text(encoding="utf-8"))
+        return Receipt(**data)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_receipt(course: Path, receipt: Receipt) -> None:
+    write_json(receipt_path(course, receipt.lab, receipt.student), asdict(receipt))
+
+
+def receipt_path(course: Path, lab: str, student: str) -> Path:
+    return course / WORK / "receipts" / safe_id(lab) / f"{safe_id(student)}.json"
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes a file that is whole or not there at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with open(fresh, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)

@@ -69,13 +69,17 @@ class ForkServer:
         self._ended: dict[int, queue.Queue] = {}
         self._number = 0
         self._lock = threading.Lock()
-        self._ready = threading.Event()
+        self.ready = False
+        self._settled = threading.Event()  # it is ready, or has died
         threading.Thread(target=self._listen, daemon=True).start()
 
     def wait_until_ready(self) -> None:
-        if not self._ready.wait(START_SECONDS) or self._process.poll() is not None:
-            said = self._process.stderr.read(4000).decode(errors="replace") if self._process.poll() is not None else ""
-            raise sandbox.NoSandbox(f"The sandbox did not start. {said.strip()} {sandbox.UNSAFE}")
+        """Raises NoSandbox, with what the sandbox said, if it did not start."""
+        self._settled.wait(START_SECONDS)
+        if not self.ready:
+            self._process.kill()
+            said = self._process.communicate()[1].decode(errors="replace").strip()
+            raise sandbox.NoSandbox(f"The sandbox did not start: {said[-1000:]}\n{sandbox.UNSAFE}")
 
     def spawn(self) -> tuple[int, socket.socket]:
         """A new process for one submission: its number, and our end of the socket to it."""
@@ -105,10 +109,11 @@ class ForkServer:
             while message := self._control.recv(65536):
                 told = json.loads(message)
                 if told.get("ready"):
-                    self._ready.set()
+                    self.ready = True
+                    self._settled.set()
                 elif told.get("ended") in self._ended:
                     self._ended[told["ended"]].put(told["why"])
-        self._ready.set()  # nobody shall wait for one that has died
+        self._settled.set()
         for waiting in list(self._ended.values()):
             waiting.put("lost")
 

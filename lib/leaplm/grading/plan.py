@@ -53,9 +53,12 @@ def names_asked(checks: str) -> set[str]:
     return {
         node.args[0].value
         for node in ast.walk(ast.parse(checks))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("call", "get")
-        and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
-    }  # fmt: skip
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("student.call", "student.get")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
 
 
 class Names:

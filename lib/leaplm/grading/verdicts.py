@@ -1,0 +1,109 @@
+"""Verdict records: one JSON file per graded submission, kept by content, written whole or not at all.
+
+    .nbgrader-work/verdicts/<lab>/<student>/<submission>-<grader>.json    the record
+    .nbgrader-work/verdicts/<lab>/<student>/<submission>-<grader>.ipynb   the notebook as it ran
+    .nbgrader-work/verdicts/<lab>/log.jsonl                               every record ever made, in order
+
+A record holds no times, so the same submission, grader and seed give the same bytes. What one looks like:
+
+    {"lab": "lab2_finetuning", "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
+     "state": "graded", "reason": "", "points": 24, "max": 26, "received": "2026-11-24T10:00:00+00:00",
+     "checks": [{"name": "collate", "points": 3, "max": 3, "message": "…", "fault": null}, …],
+     "repairs": [{"text": "The check `collate` was changed; ours was used.", "doubtful": false}]}
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import leaplm
+from leaplm.grading.engine import Graded
+from leaplm.grading.ingest import Submission
+
+WORK = ".nbgrader-work"
+STATES = {  # state -> what it means, for the summary
+    "graded": "ran to the end",
+    "partial": "ran to the end; a cell was stopped at its time limit",
+    "timeout": "stopped at the time limit; earlier marks count",
+    "out of memory": "stopped at the memory limit; earlier marks count",
+    "killed": "its program ended early; earlier marks count",
+    "tampered": "its program broke the protocol; a person should look",
+    "ungradable": "nothing that can be graded; the student has to hand in again",
+    "infrastructure": "not graded, for a fault of ours; run the command again",
+}
+
+
+class Store:
+    """The verdicts of one lab in a course folder, under the grader as it is now."""
+
+    def __init__(self, course: Path, lab: str) -> None:
+        self.folder = Path(course) / WORK / "verdicts" / lab
+        self.grader = grader_digest(Path(course), lab)
+
+    def path(self, submission: Submission) -> Path:
+        return self.folder / submission.student / f"{submission.digest[:16]}-{self.grader[:16]}.json"
+
+    def find(self, submission: Submission) -> Graded | None:
+        """The verdict that this grader has given on this content; a fault of ours does not count as one."""
+        path = self.path(submission)
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["state"] == "infrastructure":
+            return None
+        return Graded(record, path.with_suffix(".ipynb").read_text(encoding="utf-8"))
+
+    def save(self, submission: Submission, graded: Graded) -> Graded:
+        """Keeps a verdict; the notebook first, so that a record is never without it."""
+        graded = Graded({**graded.record, "grader": self.grader}, graded.notebook)
+        path = self.path(submission)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path.with_suffix(".ipynb"), graded.notebook)
+        write_whole(path, json.dumps(graded.record, indent=1, ensure_ascii=False) + "\n")
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(graded.record, ensure_ascii=False) + "\n")
+        return graded
+
+    def latest(self) -> dict[str, dict]:
+        """The newest record of each student."""
+        log = self.folder / "log.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        records = map(_record_or_none, lines)
+        return {record["student"]: record for record in records if record}
+
+
+def _record_or_none(line: str) -> dict | None:
+    """A line of the log; the last one may have been cut off by a power cut."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    fresh = path.with_name(f".{path.name}.part")
+    with open(fresh, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+@functools.cache
+def grader_digest(course: Path, lab: str) -> str:
+    """SHA-256 of all that decides a mark: our library with its records, the lab's checks, and its release.
+
+    As they are when this process first asks: that is the code it runs.
+    """
+    package = Path(leaplm.__file__).resolve().parent
+    ours = [path for suffix in ("py", "toml", "json") for path in package.rglob(f"*.{suffix}")]
+    lab_files = [course / "course" / "checks" / f"{lab.partition('_')[0]}.py", course / "labs" / lab / f"{lab}.ipynb"]
+    digest = hashlib.sha256()
+    for name, path in sorted((str(path.relative_to(package)), path) for path in ours) + [(p.name, p) for p in lab_files]:
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()

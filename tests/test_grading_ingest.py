@@ -96,6 +96,8 @@ def test_digest_is_of_the_work_only(tmp_path, work):
     other = read_submission(folder, LAB, "bello", received="2026-03-01T10:00:00+00:00")
     assert one.digest == other.digest and other.received == "2026-03-01T10:00:00+00:00"
     assert read_submission(folder, "lab1", "aisha").digest != one.digest
+    refused = [read(put(tmp_path / str(n), {NAME: data})).digest for n, data in enumerate((b"{", b"", b"{"))]
+    assert refused[0] == refused[2] != refused[1]  # a verdict kept by content must not tell another one's reason
 
 
 def test_outputs_and_widgets_are_dropped_and_a_second_save_is_the_same_work(tmp_path, work):

@@ -55,8 +55,9 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of lab, notebook and files; the same for the same work, whoever hands it in and whenever."""
+        """SHA-256 of lab, notebook and files, or of why it is refused; the same for the same work, whoever hands it in."""
         parts = [("lab", self.lab.encode()), ("notebook", self.notebook or b""), *sorted(self.files.items())]
+        parts += [("refused", self.refused.encode())] if self.refused else []
         sums = [(name, hashlib.sha256(data).hexdigest()) for name, data in parts]
         return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 

@@ -1,0 +1,156 @@
+"""nbgrader's own ways in, made safe: its zip_collect, and folders that something else put into submitted/.
+
+    c.ZipCollectApp.extractor_plugin = "leaplm.grading.extractor.SafeExtractor"
+
+nbgrader unpacks archives inside archives without end or limit, honours their rights, and stops for the whole class at a
+file that is there twice; its autograde follows links, waits for pipes, and stops at a bad timestamp.txt. `SafeExtractor`
+reads each student's upload as `ingest` does; `sweep` takes out of a submitted folder what nbgrader would stumble over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections import defaultdict
+from pathlib import Path
+
+import nbformat
+from nbgrader.plugins import ExtractorPlugin
+from nbgrader.utils import parse_utc
+
+from leaplm.grading.collect import EMPTY, fill
+from leaplm.grading.ingest import modified, read_submission, safe_id
+from leaplm.grading.receipts import WORK, Receipt, write_receipt
+from leaplm.grading.uploads import STUDENT, open_regular, show
+
+KINDS = re.compile(r"\.(zip|ipynb|tar\.gz|gz|tgz|tar|rar|7z)$", re.IGNORECASE)
+
+
+class SafeExtractor(ExtractorPlugin):
+    """Reads archive/<student>.zip (or .ipynb, or a folder) into extracted/<student>/ for `nbgrader zip_collect`.
+
+    Of several uploads of one student the newest counts. One that cannot be used becomes an empty notebook with a receipt
+    that says why; nobody else's is touched by it.
+    """
+
+    def extract(self, archive_path: str, extracted_path: str) -> None:
+        course = self.parent.coursedir
+        lab = course.assignment_id
+        path = Path(course.format_path(course.release_directory, ".", lab), f"{lab}.ipynb")
+        release = nbformat.read(path, as_version=4) if path.is_file() else None
+        for student, items in self._by_student(Path(archive_path)).items():
+            newest = max(items, key=lambda item: (modified(item), item.name))
+            for item in items:
+                if item != newest:
+                    self.log.warning("%s: `%s` was not used, `%s` is newer", student, show(item.name), show(newest.name))
+            submission = read_submission(newest, lab, student, release=release)
+            for said in (*submission.notes, *filter(None, [submission.refused])):
+                self.log.warning("%s: %s", student, show(said, 400))
+            self._write(submission, Path(extracted_path) / student, [newest.name], Path(course.root))
+
+    def _by_student(self, folder: Path) -> dict[str, list[Path]]:
+        found = defaultdict(list)
+        for name in sorted(os.listdir(folder)):
+            if not name.startswith("."):
+                found[safe_id(KINDS.sub("", name))].append(folder / name)
+        return found
+
+    def _write(self, submission, folder: Path, entries: list[str], course: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        fill(folder, submission)
+        digest = read_submission(folder, submission.lab, submission.student).digest
+        notes = list(submission.notes)
+        person = {"name": submission.student, "platform": "", "number": ""}
+        write_receipt(course, Receipt(submission.lab, submission.student, digest, submission.received, entries, person,
+                                      notes, submission.refused))  # fmt: skip
+
+
+def sweep(folder: Path) -> list[str]:
+    """Makes a student's submitted folder safe for nbgrader's copying; returns what was done, in words.
+
+    Links, pipes, devices and files above the limits move to .nbgrader-work/quarantine/. In place of a notebook of that
+    kind, and of none at all, stands an empty one, so that the student still gets a verdict. A timestamp.txt that
+    nbgrader could not read is put aside too.
+
+    >>> sweep(Path(".nbgrader-work/submitted/aisha/lab2_finetuning"))
+    []
+    """
+    folder = Path(folder)
+    said: list[str] = []
+    if folder.is_symlink() or not folder.is_dir():
+        if os.path.lexists(folder):
+            said.append(_quarantine(folder, folder, "no folder"))
+        folder.mkdir(parents=True)
+    for path, why in sorted(_odd_files(folder)):
+        said.append(_quarantine(folder, path, why))
+    notebook = folder / f"{folder.name}.ipynb"
+    if not notebook.exists():
+        said.append(_put_notebook(folder, notebook))
+    stamp = folder / "timestamp.txt"
+    if stamp.exists() and not _is_time(stamp):
+        said.append(_quarantine(folder, stamp, "no time that nbgrader can read"))
+    return said
+
+
+def _put_notebook(folder: Path, notebook: Path) -> str:
+    """Gives the only other notebook the lab's name; puts an empty one where there is none, or no telling which."""
+    others = [path for path in sorted(folder.iterdir()) if path.suffix == ".ipynb" and path.is_file()]
+    if len(others) == 1:
+        others[0].rename(notebook)
+        return f"`{show(others[0].name)}` was renamed `{notebook.name}`."
+    notebook.write_bytes(EMPTY)
+    return f"There is no notebook `{notebook.name}`, and {len(others)} others: an empty one was put there."
+
+
+def _odd_files(folder: Path) -> list[tuple[Path, str]]:
+    """What nbgrader must not copy, with the reason; the walk follows no link, and ends at the limit of entries."""
+    odd, seen, size, stack = [], 0, 0, [(folder, 0)]
+    while stack:
+        place, depth = stack.pop()
+        for item in os.scandir(place):
+            seen += 1
+            if seen > STUDENT.entries or depth > STUDENT.depth:
+                return [(path, "part of far too many files or folders") for path in sorted(folder.iterdir())]
+            info = item.stat(follow_symlinks=False)
+            if stat.S_ISDIR(info.st_mode) and not item.name.endswith(".ipynb"):
+                stack.append((Path(item.path), depth + 1))
+                continue
+            size += info.st_size
+            if why := _why_odd(info, size):
+                odd.append((Path(item.path), why))
+    return odd
+
+
+def _why_odd(info: os.stat_result, size: int) -> str:
+    if not stat.S_ISREG(info.st_mode):
+        return "no ordinary file"
+    if info.st_nlink > 1:
+        return "a second name of another file"
+    if info.st_size > STUDENT.file_bytes or size > STUDENT.total_bytes:
+        return "too large"
+    return ""
+
+
+def _quarantine(folder: Path, path: Path, why: str) -> str:
+    """Moves a file or folder, as it is, out of nbgrader's sight."""
+    base = next((parent.parent for parent in folder.parents if parent.name == "submitted"), folder.parent)
+    place = (base if base.name == WORK else base / WORK) / "quarantine"
+    place = place / folder.parent.name / folder.name / secrets.token_hex(4)
+    place.mkdir(parents=True)
+    name = path.relative_to(folder.parent)
+    os.rename(path, place / path.name)
+    return f"`{show(str(name))}` is {why}, and was moved to {place / show(path.name)}."
+
+
+def _is_time(path: Path) -> bool:
+    """Whether nbgrader can read a timestamp.txt; an empty one it ignores by itself."""
+    try:
+        with open_regular(path) as file:
+            text = file.read(200).decode().strip()
+        return not text or (len(text) < 200 and bool(parse_utc(text)))
+    except (OSError, ValueError, OverflowError, TypeError):
+        return False

@@ -30,6 +30,7 @@ from leaplm.grading.examiner import new_seed
 from leaplm.grading.heldout import assets_without_heldout
 from leaplm.grading.ingest import Submission
 from leaplm.grading.notebooks import check_name, role
+from leaplm.grading.probe import breaches
 from leaplm.grading.student import EXIT_UNSTOPPABLE
 from leaplm.grading.walls import Limits
 from leaplm.grading.wire import Channel, Gone
@@ -158,12 +159,14 @@ class Engine:
     """Grades submissions of one lab on this machine; thread-safe."""
 
     def __init__(
-        self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False
-    ) -> None:
+        self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
+        warm: bool = True,
+    ) -> None:  # fmt: skip
+        """`warm`: the fork server imports what the lab imports; cold, each submission does. The verdicts are the same."""
         self.course, self.lab = Path(course).resolve(), lab
         self.limits = limits or Limits()
         self.jobs = jobs or default_jobs(self.limits)
-        self.unsafe = unsafe
+        self.unsafe, self.warm = unsafe, warm
         self._assets = assets_without_heldout()
         self._zygote: ForkServer | None = None
         self._lock = threading.Lock()
@@ -225,9 +228,19 @@ class Engine:
         """The running fork server; started, and tested, when there is none."""
         with self._lock:
             if self._zygote is None:
-                self._zygote = ForkServer(self._assets, heavy_modules(self.course, self.lab), self.limits, self.unsafe)
+                modules = heavy_modules(self.course, self.lab) if self.warm else []
+                self._zygote = ForkServer(self._assets, modules, self.limits, self.unsafe)
                 self._zygote.wait_until_ready()
+                self._test_walls()
             return self._zygote
+
+    def _test_walls(self) -> None:
+        if self.unsafe:
+            return
+        found = breaches(self._zygote.spawn, self._zygote.end, self.course, sandbox.environment())
+        if found:
+            raise sandbox.NoSandbox(f"The sandbox does not hold on this machine. Student code could {'; '.join(found)}. "
+                                    f"{sandbox.UNSAFE}")  # fmt: skip
 
     def _our_fault(self, submission: Submission, seed: int, reason: str) -> Graded:
         """The record of a submission that we could not grade: no points yet, to be graded again."""

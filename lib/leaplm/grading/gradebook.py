@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps import NbGrader, NbGraderAPI
 from nbgrader.preprocessors import AssignLatePenalties
-from nbgrader.utils import determine_grade, is_grade, is_solution
+from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution
+from sqlalchemy.exc import SAWarning
 
 from leaplm.grading.engine import Graded
 from leaplm.grading.verdicts import write_whole
@@ -51,8 +54,6 @@ class CourseBook:
         with self.open() as book, contextlib.suppress(MissingEntry):
             if book.find_assignment(lab).notebooks:
                 return
-        import tempfile
-
         with tempfile.TemporaryDirectory() as elsewhere:
             before, self.coursedir.release_directory = self.coursedir.release_directory, elsewhere
             result = NbGraderAPI(self.coursedir, parent=self.app).generate_assignment(lab, force=True)
@@ -61,6 +62,7 @@ class CourseBook:
             raise RuntimeError(f"nbgrader could not make {lab} known to the gradebook:\n{result['log']}")
 
     def open(self) -> Gradebook:
+        warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own use of SQLAlchemy
         return Gradebook(self.coursedir.db_url, self.coursedir.course_id)
 
 
@@ -134,8 +136,6 @@ def verdict_key(record: dict) -> str:
 
 def unanswered(cell: NotebookNode) -> bool:
     """Whether an answer cell is as we released it."""
-    from nbgrader.utils import compute_checksum
-
     return is_solution(cell) and cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
 
 
@@ -148,11 +148,15 @@ def when(received: str | None) -> datetime.datetime | None:
 
 def write_repairs(path: Path, record: dict) -> None:
     """The note beside the notebook: how grading went, and what had to be mended."""
-    lines = [f"{record['state']}: {record['reason']}"] if record["reason"] else []
-    lines += [("LOOK AT THIS: " if repair["doubtful"] else "") + repair["text"] for repair in record["repairs"]]
     path.unlink(missing_ok=True)
-    if lines:
+    if lines := verdict_lines(record):
         write_whole(path, "What happened to this submission before it was marked:\n\n" + "\n".join(lines) + "\n")
+
+
+def verdict_lines(record: dict) -> list[str]:
+    """What a teacher should know of a verdict beside its marks."""
+    lines = [f"{record['state']}: {record['reason']}"] if record["reason"] else []
+    return lines + [("LOOK AT THIS: " if repair["doubtful"] else "") + repair["text"] for repair in record["repairs"]]
 
 
 def scores(book: CourseBook, lab: str) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Tests the walls before the first submission: tries from the inside what must not work, and looks from the outside.
+
+A sandbox that is quietly weaker than it looks (inside another container, on a hardened kernel) is worse than none, so
+grading does not begin unless every one of these attempts fails.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from leaplm.grading.remote import Ended, Line
+from leaplm.grading.student import StudentError
+from leaplm.grading.wire import Channel
+
+SECONDS = 60
+# Runs in the sandbox as a notebook's cell; `found` tells what it could do that it should not.
+ATTEMPTS = """
+import ctypes, os, signal, socket
+found = []
+
+def possible(what, attempt, *args):
+    try:
+        attempt(*args)
+    except OSError:
+        return
+    found.append(what)
+
+def connect(kind, address):
+    with socket.socket(kind, socket.SOCK_STREAM) as tried:
+        tried.settimeout(2)
+        tried.connect(address)
+
+def unshare():
+    if ctypes.CDLL(None).unshare(0x10000000):
+        raise OSError
+
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+possible("reach the network", connect, socket.AF_INET, ("127.0.0.1", PORT))
+possible("reach a socket of this machine", connect, socket.AF_UNIX, ABSTRACT)
+possible("read the course", os.listdir, COURSE)
+possible("read a file of this machine", open, SECRET)
+possible("write to the system", open, "/usr/leaplm-probe", "w")
+possible("write beside Python", open, PYTHON + "/leaplm-probe", "w")
+possible("change a setting of the kernel", open, "/proc/sys/kernel/core_pattern", "w")
+possible("make namespaces of its own", unshare)
+if any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh")) or int(status["NoNewPrivs"]) != 1:
+    found.append("keep capabilities")
+if len([name for name in os.listdir("/proc") if name.isdigit()]) > 2:
+    found.append("see other processes")
+if seen := set(os.environ) & set(VARIABLES):
+    found.append("see variables of your environment: " + ", ".join(sorted(seen)))
+for folder in ("/student", "/dev/shm"):
+    if os.path.exists(folder + "/leaplm-probe"):
+        found.append("see what another submission wrote to " + folder)
+    open(folder + "/leaplm-probe", "w").close()
+"""
+# Set by Python, by libraries or by a shell, inside as outside.
+EVERYWHERE = {"LC_CTYPE", "PWD", "SHLVL", "_", "OLDPWD", "COLUMNS", "LINES", "TORCHINDUCTOR_CACHE_DIR", "KMP_INIT_AT_FORK",
+              "KMP_DUPLICATE_LIB_OK", "CUDA_MODULE_LOADING"}  # fmt: skip
+
+
+def breaches(spawn: Callable[[], tuple[int, socket.socket]], end: Callable[[int], str], course: Path,
+             given: dict[str, str]) -> list[str]:  # fmt: skip
+    """What student code could do here that it must not: empty if the walls stand. `given` is its environment."""
+    name = f"\0leaplm-probe-{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.socket(socket.AF_UNIX) as abstract, \
+            tempfile.NamedTemporaryFile(mode="w") as secret:  # fmt: skip
+        abstract.bind(name)
+        abstract.listen()
+        secret.write("a file of this machine")
+        secret.flush()
+        facts = {"PORT": port.getsockname()[1], "ABSTRACT": name, "COURSE": str(course / "course"), "SECRET": secret.name,
+                 "PYTHON": os.path.dirname(os.__file__), "VARIABLES": sorted(set(os.environ) - set(given) - EVERYWHERE)}  # fmt: skip
+        setting = "".join(f"{key} = {value!r}\n" for key, value in facts.items())
+        running = [spawn(), spawn()]  # side by side, as two submissions are
+        try:
+            return sorted({line for _, student in running for line in attempt(student, setting + ATTEMPTS)})
+        finally:
+            for number, student in running:
+                student.close()
+                end(number)
+
+
+def attempt(student: socket.socket, source: str) -> list[str]:
+    """Runs the attempts in one process; one that does not answer as it should counts as a breach."""
+    try:
+        line = Line(Channel(student), SECONDS)
+        told = line.ask("run", source, seconds=SECONDS)
+        return list(line.ask("get", "found", seconds=SECONDS)) if told["ended"] == "ok" else [f"fail oddly: {told['error']}"]
+    except (Ended, StudentError) as problem:
+        return [f"fail oddly: {problem}"]

@@ -30,37 +30,16 @@ c.FileNameCollectorPlugin.named_regexp = (
 )
 c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json"]
 
-# nbgrader's own steps with ours among them; leaplm.grading.steps says what each is for.
+# nbgrader's own steps with ours among them; leaplm.grading.steps says what each is for. Student code runs in a sandbox
+# (bubblewrap), and the checks run outside it. `nbgrader autograde LAB --GradeSubmission.unsafe=True` does without.
+c.Autograde.pre_convert_hook = "leaplm.grading.steps.prepare"
 c.Autograde.exporter_class = "leaplm.grading.steps.SubmissionExporter"
-c.Autograde.sanitize_preprocessors = [
-    "leaplm.grading.steps.RebuildSubmission",
-    "nbgrader.preprocessors.ClearOutput",
-    "nbgrader.preprocessors.DeduplicateIds",
-    "nbgrader.preprocessors.OverwriteKernelspec",
-    "nbgrader.preprocessors.OverwriteCells",
-    "nbgrader.preprocessors.CheckCellMetadata",
-]
+c.Autograde.sanitize_preprocessors = ["leaplm.grading.steps.GradeSubmission"]
 c.Autograde.autograde_preprocessors = [
-    "leaplm.grading.steps.ExecuteKeepingMarks",
-    "nbconvert.preprocessors.ClearMetadataPreprocessor",
-    "nbgrader.preprocessors.LimitOutput",
-    "leaplm.grading.steps.SettleChecks",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
-
-# Grading runs a notebook again in seconds, offline; what is graded is the artifact handed in. These variables are for
-# the students' kernels while grading only, not for those of `jupyter lab`, which reads this file too.
-c.ExecuteKeepingMarks.timeout = 300  # seconds a cell; generous, since a busy machine must not cost marks
-c.ExecuteKeepingMarks.startup_timeout = 300
-c.ExecuteKeepingMarks.iopub_timeout = 30
-c.ExecuteKeepingMarks.environment = {
-    "LEAPLM_COURSE": str(ROOT),
-    "LEAPLM_SCALE": "tiny",
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 # What running a solution in place leaves beside it must reach neither the release nor, over their own, the students'
 # submissions. The pattern is absolute, so a submission's own artifacts/ is not meant; "." is nbgrader's student here.

@@ -45,3 +45,20 @@ def collect(
     from leaplm.grading.collect import run
 
     raise typer.Exit(run(find_course(), lab, source, students, received, typer.echo))
+
+
+@app.command()
+def grade(
+    lab: Annotated[str, typer.Argument(help="The lab, for example lab2_finetuning.")],
+    student: Annotated[list[str] | None, typer.Option(help="Only this student; may be repeated.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Submissions at once; by default as many as fit this machine.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler's address, to use other machines too.")] = None,
+    audit: Annotated[int, typer.Option(help="Train so many random submissions again, in full, and compare.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Grade again what has a verdict.")] = False,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: student code gets your rights.")] = False,
+) -> None:
+    """Grade a class: one verdict for each submission, and nbgrader's gradebook."""
+    from leaplm.grading.checks import find_course
+    from leaplm.grading.classroom import run
+
+    raise typer.Exit(run(find_course(), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from typing import Any
 
 from leaplm.grading.checks import Verdict, judge, load_checks
 from leaplm.grading.student import Student
-
-VERDICT = "application/vnd.leaplm.verdict+json"  # mime type of a verdict among a cell's outputs
 
 
 def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathLike = ".") -> Verdict:
@@ -25,14 +22,12 @@ def grade_cell(lab: str, name: str) -> None:
     """Judges one check on this notebook: prints the message and shows the points as the cell's result.
 
     nbgrader takes the first result of a check cell as its mark. The points are shown at once, not left to the last
-    line, so the visible asserts that follow inform the student and cannot change the mark. The verdict goes out as
-    data too, for `SettleChecks`.
+    line, so the visible asserts that follow inform the student and cannot change the mark. With our own grader this
+    line never runs: the check runs outside the student's kernel (see `examiner`).
     """
     from IPython import get_ipython
-    from IPython.display import display
 
     shell = get_ipython()
     verdict = grade(lab, name, shell.user_ns)
     print(f"{name}: {verdict.message}", flush=True)
-    display({VERDICT: {"check": name, **asdict(verdict)}}, raw=True)
     shell.displayhook(verdict.points)

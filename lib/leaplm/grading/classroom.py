@@ -22,10 +22,12 @@ from typing import Any
 
 import nbformat
 
+from leaplm.grading.audit import near_duplicates, retrain
 from leaplm.grading.engine import Engine, Graded, default_jobs
 from leaplm.grading.gradebook import CourseBook, Writer
 from leaplm.grading.ingest import Submission
 from leaplm.grading.receipts import read_collected
+from leaplm.grading.sandbox import NoSandbox
 from leaplm.grading.verdicts import STATES, Store, grader_digest
 from leaplm.grading.walls import Limits
 
@@ -141,6 +143,8 @@ def verdicts(
     if not waiting:
         return
     jobs = min(jobs or default_jobs(limits), len(waiting))
+    if not scheduler:  # a machine that cannot keep student code apart says so here, before anything is graded
+        engine_for(course, store.folder.name, jobs, limits, unsafe).fork_server()
     tasks = {submission.student: Task(str(course), store.folder.name, store.grader, submission, None, limits, jobs, unsafe)
              for submission in waiting}  # fmt: skip
     for student, graded in run_tasks(tasks, jobs, scheduler, say):
@@ -179,9 +183,11 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
             yield client
         return
     try:
-        with LocalCluster(n_workers=1, threads_per_worker=jobs, processes=False, dashboard_address=None) as cluster:
-            with Client(cluster) as client:
-                yield client
+        with (
+            LocalCluster(n_workers=1, threads_per_worker=jobs, processes=False, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
     finally:
         close_engines()
 
@@ -217,11 +223,17 @@ def grade_task(task: Task) -> dict:
     course = Path(os.environ.get("LEAPLM_COURSE") or task.course)
     if grader_digest(course, task.lab) != task.grader:
         raise RuntimeError(f"the course at {course} on this machine is another version than the one that asked")
-    key = (str(course), task.lab, task.limits, task.unsafe)
+    engine = engine_for(course, task.lab, task.jobs, task.limits, task.unsafe)
+    return asdict(engine.grade(task.submission, task.seed))
+
+
+def engine_for(course: Path, lab: str, jobs: int, limits: Limits, unsafe: bool) -> Engine:
+    """This process's engine for a lab."""
+    key = (str(course), lab, limits, unsafe)
     with _engines_lock:
         if key not in _engines:
-            _engines[key] = Engine(course, task.lab, task.jobs, task.limits, task.unsafe)
-    return asdict(_engines[key].grade(task.submission, task.seed))
+            _engines[key] = Engine(course, lab, jobs, limits, unsafe)
+        return _engines[key]
 
 
 def close_engines() -> None:
@@ -229,3 +241,22 @@ def close_engines() -> None:
     with _engines_lock:
         while _engines:
             _engines.popitem()[1].close()
+
+
+def run(
+    course: Path, lab: str, jobs: int | None, scheduler: str | None, unsafe: bool, force: bool, students: list[str] | None,
+    audit: int, say: Callable[[str], None],
+) -> int:  # fmt: skip
+    """The command `leaplm grade`; returns its exit status: 0 when every submission has a verdict that is not our fault."""
+    try:
+        summary = grade_class(course, lab, jobs, scheduler, unsafe, force, students=students, say=say)
+        say(summary.text())
+        submissions = list(read_class(CourseBook(course), lab, students).values())
+        for line in near_duplicates(submissions):
+            say(f"look at this: {line}")
+        if audit:
+            retrain(course, lab, submissions, audit, unsafe, say)
+    except (FileNotFoundError, NoSandbox, OSError) as problem:
+        say(f"leaplm grade: {problem}")
+        return 1
+    return 1 if any(record["state"] == "infrastructure" for record in summary.records.values()) else 0

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from leaplm.grading.examiner import new_seed
 from leaplm.grading.heldout import assets_without_heldout
 from leaplm.grading.ingest import Submission
 from leaplm.grading.notebooks import check_name, role
-from leaplm.grading.probe import breaches
+from leaplm.grading.self_test import breaches
 from leaplm.grading.student import EXIT_UNSTOPPABLE
 from leaplm.grading.walls import Limits
 from leaplm.grading.wire import Channel, Gone
@@ -56,16 +56,17 @@ class Graded:
 
     record: dict
     notebook: str
+    artifacts: dict[str, bytes] = field(default_factory=dict)  # saved by a notebook that ran in full
 
 
 class ForkServer:
     """The sandboxed zygote, from outside: spawns a process per submission and says how it ended."""
 
-    def __init__(self, assets: Path, modules: list[str], limits: Limits, unsafe: bool) -> None:
+    def __init__(self, assets: Path, modules: list[str], limits: Limits, unsafe: bool, scale: str) -> None:
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
         words = [sys.executable, "-P", "-s", "-m", "leaplm.grading.zygote", str(inner.fileno()), json.dumps(settings)]
-        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe)
+        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale)
         inner.close()
         self._ended: dict[int, queue.Queue] = {}
         self._number = 0
@@ -133,7 +134,7 @@ class Examiner:
 
     def __init__(self) -> None:
         self._end, inner = socket.socketpair()
-        own = {**os.environ, **{name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}}
+        own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
         own |= {"LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         words = [sys.executable, "-P", "-m", "leaplm.grading.examiner", str(inner.fileno())]
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
@@ -160,13 +161,16 @@ class Engine:
 
     def __init__(
         self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
-        warm: bool = True,
+        warm: bool = True, scale: str = "tiny",
     ) -> None:  # fmt: skip
-        """`warm`: the fork server imports what the lab imports; cold, each submission does. The verdicts are the same."""
+        """`warm`: the fork server imports what the lab imports; cold, each submission does. The verdicts are the same.
+
+        `scale` is the LEAPLM_SCALE at which student code runs.
+        """
         self.course, self.lab = Path(course).resolve(), lab
         self.limits = limits or Limits()
         self.jobs = jobs or default_jobs(self.limits)
-        self.unsafe, self.warm = unsafe, warm
+        self.unsafe, self.warm, self.scale = unsafe, warm, scale
         self._assets = assets_without_heldout()
         self._zygote: ForkServer | None = None
         self._lock = threading.Lock()
@@ -205,7 +209,7 @@ class Engine:
                 examiner = None
             self._examiners.put(examiner)
         record = explain_end(result["record"], why, self.limits)
-        return Graded(record, result["notebook"])
+        return Graded(record, result["notebook"], result["artifacts"])
 
     def _examine(
         self, zygote: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool
@@ -229,7 +233,7 @@ class Engine:
         with self._lock:
             if self._zygote is None:
                 modules = heavy_modules(self.course, self.lab) if self.warm else []
-                self._zygote = ForkServer(self._assets, modules, self.limits, self.unsafe)
+                self._zygote = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
                 self._zygote.wait_until_ready()
                 self._test_walls()
             return self._zygote
@@ -237,7 +241,7 @@ class Engine:
     def _test_walls(self) -> None:
         if self.unsafe:
             return
-        found = breaches(self._zygote.spawn, self._zygote.end, self.course, sandbox.environment())
+        found = breaches(self._zygote.spawn, self._zygote.end, self.course, sandbox.environment(self.scale))
         if found:
             raise sandbox.NoSandbox(f"The sandbox does not hold on this machine. Student code could {'; '.join(found)}. "
                                     f"{sandbox.UNSAFE}")  # fmt: skip

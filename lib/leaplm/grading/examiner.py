@@ -9,7 +9,6 @@ the check here, with a `RemoteStudent` that asks that process for values. Checks
 from __future__ import annotations
 
 import copy
-import json
 import os
 import secrets
 import socket
@@ -19,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 from nbformat import NotebookNode
 
-from leaplm.grading.checks import SEED, Check, Verdict, judge, load_checks
+from leaplm.grading.checks import SEED, Verdict, judge, load_checks
 from leaplm.grading.ingest import Submission
 from leaplm.grading.notebooks import check_name, role
 from leaplm.grading.plan import Plan, names_asked
 from leaplm.grading.rebuild import Repair, rebuild
 from leaplm.grading.remote import GRACE, Ended, Line, RemoteStudent
-from leaplm.grading.student import PATIENCE
+from leaplm.grading.student import ARTIFACTS, PATIENCE
 from leaplm.grading.values import clean_text
 from leaplm.grading.walls import Limits
 from leaplm.grading.wire import Channel, Gone
@@ -65,13 +65,15 @@ class Lab:
 def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool) -> dict:
     """The record of one submission (see `verdicts`), with the notebook as it ran."""
     notebook, repairs = lab.rebuilt(submission)
+    line, artifacts = Line(channel, limits.submission_seconds), {}
     if submission.refused:
         done = Examination(notebook, state="ungradable", reason=submission.refused)
     else:
         plan = None if full else Plan(notebook, lab.release, lab.asked)
-        done = run_and_judge(lab, submission, notebook, plan, Line(channel, limits.submission_seconds), limits, seed)
+        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed)
+        artifacts = saved(line) if full else {}
     return {"record": make_record(lab, submission, done, repairs, seed), "notebook": nbformat.writes(done.notebook),
-            "left_out": done.left_out}  # fmt: skip
+            "left_out": done.left_out, "artifacts": artifacts}  # fmt: skip
 
 
 def run_and_judge(
@@ -95,6 +97,16 @@ def run_and_judge(
         done.state, done.reason = end.state, end.reason
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
     return done
+
+
+def saved(line: Line) -> dict[str, bytes]:
+    """The artifacts that a notebook which ran in full has saved."""
+    try:
+        files = line.ask("take", ARTIFACTS, seconds=GRACE)
+    except Ended:
+        return {}
+    found = files if isinstance(files, dict) else {}
+    return {str(name): data.tobytes() for name, data in found.items() if isinstance(data, np.ndarray)}
 
 
 def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) -> None:

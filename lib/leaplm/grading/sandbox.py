@@ -55,7 +55,7 @@ def how_to_install() -> str:
     return f"Install it with: {known[0] if known else 'the package bubblewrap of your system'}."
 
 
-def environment() -> dict[str, str]:
+def environment(scale: str) -> dict[str, str]:
     """All variables that student code sees. Nothing in it tells grading from a small machine without network."""
     return {
         "HOME": HOME,
@@ -64,7 +64,7 @@ def environment() -> dict[str, str]:
         "PATH": f"{sys.prefix}/bin:/usr/bin:/bin",
         "TMPDIR": f"{HOME}/tmp",
         "LEAPLM_HOME": ASSETS,
-        "LEAPLM_SCALE": "tiny",
+        "LEAPLM_SCALE": scale,
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MPLCONFIGDIR": f"{HOME}/.config/matplotlib",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -80,11 +80,11 @@ def environment() -> dict[str, str]:
     }
 
 
-def command(assets: Path, inner: list[str], inherited: list[int]) -> list[str]:
+def command(assets: Path, inner: list[str], inherited: list[int], scale: str) -> list[str]:
     """The bubblewrap command that runs `inner`; `inherited` lists the file descriptors that it needs for itself."""
     words = [find_bwrap(), "--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000"]
     words += ["--die-with-parent", "--new-session", "--hostname", "lab", "--clearenv"]
-    for name, value in environment().items():
+    for name, value in environment(scale).items():
         words += ["--setenv", name, value]
     words += [*system(), *python(), "--ro-bind", str(assets), ASSETS]
     for content, path in ((USER, "/etc/passwd"), (GROUP, "/etc/group")):
@@ -133,12 +133,12 @@ def in_memory(content: bytes) -> int:
     return fd
 
 
-def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool = False) -> subprocess.Popen:
+def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool, scale: str) -> subprocess.Popen:
     """Starts `inner` in the sandbox, or with `unsafe` beside us."""
     inherited: list[int] = []
     try:
-        words = inner if unsafe else command(assets, inner, inherited)
-        own = {**os.environ, **environment(), "LEAPLM_HOME": str(assets), "HOME": os.environ.get("HOME", "/")}
+        words = inner if unsafe else command(assets, inner, inherited, scale)
+        own = {**os.environ, **environment(scale), "LEAPLM_HOME": str(assets), "HOME": os.environ.get("HOME", "/")}
         return subprocess.Popen(
             words,
             pass_fds=[*pass_fds, *inherited],

@@ -15,11 +15,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from leaplm.grading.outputs import Outputs, make_shell
 from leaplm.grading.student import Student, StudentError, time_limit
 from leaplm.grading.walls import HOME, Limits
 from leaplm.grading.wire import Broken, Channel, Gone
-
 
 MOST_RINGS = 5  # of the time limit, for a cell that catches them
 
@@ -37,6 +38,10 @@ class Worker:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+    def do_take(self, folder: str) -> dict[str, np.ndarray]:
+        """The files that the notebook has saved in a folder, as arrays of bytes."""
+        return {path.name: np.fromfile(path, np.uint8) for path in sorted(Path(folder).glob("*")) if path.is_file()}
 
     def do_run(self, source: str) -> dict:
         """Runs one cell; its outputs as in a notebook, and how it ended."""

@@ -74,7 +74,8 @@ def breaches(spawn: Callable[[], tuple[int, socket.socket]], end: Callable[[int]
         secret.write("a file of this machine")
         secret.flush()
         facts = {"PORT": port.getsockname()[1], "ABSTRACT": name, "COURSE": str(course / "course"), "SECRET": secret.name,
-                 "PYTHON": os.path.dirname(os.__file__), "VARIABLES": sorted(set(os.environ) - set(given) - EVERYWHERE)}  # fmt: skip
+                 "PYTHON": os.path.dirname(os.__file__),
+                 "VARIABLES": sorted(set(os.environ) - set(given) - EVERYWHERE)}  # fmt: skip
         setting = "".join(f"{key} = {value!r}\n" for key, value in facts.items())
         running = [spawn(), spawn()]  # side by side, as two submissions are
         try:

@@ -1,0 +1,119 @@
+"""Looks a person may want to take behind the marks: retrain some submissions in full, and find near-equal artifacts.
+
+Neither changes a mark. The same code with the same seed on the same kind of machine makes the same file, so near-equal
+artifacts are a question to ask, not an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load
+
+from leaplm.grading.engine import Engine
+from leaplm.grading.ingest import Submission
+from leaplm.grading.student import ARTIFACTS
+from leaplm.grading.walls import Limits
+
+NEAR = 0.01  # relative distance of two artifacts' numbers
+SAMPLE = 4096  # numbers compared of each artifact
+# A whole training run at scale "cpu", on a slow machine with one thread.
+PATIENT = Limits(memory_mb=4000, cell_seconds=3600, submission_seconds=4 * 3600, disk_mb=1000)
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One audited submission: what its own artifacts are worth, and what the same code gives when it trains again."""
+
+    student: str
+    handed_in: dict[str, str]  # check -> points and message, of the checks that read artifacts
+    trained_again: dict[str, str]
+    distances: dict[str, float]  # artifact -> relative distance of the two files' numbers
+
+    def lines(self) -> list[str]:
+        said = [f"{self.student}, {name}: handed in {self.handed_in[name]}; trained again {self.trained_again[name]}"
+                for name in self.handed_in]  # fmt: skip
+        said += [f"{self.student}, {name}: the numbers differ by {apart:.1%}" for name, apart in self.distances.items()]
+        return said or [f"{self.student}: its code saves no artifact of a name that was handed in"]
+
+
+def retrain(course: Path, lab: str, submissions: list[Submission], count: int, unsafe: bool,
+            say: Callable[[str], None], limits: Limits = PATIENT, scale: str = "cpu") -> list[Retrained]:  # fmt: skip
+    """Runs `count` random submissions in full, as a student does, and compares what comes out with what was handed in."""
+    whole = [submission for submission in submissions if submission.notebook and submission.files]
+    chosen = random.SystemRandom().sample(whole, min(count, len(whole)))
+    done = []
+    with Engine(course, lab, jobs=1, limits=limits, unsafe=unsafe, scale=scale) as engine:
+        for submission in chosen:
+            say(f"training {submission.student}'s notebook again, in full ...")
+            first = engine.grade(submission, seed=0)
+            again = engine.grade(replace(submission, files={}), seed=0, full=True)
+            made = {f"{ARTIFACTS}/{name}": data for name, data in again.artifacts.items()}
+            second = engine.grade(replace(submission, files={**submission.files, **made}), seed=0)
+            done.append(compare(submission, made, first.record, second.record))
+            for line in done[-1].lines():
+                say("  " + line)
+    return done
+
+
+def compare(submission: Submission, made: dict[str, bytes], first: dict, second: dict) -> Retrained:
+    """What changed when the artifacts that were handed in gave way to those trained again."""
+    told = [{check["name"]: f"{check['points']:g} of {check['max']:g} ({check['message']})" for check in record["checks"]}
+            for record in (first, second)]  # fmt: skip
+    changed = [name for name in told[0] if told[0][name] != told[1][name]]
+    distances = {name: distance(sample(submission.files[name]), sample(made[name]))
+                 for name in made if name in submission.files and name.endswith(".safetensors")}  # fmt: skip
+    return Retrained(submission.student, *({name: said[name] for name in changed} for said in told), distances)
+
+
+def near_duplicates(submissions: list[Submission]) -> list[str]:
+    """In words, the pairs of students whose artifacts are the same file, or nearly the same numbers."""
+    by_name: dict[str, list[tuple[str, str, np.ndarray | None]]] = defaultdict(list)
+    for submission in submissions:
+        for name, data in submission.files.items():
+            if name.startswith(f"{ARTIFACTS}/"):
+                by_name[name].append((submission.student, hashlib.sha256(data).hexdigest(), sample(data)))
+    found = []
+    for name, rows in sorted(by_name.items()):
+        for (one, digest, numbers), (other, other_digest, other_numbers) in combinations(rows, 2):
+            if digest == other_digest:
+                found.append(f"{one} and {other}: {name} is the same file")
+            elif (apart := distance(numbers, other_numbers)) <= NEAR:
+                found.append(f"{one} and {other}: the numbers of {name} differ by {apart:.2%} only")
+    return found
+
+
+def sample(content: bytes) -> dict[str, np.ndarray]:
+    """Some numbers of each tensor of an artifact, the same places in every one; empty if it is no artifact."""
+    try:
+        tensors = load(content)
+    except Exception:  # any: the file is a student's, and safetensors raises its own types
+        return {}
+    numbers = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and tensor.size:
+            rng = np.random.default_rng(list(name.encode()))
+            places = rng.integers(tensor.size, size=max(1, SAMPLE // len(tensors)))
+            numbers[f"{name} {tensor.shape}"] = tensor.reshape(-1)[places].astype(np.float64)
+    return numbers
+
+
+def distance(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    """||a - b|| / ||a|| over the tensors that both have; infinite if most are not shared.
+
+    >>> round(distance({"w": np.array([3.0, 4.0])}, {"w": np.array([3.0, 4.5])}), 3)
+    0.1
+    """
+    shared = sorted(set(one) & set(other))
+    if 2 * len(shared) <= max(len(one), len(other)):
+        return float("inf")
+    a, b = (np.concatenate([side[name] for name in shared]) for side in (one, other))
+    scale = np.linalg.norm(a)
+    return float(np.linalg.norm(a - b) / scale) if scale else float("inf")

@@ -11,8 +11,10 @@ cell and decide for themselves. Marks that a fault of ours kept back are empty e
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import html
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -24,8 +26,7 @@ from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, Submitted
 from nbgrader.plugins import ExportPlugin
 from traitlets import Dict, Enum, Float, Unicode
 
-from leaplm.grading.receipts import Receipt, read_receipt
-from leaplm.grading.verdicts import Store
+from leaplm.grading.receipts import WORK, Receipt, read_receipt
 
 FORMULA = re.compile(r"\s*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")  # the full-width forms count in some spreadsheets
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -88,7 +89,7 @@ class MarksExport(ExportPlugin):
         for assignment in gradebook.assignments:
             if labs and assignment.name not in labs:
                 continue
-            records = Store(course, assignment.name).latest()
+            records = latest_records(course, assignment.name)
             found[assignment.name] = [
                 Mark(assignment, student, _submission(gradebook, assignment, student), records.get(student.id, {}),
                      read_receipt(course, assignment.name, student.id))
@@ -224,6 +225,17 @@ def cell(value: Any) -> str | int | float:
 def safe_text(text: str) -> str:
     """A text on one line, without control characters or those that turn the direction of writing."""
     return CONTROL.sub("", re.sub(r"[\r\n\t]+", " ", text))
+
+
+def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
+    """The newest verdict of each student, from the log of all; see `verdicts`. The last line may be cut off."""
+    path = course / WORK / "verdicts" / lab / "log.jsonl"
+    records = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            records[record["student"]] = record
+    return records
 
 
 def _submission(gradebook: Gradebook, assignment: Assignment, student: Student) -> SubmittedAssignment | None:

@@ -190,9 +190,13 @@ def read_marks(path: Path) -> dict[str, float]:
 
 
 def look_at_notebook(folder: Path, outcome: Outcome) -> None:
-    """What the executed notebook shows, and how large it is."""
+    """What the executed notebook shows, and how large it is.
+
+    Not the tracebacks: on plain nbgrader that of any failed test shows the hidden tests, without an attack.
+    """
     for path in folder.glob("*.ipynb"):
-        outcome.stolen += secrets_in(output_texts(json.loads(path.read_text(errors="replace"))))
+        with contextlib.suppress(ValueError):
+            outcome.stolen += secrets_in(output_texts(json.loads(path.read_text(errors="replace")), errors=False))
         if (megabytes := path.stat().st_size / 1e6) > KEPT_MB:
             outcome.shown.append(f"a notebook of {megabytes:.0f} MB")
 

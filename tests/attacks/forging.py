@@ -203,14 +203,15 @@ def copy_reference(work: Work) -> None:
     """Takes its answers from the reference answers on the disk."""
     work.code("""
         import ast
-        for path in files(COURSE + "/course"):
-            if "bank" in path and (text := read(path)):
-                functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-                found = [node for node in functions if node.name in ("through_norm", "zero_at_end")]
-                for node in found:
-                    node.decorator_list, node.name = [], "mean_square" if "through" in node.name else "train_step"
-                exec(compile(ast.Module(found, []), path, "exec"))
-    """, "fit_slope")  # fmt: skip
+        def take(reference, name):
+            for path in files(COURSE + "/course"):
+                if "bank" in path and (text := read(path)):
+                    found = [node for node in ast.parse(text).body if getattr(node, "name", "") == reference]
+                    found[0].decorator_list, found[0].name = [], name
+                    exec(compile(ast.Module(found, []), path, "exec"), globals())
+        take("through_norm", "mean_square")
+    """)
+    work.code('take("zero_at_end", "train_step")', "train_step")
 
 
 @cheat("A17", by="what a file claims is measured again")

@@ -52,9 +52,11 @@ def secrets_in(texts: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def output_texts(notebook: dict) -> list[str]:
-    """All that the cells of a notebook (JSON) showed."""
-    return [json.dumps(cell.get("outputs", []), ensure_ascii=False) for cell in notebook.get("cells", [])]
+def output_texts(notebook: dict, errors: bool = True) -> list[str]:
+    """All that the cells of a notebook (JSON) showed, with or without its tracebacks."""
+    outputs = [output for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
+    kept = [output for output in outputs if errors or output["output_type"] != "error"]
+    return [json.dumps(output, ensure_ascii=False) for output in kept]
 
 
 def shown_in_page(page: str) -> list[str]:

@@ -61,13 +61,17 @@ def solutions_and_others(work: Work) -> None:
     work.code("""
         import json
         around = [COURSE + "/" + name for name in ("solutions", "course", ".nbgrader-work")]
-        for path in files(*around, "../../..", "/proc/1/cwd", "/proc/1/root" + COURSE):
-            if path.endswith((".ipynb", ".py", ".json", ".txt")) and "/proc/" not in path[1:]:
-                loot(text := read(path))
-                for cell in (attempt(json.loads, text) or {}).get("cells", []) if "solutions/" in path else []:
-                    if "BEGIN SOLUTION" in (source := "".join(cell["source"])):
-                        attempt(exec, source, globals())
-    """, "fit_slope")  # fmt: skip
+        around += ["../..", "../../..", "/proc/1/cwd", "/proc/1/root" + COURSE]
+        def take(name):
+            for path in files(*around):
+                if path.endswith((".ipynb", ".py")) and "CANARY" in (text := read(path)):
+                    loot(text)
+                    for cell in (attempt(json.loads, text) or {}).get("cells", []) if "solutions/" in path else []:
+                        if f"def {name}" in (source := "".join(cell["source"])):
+                            attempt(exec, source, globals())
+        take("mean_square")
+    """)
+    work.code('take("train_step")', "train_step")
 
 
 @cheat("B6", by="links in a submission are not followed", states="graded, ungradable")

@@ -582,6 +582,12 @@ def long_id(work: Work) -> None:
 @fault("F55", by="two students, two verdicts")
 def same_as_neighbour(work: Work) -> None:
     """The submission is, byte for byte, the one of another student."""
+    work.sign()
+
+
+@fault("F55b", by="two students, two verdicts", student="000+neighbour")
+def nearly_a_neighbours_id(work: Work) -> None:
+    """The id differs from another student's in characters that are not kept."""
 
 
 @fault("F56", by=NOT_REGULAR, points=(0, 2), states=READ)

@@ -21,7 +21,7 @@ import nbformat
 from mini import LAB
 
 from attacks.rows import Row, load
-from attacks.traps import MARK, Listeners, Traps, canary
+from attacks.traps import MARK, Listeners, Traps
 from attacks.work import Sheet, Work
 
 NEIGHBOURS = ("a-neighbour", "z-neighbour")
@@ -38,7 +38,7 @@ def main(folder: Path, row: Row) -> None:
     submitted = folder / "course" / ".nbgrader-work" / "submitted"
     for name in NEIGHBOURS:
         neighbour = Work(sheet, name, True, traps)
-        neighbour.cell("train_step").source += f"\n# {canary('neighbour')}\n"
+        neighbour.sign()
         neighbour.write(submitted / name / LAB)
     before = footprint(folder)
     report = {"attacker": attacker, "log": "", "hung": False}

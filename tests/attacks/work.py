@@ -14,7 +14,7 @@ import nbformat
 from mini import LAB
 from nbformat import NotebookNode
 
-from attacks.traps import Traps
+from attacks.traps import Traps, canary
 
 FULL = 9  # points of the checks of the mini lab: 3 + 4 + 2
 ARTIFACT = "artifacts/slope-cpu.json"
@@ -138,6 +138,10 @@ class Work:
         """A cell of the student's own, at the end."""
         self.arm()
         self.cells.append(nbformat.v4.new_code_cell(textwrap.dedent(source).strip(), id=f"own{len(self.cells)}"))
+
+    def sign(self) -> None:
+        """Puts a secret into an answer, as an honest student's own work."""
+        self.cell("train_step").source += f"\n# {canary('neighbour')}\n"
 
     def arm(self) -> None:
         """Puts the prelude into the first answer cell, once."""

@@ -1,0 +1,106 @@
+"""What is on the machine: looked at before and after a class is graded, and while it is."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from attacks.traps import MARK
+
+PR_SET_CHILD_SUBREAPER = 36
+SYSTEM_V_KEY = 0x1EA9 << 16  # of what the row about shared memory makes
+SHARED_PLACES = ("/", "/tmp", "/dev/shm", "/var/tmp", "/dev/mqueue")
+
+
+def keep_orphans() -> None:
+    """Processes whose parent ends become children of this one, so none is lost from sight."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def own_namespace() -> str:
+    return os.readlink("/proc/self/ns/pid")
+
+
+def files_below(*folders: Path) -> dict[str, str]:
+    """What is in folders: path -> hash, or what else it is."""
+    found = {}
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        kind = "link" if path.is_symlink() else "file" if path.is_file() else "other"
+        found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if kind == "file" else kind
+    return found
+
+
+def marked(free_port: int) -> set[str]:
+    """What bears the attacks' mark, anywhere on this machine."""
+    found = {f"file {place}/{name}" for place in SHARED_PLACES for name in _names(place) if MARK in name}
+    found |= {f"process {process.pid} {words}" for process, words in _commands() if MARK in words}
+    with open("/proc/net/unix") as table:
+        found |= {f"socket {line.split()[-1]}" for line in table if MARK in line}
+    for kind in ("shm", "sem", "msg"):
+        with open(f"/proc/sysvipc/{kind}") as table:
+            found |= {f"System V {kind}" for line in table if line.split()[0] == str(SYSTEM_V_KEY)}
+    with socket.socket() as tried:
+        found |= {f"port {free_port}"} if tried.connect_ex(("127.0.0.1", free_port)) == 0 else set()
+    return found
+
+
+def children() -> list[str]:
+    """The processes below this one, in words."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())[:100]}")
+    return found
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _commands() -> list[tuple[psutil.Process, str]]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found.append((process, " ".join(process.cmdline())))
+    return found
+
+
+@dataclass
+class Watch:
+    """Looks at the processes below `pid`: the most memory of the grader's own, and of all sandboxed ones together."""
+
+    pid: int
+    grader_mb: float = 0.0  # the largest of the trusted processes
+    sandbox_mb: float = 0.0
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        ours = own_namespace()
+        while not self._done.wait(0.5):
+            sandboxed = 0.0
+            with contextlib.suppress(psutil.Error):
+                for process in [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error, OSError):
+                        inside = os.readlink(f"/proc/{process.pid}/ns/pid") != ours
+                        if inside:
+                            sandboxed += process.memory_full_info().pss / 1e6
+                        else:
+                            self.grader_mb = max(self.grader_mb, process.memory_info().rss / 1e6)
+            self.sandbox_mb = max(self.sandbox_mb, sandboxed)

@@ -14,7 +14,7 @@ import pytest
 from leaplm.grading import demo
 from mini import LAB, make_course
 
-MARKS = {"perfect": 9, "empty": 0, "half": 7, "wrong": 1, "crashed": 3, "damaged": 9}
+MARKS = {"perfect": 9, "empty": 0, "half": 7, "wrong": 1, "crashed": 5, "damaged": 9}
 
 
 @pytest.fixture(scope="module")

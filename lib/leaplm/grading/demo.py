@@ -69,9 +69,9 @@ class Classroom:
         self.solved = {cell.id: without_marks(cell.source) for cell in solution.cells}
         self.exercises = exercises(solution)
         self.bank = load_bank(lab, course)
-        by_artifact = {answer.check for answer in self.bank if answer.files}
+        self.by_artifact = {answer.check for answer in self.bank if answer.files}
         self.of_code = [
-            sum(points for check, points in exercise.checks.items() if check not in by_artifact)
+            sum(points for check, points in exercise.checks.items() if check not in self.by_artifact)
             for exercise in self.exercises
         ]
         self.full = sum(sum(exercise.checks.values()) for exercise in self.exercises)
@@ -111,12 +111,14 @@ class Classroom:
         return Submission(self.fill(answers), made, expected)
 
     def crashed(self) -> Submission:
-        """All right, but one answer in the middle ends the kernel: what ran before it counts."""
+        """All right, but one answer in the middle ends the program: what ran before it counts, and the saved model."""
         middle = len(self.exercises) // 2
         answers = dict(self.solved)
         answers[self.exercises[middle].answers[0]] += "\n\n\nimport os\nos._exit(1)"
-        expected = sum(sum(exercise.checks.values()) for exercise in self.exercises[:middle])
-        return Submission(self.fill(answers), self.trained, expected)
+        before = sum(sum(exercise.checks.values()) for exercise in self.exercises[:middle])
+        saved = sum(points for exercise in self.exercises[middle:] for check, points in exercise.checks.items()
+                    if check in self.by_artifact)  # fmt: skip
+        return Submission(self.fill(answers), self.trained, before + saved)
 
     def damaged(self) -> Submission:
         """The perfect one after an editor: no metadata, no ids, a copied check, and tags that skip every cell."""

@@ -98,7 +98,7 @@ class ForkServer:
     def end(self, number: int) -> str:
         """Ends a process, if it has not ended yet, and says how it did."""
         with self._lock, contextlib.suppress(OSError):
-            self._control.send(json.dumps({"kill": number}).encode())
+            self._control.send(json.dumps({"end": number}).encode())
         try:
             return self._ended[number].get(timeout=30)
         except queue.Empty:

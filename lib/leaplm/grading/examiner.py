@@ -8,11 +8,13 @@ the check here, with a `RemoteStudent` that asks that process for values. Checks
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,11 @@ from leaplm.grading.ingest import Submission
 from leaplm.grading.notebooks import check_name, role
 from leaplm.grading.plan import Plan, names_asked
 from leaplm.grading.rebuild import Repair, rebuild
-from leaplm.grading.remote import GRACE, Ended, Line, RemoteStudent
-from leaplm.grading.student import ARTIFACTS, PATIENCE
+from leaplm.grading.remote import GRACE, NOT_REACHED, Ended, Line, RemoteStudent
+from leaplm.grading.student import ARTIFACTS, PATIENCE, StudentError
 from leaplm.grading.values import clean_text
 from leaplm.grading.walls import Limits
 from leaplm.grading.wire import Channel, Gone
-
-NOT_REACHED = "Not judged, since the notebook's program had ended before."
 
 
 @dataclass
@@ -79,31 +79,45 @@ def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, 
 def run_and_judge(
     lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int
 ) -> Examination:
-    """Runs the cells of `plan` (None: all) in order, and judges at each check cell."""
+    """Runs the cells of `plan` (None: all) in order, and judges at each check cell.
+
+    When the student's program ends early, what was judged stays, and checks that only read handed-in files go on.
+    """
     done = Examination(notebook)
-    try:
+    with ending(done):
         for name, content in submission.files.items():
             line.ask("put", name, content, seconds=GRACE)
-        for cell in notebook.cells:
+    for cell in notebook.cells:
+        with ending(done):
             if role(cell) == "check":
                 check = lab.checks[check_name(cell)]
-                verdict = judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
-                done.verdicts[check.name] = verdict
-                show(cell, verdict)
-                done.errors.append(verdict.message)
-            elif cell.cell_type == "code" and cell.source.strip() and (plan is None or cell.id in plan.cells):
+                done.verdicts[check.name] = Verdict(0, NOT_REACHED)  # unless the next line gives one
+                done.verdicts[check.name] = judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
+                done.errors.append(done.verdicts[check.name].message)
+            elif is_to_run(cell, plan) and not line.over:
                 run_cell(cell, line, limits, done)
-    except Ended as end:
-        done.state, done.reason = end.state, end.reason
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
     return done
+
+
+@contextlib.contextmanager
+def ending(done: Examination) -> Iterator[None]:
+    """Notes how the student's program ended, if it does so in here."""
+    try:
+        yield
+    except Ended as end:
+        done.state, done.reason = end.state, end.reason
+
+
+def is_to_run(cell: NotebookNode, plan: Plan | None) -> bool:
+    return cell.cell_type == "code" and bool(cell.source.strip()) and (plan is None or cell.id in plan.cells)
 
 
 def saved(line: Line) -> dict[str, bytes]:
     """The artifacts that a notebook which ran in full has saved."""
     try:
         files = line.ask("take", ARTIFACTS, seconds=GRACE)
-    except Ended:
+    except (Ended, StudentError):
         return {}
     found = files if isinstance(files, dict) else {}
     return {str(name): data.tobytes() for name, data in found.items() if isinstance(data, np.ndarray)}
@@ -133,9 +147,8 @@ def make_record(lab: Lab, submission: Submission, done: Examination, repairs: li
         if role(cell) != "check":
             continue
         name = check_name(cell)
-        if name not in done.verdicts:
-            show(cell, done.verdicts.setdefault(name, Verdict(0, submission.refused or NOT_REACHED)))
-        verdict = done.verdicts[name]
+        verdict = done.verdicts.setdefault(name, Verdict(0, submission.refused or NOT_REACHED))
+        show(cell, verdict)
         checks.append({"name": name, "points": verdict.points, "max": lab.checks[name].points,
                        "message": clean_text(verdict.message, 1000), "fault": verdict.fault})  # fmt: skip
     return {

@@ -15,6 +15,7 @@ from leaplm.grading.student import PATIENCE as CLOCK_PER_COMPUTING
 from leaplm.grading.values import Ref, clean_text
 from leaplm.grading.wire import Broken, Channel, Gone, checked
 
+NOT_REACHED = "Not judged, since the notebook's program had ended before."
 GRACE = 10.0  # s: for a process to stop itself at its own limit, before we stop it
 KINDS = ("missing", "unanswered", "raised", "timeout", "exited", "not-plain", "too-large", "artifact", "unexpected")
 
@@ -37,9 +38,19 @@ class Line:
     def __init__(self, channel: Channel, seconds: float) -> None:
         self._channel = channel
         self._until = time.monotonic() + seconds
+        self.over: Ended | None = None  # how it ended, once it has
 
     def ask(self, what: str, *args: Any, seconds: float) -> Any:
-        """The value that a request gives; StudentError as in one process, Ended if nobody answers as agreed."""
+        """The value that a request gives. StudentError as in one process; Ended, once, if nobody answers as agreed."""
+        if self.over:
+            raise StudentError("exited", NOT_REACHED)
+        try:
+            return self._ask(what, args, seconds)
+        except Ended as end:
+            self.over = end
+            raise
+
+    def _ask(self, what: str, args: tuple, seconds: float) -> Any:
         nonce = secrets.token_hex(8)
         left = min(seconds, self._until - time.monotonic())
         try:
@@ -76,21 +87,26 @@ class RemoteStudent:
     """A student's notebook in another process; see `student.Student` for the methods."""
 
     def __init__(self, line: Line, files: dict[str, bytes], seconds: float = 30) -> None:
-        self._line, self._files = line, files
-        self._wait = CLOCK_PER_COMPUTING * seconds + GRACE
-        line.ask("open", seconds, seconds=GRACE)
+        self._line, self._files, self._seconds = line, files, seconds
+        self._opened = False
 
     def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
-        return self._line.ask("call", function, list(args), kwargs, seconds=self._wait)
+        return self._ask("call", function, list(args), kwargs)
 
     def get(self, name: str) -> Any:
-        return self._line.ask("get", name, seconds=self._wait)
+        return self._ask("get", name)
 
     def build(self, factory: str, *args: Any, **kwargs: Any) -> Ref:
-        return self._line.ask("build", factory, list(args), kwargs, seconds=self._wait)
+        return self._ask("build", factory, list(args), kwargs)
 
     def read(self, ref: Ref, probe: str, *args: Any, **kwargs: Any) -> Any:
-        return self._line.ask("read", ref, probe, list(args), kwargs, seconds=self._wait)
+        return self._ask("read", ref, probe, list(args), kwargs)
+
+    def _ask(self, what: str, *args: Any) -> Any:
+        if not self._opened:  # a handle of its own on the other side, with this check's time limit
+            self._line.ask("open", self._seconds, seconds=GRACE)
+            self._opened = True
+        return self._line.ask(what, *args, seconds=CLOCK_PER_COMPUTING * self._seconds + GRACE)
 
     def artifact(self, name: str) -> bytes:
         """As it was handed in; what the student's process writes while it is graded does not count."""

@@ -5,7 +5,7 @@
 It imports what our own release imports, runs no tensor operation and starts no thread before it forks, and holds no
 secret: no checks, no answers, no keys. Messages on the control socket (one JSON object each):
 
-    in   {"spawn": id} with one file descriptor, the child's end of a socket     {"kill": id}
+    in   {"spawn": id} with one file descriptor, the child's end of a socket     {"end": id}
     out  {"ready": true}     {"ended": id, "why": "exit 0" | "signal 9" | "memory" | "processes"}
 
 It watches the memory and the number of processes of each child and kills one that goes over its limits.
@@ -17,12 +17,14 @@ import contextlib
 import gc
 import importlib
 import json
+import math
 import os
 import select
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 
@@ -30,6 +32,7 @@ from leaplm.grading import walls
 from leaplm.grading.walls import Limits
 
 TICK = 0.1  # s between two looks at the children
+END_SECONDS = 1.0  # for a child to end by itself, so that we learn how it ended
 
 
 @dataclass
@@ -39,18 +42,24 @@ class Child:
     id: int
     pid: int
     why: str = ""
+    end_by: float = math.inf  # on the monotonic clock
 
 
 class Zygote:
     def __init__(self, control: socket.socket, limits: Limits, walled: bool) -> None:
         self.control, self.limits, self.walled = control, limits, walled
         self.children: dict[int, Child] = {}  # by pid
+        self.alarm, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)  # a child that ends makes `alarm` readable
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def serve(self) -> None:
         self.tell({"ready": True})
         while True:
-            readable, _, _ = select.select([self.control], [], [], TICK if self.children else None)
-            if readable and not self.obey():
+            readable, _, _ = select.select([self.control, self.alarm], [], [], TICK if self.children else None)
+            if self.alarm in readable:
+                os.read(self.alarm, 4096)
+            if self.control in readable and not self.obey():
                 break
             self.reap()
             self.watch()
@@ -67,13 +76,15 @@ class Zygote:
             self.spawn(wanted["spawn"], fds[0])
             os.close(fds[0])
         for child in list(self.children.values()):
-            if child.id == wanted.get("kill"):
-                self.kill(child, "killed")
+            if child.id == wanted.get("end"):
+                child.end_by = time.monotonic() + END_SECONDS
         return True
 
     def spawn(self, number: int, fd: int) -> None:
         pid = os.fork()
         if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self.control.close()
             run_child(fd, self.limits, self.walled)
         self.children[pid] = Child(number, pid)
@@ -97,7 +108,9 @@ class Zygote:
     def watch(self) -> None:
         for child in self.children.values():
             pids = descendants(child.pid)
-            if len(pids) > self.limits.processes:
+            if time.monotonic() > child.end_by:
+                self.kill(child, "killed")
+            elif len(pids) > self.limits.processes:
                 self.kill(child, "processes")
             elif sum(map(memory_mb, pids)) > self.limits.memory_mb:
                 self.kill(child, "memory")

@@ -1,0 +1,208 @@
+"""What a page of nbgrader may show of a student's work: feedback for the student, Formgrader for the teacher.
+
+Both pages hold what the student wrote and what the student's program put out, and a browser runs what it is given. In
+Formgrader that would run with the teacher's rights. So every text is a text, HTML is cut down to tables and the like,
+pictures are PNG or JPEG, and nothing else comes through. In nbgrader_config.py:
+
+    c.HTMLExporter.preprocessors = ["leaplm.grading.feedback.SafeContent"]                  # both pages
+    c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.feedback.safe_markdown"}
+    c.GenerateFeedback.exporter_class = "leaplm.grading.feedback.FeedbackExporter"          # feedback alone
+    c.GenerateFeedback.preprocessors = [
+        "leaplm.grading.feedback.HideTests",
+        "nbgrader.preprocessors.GetGrades",
+        "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+    ]
+
+nbconvert's own SanitizeHTML cleans markdown before it is rendered, so a link `[x](javascript:...)` comes through it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import nbformat
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from nbconvert.exporters import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
+from nbgrader.utils import is_grade, is_solution
+
+from leaplm.grading.safe_html import clean_html
+
+MAX_SOURCE = 50_000  # characters of a cell
+MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length
+MAX_SOURCES = 400_000  # characters of all cells
+MAX_TEXT = 20_000  # of one output
+MAX_HTML = 200_000
+MAX_PICTURE = 2_000_000  # of base64
+MAX_OUTPUTS = 40  # of a cell
+MAX_PAGE = 12_000_000  # of all outputs
+LEFT_OUT = "… the rest is left out …"
+
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # of terminals
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # also those that reverse a text
+HIDDEN = re.compile(r"^.*BEGIN HIDDEN TESTS(?:.*\n)*?(?:.*END HIDDEN TESTS.*\n?|\Z)", re.MULTILINE)
+
+# A second wall: whatever comes through, the browser runs nothing of it. MathJax, which nbgrader's page loads, needs eval.
+MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/"
+POLICY = (
+    f"default-src 'none'; script-src {MATHJAX} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:; "
+    f"font-src {MATHJAX}; base-uri 'none'; form-action 'none'"
+)
+
+
+class SafeContent(Preprocessor):
+    """Makes sources, attachments and outputs of a notebook safe to show, and small."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        nb.metadata = nbformat.from_dict({"language_info": {"name": "python"}})
+        self._left, self._sources_left = MAX_PAGE, MAX_SOURCES
+        return super().preprocess(nb, resources)
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in ("nbgrader",) if key in cell.metadata})
+        cell.source = CONTROLS.sub("", cut(cell.source, min(MAX_SOURCE, self._sources_left)))
+        self._sources_left = max(0, self._sources_left - len(cell.source))
+        if "attachments" in cell:
+            cell.attachments = safe_attachments(cell.attachments)
+        if cell.cell_type == "raw":
+            cell.source = html.escape(cell.source)
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            cell.outputs = [nbformat.from_dict(output) for output in self._fitting(safe_outputs(cell.outputs))]
+        return cell, resources
+
+    def _fitting(self, outputs: list[dict]) -> list[dict]:
+        """The outputs up to the limit of the page."""
+        kept = []
+        for output in outputs:
+            self._left -= len(str(output))
+            kept.append(output if self._left > 0 else {"output_type": "stream", "name": "stdout", "text": LEFT_OUT})
+            if self._left <= 0:
+                break
+        return kept
+
+
+class HideTests(Preprocessor):
+    """Takes the hidden tests out of check cells, and the lines of them that an error shows.
+
+    nbgrader's ClearHiddenTests stops at a student's cell that has its marks, and at a mark without an end.
+    """
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
+        if not is_grade(cell) or is_solution(cell) or cell.cell_type != "code":
+            return cell, resources
+        cell.source = HIDDEN.sub("", cell.source)
+        for output in cell.outputs:
+            if output.output_type == "error":
+                output.traceback = [f"{output.ename}: {output.evalue}"]
+        return cell, resources
+
+
+class FeedbackExporter(HTMLExporter):
+    """nbgrader's feedback page, with a policy in it that forbids scripts."""
+
+    def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **more: Any) -> tuple[str, dict]:
+        page, resources = super().from_notebook_node(nb, resources, **more)
+        head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>'
+        return page.replace("<head>", head, 1), resources
+
+
+@pass_context
+def safe_markdown(context: Context, source: str) -> str:
+    """A filter in place of nbconvert's `markdown2html`: renders, then cleans what came out."""
+    attachments = context.get("cell", {}).get("attachments", {})
+    return render_markdown(source, attachments)
+
+
+def render_markdown(source: str, attachments: dict[str, dict[str, str]] | None = None) -> str:
+    """Markdown as clean HTML; as plain text where it cannot be rendered.
+
+    >>> render_markdown("[x](javascript:alert(1)) <b onclick=alert(1)>y</b>")
+    '<p><a>x</a> <b>y</b></p>\\n'
+    """
+    source = cut(source, MAX_MARKDOWN)
+    try:
+        renderer = IPythonRenderer(escape=False, attachments=safe_attachments(attachments), exclude_anchor_links=True)
+        return clean_html(MarkdownWithMath(renderer=renderer).render(source))
+    except Exception:  # any: an attachment that is missing, nesting without end
+        return f"<pre>{html.escape(source)}</pre>"
+
+
+def safe_outputs(outputs: Any) -> list[dict[str, Any]]:
+    """The outputs of a cell as nbformat has them, made safe; of rubbish nothing."""
+    safe = []
+    for output in outputs if isinstance(outputs, list) else ():
+        made = _safe_output(output) if isinstance(output, dict) else None
+        if len(safe) == MAX_OUTPUTS:
+            return [*safe, {"output_type": "stream", "name": "stdout", "text": LEFT_OUT}]
+        safe += [made] if made else []
+    return safe
+
+
+def _safe_output(output: dict[str, Any]) -> dict[str, Any] | None:
+    kind = output.get("output_type")
+    if kind == "stream":
+        name = "stderr" if output.get("name") == "stderr" else "stdout"
+        return {"output_type": kind, "name": name, "text": plain_text(_text(output.get("text")))}
+    if kind == "error":
+        name, message = (plain_text(_text(output.get(key)), 2_000) for key in ("ename", "evalue"))
+        lines = output.get("traceback")
+        lines = plain_text("\n".join(map(_text, lines)) if isinstance(lines, list) else "").split("\n")
+        return {"output_type": kind, "ename": name, "evalue": message, "traceback": lines}
+    if kind in ("display_data", "execute_result") and isinstance(output.get("data"), dict):
+        data = {mime: clean for mime, value in output["data"].items() if (clean := _safe_data(mime, _text(value)))}
+        count = {"execution_count": None} if kind == "execute_result" else {}
+        return {"output_type": kind, "data": data, "metadata": {}, **count} if data else None
+    return None
+
+
+def _safe_data(mime: str, text: str) -> str:
+    """The content of one mime type; "" for one that is not shown."""
+    if mime in ("image/png", "image/jpeg"):
+        return text if len(text) <= MAX_PICTURE and BASE64.fullmatch(text) else ""
+    if mime == "text/html":
+        return clean_html(CONTROLS.sub("", text)) if len(text) <= MAX_HTML else ""
+    if mime in ("text/plain", "text/markdown"):  # the page renders markdown through `safe_markdown`
+        return plain_text(text)
+    return ""
+
+
+def safe_attachments(attachments: Any) -> dict[str, dict[str, str]]:
+    """The pictures among the attachments of a cell."""
+    safe = {}
+    for name, kinds in attachments.items() if isinstance(attachments, dict) else ():
+        for mime in PICTURES:
+            text = _text(kinds.get(mime)) if isinstance(kinds, dict) else ""
+            if 0 < len(text) <= MAX_PICTURE and BASE64.fullmatch(text):
+                safe.setdefault(str(name), {})[mime] = re.sub(r"\s", "", text)
+    return safe
+
+
+def plain_text(text: str, limit: int = MAX_TEXT) -> str:
+    """A program's output as it would stand on a terminal in the end: no colours, progress bars in their last state.
+
+    >>> plain_text("\\x1b[31mred\\x1b[0m 10%\\r 20%\\n")
+    ' 20%\\n'
+    """
+    text = cut(text, 10 * limit).replace("\r\n", "\n")
+    text = ESCAPES.sub("", text)
+    text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return cut(CONTROLS.sub("", text), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}\n{LEFT_OUT}"
+
+
+def _text(value: Any) -> str:
+    """A text as notebooks hold it: a string or a list of its lines; "" for anything else."""
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        value = "".join(value)
+    return value if isinstance(value, str) else ""

@@ -531,7 +531,7 @@ def test_e17_a_nul_in_a_text_is_refused(tmp_path, work):
     "cell",
     [
         {"cell_type": "code", "source": "x = '\ud800'", "metadata": {}},
-        {"cell_type": "code", "source": 7, "metadata": {"tags": [{}, 1, "x" * 999, "\ud800", "ok"]}},
+        {"cell_type": "code", "source": 7, "metadata": {"tags": [{}, 1, "x" * 999, "\ud800", "ok", "ok", "a,b", ""]}},
         {"cell_type": ["x"], "source": ["a", "b"], "metadata": 5, "id": [1]},
         {"cell_type": "code", "source": "1", "metadata": {"nbgrader": {"grade_id": "x\ud800", "points": 1e999, "a": []}}},
         {"cell_type": "markdown", "source": "1", "attachments": [1], "id": "../x"},

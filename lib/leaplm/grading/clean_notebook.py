@@ -154,8 +154,9 @@ def clean_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     marks, tags = metadata.get("nbgrader"), metadata.get("tags")
     if isinstance(marks, dict):
         clean["nbgrader"] = {key: value for key, value in marks.items() if len(key) < 40 and _is_plain(value)}
-    if isinstance(tags, list) and (words := [tag for tag in tags if isinstance(tag, str) and _is_plain(tag)][:MAX_TAGS]):
-        clean["tags"] = words
+    words = [tag for tag in tags if isinstance(tag, str) and _is_plain(tag)] if isinstance(tags, list) else []
+    if words := [tag for tag in dict.fromkeys(words) if tag and "," not in tag]:  # as the format asks
+        clean["tags"] = words[:MAX_TAGS]
     return clean
 
 

@@ -29,6 +29,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
+from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
 from leaplm.grading.safe_html import clean_html
@@ -47,7 +48,6 @@ PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # of terminals
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # also those that reverse a text
-HIDDEN = re.compile(r"^.*BEGIN HIDDEN TESTS(?:.*\n)*?(?:.*END HIDDEN TESTS.*\n?|\Z)", re.MULTILINE)
 
 # A second wall: whatever comes through, the browser runs nothing of it. MathJax, which nbgrader's page loads, needs eval.
 MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/"
@@ -89,7 +89,7 @@ class SafeContent(Preprocessor):
         return kept
 
 
-class HideTests(Preprocessor):
+class HideTests(NbGraderPreprocessor):
     """Takes the hidden tests out of check cells, and the lines of them that an error shows.
 
     nbgrader's ClearHiddenTests stops at a student's cell that has its marks, and at a mark without an end.
@@ -98,11 +98,22 @@ class HideTests(Preprocessor):
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
         if not is_grade(cell) or is_solution(cell) or cell.cell_type != "code":
             return cell, resources
-        cell.source = HIDDEN.sub("", cell.source)
+        cell.source = without_hidden(cell.source)
         for output in cell.outputs:
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
+
+
+def without_hidden(source: str) -> str:
+    """A check cell without its hidden tests; without an end mark, all that follows is hidden."""
+    kept, hidden = [], False
+    for line in source.split("\n"):
+        hidden = hidden or "BEGIN HIDDEN TESTS" in line
+        if not hidden:
+            kept.append(line)
+        hidden = hidden and "END HIDDEN TESTS" not in line
+    return "\n".join(kept)
 
 
 class FeedbackExporter(HTMLExporter):

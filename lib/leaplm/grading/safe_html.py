@@ -21,7 +21,7 @@ MAX_ATTRIBUTES = 2_000  # characters of a tag, unless it is a picture
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 UNSEEN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)  # their content is no text to read
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})(?![a-zA-Z0-9])([^<>]*)>|<[!?/][^<>]*>")
-ATTRIBUTE = re.compile(r"""\b([a-zA-Z]{1,10})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'=<>`]+))""")
+ATTRIBUTE = re.compile(r"""\b([a-zA-Z]{1,10})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+))""")
 
 PLAIN_ATTRIBUTES = {"alt", "title", "colspan", "rowspan", "align", "border", "start"}
 CLASS = re.compile(r"highlight|dataframe|[a-z]{1,2}[a-z0-9]?")  # the last are Pygments' colours

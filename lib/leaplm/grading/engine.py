@@ -83,6 +83,9 @@ class ForkServer:
             said = self._process.communicate()[1].decode(errors="replace").strip()
             raise sandbox.NoSandbox(f"The sandbox did not start: {said[-1000:]}\n{sandbox.UNSAFE}")
 
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def spawn(self) -> tuple[int, socket.socket]:
         """A new process for one submission: its number, and our end of the socket to it."""
         ours, theirs = socket.socketpair()
@@ -231,6 +234,9 @@ class Engine:
     def fork_server(self) -> ForkServer:
         """The running fork server; started, and tested, when there is none."""
         with self._lock:
+            if self._zygote and not self._zygote.alive():
+                self._zygote.close()
+                self._zygote = None
             if self._zygote is None:
                 modules = heavy_modules(self.course, self.lab) if self.warm else []
                 self._zygote = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
@@ -248,10 +254,6 @@ class Engine:
 
     def _our_fault(self, submission: Submission, seed: int, reason: str) -> Graded:
         """The record of a submission that we could not grade: no points yet, to be graded again."""
-        with self._lock:
-            if self._zygote:
-                self._zygote.close()
-            self._zygote = None
         release = nbformat.read(self.course / "labs" / self.lab / f"{self.lab}.ipynb", as_version=4)
         checks = [{"name": check_name(cell), "points": 0, "max": cell.metadata.nbgrader.points, "fault": None,
                    "message": "Not judged yet, for a fault that is not yours."}

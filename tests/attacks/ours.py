@@ -60,11 +60,18 @@ def look_at_verdict(files: dict[str, bytes], found: Outcome) -> None:
 
 
 def look_at_published(group: Class, row: Row, found: Outcome) -> None:
+    mine = secrets_in(submitted_texts(group, row))
     for page in (group.work / "feedback" / group.students[row.id] / LAB).glob("*.html"):
         text = page.read_text(errors="replace")
         found.shown += shown_in_page(text)
-        found.stolen += secrets_in([text])
+        found.stolen += [secret for secret in secrets_in([text]) if secret not in mine]
     if row.shows == "export":
         found.shown += shown_in_table((group.course / "grades.csv").read_text())
     if row.shows == "log":
         found.shown += shown_in_log(group.log)
+
+
+def submitted_texts(group: Class, row: Row) -> list[str]:
+    """What the student handed in: secrets in it are the student's own."""
+    folder = group.work / "submitted" / group.students[row.id] / LAB
+    return [path.read_text(errors="replace") for path in folder.glob("*.ipynb") if path.is_file() and not path.is_symlink()]

@@ -159,7 +159,7 @@ def forty_million_lists(work: Work) -> None:
     work.code("""
         def lists(channel, reply):
             parts = 40_000_000
-            size = 3 * parts + 1
+            size = 3 * parts + 4
             raw(channel, wire.HEAD.pack(wire.TEXT.size + size) + wire.TEXT.pack(size) + b"[[]")
             for _ in range(parts // 10_000):
                 raw(channel, b",[]" * 10_000)
@@ -387,13 +387,35 @@ def memory_nobody_has(work: Work) -> None:
                 return size
         def file(size):
             kept.append(os.memfd_create(MARK))
-            return sum(os.write(kept[-1], bytes(2**24)) for _ in range(size // 2**24))
+            os.posix_fallocate(kept[-1], 0, size)
+            return size
         kept, filled = [], 0
-        for take in (file, segment):
-            for _ in range(24):
+        if (child := os.fork()) == 0:  # the time limit of a cell counts its own process
+            for take in [file, segment] * 24:
                 if spare_mb() > 4000:
                     filled += attempt(take, 2**27) or 0
                     proof("took-mb", filled // 2**20)
+            time.sleep(5)
+            os._exit(0)
+        os.waitpid(child, 0)
+    """, "train_step")  # fmt: skip
+
+
+@fault("F33b", by="the memory of all its processes is watched, often enough", points=(3, 9), states=ENDS)
+def memory_of_many(work: Work) -> None:
+    """Fifty processes take 150 MB each at the same moment."""
+    work.first("""
+        started, begin = [], time.monotonic() + 3
+        while len(started) < 50 and (child := attempt(os.fork)) is not None:
+            if child == 0:
+                time.sleep(max(0, begin - time.monotonic()))
+                block = bytearray(b"x") * (150 * 2**20) if spare_mb() > 4000 else b""
+                proof(f"took-mb-{os.getpid()}", len(block) // 2**20)
+                time.sleep(3)
+                os._exit(0)
+            started.append(child)
+        for child in started:
+            os.waitpid(child, 0)
     """, "train_step")  # fmt: skip
 
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,12 @@ def _row(id: str, by: str, states: str, **more: Any) -> Callable[[Callable], Cal
 
 
 def load() -> list[Row]:
-    """All rows, in the order of the catalogue."""
+    """All rows, in the order of the catalogue: A1, A2, ..., E19, E19b, ..."""
     for group in GROUPS:
         importlib.import_module(f"attacks.{group}")
-    return ROWS
+    return sorted(ROWS, key=_place)
+
+
+def _place(row: Row) -> tuple[str, int, str]:
+    letter, number, more = re.fullmatch(r"([A-F])(\d+)(\w*)", row.id).groups()
+    return letter, int(number), more

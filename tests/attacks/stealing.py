@@ -9,7 +9,7 @@ NOT_THERE = "it is not in the sandbox"
 @cheat("B1", by=NOT_THERE, shows="feedback")
 def hidden_tests_on_disk(work: Work) -> None:
     """Reads the hidden tests from the notebooks around it."""
-    work.code('for path in files(".", ".."):\n    loot(read(path))')
+    work.code('for path in glob.glob("*") + glob.glob("../*/*"):\n    loot(read(path))')
 
 
 @cheat("B2", by="the tests are not sent to the student's process")
@@ -55,7 +55,7 @@ def memory(work: Work) -> None:
     work.inside("attempt(memory, 'self')")
 
 
-@cheat("B5", by=NOT_THERE)
+@cheat("B5", by=NOT_THERE, states="graded, partial")
 def solutions_and_others(work: Work) -> None:
     """Reads the solutions and the other students' notebooks, and runs the solution in place of its own answers."""
     work.code("""

@@ -80,6 +80,7 @@ class Watch:
     pid: int
     grader_mb: float = 0.0  # the largest of the trusted processes
     sandbox_mb: float = 0.0
+    shared_mb: float = 0.0  # more memory of files and segments than at the start, on the whole machine
     _done: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Watch:
@@ -92,7 +93,7 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        ours = own_namespace()
+        ours, at_start = own_namespace(), psutil.virtual_memory().shared
         while not self._done.wait(0.5):
             sandboxed = 0.0
             with contextlib.suppress(psutil.Error):
@@ -104,3 +105,4 @@ class Watch:
                         else:
                             self.grader_mb = max(self.grader_mb, process.memory_info().rss / 1e6)
             self.sandbox_mb = max(self.sandbox_mb, sandboxed)
+            self.shared_mb = max(self.shared_mb, (psutil.virtual_memory().shared - at_start) / 1e6)

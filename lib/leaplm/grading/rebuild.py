@@ -9,8 +9,9 @@ submission is used but the text of its cells:
 * all metadata, tags, ids, types and the order of our cells are ours.
 
 Each of our cells is looked for in the submission by its grade_id, then its cell id, its exact text, the function or
-class it defines, the most similar text, and at last its position between neighbours already found. What was mended is
-said in words, as `Repair`s.
+class it defines, the most similar text, and at last its position between neighbours already found. An answer may also
+stand in a cell that was added, or in that of another answer. What was mended is said in words, as `Repair`s; wherever
+there are two versions both are kept in the notebook, and the repair is doubtful: a person should look.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
+from functools import cached_property
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-SIMILAR = 0.6  # of 1: below this, two texts are not taken for versions of the same cell
+SIMILAR = 0.55  # of 1: below this, two texts are not taken for versions of the same cell (different cells: at most 0.5)
+MOST_COMPARED = 300  # cells that belong nowhere; the time grows with their number
+DEFINITION = re.compile(r"^(?:(?:async +)?(?:def|class) +(\w+)|(\w+) *(?::[^=\n]{1,80})?=(?!=))", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Repair:
 
 @dataclass(eq=False)
 class Found:
-    """What is read of a submitted cell; everything else in it is ignored."""
+    """What is read of a submitted cell; everything else in it is ignored. Two cells are the same only as objects."""
 
     position: int
     cell_type: str
@@ -48,6 +51,14 @@ class Found:
     cell_id: str | None
     tags: tuple[str, ...]
     attachments: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> list[str]:
+        return defined_names(self.source) if self.cell_type == "code" else []
+
+    @cached_property
+    def profile(self) -> Counter:
+        return word_profile(self.source)
 
 
 def rebuild(release: NotebookNode, submitted: NotebookNode) -> tuple[NotebookNode, list[Repair]]:
@@ -60,7 +71,9 @@ def rebuild(release: NotebookNode, submitted: NotebookNode) -> tuple[NotebookNod
             cell.source = match.source
             if cell.cell_type == "markdown" and match.attachments:
                 cell.attachments = match.attachments
-    repairs = matching.repairs + report(release.cells, matching.match)
+        if cell.id in matching.elsewhere:  # the stub would take the place of the answer
+            cell.source = f"# The answer is in the cell `{matching.elsewhere[cell.id]}`."
+    repairs = matching.repairs + report(release.cells, matching)
     made.cells = insert_extras(made.cells, matching)
     return made, repairs
 
@@ -99,20 +112,27 @@ def is_answer(cell: NotebookNode) -> bool:
 
 
 class Matching:
-    """Which submitted cell belongs to which of ours: `match` by our cell's id; `extras` belong to none."""
+    """Which submitted cell belongs to which of ours: `match` by our cell's id; `extras` belong to none.
+
+    `elsewhere` holds answers without a cell of their own, by our cell's id: the name of the cell that they stand in.
+    """
 
     def __init__(self, ours: list[NotebookNode], theirs: list[Found]) -> None:
         self.ours = ours
         self.match: dict[str, Found] = {}
+        self.elsewhere: dict[str, str] = {}
         self.repairs: list[Repair] = []
         self._open = list(theirs)  # not yet matched
         self._by_key(_grade_id, lambda found: found.grade_id)
         self._by_key(lambda cell: cell.id, lambda found: found.cell_id)
         self._by_key(lambda cell: (cell.cell_type, cell.source.strip()), lambda f: (f.cell_type, f.source.strip()))
-        self._by_key(lambda cell: _defines(cell.source) if is_answer(cell) else None, lambda f: _defines(f.source))
+        self._by_definition()
         self._by_similarity()
         self._by_position()
+        self._from_added_cells()
+        self._from_other_answers()
         self.extras = [found for found in self._open if not self._is_copy(found)]
+        self._doubt_second_versions()
 
     def _by_key(self, ours: Callable[[NotebookNode], Hashable], theirs: Callable[[Found], Hashable]) -> None:
         """Matches cells whose keys are equal; of several with one key the last that was worked on counts."""
@@ -135,21 +155,34 @@ class Matching:
         if is_answer(cell):
             which = "several versions; the last was marked, the earlier are kept before it" if several else "a copy"
             self._say(f"{_name(cell)} was there {len(group)} times: {which}.", doubtful=several)
-        self._open = [found for found in self._open if found not in group or found in changed]  # drops copied stubs
-        return changed[-1]
+        chosen = changed[-1]
+        copies = [f for f in group if f not in changed or (f is not chosen and f.source.strip() == chosen.source.strip())]
+        self._open = [found for found in self._open if found not in copies]
+        return chosen
+
+    def _by_definition(self) -> None:
+        """Matches answers with the cells that define the same function or class."""
+        for cell in self.ours:
+            name = answer_name(cell)
+            if name and cell.id not in self.match and (group := [found for found in self._open if name in found.names]):
+                self._take(cell, self._choose(cell, group))
 
     def _by_similarity(self) -> None:
         """Matches what is left by text, the most similar pair first; a cell that names another of ours stays out."""
         names = {_grade_id(cell) for cell in self.ours}
         nameless = [found for found in self._open if found.grade_id is None or found.grade_id not in names]
-        pairs = [
-            (-likeness, order, found.position, cell, found)
-            for order, cell in enumerate(self.ours)
-            for found in nameless
-            if cell.id not in self.match
-            and found.cell_type == cell.cell_type
-            and (likeness := _likeness(cell.source, found.source)) >= SIMILAR
-        ]
+        if len(nameless) > MOST_COMPARED:
+            text = f"{len(nameless)} cells belong nowhere; only the first {MOST_COMPARED} were compared with ours."
+            self._say(text, doubtful=True)
+        pairs = []
+        for order, cell in enumerate(self.ours):
+            if cell.id in self.match:
+                continue
+            profile = word_profile(cell.source)
+            for found in nameless[:MOST_COMPARED]:
+                likeness = profile_likeness(profile, found.profile) if found.cell_type == cell.cell_type else 0
+                if likeness >= SIMILAR:
+                    pairs.append((-likeness, order, found.position, cell, found))
         for *_, cell, found in sorted(pairs, key=lambda pair: pair[:3]):
             if cell.id not in self.match and found in self._open:
                 self._take(cell, found)
@@ -160,7 +193,9 @@ class Matching:
             between = [found for found in self._open if before < found.position < after and found.source.strip()]
             if len(between) == len(run) and all(f.cell_type == c.cell_type for f, c in zip(between, run, strict=True)):
                 for cell, found in zip(run, between, strict=True):
-                    self._say(f"{_name(cell)} was recognised only by its place in the notebook.", doubtful=True)
+                    # a written answer is read by a person anyway
+                    doubtful = cell.cell_type == "code"
+                    self._say(f"{_name(cell)} was recognised only by its place in the notebook.", doubtful)
                     self._take(cell, found)
 
     def _gaps(self) -> list[tuple[list[NotebookNode], float, float]]:
@@ -176,6 +211,34 @@ class Matching:
                 gaps.append((run, before, after))
             run, before = [], after
         return gaps
+
+    def _from_added_cells(self) -> None:
+        """An answer cell left as it was, and the function written in a cell that was added: that one is the answer."""
+        for cell in self.ours:
+            name, match = answer_name(cell), self.match.get(cell.id)
+            if not name or match is None or match.source.strip() != cell.source.strip():
+                continue
+            group = [found for found in self._open if name in found.names and found.source.strip() != cell.source.strip()]
+            if group:
+                self._say(f"{_name(cell)} was taken from a cell that was added.", doubtful=len(group) > 1)
+                self._take(cell, group[-1])
+
+    def _from_other_answers(self) -> None:
+        """An answer cell that is gone, its function in the cell of another answer: two cells were merged."""
+        for cell in self.ours:
+            name = answer_name(cell)
+            holders = [other for other in self.ours if other.id in self.match and name in self.match[other.id].names]
+            if name and cell.id not in self.match and holders and editable(holders[-1]):
+                self.elsewhere[cell.id] = _grade_id(holders[-1]) or holders[-1].id
+
+    def _doubt_second_versions(self) -> None:
+        """Says which answers an added cell defines once more: the one that runs last counts."""
+        said = {repair.text for repair in self.repairs if "several versions" in repair.text}
+        for cell in self.ours:
+            name = answer_name(cell)
+            again = [found for found in self.extras if name in found.names]
+            if name and again and not any(_name(cell) in text for text in said):
+                self._say(f"{_name(cell)} is defined again in {len(again)} added cells; all are kept.", doubtful=True)
 
     def _is_copy(self, found: Found) -> bool:
         """Whether an unmatched cell is a copy of a check, a locked cell or a stub: to run it again would only harm."""
@@ -195,8 +258,9 @@ class Matching:
         self.repairs.append(Repair(text, doubtful))
 
 
-def report(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repair]:
+def report(ours: list[NotebookNode], matching: Matching) -> list[Repair]:
     """What the rebuild changed or missed, in words."""
+    match = matching.match
     marked = [cell for cell in ours if "nbgrader" in cell.metadata]
     stripped = [cell for cell in marked if cell.id in match and match[cell.id].grade_id != _grade_id(cell)]
     repairs = []
@@ -204,6 +268,10 @@ def report(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repair]:
         repairs.append(Repair(f"The marks nbgrader needs were gone from {len(stripped)} cells and were put back."))
     for cell in marked:
         found = match.get(cell.id)
+        if cell.id in matching.elsewhere:
+            text = f"{_name(cell)} had no cell of its own; it stands in the cell `{matching.elsewhere[cell.id]}`."
+            repairs.append(Repair(text))
+            continue
         if found is None:
             said = "was missing: it counts as not answered." if is_answer(cell) else "was missing and was put back."
             repairs.append(Repair(f"{_name(cell)} {said}", doubtful=is_answer(cell)))
@@ -218,10 +286,7 @@ def report(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repair]:
 def report_tags(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repair]:
     """The tags taken off; 'skip-execution' would have kept a check from running."""
     count = Counter(
-        tag
-        for cell in ours
-        if cell.id in match
-        for tag in set(match[cell.id].tags) - set(cell.metadata.get("tags", []))
+        tag for cell in ours if cell.id in match for tag in set(match[cell.id].tags) - set(cell.metadata.get("tags", []))
     )
     return [Repair(f"The tag {tag[:40]} was taken off {count[tag]} cells.") for tag in sorted(count)]
 
@@ -251,15 +316,33 @@ def insert_extras(made: list[NotebookNode], matching: Matching) -> list[Notebook
     return cells
 
 
-def _likeness(ours: str, theirs: str) -> float:
-    matcher = SequenceMatcher(None, theirs.strip(), ours.strip(), autojunk=False)
-    return matcher.ratio() if matcher.quick_ratio() >= SIMILAR else 0.0
+def answer_name(cell: NotebookNode) -> str | None:
+    """The function or class that one of our answer cells is about: the first that its stub defines."""
+    names = defined_names(cell.source) if is_answer(cell) and cell.cell_type == "code" else []
+    return names[0] if names else None
 
 
-def _defines(source: str) -> str | None:
-    """The first function or class that a cell defines: 'def mean_square'."""
-    found = re.search(r"^(?:def|class) +\w+", source, re.MULTILINE)
-    return found[0] if found else None
+def defined_names(source: str) -> list[str]:
+    """The functions, classes and variables that a cell defines at its left edge.
+
+    >>> defined_names("import os\ndef f(x):\n    y = 1\ng = lambda: 2")
+    ['f', 'g']
+    """
+    return [first or second for first, second in DEFINITION.findall(source)]
+
+
+def word_profile(source: str) -> Counter:
+    """How often each word, sign and pair of neighbours stands in a text."""
+    words = re.findall(r"\w+|[^\w\s]", source)
+    return Counter(words) + Counter(zip(words, words[1:], strict=False))
+
+
+def profile_likeness(ours: Counter, theirs: Counter) -> float:
+    """How alike two texts are, 0 to 1: the share that their profiles have in common."""
+    small, large = sorted((ours.total(), theirs.total()))
+    if not small or 2 * small < SIMILAR * (small + large):  # so unlike in length that the rest need not be compared
+        return 0.0
+    return 2 * (ours & theirs).total() / (small + large)
 
 
 def _grade_id(cell: NotebookNode) -> str | None:

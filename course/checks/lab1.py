@@ -233,8 +233,8 @@ def judge_gain(gain, language):
     record = load_record("lab1_pretraining", "from_nothing", language=language)
     if not len(record):
         return 0, f"there is no calibrated threshold for language {language!r}: train on eng, hau or swa"
-    # Three seeds tell the spread badly, and other processors add to it: at least 0.05 nats of room.
-    wanted = record.heldout_gain.mean() - max(0.05, 3 * record.heldout_gain.std())
+    # Another processor moves a run no further than another seed does (two seeds with SSE alone: by 0.002 and 0.004 nats).
+    wanted = record.heldout_gain.mean() - 3 * record.heldout_gain.std()
     told = f"{gain:.3f} nats per hidden token below the unigram entropy, on held-out texts"
     if gain >= wanted:
         return 6, f"{told}; at least {wanted:.3f} were wanted"

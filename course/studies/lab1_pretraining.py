@@ -99,7 +99,7 @@ def frequencies(seed, language, start):
     return {"test_word_loss": float(losses.mean())}
 
 
-@study([{"language": language, "start": "from nothing"} for language in LANGUAGES], seeds=range(3))
+@study([{"language": language, "start": "from nothing"} for language in LANGUAGES], seeds=range(5))
 def from_nothing(seed, language, start):
     """The lab's small model (section 7), and what it gains over the frequencies on the grader's texts."""
     model, tokenizer, seconds = pretrained("new", language, seed, NEW, MASK_RATE)

@@ -431,7 +431,9 @@ def test_a_crash_between_the_two_moves_is_mended_by_collecting_again(course, wor
     with pytest.raises(KeyboardInterrupt):
         collect(course, LAB, second)
     monkeypatch.undo()
+    (course / WORK / "collect-999999999-x").mkdir()  # of a process that was killed
     collect(course, LAB, second)
+    assert not list((course / WORK).glob("collect-*"))
     assert answer(course, "aisha") == "a = 2" and read_receipt(course, LAB, "aisha").received > "2026-03-01"
     assert (course / WORK / "superseded" / "aisha" / LAB / "001" / NAME).is_file()
 

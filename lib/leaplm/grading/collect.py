@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbformat import NotebookNode
 
 from leaplm.grading.clean_notebook import clean_notebook
@@ -69,6 +70,7 @@ def collect(course: Path, lab: str, source: Path, students: Path | None = None, 
     `received` (ISO 8601) counts for all; without it the times of the files in the source do.
     """
     release = read_release(course, lab)
+    clear_leftovers(course / WORK)
     received = datetime.fromisoformat(received).astimezone(UTC).isoformat() if received else None
     roster = Roster(read_roster(students) if students else ())
     with opened(source, course / WORK) as (folder, notes):
@@ -159,7 +161,7 @@ def keep(course: Path, folder: Path, lab: str, student: str) -> str:
 def fresh_folder(course: Path) -> Iterator[Path]:
     """An empty folder on the disk of the submissions; gone at the end unless it was moved."""
     (course / WORK).mkdir(exist_ok=True)
-    outer = Path(tempfile.mkdtemp(prefix="collect-", dir=course / WORK))
+    outer = Path(tempfile.mkdtemp(prefix=f"collect-{os.getpid()}-", dir=course / WORK))
     (outer / "submission").mkdir()
     try:
         yield outer / "submission"
@@ -176,7 +178,7 @@ def opened(source: Path, work: Path) -> Iterator[tuple[Path, list[str]]]:
     if not source.is_file():
         raise CollectError(f"{source} does not exist")
     work.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="collect-", dir=work) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"collect-{os.getpid()}-", dir=work) as folder:
         try:
             notes = unpack(source, Path(folder))
         except Refused as refusal:
@@ -215,6 +217,14 @@ def unpack_entry(upload: Upload, entry: Entry, path: Path) -> None:
         except Refused:
             file.truncate(0)
             raise
+
+
+def clear_leftovers(work: Path) -> None:
+    """Removes what a collection left behind that was killed, by the number of its process."""
+    for folder in work.glob("collect-*-*"):
+        number = folder.name.split("-")[1]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def by_student(found: Sorted, ids: dict[Person, tuple[str, str]]) -> dict[str, list[Incoming]]:

@@ -325,7 +325,7 @@ def answer_name(cell: NotebookNode) -> str | None:
 def defined_names(source: str) -> list[str]:
     """The functions, classes and variables that a cell defines at its left edge.
 
-    >>> defined_names("import os\ndef f(x):\n    y = 1\ng = lambda: 2")
+    >>> defined_names("import os\\ndef f(x):\\n    y = 1\\ng = lambda: 2")
     ['f', 'g']
     """
     return [first or second for first, second in DEFINITION.findall(source)]

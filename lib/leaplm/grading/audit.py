@@ -6,7 +6,6 @@ artifacts are a question to ask, not an answer.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -74,19 +73,18 @@ def compare(submission: Submission, made: dict[str, bytes], first: dict, second:
 
 
 def near_duplicates(submissions: list[Submission]) -> list[str]:
-    """In words, the pairs of students whose artifacts are the same file, or nearly the same numbers."""
-    by_name: dict[str, list[tuple[str, str, np.ndarray | None]]] = defaultdict(list)
-    for submission in submissions:
-        for name, data in submission.files.items():
-            if name.startswith(f"{ARTIFACTS}/"):
-                by_name[name].append((submission.student, hashlib.sha256(data).hexdigest(), sample(data)))
+    """In words, the students whose artifacts are the same file, or nearly the same numbers."""
     found = []
-    for name, rows in sorted(by_name.items()):
-        for (one, digest, numbers), (other, other_digest, other_numbers) in combinations(rows, 2):
-            if digest == other_digest:
-                found.append(f"{one} and {other}: {name} is the same file")
-            elif (apart := distance(numbers, other_numbers)) <= NEAR:
-                found.append(f"{one} and {other}: the numbers of {name} differ by {apart:.2%} only")
+    names = {name for submission in submissions for name in submission.files}
+    for name in sorted(name for name in names if name.startswith(f"{ARTIFACTS}/")):
+        owners: dict[bytes, list[str]] = defaultdict(list)
+        for submission in submissions:
+            if name in submission.files:
+                owners[submission.files[name]].append(submission.student)
+        found += [f"{name} is the same file for {', '.join(same)}" for same in owners.values() if len(same) > 1]
+        numbers = [(", ".join(same), sample(content)) for content, same in owners.items()]
+        found += [f"the numbers of {name} differ by {apart:.2%} only between {one} and {other}"
+                  for (one, a), (other, b) in combinations(numbers, 2) if (apart := distance(a, b)) <= NEAR]  # fmt: skip
     return found
 
 

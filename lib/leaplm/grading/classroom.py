@@ -45,7 +45,6 @@ class Task:
     submission: Submission
     seed: int | None
     limits: Limits
-    jobs: int
     unsafe: bool
 
 
@@ -145,7 +144,7 @@ def verdicts(
     jobs = min(jobs or default_jobs(limits), len(waiting))
     if not scheduler:  # a machine that cannot keep student code apart says so here, before anything is graded
         engine_for(course, store.folder.name, jobs, limits, unsafe).fork_server()
-    tasks = {submission.student: Task(str(course), store.folder.name, store.grader, submission, None, limits, jobs, unsafe)
+    tasks = {submission.student: Task(str(course), store.folder.name, store.grader, submission, None, limits, unsafe)
              for submission in waiting}  # fmt: skip
     for student, graded in run_tasks(tasks, jobs, scheduler, say):
         yield submissions[student], graded
@@ -220,10 +219,12 @@ _engines_lock = threading.Lock()
 
 def grade_task(task: Task) -> dict:
     """What a Dask worker does: one submission through this process's engine. Raises for faults of ours alone."""
+    from distributed import get_worker
+
     course = Path(os.environ.get("LEAPLM_COURSE") or task.course)
     if grader_digest(course, task.lab) != task.grader:
         raise RuntimeError(f"the course at {course} on this machine is another version than the one that asked")
-    engine = engine_for(course, task.lab, task.jobs, task.limits, task.unsafe)
+    engine = engine_for(course, task.lab, get_worker().state.nthreads, task.limits, task.unsafe)
     return asdict(engine.grade(task.submission, task.seed))
 
 

@@ -1,0 +1,199 @@
+"""A class of generated submissions: `leaplm grade` beside plain `nbgrader autograde`, on this machine, in one run.
+
+    python tests/bench/grading.py                                    100 of lab 2; plain nbgrader on 5 honest ones
+    python tests/bench/grading.py --lab lab0_mini --students 30 300  the mini lab, for the cost of a large class
+
+The class is mixed: perfect, half, wrong and empty notebooks, and 15 % damaged ones. Each has an artifact of its own, so
+none is judged for another. Plain nbgrader (its own steps, only folders and a time limit set) stops at the first
+damaged submission of some kinds, so it gets honest ones alone; its time for the whole class is their mean times the
+class. The first of them is not counted: it pays for the start.
+"""
+
+import argparse
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import psutil
+from safetensors.numpy import load, save
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from leaplm.grading.classroom import grade_class  # noqa: E402
+from leaplm.grading.demo import Classroom, trained_artifacts  # noqa: E402
+from leaplm.grading.gradebook import CourseBook, scores  # noqa: E402
+from mini import LAB as MINI  # noqa: E402
+from mini import make_course  # noqa: E402
+
+WORK = ".nbgrader-work"
+PLAIN = """
+import os
+c = get_config()
+c.CourseDirectory.course_id = "leaplm"
+c.CourseDirectory.source_directory, c.CourseDirectory.release_directory = "solutions", "labs"
+c.CourseDirectory.submitted_directory = ".nbgrader-work/submitted"
+c.CourseDirectory.autograded_directory = ".nbgrader-work/autograded"
+c.CourseDirectory.db_url = "sqlite:///" + os.path.abspath(".nbgrader-work/gradebook.db")
+c.Execute.timeout = 600
+"""
+
+
+class Class:
+    """A course folder with a class of a lab in it."""
+
+    def __init__(self, lab, students, folder):
+        self.lab, self.course = lab, folder
+        source = make_course(folder / "made") if lab == MINI else ROOT
+        for name in ("course", "nbgrader_config.py", f"solutions/{lab}", f"labs/{lab}"):
+            copy_to = folder / name
+            copy_to.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (source / name).is_dir() else shutil.copy)(source / name, copy_to)
+        self.makers = Classroom(lab, folder, trained_artifacts(lab, source))
+        # wrong() judges the bank's answers to know its mark; once is enough
+        self.kinds = [self.makers.perfect(), self.makers.half(), self.makers.wrong(), self.makers.empty()]
+        self.expected = {}
+        for number in range(students):
+            self.put(number)
+
+    def put(self, number):
+        student, damaged = f"student{number:03d}", number % 20 in (4, 11, 18)
+        made = self.kinds[0] if damaged else self.kinds[number % len(self.kinds)]
+        content = damage(made.notebook, number // 20) if damaged else nbformat.writes(made.notebook).encode()
+        folder = self.course / WORK / "submitted" / student / self.lab
+        (folder / "artifacts").mkdir(parents=True)
+        (folder / f"{self.lab}.ipynb").write_bytes(content)
+        for name, data in made.artifacts.items():
+            (folder / "artifacts" / name).write_bytes(own(data, number))
+        if not damaged:
+            self.expected[student] = made.expected
+
+
+def own(content, number):
+    """The artifact, with its first numbers a little different, so that no two students have the same file."""
+    try:
+        tensors = load(content)
+    except Exception:
+        return content
+    length = int.from_bytes(content[:8], "little")
+    card = json.loads(content[8 : 8 + length])["__metadata__"]
+    name = next(name for name in sorted(tensors) if tensors[name].dtype.kind == "f")
+    tensors[name] = tensors[name].copy()
+    tensors[name].reshape(-1)[: 1 + number % 7] *= np.float16(1 + 0.002 * (1 + number))
+    return save(tensors, metadata=card)
+
+
+def damage(notebook, which):
+    """The perfect notebook, damaged in one of several ways."""
+    notebook = copy.deepcopy(notebook)
+    answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    check = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade"))
+    if which % 5 == 0:
+        return nbformat.writes(notebook).encode()[:5000]  # cut off
+    if which % 5 == 1:
+        notebook.cells.append(copy.deepcopy(check))  # copied, with its id
+    elif which % 5 == 2:
+        answers[len(answers) // 2].source += "\n\nimport os\nos._exit(1)"
+    elif which % 5 == 3:
+        for cell in notebook.cells:
+            cell.metadata = nbformat.from_dict({})
+    else:
+        check.metadata.nbgrader.schema_version = 99
+    return json.dumps(notebook).encode()
+
+
+class Memory(threading.Thread):
+    """The highest memory (PSS, MB) of this process and all below it, looked at twice a second."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak, self.going = 0.0, True
+
+    def run(self):
+        while self.going:
+            total = 0
+            for process in [me := psutil.Process(), *me.children(recursive=True)]:
+                try:
+                    total += process.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total / 1e6)
+            time.sleep(0.5)
+
+
+def grade_ours(lab, students):
+    """Seconds in all, peak memory, and whether the honest marks are those expected."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Class(lab, students, Path(folder))
+        memory = Memory()
+        memory.start()
+        started = time.monotonic()
+        summary = grade_class(made.course, lab, say=lambda line: None)
+        seconds = time.monotonic() - started
+        memory.going = False
+        states = [record["state"] for record in summary.records.values()]
+        marks = scores(CourseBook(made.course), lab)
+        odd = {student: (mark, marks[student]) for student, mark in made.expected.items() if marks[student] != mark}
+        return {"students": students, "seconds": seconds, "peak_mb": memory.peak, "odd": odd,
+                "states": {state: states.count(state) for state in set(states)}}  # fmt: skip
+
+
+def grade_plain(lab, students):
+    """Seconds of each honest submission with plain nbgrader, the first aside, and marks that differ from ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Class(lab, students * 2, Path(folder))
+        for path in (made.course / WORK / "submitted").iterdir():
+            if path.name not in list(made.expected)[:students]:
+                shutil.rmtree(path)
+        (made.course / "nbgrader_config.py").write_text(PLAIN)
+        own_environment = {**os.environ, "LEAPLM_COURSE": str(made.course), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1"}
+        stamps = []
+        for words in (["generate_assignment", lab, "--force"], ["autograde", lab]):
+            process = subprocess.Popen([sys.executable, "-m", "nbgrader", *words], cwd=made.course, env=own_environment,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if re.search(r"Sanitizing .*\.ipynb", line):
+                    stamps.append(time.monotonic())
+            if process.wait():
+                raise SystemExit("".join(said[-30:]))
+        stamps.append(time.monotonic())
+        marks = scores(CourseBook(made.course), lab)
+        odd = {student: (made.expected[student], mark) for student, mark in marks.items() if made.expected[student] != mark}
+        return list(np.diff(stamps)[1:]), odd
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lab", default="lab2_finetuning")
+    parser.add_argument("--students", type=int, nargs="+", default=[100])
+    parser.add_argument("--plain", type=int, default=5, help="honest submissions for plain nbgrader")
+    options = parser.parse_args()
+    plain, odd = grade_plain(options.lab, options.plain) if options.plain else ([], {})
+    if plain:
+        print(f"plain nbgrader: {np.mean(plain):.1f} s a submission ({min(plain):.1f} to {max(plain):.1f}, "
+              f"{len(plain)} honest ones); marks that differ from those expected: {odd or 'none'}", flush=True)  # fmt: skip
+    for students in options.students:
+        ours = grade_ours(options.lab, students)
+        each = ours["seconds"] / students
+        print(f"leaplm grade, {students} submissions: {ours['seconds']:.0f} s, {each:.2f} s each, start included; "
+              f"peak memory {ours['peak_mb']:.0f} MB; {ours['states']}; honest marks that differ: {ours['odd'] or 'none'}",
+              flush=True)  # fmt: skip
+        if plain:
+            print(f"  plain nbgrader on as many: {np.mean(plain) * students:.0f} s by its mean (extrapolated): "
+                  f"{np.mean(plain) / each:.1f} times as long", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

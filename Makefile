@@ -23,10 +23,11 @@ build: setup        ## course/*.py -> solutions/ and labs/
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
 
-bench: setup        ## our loops beside the usual ones: fine-tuning, pretraining, scoring of prompts
+bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring of prompts, grading of a class
 	python tests/bench/training.py
 	python tests/bench/pretraining.py
 	python tests/bench/scoring.py
+	python tests/bench/grading.py
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
 	python -m leaplm.calibration course/studies/$(or $(LAB),lab2_finetuning).py

@@ -134,6 +134,18 @@ def describe_assets() -> tuple[str, list[Missing]]:
     return f"{' · '.join(here) or 'none'} in {store()}{more}", missing
 
 
+def describe_sandbox() -> tuple[str, list[Missing]]:
+    """Whether students' code can be kept apart while it is graded; for teachers, so nothing that a student misses."""
+    try:
+        from leaplm.grading.sandbox import NoSandbox, find_bwrap, how_to_install
+
+        return f"bubblewrap at {find_bwrap()}, for grading", []
+    except ImportError as problem:
+        return "unknown", [Missing(f"the sandbox for grading ({problem})", INSTALL, needed=False)]
+    except NoSandbox:
+        return "none", [Missing("bubblewrap, to grade students' code safely", how_to_install(), needed=False)]
+
+
 SECTIONS = {
     "Python": describe_python,
     "Machine": describe_machine,
@@ -141,4 +153,5 @@ SECTIONS = {
     "GPU": describe_gpu,
     "Packages": describe_packages,
     "Assets": describe_assets,
+    "Sandbox": describe_sandbox,
 }

@@ -28,7 +28,8 @@ c.ZipCollectApp.downloaded_directory = f"{WORK}/downloaded"
 c.FileNameCollectorPlugin.named_regexp = (
     r".*/extracted/(?P<student_id>[^/]+)/(?:[^/]+/)*?(?P<file_id>(?:artifacts/)?[^/]+)$"
 )
-c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json"]
+c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json", ".csv", ".txt"]
+c.ZipCollectApp.extractor_plugin = "leaplm.grading.extractor.SafeExtractor"
 
 # nbgrader's own steps with ours among them; leaplm.grading.steps says what each is for. Student code runs in a sandbox
 # (bubblewrap), and the checks run outside it. `nbgrader autograde LAB --GradeSubmission.unsafe=True` does without.
@@ -40,6 +41,17 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+
+# Feedback and Formgrader show a student's work, and run nothing of it. Feedback tells no hidden test.
+c.HTMLExporter.preprocessors = ["leaplm.grading.feedback.SafeContent"]
+c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.feedback.safe_markdown"}
+c.GenerateFeedback.exporter_class = "leaplm.grading.feedback.FeedbackExporter"
+c.GenerateFeedback.preprocessors = [
+    "leaplm.grading.feedback.HideTests",
+    "nbgrader.preprocessors.GetGrades",
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+]
+c.ExportApp.plugin_class = "leaplm.grading.export.CsvExport"
 
 # What running a solution in place leaves beside it must reach neither the release nor, over their own, the students'
 # submissions. The pattern is absolute, so a submission's own artifacts/ is not meant; "." is nbgrader's student here.

@@ -97,8 +97,9 @@ def test_each_end_is_told_and_keeps_earlier_marks(engine, solved, kind):
 
 @needs_sandbox
 def test_a_fork_bomb_is_stopped(engine, solved):
-    graded = engine.grade(with_source(solved, "import os, time\nfor _ in range(400):\n    if os.fork() == 0:\n"
-                                              "        time.sleep(30)\n        os._exit(0)\ntime.sleep(5)"), seed=1)  # fmt: skip
+    bomb = ("import os, time\nfor _ in range(400):\n    if os.fork() == 0:\n        time.sleep(30)\n        os._exit(0)\n"
+            "time.sleep(5)")  # fmt: skip
+    graded = engine.grade(with_source(solved, bomb), seed=1)
     assert points(graded) == [3, 0, 2] or graded.record["state"] == "graded" and points(graded)[0] == 3
     assert "processes" in graded.record["reason"] or "Resource temporarily unavailable" in graded.notebook
 
@@ -116,7 +117,6 @@ def test_names_that_only_a_cell_left_out_binds_are_found_by_running_in_full(cour
     answer = next(cell for cell in notebook.cells if cell.id == "train_step")
     cell = nbformat.v4.new_code_cell("hidden = len(eval('y'))", id="added")
     notebook.cells.insert(notebook.cells.index(answer), cell)
-    notebook.cells.insert(0, notebook.cells.pop(next(i for i, c in enumerate(notebook.cells) if "torch.linspace" in c.source)))
     assert points(engine.grade(hand_in(notebook), seed=1)) == [3, 4, 2]
 
 

@@ -6,11 +6,11 @@ artifacts are a question to ask, not an answer.
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +43,13 @@ class Retrained:
         return said or [f"{self.student}: its code saves no artifact of a name that was handed in"]
 
 
-def retrain(course: Path, lab: str, submissions: list[Submission], count: int, unsafe: bool,
+def retrain(course: Path, lab: str, submissions: Iterable[Submission], count: int, unsafe: bool,
             say: Callable[[str], None], limits: Limits = PATIENT, scale: str = "cpu") -> list[Retrained]:  # fmt: skip
-    """Runs `count` random submissions in full, as a student does, and compares what comes out with what was handed in."""
-    whole = [submission for submission in submissions if submission.notebook and submission.files]
-    chosen = random.SystemRandom().sample(whole, min(count, len(whole)))
+    """Runs the first `count` submissions in full, as a student does, and compares what comes out with what was handed in."""
+    whole = (submission for submission in submissions if submission.notebook and submission.files)
     done = []
     with Engine(course, lab, jobs=1, limits=limits, unsafe=unsafe, scale=scale) as engine:
-        for submission in chosen:
+        for submission in islice(whole, count):
             say(f"training {submission.student}'s notebook again, in full ...")
             first = engine.grade(submission, seed=0)
             again = engine.grade(replace(submission, files={}), seed=0, full=True)
@@ -72,20 +71,22 @@ def compare(submission: Submission, made: dict[str, bytes], first: dict, second:
     return Retrained(submission.student, *({name: said[name] for name in changed} for said in told), distances)
 
 
-def near_duplicates(submissions: list[Submission]) -> list[str]:
+def near_duplicates(submissions: Iterable[Submission]) -> list[str]:
     """In words, the students whose artifacts are the same file, or nearly the same numbers."""
-    found = []
-    names = {name for submission in submissions for name in submission.files}
-    for name in sorted(name for name in names if name.startswith(f"{ARTIFACTS}/")):
-        owners: dict[bytes, list[str]] = defaultdict(list)
-        for submission in submissions:
-            if name in submission.files:
-                owners[submission.files[name]].append(submission.student)
-        found += [f"{name} is the same file for {', '.join(same)}" for same in owners.values() if len(same) > 1]
-        numbers = [(", ".join(same), sample(content)) for content, same in owners.items()]
-        found += [f"the numbers of {name} differ by {apart:.2%} only between {one} and {other}"
-                  for (one, a), (other, b) in combinations(numbers, 2) if (apart := distance(a, b)) <= NEAR]  # fmt: skip
-    return found
+    owners: dict[tuple[str, str], list[str]] = defaultdict(list)  # (artifact, hash) -> students
+    numbers: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for submission in submissions:
+        for name, content in submission.files.items():
+            if name.startswith(f"{ARTIFACTS}/"):
+                key = name, hashlib.sha256(content).hexdigest()
+                owners[key].append(submission.student)
+                numbers[key] = numbers.get(key) or sample(content)
+    said = [f"{name} is the same file for {', '.join(same)}" for (name, _), same in owners.items() if len(same) > 1]
+    for one, other in combinations(sorted(owners), 2):
+        if one[0] == other[0] and (apart := distance(numbers[one], numbers[other])) <= NEAR:
+            names = " and ".join(", ".join(owners[key]) for key in (one, other))
+            said.append(f"the numbers of {one[0]} differ by {apart:.2%} only between {names}")
+    return said
 
 
 def sample(content: bytes) -> dict[str, np.ndarray]:

@@ -12,20 +12,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from leaplm.grading.audit import near_duplicates, retrain
-from leaplm.grading.engine import Engine, Graded, default_jobs
+from leaplm.grading.engine import Engine, Graded, default_jobs, our_fault
 from leaplm.grading.gradebook import CourseBook, Writer
-from leaplm.grading.ingest import Submission
+from leaplm.grading.ingest import Submission, safe_id
 from leaplm.grading.receipts import read_collected
 from leaplm.grading.sandbox import NoSandbox
 from leaplm.grading.verdicts import STATES, Store, grader_digest
@@ -88,39 +90,47 @@ def grade_class(
     """
     course, limits = Path(course).resolve(), limits or Limits()
     book, store = CourseBook(course), Store(course, lab)
-    submissions = read_class(book, lab, students)
-    say(f"{lab}: {len(submissions)} submissions")
+    room = Room(book, lab, students)
+    say(f"{lab}: {len(room.students)} submissions")
     started, summary = time.monotonic(), Summary()
     book.register(lab)
     with book.open() as gradebook:
         writer = Writer(book, gradebook)
-        for submission, graded in verdicts(course, store, submissions, jobs, scheduler, unsafe, force, limits, say):
-            summary.fresh += graded is not None
-            graded = store.save(submission, graded) if graded else store.find(submission)
-            summary.records[submission.student] = graded.record
+        for submission, graded, fresh in verdicts(course, store, room, jobs, scheduler, unsafe, force, limits, say):
+            if fresh:
+                graded = store.save(submission, graded)
             if apply:
                 writer.apply(graded)
-            say(progress(len(summary.records), len(submissions), graded.record))
+            summary.fresh += fresh
+            summary.records[submission.student] = graded.record
+            say(progress(len(summary.records), len(room.students), graded.record))
     summary.seconds = time.monotonic() - started
-    missing = set(submissions) ^ set(summary.records)
-    if missing:
+    if missing := set(room.students) ^ set(summary.records):
         raise RuntimeError(f"submissions and verdicts do not match: {', '.join(sorted(missing))}")
     summary.records = dict(sorted(summary.records.items()))
     return summary
 
 
-def read_class(book: CourseBook, lab: str, students: list[str] | None = None) -> dict[str, Submission]:
-    """All submissions by student, read without running anything."""
-    release = nbformat.read(book.folder("release", ".", lab) / f"{lab}.ipynb", as_version=4)
-    folders = book.submitted(lab)
-    if unknown := set(students or ()) - set(folders):
-        raise FileNotFoundError(f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}")
-    found = {}
-    for student in folders:
-        if students is None or student in students:
-            submission = read_collected(Path(book.coursedir.root), lab, student, release=release)
-            found[submission.student] = submission
-    return found
+class Room:
+    """The submissions of a class, read one at a time and without running anything: together they can be gigabytes.
+
+    `students` are their ids. FileNotFoundError for a student in `only` who handed in nothing, ValueError for two
+    folders whose names make the same id.
+    """
+
+    def __init__(self, book: CourseBook, lab: str, only: list[str] | None = None) -> None:
+        self._course, self._lab = Path(book.coursedir.root), lab
+        self._release = nbformat.read(book.folder("release", ".", lab) / f"{lab}.ipynb", as_version=4)
+        folders = [name for name in book.submitted(lab) if only is None or name in only]
+        if unknown := set(only or ()) - set(folders):
+            raise FileNotFoundError(f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}")
+        self.students = {safe_id(name): name for name in folders}
+        if len(self.students) < len(folders):
+            doubled = sorted(set(folders) - set(self.students.values()))
+            raise ValueError(f"two submissions have one student id; rename one of each: {', '.join(doubled)}")
+
+    def read(self, student: str) -> Submission:
+        return read_collected(self._course, self._lab, self.students[student], release=self._release)
 
 
 def progress(done: int, total: int, record: dict) -> str:
@@ -129,39 +139,42 @@ def progress(done: int, total: int, record: dict) -> str:
 
 
 def verdicts(
-    course: Path, store: Store, submissions: dict[str, Submission], jobs: int | None, scheduler: str | None, unsafe: bool,
-    force: bool, limits: Limits, say: Callable[[str], None],
-) -> Iterator[tuple[Submission, Graded | None]]:  # fmt: skip
-    """Each submission, with a fresh verdict, or None where the store has one, as they come."""
+    course: Path, store: Store, room: Room, jobs: int | None, scheduler: str | None, unsafe: bool, force: bool,
+    limits: Limits, say: Callable[[str], None],
+) -> Iterator[tuple[Submission, Graded, bool]]:  # fmt: skip
+    """Each submission with its verdict, and whether it was given now or was in the store, as they come."""
     waiting = []
-    for submission in submissions.values():
-        if not force and store.find(submission):
-            yield submission, None
+    for student in room.students:
+        submission = room.read(student)
+        if not force and (kept := store.find(submission)):
+            yield submission, kept, False
         else:
-            waiting.append(submission)
+            waiting.append(student)
     if not waiting:
         return
     jobs = min(jobs or default_jobs(limits), len(waiting))
     if not scheduler:  # a machine that cannot keep student code apart says so here, before anything is graded
         engine_for(course, store.folder.name, jobs, limits, unsafe).fork_server()
-    tasks = {submission.student: Task(str(course), store.folder.name, store.grader, submission, None, limits, unsafe)
-             for submission in waiting}  # fmt: skip
-    for student, graded in run_tasks(tasks, jobs, scheduler, say):
-        yield submissions[student], graded
+
+    def task(student: str) -> Task:
+        return Task(str(course), store.folder.name, store.grader, room.read(student), None, limits, unsafe)
+
+    for done, graded in run_tasks(waiting, task, jobs, scheduler, say):
+        yield done.submission, graded, True
 
 
 def run_tasks(
-    tasks: dict[str, Task], jobs: int, scheduler: str | None, say: Callable[[str], None]
-) -> Iterator[tuple[str, Graded]]:
-    """Verdicts by key, as they come, of tasks on a Dask cluster; a lost scheduler is waited for."""
-    todo, until = dict(tasks), time.monotonic() + RECONNECT_SECONDS
+    students: list[str], make: Callable[[str], Task], jobs: int, scheduler: str | None, say: Callable[[str], None]
+) -> Iterator[tuple[Task, Graded]]:
+    """Verdicts, as they come, of tasks on a Dask cluster; a lost scheduler is waited for."""
+    todo, until = list(students), time.monotonic() + RECONNECT_SECONDS
     while todo:
         try:
             with connect(jobs, scheduler) as client:
-                for key, graded in gather(client, todo):
-                    del todo[key]
+                for student, task, graded in gather(client, list(todo), make):
+                    todo.remove(student)
                     until = time.monotonic() + RECONNECT_SECONDS
-                    yield key, graded
+                    yield task, graded
         except (OSError, TimeoutError) as error:  # Dask's CommClosedError is an OSError
             if not scheduler or time.monotonic() > until:
                 raise
@@ -169,21 +182,26 @@ def run_tasks(
             time.sleep(2)
 
 
+# Dask's own cluster of threads talks through memory; its web pages, which it always serves, are empty and stay here.
+NO_PAGES = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+
+
 @contextlib.contextmanager
 def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
-    """A Dask client: of `scheduler`, or of a cluster of threads in this process, which opens no port."""
+    """A Dask client: of `scheduler`, or of a cluster of threads in this process, without a port for others."""
     import dask
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is in our verdicts
-    dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS, "distributed.comm.timeouts.connect": "10s"})
+    dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS, "distributed.comm.timeouts.connect": "10s",
+                     "distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})  # fmt: skip
     if scheduler:
         with Client(scheduler, timeout="10s") as client:
             yield client
         return
     try:
         with (
-            LocalCluster(n_workers=1, threads_per_worker=jobs, processes=False, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=1, threads_per_worker=jobs, processes=False, **NO_PAGES) as cluster,
             Client(cluster) as client,
         ):
             yield client
@@ -191,26 +209,38 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
         close_engines()
 
 
-def gather(client: Any, tasks: dict[str, Task]) -> Iterator[tuple[str, Graded]]:
+def gather(client: Any, students: list[str], make: Callable[[str], Task]) -> Iterator[tuple[str, Task, Graded]]:
     """Verdicts as they come; a task that Dask gives up on becomes a verdict of the state "infrastructure".
 
+    A few tasks more than there are threads are under way, so that neither memory nor a scheduler fills with a class.
     ConnectionError when the scheduler was lost, and all that ran there with it.
     """
     from distributed import as_completed
 
-    # pure=False: each run of the same task is a new one.
-    futures = {client.submit(grade_task, task, key=f"{key}-{os.urandom(4).hex()}", pure=False): key
-               for key, task in tasks.items()}  # fmt: skip
-    for future in as_completed(list(futures)):
-        task = tasks[futures[future]]
-        if future.status == "cancelled" or future.status == "lost":
+    threads = sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+    ahead, running = iter(students), {}
+    arriving = as_completed()
+
+    def add(student: str) -> None:
+        task = make(student)
+        # A key of its own, and pure=False: each run of the same task is a new one.
+        future = client.submit(grade_task, task, key=f"{student}-{os.urandom(4).hex()}", pure=False)
+        running[future] = student, task
+        arriving.add(future)
+
+    for student in islice(ahead, 2 * max(threads, 1)):
+        add(student)
+    for future in arriving:
+        student, task = running.pop(future)
+        if future.status in ("cancelled", "lost"):
             raise ConnectionError("the scheduler was lost")
-        error = future.exception() if future.status == "error" else None
-        if error is None:
-            graded = Graded(**future.result())
+        if future.status == "error":
+            graded = our_fault(Path(task.course), task.lab, task.submission, 0, f"{future.exception()}"[:500])
         else:
-            graded = Engine(Path(task.course), task.lab, jobs=1)._our_fault(task.submission, 0, f"{error}"[:500])
-        yield futures[future], graded
+            graded = Graded(**future.result())
+        for following in islice(ahead, 1):
+            add(following)
+        yield student, task, graded
 
 
 _engines: dict[tuple, Engine] = {}
@@ -252,12 +282,13 @@ def run(
     try:
         summary = grade_class(course, lab, jobs, scheduler, unsafe, force, students=students, say=say)
         say(summary.text())
-        submissions = list(read_class(CourseBook(course), lab, students).values())
-        for line in near_duplicates(submissions):
+        room = Room(CourseBook(course), lab, students)
+        for line in near_duplicates(map(room.read, room.students)):
             say(f"look at this: {line}")
         if audit:
-            retrain(course, lab, submissions, audit, unsafe, say)
-    except (FileNotFoundError, NoSandbox, OSError) as problem:
+            chance = random.SystemRandom().sample(list(room.students), len(room.students))
+            retrain(course, lab, map(room.read, chance), audit, unsafe, say)
+    except (NoSandbox, OSError, ValueError) as problem:
         say(f"leaplm grade: {problem}")
         return 1
     return 1 if any(record["state"] == "infrastructure" for record in summary.records.values()) else 0

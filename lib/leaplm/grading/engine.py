@@ -37,6 +37,7 @@ from leaplm.grading.wire import Channel, Gone
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
 JUDGE_SECONDS = 600  # for the checks of one submission, beside what the student's code takes
+EXAMINER_MB = 2500
 ENDS = {  # how a student's process ended -> state of the verdict, and why in words
     "memory": ("out of memory", "The notebook used more than {memory_mb} MB of memory and was stopped."),
     "processes": ("killed", "The notebook started more than {processes} processes and was stopped."),
@@ -153,6 +154,10 @@ class Examiner:
         except (Gone, TimeoutError, OSError) as error:
             raise Infrastructure(f"the examiner did not come to a verdict ({type(error).__name__})") from None
 
+    def is_swollen(self) -> bool:
+        """Whether it holds much more memory than its models need; a fresh one is started then."""
+        return psutil.Process(self.process.pid).memory_info().rss / 1e6 > EXAMINER_MB
+
     def close(self) -> None:
         self._end.close()
         self.process.kill()
@@ -195,7 +200,7 @@ class Engine:
                 return self._grade(submission, seed, full)
             except Infrastructure as fault:
                 if attempt == 2:
-                    return self._our_fault(submission, seed, str(fault))
+                    return our_fault(self.course, self.lab, submission, seed, str(fault))
 
     def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
         zygote, examiner = self.fork_server(), self._examiners.get()
@@ -205,7 +210,7 @@ class Engine:
             result, why = self._examine(zygote, examiner, submission, seed, full)
             if result["left_out"]:
                 result, why = self._examine(zygote, examiner, submission, seed, full=True)
-            fine = True
+            fine = not examiner.is_swollen()
         finally:
             if not fine and examiner:
                 examiner.close()
@@ -252,23 +257,24 @@ class Engine:
             raise sandbox.NoSandbox(f"The sandbox does not hold on this machine. Student code could {'; '.join(found)}. "
                                     f"{sandbox.UNSAFE}")  # fmt: skip
 
-    def _our_fault(self, submission: Submission, seed: int, reason: str) -> Graded:
-        """The record of a submission that we could not grade: no points yet, to be graded again."""
-        release = nbformat.read(self.course / "labs" / self.lab / f"{self.lab}.ipynb", as_version=4)
-        checks = [{"name": check_name(cell), "points": 0, "max": cell.metadata.nbgrader.points, "fault": None,
-                   "message": "Not judged yet, for a fault that is not yours."}
-                  for cell in release.cells if role(cell) == "check"]  # fmt: skip
-        record = {"lab": self.lab, "student": submission.student, "submission": submission.digest, "seed": seed,
-                  "state": "infrastructure", "reason": reason, "points": 0, "max": sum(c["max"] for c in checks),
-                  "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
-        return Graded(record, nbformat.writes(release))
-
     def close(self) -> None:
         if self._zygote:
             self._zygote.close()
         while not self._examiners.empty():
             if examiner := self._examiners.get():
                 examiner.close()
+
+
+def our_fault(course: Path, lab: str, submission: Submission, seed: int, reason: str) -> Graded:
+    """The record of a submission that we could not grade: no points yet, to be graded again."""
+    release = nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    checks = [{"name": check_name(cell), "points": 0, "max": cell.metadata.nbgrader.points, "fault": None,
+               "message": "Not judged yet, for a fault that is not yours."}
+              for cell in release.cells if role(cell) == "check"]  # fmt: skip
+    record = {"lab": lab, "student": submission.student, "submission": submission.digest, "seed": seed,
+              "state": "infrastructure", "reason": reason, "points": 0, "max": sum(c["max"] for c in checks),
+              "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
+    return Graded(record, nbformat.writes(release))
 
 
 def explain_end(record: dict, why: str, limits: Limits) -> dict:

@@ -32,7 +32,7 @@ from leaplm.grading.remote import GRACE, NOT_REACHED, Ended, Line, RemoteStudent
 from leaplm.grading.student import ARTIFACTS, PATIENCE, StudentError
 from leaplm.grading.values import clean_text
 from leaplm.grading.walls import Limits
-from leaplm.grading.wire import Channel, Gone
+from leaplm.grading.wire import MAX_TEXT, Channel, Gone
 
 
 @dataclass
@@ -202,7 +202,7 @@ def serve(end: socket.socket) -> None:
         student = socket.socket(fileno=fds[0])
         try:
             submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
-            channel.send(examine(labs[where], submission, Channel(student), Limits(**task["limits"]), task["seed"],
+            channel.send(examine(labs[where], submission, Channel(student, most_text=MAX_TEXT), Limits(**task["limits"]), task["seed"],
                                  task["full"]))  # fmt: skip
         finally:
             student.close()

@@ -52,7 +52,7 @@ class GradeSubmission(NbGraderPreprocessor):
         who = resources["nbgrader"]
         course = Path(self.parent.parent.coursedir.root)  # the exporter's parent is nbgrader's Autograde
         store = Store(course, who["assignment"])
-        submission = read_collected(course, who["assignment"], who["student"])
+        submission = read_collected(course, who["assignment"], who["student"], release_of(course, who["assignment"]))
         graded = store.find(submission)
         if graded is None:
             engine = running_engine(course, who["assignment"], Limits(**self.limits), self.unsafe)
@@ -71,6 +71,10 @@ class GradeSubmission(NbGraderPreprocessor):
                                check["name"], check["fault"])  # fmt: skip
         if lines:
             resources.setdefault("outputs", {})[f"{who['notebook']}.repairs.txt"] = ("\n".join(lines) + "\n").encode()
+
+
+def release_of(course: Path, lab: str) -> NotebookNode:
+    return nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
 
 
 _prepared: set[tuple[str, str]] = set()

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from leaplm.grading.values import MAX_BYTES, NotPlain, Ref, TooLarge, plain
 
 MAX_FRAME = 2 * MAX_BYTES
+MAX_TEXT = 8 * 2**20  # of a frame's JSON from a student's side: parsed, it takes many times its size
 HEAD = struct.Struct("<Q")
 TEXT = struct.Struct("<I")
 
@@ -30,14 +31,16 @@ class Gone(Exception):
     """The other side has closed, or ended."""
 
 
-def encode(value: Any) -> bytes:
-    """The bytes of a plain value (see `values`), Refs, bytes and tuples included.
+def encode(value: Any, most_text: int = MAX_FRAME) -> bytes:
+    """The bytes of a plain value (see `values`), Refs, bytes and tuples included; TooLarge above `most_text` of JSON.
 
     >>> decode(encode({"ids": [1, 2], "weights": np.ones(3)}))
     {'ids': [1, 2], 'weights': array([1., 1., 1.])}
     """
     arrays: list[np.ndarray] = []
     text = json.dumps(_tree(value, arrays)).encode()
+    if len(text) > most_text:
+        raise TooLarge(f"more than {most_text >> 20} MB of text")
     content = save({str(number): array for number, array in enumerate(arrays)}) if arrays else b""
     return TEXT.pack(len(text)) + text + content
 
@@ -61,10 +64,12 @@ def _tree(value: Any, arrays: list[np.ndarray]) -> Any:
     raise NotPlain(f"an object of type {type(value).__name__}")
 
 
-def decode(frame: bytes) -> Any:
-    """The value of a frame; raises Broken for bytes that `encode` cannot have made."""
+def decode(frame: bytes, most_text: int = MAX_FRAME) -> Any:
+    """The value of a frame; raises Broken for bytes that `encode` cannot have made, or more JSON than `most_text`."""
     try:
         (length,) = TEXT.unpack_from(frame)
+        if length > most_text:
+            raise Broken(f"{length:,} bytes of text")
         text, content = frame[TEXT.size : TEXT.size + length], frame[TEXT.size + length :]
         return _value(json.loads(text), load(content) if content else {})
     except Exception as error:  # whatever a hostile sender makes a parser raise
@@ -96,15 +101,15 @@ def checked(value: Any) -> Any:
 
 
 class Channel:
-    """One end of a stream socket that carries frames."""
+    """One end of a stream socket that carries frames; with limits on the bytes of one that comes, and of its JSON."""
 
-    def __init__(self, end: socket.socket, most: int = MAX_FRAME) -> None:
+    def __init__(self, end: socket.socket, most: int = MAX_FRAME, most_text: int = MAX_FRAME) -> None:
         self._end = end
-        self._most = most  # bytes of a frame that is received
+        self._most, self._most_text = most, most_text
 
     def send(self, value: Any) -> None:
-        """Sends one value; Gone if nobody is there to read it."""
-        frame = encode(value)
+        """Sends one value; Gone if nobody is there to read it, TooLarge (and nothing sent) for more than the limit."""
+        frame = encode(value, self._most_text)
         try:
             self._end.settimeout(None)
             self._end.sendall(HEAD.pack(len(frame)) + frame)
@@ -117,7 +122,7 @@ class Channel:
         (length,) = HEAD.unpack(self._read(HEAD.size, until))
         if length > self._most:
             raise Broken(f"a frame of {length:,} bytes")
-        return decode(self._read(length, until))
+        return decode(self._read(length, until), self._most_text)
 
     def _read(self, count: int, until: float | None) -> bytes:
         parts = bytearray()

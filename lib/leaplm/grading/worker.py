@@ -19,8 +19,9 @@ import numpy as np
 
 from leaplm.grading.outputs import Outputs, make_shell
 from leaplm.grading.student import Student, StudentError, time_limit
+from leaplm.grading.values import TooLarge
 from leaplm.grading.walls import HOME, Limits
-from leaplm.grading.wire import Broken, Channel, Gone
+from leaplm.grading.wire import MAX_TEXT, Broken, Channel, Gone
 
 MOST_RINGS = 5  # of the time limit, for a cell that catches them
 
@@ -82,12 +83,16 @@ class Worker:
 def serve(fd: int, limits: Limits) -> None:
     """Serves the socket `fd` until the other side closes it."""
     settle()
-    channel = Channel(socket.socket(fileno=fd))
+    channel = Channel(socket.socket(fileno=fd), most_text=MAX_TEXT)
     worker = Worker(limits)
     with contextlib.suppress(Gone, Broken):
         while True:
             request = channel.receive()
-            channel.send({"nonce": request["nonce"], **worker.reply(request)})
+            nonce = {"nonce": request["nonce"]}
+            try:
+                channel.send(nonce | worker.reply(request))
+            except TooLarge as error:
+                channel.send(nonce | {"student_error": ["too-large", f"The answer holds {error}: far more than asked for."]})
 
 
 def settle() -> None:

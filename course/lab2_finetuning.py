@@ -596,10 +596,10 @@ curve = calibration.load_record("lab2_finetuning", "learning_curve", language="e
 curves = calibration.curves(curve, "size", {
     "fine-tuned MiniLM": "accuracy",
     "TF-IDF": "tfidf_words_accuracy",
-    "majority": "majority_accuracy",
 })
 live = (len(train_rows), fine_tuned) if comparable else None
-plots.plot_lines(curves, "size", "English film reviews", "labelled sentences", live=live);
+plots.plot_lines(curves, "size", "English film reviews", "labelled sentences", live=live,
+                 flat={"majority class": curve.majority_accuracy});
 
 # %% [markdown]
 # Read it sideways: to reach the accuracy that TF-IDF has with 1,000 sentences, how many does the fine-tuned model need?

@@ -538,15 +538,10 @@ record = calibration.load_record("lab5_fewshot", "learning_curves")
 curves = {method: calibration.summarize(rows, "shots", "accuracy") for method, rows in record.groupby("method", sort=False)}
 prompted = calibration.load_record("lab5_fewshot", "in_context")
 curves["in the prompt, bias out"] = calibration.summarize(prompted[prompted.shots > 0], "shots", "calibrated_accuracy")
-labels_only = calibration.load_record("lab5_fewshot", "label_embeddings", description="three sentences")
-flat = pd.DataFrame({"shots": [1, 2, 4, 8, 16, 32, 64], "mean": labels_only.accuracy.mean(),
-                     "sd": labels_only.accuracy.std(), "seeds": len(labels_only)})
-curves = {"nearest label (no examples)": flat, **curves}
+named = calibration.load_record("lab5_fewshot", "label_embeddings", description="three sentences")
 live = (SHOTS, head) if comparable else None
-title = "English film reviews: which way, for how many labels?"
-axes = plots.plot_lines(curves, "shots", title, "labelled examples of each class", live=live)
-axes.figure.set_size_inches(8.5, 4)
-axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1));
+plots.plot_lines(curves, "shots", "English film reviews: which way, for how many labels?", "labelled examples of each class",
+                 live=live, flat={"nearest label (no examples)": named.accuracy});
 
 # %% [markdown]
 # * **2 to 8 examples of each class:** no training method is clearly ahead of the nearest label, which has no examples
@@ -563,12 +558,9 @@ axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1));
 # %% locked="topic_curves"
 record = calibration.load_record("lab5_fewshot", "learning_curves_topics")
 curves = {method: calibration.summarize(rows, "shots", "accuracy") for method, rows in record.groupby("method", sort=False)}
-named = calibration.load_record("lab5_fewshot", "transfer", language="eng").labels_accuracy
-flat = pd.DataFrame({"shots": [2, 4, 8, 16, 32], "mean": named.mean(), "sd": 0.0, "seeds": len(named)})
-axes = plots.plot_lines({"nearest label (no examples)": flat, **curves}, "shots", "Seven topics, English",
-                        "labelled examples of each class")
-axes.figure.set_size_inches(8.5, 4)
-axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1));
+named = calibration.load_record("lab5_fewshot", "transfer", language="eng")
+plots.plot_lines(curves, "shots", "Seven topics, English", "labelled examples of each class",
+                 flat={"nearest label (no examples)": named.labels_accuracy});
 
 # %% [markdown]
 # Another task, another picture. The encoder was trained to tell what a sentence is *about*, so topics lie apart from the

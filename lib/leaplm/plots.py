@@ -76,23 +76,28 @@ def draw_live(axes, x, y, label="your run"):
               zorder=5)
 
 
-def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=True):
-    """Curves with spread over seeds, and your own run on top.
+def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=True, flat=None):
+    """Curves with spread over seeds, and your own run on top; the legend stands beside them.
 
     summaries: {label: DataFrame with columns x, mean, sd, seeds}. live: (x, y) of your run, or None.
+    flat: {label: scores (n,)} of what does not depend on x: a dashed line at their mean, with its deviation.
     """
-    axes = new_axes(title, xlabel, ylabel)
-    colors = (BLUE, ORANGE, GREY, GREEN, PURPLE, SKY)
+    axes = new_axes(title, xlabel, ylabel, width=8.5)
+    for label, scores in (flat or {}).items():
+        mean, sd = np.mean(scores), np.std(scores, ddof=1)
+        axes.axhline(mean, color=GREY, linestyle="--", label=label)
+        axes.axhspan(mean - sd, mean + sd, color=GREY, alpha=0.15, linewidth=0)
+    colors = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
     for (label, summary), color, marker in zip(summaries.items(), colors, "os^Dvp", strict=False):
         draw_spread(axes, summary, x, label, color, marker)
     if live is not None:
         draw_live(axes, *live)
     if log:
         axes.set_xscale("log")
-        ticks = next(iter(summaries.values()))[x]
+        ticks = sorted({value for summary in summaries.values() for value in summary[x]})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return axes
 
 

@@ -199,11 +199,11 @@ def serve(end: socket.socket) -> None:
             return
         where = task["lab"], task["course"]
         labs[where] = labs.get(where) or Lab(where[0], Path(where[1]))
-        student = socket.socket(fileno=fds[0])
+        student = Channel(socket.socket(fileno=fds[0]), most_text=MAX_TEXT)
         try:
             submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
-            channel.send(examine(labs[where], submission, Channel(student, most_text=MAX_TEXT), Limits(**task["limits"]), task["seed"],
-                                 task["full"]))  # fmt: skip
+            limits = Limits(**task["limits"])
+            channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"]))
         finally:
             student.close()
 

@@ -71,7 +71,7 @@ class Class:
         known = {*self.neighbours, *self.students.values()}
         for row, student in self.students.items():
             if student in self.neighbours:
-                self.students[row] = next((found for found in self.records if found not in known), "")
+                self.students[row] = next((found for found in self.records if found not in known), "(none)")
 
     def verdicts(self, student: str) -> dict[str, bytes]:
         """The files of a student's verdicts."""

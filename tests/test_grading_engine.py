@@ -9,7 +9,6 @@ from leaplm.grading import sandbox
 from leaplm.grading.demo import Classroom
 from leaplm.grading.engine import Engine, heavy_modules
 from leaplm.grading.ingest import Submission
-from leaplm.grading.self_test import breaches
 from leaplm.grading.walls import Limits
 from mini import LAB, make_course
 from walled import needs_sandbox
@@ -173,11 +172,13 @@ def test_walls_with_a_hole_are_noticed(course, monkeypatch):
         engine.fork_server()
 
 
-def test_unsafe_grades_without_a_sandbox_and_the_self_test_would_have_told(course, solved):
+def test_unsafe_grades_without_a_sandbox_and_leaves_no_file(course, solved):
+    before = set(course.rglob("*"))
     with Engine(course, LAB, jobs=1, limits=LIMITS, unsafe=True) as engine:
-        assert points(engine.grade(hand_in(solved), seed=1)) == [3, 4, 2]
-        found = breaches(engine._zygote.spawn, engine._zygote.end, course, sandbox.environment("tiny"))
-    assert "read the course" in found and "reach the network" in found
+        assert points(engine.grade(with_source(solved, "open('left', 'w').close()"), seed=1)) == [3, 4, 2]
+        made = list(engine._zygote._folder.rglob("left"))
+        assert len(made) == 1
+    assert not made[0].exists() and set(course.rglob("*")) == before
 
 
 def test_the_fork_server_imports_what_the_release_does(course):

@@ -14,9 +14,11 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,7 +69,8 @@ class ForkServer:
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
         words = [sys.executable, "-P", "-s", "-m", "leaplm.grading.zygote", str(inner.fileno()), json.dumps(settings)]
-        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale)
+        self._folder = Path(tempfile.mkdtemp(prefix="leaplm-"))  # where it starts; student code works there if unsafe
+        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._folder)
         inner.close()
         self._ended: dict[int, queue.Queue] = {}
         self._number = 0
@@ -81,6 +84,7 @@ class ForkServer:
         self._settled.wait(START_SECONDS)
         if not self.ready:
             self._process.kill()
+            shutil.rmtree(self._folder, ignore_errors=True)
             said = self._process.communicate()[1].decode(errors="replace").strip()
             raise sandbox.NoSandbox(f"The sandbox did not start: {said[-1000:]}\n{sandbox.UNSAFE}")
 
@@ -131,6 +135,7 @@ class ForkServer:
             self._process.kill()  # bubblewrap takes everything inside with it
             self._process.wait()
         self._process.stderr.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Examiner:

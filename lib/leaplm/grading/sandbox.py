@@ -133,12 +133,13 @@ def in_memory(content: bytes) -> int:
     return fd
 
 
-def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool, scale: str) -> subprocess.Popen:
-    """Starts `inner` in the sandbox, or with `unsafe` beside us."""
+def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool, scale: str, folder: Path) -> subprocess.Popen:
+    """Starts `inner` in the sandbox, or with `unsafe` beside us, in `folder`."""
     inherited: list[int] = []
     try:
         words = inner if unsafe else command(assets, inner, inherited, scale)
-        own = {**os.environ, **environment(scale), "LEAPLM_HOME": str(assets), "HOME": os.environ.get("HOME", "/")}
+        general = {name: value for name, value in environment(scale).items() if not value.startswith(HOME)}
+        own = {**os.environ, **general, "LEAPLM_HOME": str(assets)}
         return subprocess.Popen(
             words,
             pass_fds=[*pass_fds, *inherited],
@@ -146,6 +147,7 @@ def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool, sca
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=own if unsafe else {},
+            cwd=folder,
             start_new_session=True,  # Ctrl-C in the terminal is for us to handle
         )
     finally:

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,10 @@ def serve(fd: int, limits: Limits) -> None:
 
 def settle() -> None:
     """Our own place: the folder of the notebook, no terminal, and random numbers that the fork server did not fix."""
-    for folder in (f"{HOME}/tmp", f"{HOME}/.config/matplotlib") if os.path.ismount(HOME) else ():
-        os.makedirs(folder, exist_ok=True)
-    if os.path.ismount(HOME):
-        os.chdir(HOME)
+    walled = os.path.ismount(HOME)
+    os.chdir(HOME if walled else tempfile.mkdtemp(dir="."))
+    for folder in ("tmp", ".config/matplotlib") if walled else ():
+        os.makedirs(folder)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)

@@ -1,0 +1,53 @@
+"""Looks behind the marks: training again, and artifacts that are too much alike."""
+
+import json
+
+import numpy as np
+import pytest
+from leaplm.grading.audit import distance, near_duplicates, retrain, sample
+from leaplm.grading.ingest import Submission
+from leaplm.grading.walls import Limits
+from mini import LAB, make_course
+from safetensors.numpy import save
+from walled import needs_sandbox
+
+NAME = "artifacts/model-cpu.safetensors"
+
+
+def submission(student, files, notebook=None):
+    return Submission(LAB, student, notebook, files, None, (), None)
+
+
+def model(seed, shift=0.0):
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(40, 50)).astype(np.float16)
+    weights.reshape(-1)[:20] += np.float16(shift)
+    return save({"weight": weights, "bias": rng.normal(size=40).astype(np.float16)})
+
+
+def test_same_files_and_nearly_equal_numbers_are_named_and_others_not():
+    files = {"amina": model(0), "bello": model(0), "chipo": model(0, shift=0.01), "dede": model(1), "efua": b"no artifact"}
+    said = near_duplicates([submission(student, {NAME: content}) for student, content in files.items()])
+    assert len(said) == 2
+    assert said[0] == f"{NAME} is the same file for amina, bello"
+    assert said[1].startswith(f"the numbers of {NAME} differ by 0.") and "amina, bello" in said[1] and "chipo" in said[1]
+
+
+def test_distance_needs_most_tensors_in_common():
+    whole = sample(model(0))
+    part = dict(list(whole.items())[:1])
+    assert distance(whole, whole) == 0 and distance(whole, part) == np.inf and distance(whole, {}) == np.inf
+
+
+@needs_sandbox
+@pytest.mark.parametrize(("slope", "told"), [(2.0, []), (3.0, ["handed in 0 of 2", "trained again 2 of 2"])])
+def test_training_again_shows_an_artifact_that_the_code_does_not_make(tmp_path, slope, told):
+    course = make_course(tmp_path / "course")
+    solution = (course / "solutions" / LAB / f"{LAB}.ipynb").read_bytes()
+    handed_in = submission("amina", {"artifacts/slope-cpu.json": json.dumps({"slope": slope}).encode()}, solution)
+    said = []
+    limits = Limits(memory_mb=1500, submission_seconds=300)
+    (found,) = retrain(course, LAB, [submission("bello", {}), handed_in], 1, False, said.append, limits)
+    text = "\n".join(found.lines())
+    assert all(words in text for words in told) and bool(found.handed_in) == bool(told)
+    assert said[0].startswith("training amina's notebook again") and text.splitlines()[0] in said[1]

@@ -658,8 +658,8 @@ assert np.isclose(formed, 2 / 3) and np.isclose(right, 1 / 3)
 # <i>all</i> answers.</details>
 
 # %% [markdown]
-# Now 60 updates with 4 texts each. The loss counts at the answer's tokens only. To save memory, each batch goes through
-# the model in two halves before one update (*gradient accumulation*); the update is the same.
+# Now 60 updates with 4 texts each. The loss counts at the answer's tokens only. To save memory, the texts of a batch go
+# through the model one by one before one update (*gradient accumulation*); the update is the same.
 #
 # **Predict first.** What will the two shares be after 240 examples?
 
@@ -669,7 +669,7 @@ lora.inject_lora(writer, ("q_proj", "v_proj"), rank=8, alpha=16)
 print(f"{models.count_parameters(writer):,} of {models.count_parameters(writer, trainable=False):,} numbers learn")
 lessons = answers.make_answer_rows(data.subsample(train_set, by_scale(tiny=8, cpu=240, gpu=1000)), reader, names)
 writing = training.TrainingConfig(
-    learning_rate=1e-3, batch_size=4, gradient_accumulation_steps=2, epochs=1,
+    learning_rate=1e-3, batch_size=4, gradient_accumulation_steps=4, epochs=1,
     max_steps=by_scale(tiny=2, cpu=60, gpu=250), output_dir=f"runs/writer-{runtime.scale()}",
 )
 

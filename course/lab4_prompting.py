@@ -6,7 +6,7 @@
 # | **You come from** | lab 2: accuracy, macro-F1, baselines, intervals |
 # | **You will be able to** | turn a language model into a classifier by words alone, measure how much the wording matters, and keep private data and injected orders out of it |
 # | **Time** | about 2 hours of work; the computer works for about 5 minutes of it |
-# | **Needs** | 2 cores, 1.6 GB of memory, 180 MB of downloads (once). No GPU |
+# | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: seven exercises and your prompt, checked by the computer (26), and one answer read by your teacher (4) |
 #
 # A clinic in Cusco wants to know which messages of its patients are complaints. Nobody has labelled a single one. A
@@ -351,7 +351,7 @@ live.round(2)
 
 # %% [markdown]
 # Below are the same templates in the **calibration record**: English, five parts of 50 texts, mean and one standard
-# deviation. Stars are your run.
+# deviation. Stars are your run. (Nothing is trained here, so a *seed* in the figures of this lab is a part of the data.)
 
 # %%
 record = calibration.load_record("lab4_prompting", "templates", language="eng")
@@ -493,6 +493,9 @@ dots = {label: calibration.summarize(words, "words", label) for label in ("sum",
 plots.plot_dots(dots, "Other words for the same classes (English)", guide=("chance", 0.5));
 
 # %% [markdown]
+# With the plain sum no pair of words leaves chance. Calibrated, four pairs reach 0.62 to 0.68, and their differences are
+# within the spread. *no / yes* stays at 0.50; a likely reason is that nobody writes *Overall, this is yes*.
+#
 # ## 7. Chat form, and free answers
 #
 # SmolLM2-Instruct was trained on conversations in a form of its own, with marks for who speaks:
@@ -521,7 +524,7 @@ dots = {"accuracy": calibration.summarize(forms, "way", "accuracy"),
 plots.plot_dots(dots, "Chosen by probability, or written freely (English)", xlabel="share of texts");
 
 # %% [markdown]
-# In the record, the probability of a word gives 0.75 ± 0.05 in the plain form and 0.68 ± 0.10 in the chat form. Written
+# In the record, the probability of a word gives 0.75 ± 0.04 in the plain form and 0.68 ± 0.10 in the chat form. Written
 # freely, only 70 % (plain) and 34 % (chat) of the answers begin with one of our words. The model knows more than it says.
 #
 # ## 8. Prompts that are learned
@@ -698,6 +701,7 @@ plots.plot_dots(dots, "Tokens for the same sentences", xlabel="times as many as 
 # one `[UNK]`, and the meaning is gone. SmolLM2 falls back to bytes: nothing is lost, but one letter can cost three tokens.
 
 # %%
+# One question in four languages, in tokens of SmolLM2.
 pair = {"English": "Where is the nearest clinic?", "Hausa": "Ina asibiti mafi kusa?",
         "Swahili": "Kliniki ya karibu iko wapi?", "Bengali": "সবচেয়ে কাছের ক্লিনিক কোথায়?"}
 dict(zip(pair, prompting.count_tokens(tokenizer, list(pair.values())).tolist(), strict=True))

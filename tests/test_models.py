@@ -4,7 +4,7 @@ import pytest
 import torch
 from leaplm import models
 from leaplm.runtime import set_seed
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AutoModelForCausalLM, BertConfig, BertForMaskedLM
 
 
 def test_mean_pool_ignores_padding():
@@ -47,6 +47,21 @@ def test_masked_lm_on_minilm_starts_from_its_embeddings(assets_ready):
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     encoder = models.load_encoder()
     assert torch.equal(model.bert.encoder.layer[0].output.dense.weight, encoder.encoder.layer[0].output.dense.weight)
+
+
+def test_language_model_loaded_by_tensor_is_the_one_of_transformers(assets_ready):
+    state = torch.random.get_rng_state()
+    ours = models.load_causal_lm("smollm2")
+    assert torch.equal(state, torch.random.get_rng_state())
+    theirs = AutoModelForCausalLM.from_pretrained(assets_ready("smollm2"), dtype=torch.float32).eval()
+    assert ours.get_input_embeddings().weight is ours.get_output_embeddings().weight
+    for (name, a), (_, b) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        assert torch.equal(a, b), name
+    ids = torch.arange(100, 120)[None]
+    with torch.no_grad():
+        assert torch.equal(ours(ids).logits, theirs(ids).logits)
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "max_length"):
+        assert getattr(ours.generation_config, name) == getattr(theirs.generation_config, name)
 
 
 def test_frozen_parts_and_random_weights(assets_ready):

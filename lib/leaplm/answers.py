@@ -67,7 +67,7 @@ def answer_loss(model, batch):
     return nn.functional.cross_entropy(logits.float(), targets[chosen]), int(chosen.sum())
 
 
-def generate_answers(model, tokenizer, prompts, max_new_tokens=8, batch_size=16):
+def generate_answers(model, tokenizer, prompts, max_new_tokens=8, batch_size=8):
     """What the model writes after each prompt, word by word the most probable (list of strings, white space kept)."""
     was_training, device, answers = model.training, next(model.parameters()).device, []
     model.eval()

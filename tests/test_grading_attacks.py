@@ -16,9 +16,10 @@ from attacks.ours import look, same_verdict
 from attacks.rows import ABSENT, load
 from attacks.table import BASELINE
 from attacks.traps import Listeners
+from leaplm.grading.collect import collect
 from leaplm.grading.gradebook import CourseBook, scores
 from leaplm.grading.sandbox import NoSandbox, find_bwrap
-from mini import LAB
+from mini import LAB, make_course
 
 ROWS = load()
 CATALOGUE = {"A": 18, "B": 12, "C": 10, "D": 13, "E": 26}
@@ -127,6 +128,15 @@ def test_memory_of_the_grader_is_bounded(group):
     assert group.watch.grader_mb < GRADER_MB
     assert group.watch.sandbox_mb < 2 * LIMITS["memory_mb"] + 2000  # two submissions, the fork server, a tick's delay
     assert group.watch.shared_mb < 2 * LIMITS["memory_mb"] + 2000
+
+
+def test_ids_that_are_nearly_the_same_stay_two_students(tmp_path):
+    course = make_course(tmp_path / "course")
+    for student in ("ann+lee", "ann_lee"):
+        (tmp_path / "class" / student).mkdir(parents=True)
+        (tmp_path / "class" / student / f"{LAB}.ipynb").write_bytes((course / "labs" / LAB / f"{LAB}.ipynb").read_bytes())
+    collect(course, LAB, tmp_path / "class")
+    assert len(list((course / ".nbgrader-work" / "submitted").iterdir())) == 2
 
 
 def test_the_catalogue_is_complete():

@@ -66,13 +66,6 @@ class Class:
         collect(self.course, LAB, upload.parent, received=RECEIVED_TEXT)
         shutil.rmtree(upload.parent)
 
-    def settle_ids(self) -> None:
-        """A student whose id would have been a neighbour's has the one that is left, if any."""
-        known = {*self.neighbours, *self.students.values()}
-        for row, student in self.students.items():
-            if student in self.neighbours:
-                self.students[row] = next((found for found in self.records if found not in known), "(none)")
-
     def verdicts(self, student: str) -> dict[str, bytes]:
         """The files of a student's verdicts."""
         folder = self.work / "verdicts" / LAB / student
@@ -147,7 +140,6 @@ def run(group: Class) -> None:
                 process.wait()
     group.log = (folder / "log").read_text(errors="replace")
     group.records = json.loads((folder / "records").read_text()) if group.ended == 0 else {}
-    group.settle_ids()
     group.after = watched_files(group)
     group.left = world.marked(group.traps.free_port)
     group.orphans = world.children()

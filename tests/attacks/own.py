@@ -607,11 +607,6 @@ def same_as_neighbour(work: Work) -> None:
     work.sign()
 
 
-@fault("F55b", by="two students, two verdicts", student="000+neighbour")
-def nearly_a_neighbours_id(work: Work) -> None:
-    """The id differs from another student's in characters that are not kept."""
-
-
 @fault("F56", by=NOT_REGULAR, points=(0, 2), states=READ)
 def folder_as_notebook(work: Work) -> None:
     """The notebook is a folder."""

@@ -89,8 +89,8 @@ def grade_class(
     force: grade again what has a verdict. apply: write into the gradebook.
     """
     course, limits = Path(course).resolve(), limits or Limits()
-    book, store = CourseBook(course), Store(course, lab)
-    room = Room(book, lab, students)
+    book = CourseBook(course)
+    room, store = Room(book, lab, students), Store(course, lab)
     say(f"{lab}: {len(room.students)} submissions")
     started, summary = time.monotonic(), Summary()
     book.register(lab)
@@ -120,8 +120,13 @@ class Room:
 
     def __init__(self, book: CourseBook, lab: str, only: list[str] | None = None) -> None:
         self._course, self._lab = Path(book.coursedir.root), lab
-        self._release = nbformat.read(book.folder("release", ".", lab) / f"{lab}.ipynb", as_version=4)
+        release = book.folder("release", ".", lab) / f"{lab}.ipynb"
+        if not release.is_file():
+            raise FileNotFoundError(f"there is no lab {lab!r}: {release} does not exist")
+        self._release = nbformat.read(release, as_version=4)
         folders = [name for name in book.submitted(lab) if only is None or name in only]
+        if not folders and not only:
+            raise FileNotFoundError(f"nobody has handed in {lab}: first `leaplm collect {lab} FOLDER_OR_ZIP`")
         if unknown := set(only or ()) - set(folders):
             raise FileNotFoundError(f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}")
         self.students = {safe_id(name): name for name in folders}
@@ -178,7 +183,7 @@ def run_tasks(
         except (OSError, TimeoutError) as error:  # Dask's CommClosedError is an OSError
             if not scheduler or time.monotonic() > until:
                 raise
-            say(f"  the scheduler {scheduler} does not answer ({type(error).__name__}); {len(todo)} to go, waiting for it")
+            say(f"  {scheduler} does not answer, or has no workers ({type(error).__name__}): waiting, {len(todo)} to go")
             time.sleep(2)
 
 
@@ -197,6 +202,7 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
                      "distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})  # fmt: skip
     if scheduler:
         with Client(scheduler, timeout="10s") as client:
+            client.wait_for_workers(1, timeout="30s")
             yield client
         return
     try:

@@ -77,25 +77,25 @@ def release_of(course: Path, lab: str) -> NotebookNode:
     return nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
 
 
-_prepared: set[tuple[str, str]] = set()
+_graded: set[tuple[Path, str]] = set()
 
 
 def prepare(assignment: str, student: str, notebooks: list[str], **more: Any) -> None:
-    """nbgrader's pre_convert_hook. It comes once per submission; the work is done at the first call.
+    """nbgrader's pre_convert_hook, called in the course folder before each submission; `student` is as it was asked for.
 
-    All submitted folders are made safe before nbgrader copies them, and a whole class is graded in parallel, so that
-    nbgrader then finds the verdicts. What fails here is told again, submission by submission, by GradeSubmission.
+    Makes the submitted folders safe before nbgrader copies them. When a whole class was asked for, it is graded in
+    parallel at the first call, and nbgrader then finds the verdicts. What fails here is told again, submission by
+    submission, by GradeSubmission.
     """
-    app = NbGrader.instance() if NbGrader.initialized() else None
-    course = Path(app.coursedir.root) if app else Path.cwd()
-    if (str(course), assignment) in _prepared:
+    course = Path.cwd()
+    if (course, assignment) in _graded:
         return
-    _prepared.add((str(course), assignment))
-    for folder in sorted((course / ".nbgrader-work" / "submitted").glob(f"*/{assignment}")):
+    for folder in sorted((course / ".nbgrader-work" / "submitted").glob(f"{student}/{assignment}")):
         for line in sweep(folder):
             print(line)
     if student == "*":
-        settings = GradeSubmission(config=app.config if app else None)
+        _graded.add((course, assignment))
+        settings = GradeSubmission(config=NbGrader.instance().config if NbGrader.initialized() else None)
         grade_class(course, assignment, jobs=settings.jobs or None, unsafe=settings.unsafe,
                     limits=Limits(**settings.limits), apply=False)  # fmt: skip
 

@@ -531,8 +531,8 @@ plots.plot_dots(dots, "Chosen by probability, or written freely (English)", xlab
 #
 # Words are points in a space of 576 numbers per token. Why search among words only? A **soft prompt** is a few vectors
 # before the text, trained by gradient descent while the model stays frozen: $10 \times 576 = 5{,}760$ numbers instead of
-# 134.5 million. We start them from the words of an instruction, and train on batches of four labelled texts; only the
-# logits of our words at the last position are computed, so it fits in memory.
+# 134.5 million. We start them from the words of an instruction, and train on batches of four labelled texts. To save
+# memory, only the logits of our words at the last position are computed, and a batch goes through the model in two halves.
 
 # %% locked="soft_rows"
 soft_template = templates["label"]
@@ -545,7 +545,7 @@ def soft_rows(texts, labels):
 
 # %%
 soft = soft_prompts.add_soft_prompt(model, templates["instruction"].instruction, MODEL)
-config = training.TrainingConfig(learning_rate=soft_prompts.LEARNING_RATE, batch_size=4,
+config = training.TrainingConfig(learning_rate=soft_prompts.LEARNING_RATE, batch_size=4, gradient_accumulation_steps=2,
                                  max_steps=updates, epochs=100, weight_decay=0.0)
 short = soft_rows(prompting.shorten(soft_train["text"], tokenizer), soft_train["label"])
 history = training.train(soft, short, data.DynamicPaddingCollator(0), config,

@@ -356,7 +356,8 @@ axes = plots.new_axes("The same task, 20 prompts", "choice of demonstrations", "
 for order in table.columns:
     axes.plot(range(1, len(table) + 1), table[order], "o", color=plots.BLUE, alpha=0.6)
 axes.set_xticks(range(1, len(table) + 1))
-axes.axhline(0.5, color=plots.GREY, linewidth=1);
+axes.axhline(0.5, color=plots.GREY, linestyle="--", label="guessing")
+axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1));
 
 # %% [markdown]
 # ### Exercise 5 · What is luck, and how much? (10 minutes, 3 points)
@@ -598,7 +599,7 @@ my_transfer = {"fra": 0.0, "hau": 0.0, "ben": 0.0}
 record = calibration.load_record("lab5_fewshot", "transfer")
 ways = {"trained on English": "transfer", "trained on the language, same encoder": "native",
         "trained on the language, TF-IDF (characters)": "tfidf", "most frequent topic": "majority"}
-axes = plots.new_axes("Seven topics, tested on ...", "", "accuracy", width=7.5)
+axes = plots.new_axes("Seven topics, 5 seeds", "language of the test sentences (quy: Quechua)", "accuracy", width=7.5)
 for (label, column), color, marker in zip(ways.items(), (plots.BLUE, plots.ORANGE, plots.GREEN, plots.GREY), "os^_", strict=True):
     some = calibration.summarize(record, "language", f"{column}_accuracy")
     axes.errorbar(some["language"], some["mean"], some["sd"], fmt=marker, color=color, label=label, capsize=3)

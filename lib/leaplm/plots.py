@@ -64,11 +64,14 @@ def plot_history(history, window=10, unit="text", baseline=None, title="Loss dur
 
 
 def draw_spread(axes, summary, x, label, color, marker="o"):
-    """Mean (line and markers) with one standard deviation over seeds on each side (band)."""
+    """Mean (line and markers) with one standard deviation over seeds on each side (a band; bars at a single point)."""
     positions, mean, sd = summary[x], summary["mean"], summary["sd"].fillna(0)
     seeds = int(summary["seeds"].min())
     axes.plot(positions, mean, marker=marker, color=color, label=f"{label} ({seeds} seeds)")
-    axes.fill_between(positions, mean - sd, mean + sd, color=color, alpha=0.18, linewidth=0)
+    if len(summary) > 1:
+        axes.fill_between(positions, mean - sd, mean + sd, color=color, alpha=0.18, linewidth=0)
+    else:
+        axes.errorbar(positions, mean, sd, color=color, capsize=3, linestyle="none")
 
 
 def draw_live(axes, x, y, label="your run"):

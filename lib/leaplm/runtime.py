@@ -2,9 +2,11 @@
 
 import ctypes
 import gc
+import logging
 import os
 import platform
 import random
+import warnings
 
 SCALES = ("tiny", "cpu", "gpu")
 
@@ -79,6 +81,8 @@ def quiet():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)  # each checkpoint of a model with tied weights warns
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # of transformers, about peft
 
 
 def peak_memory_mb():

@@ -17,7 +17,6 @@ from attacks.rows import ABSENT, load
 from attacks.table import BASELINE
 from attacks.traps import Listeners
 from leaplm.grading.collect import collect
-from leaplm.grading.gradebook import CourseBook, scores
 from leaplm.grading.sandbox import NoSandbox, find_bwrap
 from mini import LAB, make_course
 
@@ -102,8 +101,7 @@ def test_there_is_one_verdict_for_each_submission(group):
 
 def test_the_gradebook_has_the_verdicts(group):
     """Nothing but the verdicts' points; written answers wait for a person."""
-    marks = scores(CourseBook(group.course), LAB)
-    assert marks == {student: record["points"] for student, record in group.records.items()}
+    assert group.marks == {student: record["points"] for student, record in group.records.items()}
 
 
 def test_neighbours_have_their_marks_and_the_same_verdicts_as_alone(group, alone):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leaplm.grading.collect import collect
+from leaplm.grading.gradebook import CourseBook, scores
 from leaplm.grading.ingest import safe_id
 from mini import LAB, ROOT, make_course
 
@@ -37,6 +38,7 @@ class Class:
     students: dict[str, str] = field(default_factory=dict)  # row id -> the student's id as graded
     neighbours: dict[str, str] = field(default_factory=dict)  # id -> kind
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    marks: dict[str, float] = field(default_factory=dict)  # in the gradebook
     log: str = ""
     ended: int | None = None  # the grader's exit status
     before: dict[str, str] = field(default_factory=dict)
@@ -140,6 +142,7 @@ def run(group: Class) -> None:
                 process.wait()
     group.log = (folder / "log").read_text(errors="replace")
     group.records = json.loads((folder / "records").read_text()) if group.ended == 0 else {}
+    group.marks = scores(CourseBook(group.course), LAB)
     group.after = watched_files(group)
     group.left = world.marked(group.traps.free_port)
     group.orphans = world.children()

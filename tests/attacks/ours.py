@@ -27,7 +27,8 @@ def look(group: Class, alone: Class, row: Row, heard: list[str]) -> Outcome:
     """`alone`: the same neighbours in a class without any attack. `heard`: what came to the listeners."""
     student = group.students[row.id]
     record = group.records.get(student)
-    found = Outcome(record and record["points"], neighbours=neighbours_of(group, alone, row))
+    mark = max(record["points"], group.marks.get(student, 0)) if record else None
+    found = Outcome(mark, neighbours=neighbours_of(group, alone, row))
     found.stolen, found.reached = read_outside(Path(group.traps.outside), row.id)
     found.reached += [text for text in heard if text.startswith(f"{row.id} ")]
     found.left = [thing for thing in group.left if re.search(rf"{MARK}-{row.id}\b", thing)]

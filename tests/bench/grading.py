@@ -156,7 +156,8 @@ def grade_plain(lab, students):
             if path.name not in list(made.expected)[:students]:
                 shutil.rmtree(path)
         (made.course / "nbgrader_config.py").write_text(PLAIN)
-        own_environment = {**os.environ, "LEAPLM_COURSE": str(made.course), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1"}
+        own_environment = {**os.environ, "LEAPLM_COURSE": str(made.course), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
+                           "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}  # fmt: skip
         stamps = []
         for words in (["generate_assignment", lab, "--force"], ["autograde", lab]):
             process = subprocess.Popen([sys.executable, "-m", "nbgrader", *words], cwd=made.course, env=own_environment,

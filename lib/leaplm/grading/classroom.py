@@ -15,6 +15,7 @@ import os
 import random
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -198,6 +199,7 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is in our verdicts
+    warnings.filterwarnings("ignore", message="Sending large graph")  # a submission with its model is large
     dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS, "distributed.comm.timeouts.connect": "10s",
                      "distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})  # fmt: skip
     if scheduler:

@@ -11,7 +11,6 @@ import json
 import os
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -113,14 +112,13 @@ def footprint(folder: Path) -> set[str]:
 
 
 def _command(pid: str) -> str:
-    """The start of a process's command; nothing for those of the sandbox itself."""
+    """A process's program; nothing for those of the sandbox itself."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
         return ""
-    return "" if "bwrap" in words or pid == "1" else MARK if MARK in words else words[:40]
+    return "" if "bwrap" in words[0] or pid == "1" else MARK if MARK in words[0] else Path(words[0]).name
 
 
 if __name__ == "__main__":
-    socket.setdefaulttimeout(10)
     main(Path(sys.argv[1]), next(row for row in load() if row.id == sys.argv[2]))

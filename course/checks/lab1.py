@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, masking, models, pretrain, tokenization
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, probes
+from leaplm.grading import as_array, as_number, check, first_artifact, probes
 
 CLOSE = 1e-4
 
@@ -192,16 +192,6 @@ def pretrained(student, rng):
     except (ValueError, KeyError, TypeError) as error:
         return 0, f"the artifact cannot be used: {error}"
     return judge_gain(heldout_gain(model, tokenizer, corpus, texts), language)
-
-
-def first_artifact(student, names):
-    """The bytes of the first of these artifacts that is there."""
-    for name in names[:-1]:
-        try:
-            return student.artifact(name)
-        except StudentError:
-            continue
-    return student.artifact(names[-1])
 
 
 def read_tokenizer(vocabulary, corpus):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, lora, models
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, probes
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact, probes
 from leaplm.grading.values import Ref
 
 CLOSE = 1e-4
@@ -233,16 +233,6 @@ def with_places(model, settings):
     if type(rank) is not int or not 1 <= rank <= lora.MAX_RANK or not 0 < float(alpha) <= 1024:
         raise ValueError(f"its card should have a rank from 1 to {lora.MAX_RANK} and an alpha above 0")
     return lora.inject_lora(model, targets, rank, float(alpha))
-
-
-def first_artifact(student, names):
-    """The bytes of the first of these artifacts that is there."""
-    for name in names[:-1]:
-        try:
-            return student.artifact(name)
-        except StudentError:
-            continue
-    return student.artifact(names[-1])
 
 
 def judge_classifier(model, heldout, language):

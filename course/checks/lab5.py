@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, few_shot, models
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, probes
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact, probes
 
 CLOSE = 1e-4
 MOST_SHOTS = 16
@@ -199,16 +199,6 @@ def few_shot_classifier(student, rng):
     except (ValueError, KeyError) as error:
         return 0, f"the artifact cannot be used: {error}"
     return judge_classifier(model, heldout, language)
-
-
-def first_artifact(student, names):
-    """The bytes of the first of these artifacts that is there."""
-    for name in names[:-1]:
-        try:
-            return student.artifact(name)
-        except StudentError:
-            continue
-    return student.artifact(names[-1])
 
 
 def judge_classifier(model, heldout, language):

@@ -1,7 +1,7 @@
 """Grading: checks, the handle to a student's code, and what nbgrader needs from us."""
 
 from leaplm.grading.cell import grade, grade_cell
-from leaplm.grading.checks import Check, Verdict, as_array, as_number, check, find_course, judge, load_checks
+from leaplm.grading.checks import Check, Verdict, as_array, as_number, check, find_course, first_artifact, judge, load_checks
 from leaplm.grading.student import Student, StudentError
 from leaplm.grading.values import Ref
 
@@ -15,6 +15,7 @@ __all__ = [
     "as_number",
     "check",
     "find_course",
+    "first_artifact",
     "grade",
     "grade_cell",
     "judge",

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -158,3 +159,11 @@ def as_number(value: Any, what: str = "The answer") -> float:
     if not math.isfinite(number):
         raise StudentError("unexpected", f"{what} should be a finite number, not {number}.")
     return number
+
+
+def first_artifact(student: Student, names: tuple[str, ...]) -> bytes:
+    """The bytes of the first of these artifacts that is there; StudentError, naming the last, if none is."""
+    for name in names[:-1]:
+        with contextlib.suppress(StudentError):
+            return student.artifact(name)
+    return student.artifact(names[-1])

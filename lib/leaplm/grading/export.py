@@ -11,10 +11,8 @@ cell and decide for themselves. Marks that a fault of ours kept back are empty e
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import html
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -26,7 +24,8 @@ from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, Submitted
 from nbgrader.plugins import ExportPlugin
 from traitlets import Dict, Enum, Float, Unicode
 
-from leaplm.grading.receipts import WORK, Receipt, read_receipt
+from leaplm.grading.receipts import Receipt, read_receipt
+from leaplm.grading.verdicts import latest_records
 
 FORMULA = re.compile(r"\s*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")  # the full-width forms count in some spreadsheets
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -225,17 +224,6 @@ def cell(value: Any) -> str | int | float:
 def safe_text(text: str) -> str:
     """A text on one line, without control characters or those that turn the direction of writing."""
     return CONTROL.sub("", re.sub(r"[\r\n\t]+", " ", text))
-
-
-def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
-    """The newest verdict of each student, from the log of all; see `verdicts`. The last line may be cut off."""
-    path = course / WORK / "verdicts" / lab / "log.jsonl"
-    records = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            records[record["student"]] = record
-    return records
 
 
 def _submission(gradebook: Gradebook, assignment: Assignment, student: Student) -> SubmittedAssignment | None:

@@ -291,17 +291,6 @@ def report_tags(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repai
     return [Repair(f"The tag {tag[:40]} was taken off {count[tag]} cells.") for tag in sorted(count)]
 
 
-def show_hidden(made: NotebookNode, source: NotebookNode) -> None:
-    """Gives the check cells of a rebuilt notebook the hidden tests of nbgrader's source version.
-
-    nbgrader would do it from its gradebook; it then warns of every check of every student as if it had been changed.
-    """
-    hidden = {cell.id: cell.source for cell in source.cells if not editable(cell)}
-    for cell in made.cells:
-        if not editable(cell):
-            cell.source = hidden.get(cell.id, cell.source)
-
-
 def insert_extras(made: list[NotebookNode], matching: Matching) -> list[NotebookNode]:
     """Our cells, each followed by the cells the student added after it."""
     place = {found.position: cell_id for cell_id, found in matching.match.items()}

@@ -14,11 +14,13 @@ A record holds no times, so the same submission, grader and seed give the same b
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import leaplm
 from leaplm.grading.engine import Graded
@@ -68,20 +70,16 @@ class Store:
             log.write(json.dumps(graded.record, ensure_ascii=False) + "\n")
         return graded
 
-    def latest(self) -> dict[str, dict]:
-        """The newest record of each student."""
-        log = self.folder / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        records = map(_record_or_none, lines)
-        return {record["student"]: record for record in records if record}
 
-
-def _record_or_none(line: str) -> dict | None:
-    """A line of the log; the last one may have been cut off by a power cut."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
+    """The newest record of each student, from the log; its last line may have been cut off by a power cut."""
+    log = Path(course) / WORK / "verdicts" / lab / "log.jsonl"
+    records = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            records[record["student"]] = record
+    return records
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -56,7 +56,9 @@ def _train(lab: str) -> None:
 
 
 @pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")
-def test_the_check_tells_right_from_wrong(benches, course, lab, check):
+def test_the_check_tells_right_from_wrong(benches, needs_asset, course, lab, check):
+    if lab == "lab0_start":
+        needs_asset("sib200")
     bench = benches(course, lab)
     entries = [answer for answer in load_bank(lab, course) if answer.check == check]
     assert sum(not answer.right for answer in entries) >= FEWEST_WRONG, "too few wrong answers in the bank"

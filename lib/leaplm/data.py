@@ -25,6 +25,12 @@ SIB200 = {
     "mya": "mya_Mymr", "por": "por_Latn", "quy": "quy_Latn", "spa": "spa_Latn", "tgl": "tgl_Latn", "urd": "urd_Arab",
     "vie": "vie_Latn", "zho": "zho_Hans",
 }
+NAMES = {
+    "eng": "English", "hau": "Hausa", "swa": "Swahili", "ibo": "Igbo", "yor": "Yoruba", "amh": "Amharic", "arb": "Arabic",
+    "ben": "Bengali", "fra": "French", "hin": "Hindi", "ind": "Indonesian", "khm": "Khmer", "mya": "Burmese",
+    "por": "Portuguese", "quy": "Quechua", "spa": "Spanish", "tgl": "Tagalog", "urd": "Urdu", "vie": "Vietnamese",
+    "zho": "Chinese", "pcm": "Nigerian Pidgin", "kin": "Kinyarwanda",
+}
 NEUTRAL_BAND = 0.5  # mean ratings in (-0.5, 0.5) on the scale [-4, 4]: raters disagree on the sign
 SHARES = {"train": 0.65, "validation": 0.1, "test": 0.125, "heldout": 0.125}
 
@@ -55,6 +61,40 @@ def load_topics(language="eng"):
     >>> load_topics("swa")["test"].features["label"].names      # doctest: +SKIP
     ['entertainment', 'geography', 'health', 'politics', 'science/technology', 'sports', 'travel']
     """
+    parts = read_topics(language)
+    return to_dataset_dict({part: rows.rename(columns={"category": "label"})[["text", "label"]]
+                            for part, rows in parts.items()})
+
+
+def load_sentences(language="eng"):
+    """Sentences without labels as a dict of lists: train, validation and test.
+
+    language: a key of SIB200 (row i of a part is then the same sentence in all of them; 701, 99 and 96 sentences), another
+    language of AFRISENTI, or the path of a CSV file (columns text,label). The grader's sentences are not among them.
+    """
+    if language not in SIB200:
+        return {part: list(rows["text"]) for part, rows in load_corpus(language).items()}
+    parts = read_topics(language)
+    parts["test"] = parts["test"][~parts["test"].index_id.map(is_heldout_sentence)]
+    return {part: rows.text.tolist() for part, rows in parts.items()}
+
+
+def heldout_sentences(language):
+    """The sentences that `load_sentences` does not give, the same ones in every language; a saved tokenizer is marked on
+    them. Raises ValueError for a language that has none (such as a student's own CSV)."""
+    if language not in SIB200:
+        raise ValueError(f"language {language!r} cannot be marked; use one of: {', '.join(SIB200)}")
+    rows = read_topics(language)["test"]
+    return rows[rows.index_id.map(is_heldout_sentence)].text.tolist()
+
+
+def is_heldout_sentence(index_id):
+    """Whether the grader keeps this sentence of SIB-200's test part for itself; by its number, so in every language."""
+    return position(index_id) < 0.5
+
+
+def read_topics(language):
+    """SIB-200 of one language as DataFrames (index_id, category, text): train, validation and test."""
     if language not in SIB200:
         raise ValueError(f"language {language!r} has no topics here. Use one of: {', '.join(SIB200)}.")
     folder = asset_path("sib200") / SIB200[language]
@@ -62,9 +102,7 @@ def load_topics(language="eng"):
     frames = {part: pd.read_csv(folder / f"{file}.tsv", sep="\t", quoting=csv.QUOTE_NONE, keep_default_na=False)
               for part, file in files.items()}
     # The files of some languages are in another order; index_id is the sentence's number in all of them.
-    ordered = {part: rows.sort_values("index_id") for part, rows in frames.items()}
-    return to_dataset_dict({part: rows.rename(columns={"category": "label"})[["text", "label"]]
-                            for part, rows in ordered.items()})
+    return {part: rows.sort_values("index_id") for part, rows in frames.items()}
 
 
 def load_corpus(language="eng"):

@@ -1,5 +1,6 @@
 """Models of the course, loaded from verified local folders."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -192,6 +193,26 @@ def load_by_tensor(folder):
             with safe_open(weights, "pt") as file:
                 model.get_parameter(name).copy_(file.get_tensor(name))
     return model.eval()
+
+
+def prefill_seconds(tokens, name="smollm2", layers=3, repeats=3):
+    """Seconds that the causal model `name` needs to read `tokens` tokens here, from a part of `layers` of its layers.
+
+    The time depends on the shape of the model and not on its weights, so these are random and little memory is needed. The
+    best of `repeats` runs, times (all layers / `layers`); the score of the next token, under 1 % of it, is left out.
+    """
+    quiet()
+    config = AutoConfig.from_pretrained(model_folder(name), vocab_size=64, num_hidden_layers=layers, pad_token_id=0)
+    whole = AutoConfig.from_pretrained(model_folder(name)).num_hidden_layers
+    with torch.random.fork_rng(devices=[]):
+        model = AutoModel.from_config(config, dtype=torch.float32).eval().to(get_device())
+    ids, seconds = torch.zeros((1, tokens), dtype=torch.long, device=model.device), []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        with torch.no_grad():
+            float(model(ids).last_hidden_state.sum())  # a number: waits until a GPU is ready
+        seconds.append(time.perf_counter() - started)
+    return min(seconds) * whole / layers
 
 
 def load_sequence_classifier(labels, name="minilm", init="pretrained", freeze=None):

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from leaplm.assets.places import STAMP, store
-from leaplm.data import SHARES, position
+from leaplm.data import SHARES, is_heldout_sentence, position
 
-# Of each data file by its end: the column of the text, whether there is a header, and whether a text is held out.
+
+class Rule(NamedTuple):
+    """Which files of an asset hold rows that we mark on (by the end of their names), and which rows these are."""
+
+    files: str
+    column: int  # that decides
+    header: bool
+    held_out: Callable[[str], bool]
+
+
 RULES = {
-    "_GroundTruth.txt": (2, False, lambda text: position(text) >= 1 - SHARES["heldout"]),
-    "test.tsv": (0, True, lambda text: position(text) < 0.5),
+    "vader": Rule("_GroundTruth.txt", 2, False, lambda text: position(text) >= 1 - SHARES["heldout"]),
+    "afrisenti": Rule("test.tsv", 0, True, lambda text: position(text) < 0.5),
+    "sib200": Rule("test.tsv", 0, True, is_heldout_sentence),
 }
-ASSETS = {"vader": "_GroundTruth.txt", "afrisenti": "test.tsv"}  # asset -> the files of it that hold such rows
+EDITION = "2"  # of the rules: copies made by other ones are made again
+MADE_BY = ".without-heldout"
 
 
 def assets_without_heldout() -> Path:
@@ -22,38 +35,39 @@ def assets_without_heldout() -> Path:
     source = store()
     target = source.with_name(f"{source.name}-without-heldout")
     target.mkdir(parents=True, exist_ok=True)
-    for folder in source.glob(f"*/{STAMP}"):
-        name = folder.parent.name
-        if not (target / name / STAMP).is_file() or (target / name / STAMP).read_text() != folder.read_text():
-            copy_asset(source / name, target / name)
+    for stamp in source.glob(f"*/{STAMP}"):
+        copy, wanted = target / stamp.parent.name, f"{EDITION} {stamp.read_text()}"
+        if not (copy / MADE_BY).is_file() or (copy / MADE_BY).read_text() != wanted:
+            copy_asset(stamp.parent, copy, wanted)
     return target
 
 
-def copy_asset(source: Path, target: Path) -> None:
+def copy_asset(source: Path, target: Path, made_by: str) -> None:
     """One asset; whole or not there. Large files are linked, so they take no space twice."""
     fresh = target.with_name(f"{target.name}.{os.getpid()}.part")
     shutil.rmtree(fresh, ignore_errors=True)
+    rule = RULES.get(source.name)
     for path in source.rglob("*"):
         if path.is_file():
             made = fresh / path.relative_to(source)
             made.parent.mkdir(parents=True, exist_ok=True)
-            if (rule := ASSETS.get(source.name)) and path.name.endswith(rule):
+            if rule and path.name.endswith(rule.files):
                 made.write_text(without_heldout(path, rule), encoding="utf-8", newline="")
             else:
                 link_or_copy(path, made)
+    (fresh / MADE_BY).write_text(made_by)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
 
 
-def without_heldout(path: Path, rule: str) -> str:
-    """The lines of a tab-separated file whose text is not held out."""
-    column, header, held_out = RULES[rule]
+def without_heldout(path: Path, rule: Rule) -> str:
+    """The lines of a tab-separated file that are not held out."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = file.readlines()
-    kept = lines[:1] if header else []
+    kept = lines[:1] if rule.header else []
     for line in lines[len(kept) :]:
         cells = line.rstrip("\r\n").split("\t")
-        if len(cells) <= column or not held_out(cells[column]):
+        if len(cells) <= rule.column or not rule.held_out(cells[rule.column]):
             kept.append(line)
     return "".join(kept)
 

@@ -621,8 +621,9 @@ plots.plot_bars(bars, "Hidden tokens, with and without the second task", xlabel=
 
 # %%
 sizes = calibration.load_record("lab1_pretraining", "data_size")
-curves = calibration.curves(sizes, "texts", {"validation": "loss", "training": "train_loss", "unigram": "unigram"})
-plots.plot_lines(curves, "texts", "From nothing, 400 updates each", "training texts", ylabel="loss (nats per hidden token)");
+curves = calibration.curves(sizes, "texts", {"validation": "loss", "training": "train_loss"})
+plots.plot_lines(curves, "texts", "From nothing, 400 updates each", "training texts",
+                 ylabel="loss (nats per hidden token)", flat={"unigram entropy": sizes.unigram});
 
 # %% [markdown]
 # With few texts the model reads each many times and learns them by heart: the training loss falls, the validation loss

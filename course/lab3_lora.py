@@ -502,7 +502,7 @@ memory = cost[["weights_mb", "gradients_mb", "optimizer_mb", "activations_mb"]]
 grouped = record.groupby("method")
 table = pd.DataFrame({
     "numbers that learn": grouped.trainable.first().astype(int), "file MB": grouped.megabytes.first().round(3),
-    "seconds, relative": cost.relative_seconds.round(2), "memory MB": memory.sum(axis=1).round(),
+    "seconds, relative": cost.relative_seconds.round(2), "memory MB": memory.sum(axis=1).round().astype(int),
     "accuracy": grouped.accuracy.mean().round(3), "sd": grouped.accuracy.std().round(3),
     "seeds": grouped.accuracy.count()}).loc[list(peft_methods.METHODS)]
 display(table)
@@ -595,7 +595,7 @@ for name, tensors in adapters.items():
 # %%
 sizes = main.groupby("language").agg(macro_f1=("macro_f1", "mean"), sd=("macro_f1", "std"), seeds=("seed", "count"))
 sizes["learn in training"] = main.groupby("language").trainable.first()
-print(sizes.round(3))
+display(sizes.round(3))
 print(f"nine full models {9 * 45.1:.0f} MB; one model and nine LoRA adapters {45.1 + 9 * 0.15:.0f} MB")
 
 # %% [markdown]

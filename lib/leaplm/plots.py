@@ -114,8 +114,11 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     places = np.arange(len(rows))[::-1]
     axes.barh(places, rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
               error_kw={"elinewidth": 1.5, "capsize": 3})
+    longest = rows["mean"].max() - start
     for place, mean in zip(places, rows["mean"], strict=True):
-        axes.annotate(f" {mean:.2f}", (start, place), va="center", color="white", fontsize=9)
+        fits = mean - start > 0.12 * longest
+        axes.annotate(f" {mean:.2f}", (start if fits else mean, place), va="center", fontsize=9,
+                      color="white" if fits else "black")
     for name, value in (live or {}).items():
         draw_live(axes, value, places[names.index(name)])
     axes.set_yticks(places, names)
@@ -134,7 +137,7 @@ def plot_dots(summaries, title, xlabel="accuracy", guide=None):
     """
     first = next(iter(summaries.values()))
     names = first.iloc[:, 0].astype(str).tolist()
-    axes = new_axes(title, xlabel, "", height=1.2 + 0.36 * len(names))
+    axes = new_axes(title, xlabel, "", width=8.5, height=1.2 + 0.36 * len(names))
     places = np.arange(len(names))[::-1]
     if guide:
         axes.axvline(guide[1], color=GREY, linestyle="--", linewidth=1, label=guide[0])
@@ -170,13 +173,17 @@ def plot_tradeoff(rows, x, title, xlabel, ylabel="accuracy", live=None):
     """
     axes = new_axes(title, xlabel, ylabel, width=7.2, height=4.2)
     axes.errorbar(rows[x], rows["mean"], yerr=rows["sd"].fillna(0), fmt="o", color=BLUE, capsize=3, elinewidth=1.5)
-    for i, (name, row) in enumerate(rows.sort_values(x).iterrows()):
-        axes.annotate(name, (row[x], row["mean"]), xytext=(6, 7 if i % 2 else -12), textcoords="offset points", fontsize=9)
+    rows = rows.sort_values(x)
+    places = np.log(rows[x].to_numpy())
+    crowded = np.diff(places, append=np.inf) < np.diff(places, prepend=-np.inf)  # the nearest neighbour is to the right
+    for (name, row), left in zip(rows.iterrows(), crowded, strict=True):
+        axes.annotate(name, (row[x], row["mean"]), xytext=(-6 if left else 6, 6), textcoords="offset points", fontsize=9,
+                      ha="right" if left else "left", va="center")
     if live is not None:
         draw_live(axes, *live)
         axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.set_xscale("log")
-    axes.margins(x=0.12, y=0.15)
+    axes.margins(x=0.2, y=0.15)
     return axes
 
 

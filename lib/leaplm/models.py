@@ -64,19 +64,22 @@ class MaskedPositionsLM(BertForMaskedLM):
     logits: (masked positions, vocabulary) with labels, (batch, tokens, vocabulary) without.
     """
 
-    def __init__(self, config):
-        super().__init__(config)
-        # Input and output share one matrix, and the output's gradient is dense. The input's touches few rows: added to
-        # the other as a sparse one, it spares a second matrix of that size (47 MB in MiniLM).
-        self.bert.embeddings.word_embeddings.sparse = config.tie_word_embeddings
-
     def forward(self, input_ids, attention_mask=None, labels=None, **kwargs):
-        hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden = self.bert(inputs_embeds=self.word_vectors(input_ids), attention_mask=attention_mask).last_hidden_state
         if labels is None:
             return MaskedLMOutput(logits=self.cls(hidden))
         chosen = labels != -100
         logits = self.cls(hidden[chosen])
         return MaskedLMOutput(loss=masked_mean(logits, labels[chosen]), logits=logits)
+
+    def word_vectors(self, input_ids):
+        """The word embeddings of tokens, (batch, tokens, width).
+
+        Input and output share one matrix, and the output's gradient is dense. The input's has few rows that are not 0:
+        added to the other as a sparse one, it spares a second matrix of that size (47 MB in MiniLM).
+        """
+        words = self.get_input_embeddings()
+        return nn.functional.embedding(input_ids, words.weight, words.padding_idx, sparse=self.config.tie_word_embeddings)
 
 
 class MaskedPositionsPretraining(BertForPreTraining):

@@ -155,9 +155,12 @@ class Examiner:
         try:
             self._channel.send(task)
             socket.send_fds(self._end, [b"\0"], [student.fileno()])
-            return self._channel.receive(seconds)
+            result = self._channel.receive(seconds)
         except (Gone, TimeoutError, OSError) as error:
             raise Infrastructure(f"the examiner did not come to a verdict ({type(error).__name__})") from None
+        if "fault" in result:
+            raise Infrastructure(f"the examiner could not cope: {result['fault']}")
+        return result
 
     def is_swollen(self) -> bool:
         """Whether it holds much more memory than its models need; a fresh one is started then."""

@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from nbformat import NotebookNode
 from leaplm.grading.checks import SEED, Verdict, judge, load_checks
 from leaplm.grading.ingest import Submission
 from leaplm.grading.notebooks import check_name, role
+from leaplm.grading.outputs import KEPT_TYPES
 from leaplm.grading.plan import Plan, names_asked
 from leaplm.grading.rebuild import Repair, rebuild
 from leaplm.grading.remote import GRACE, NOT_REACHED, Ended, Line, RemoteStudent
@@ -33,6 +35,9 @@ from leaplm.grading.student import ARTIFACTS, PATIENCE, StudentError
 from leaplm.grading.values import clean_text
 from leaplm.grading.walls import Limits
 from leaplm.grading.wire import MAX_TEXT, Channel, Gone
+
+# Of one cell, as kept here: the student's side has limits of its own, but may have been changed.
+MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
 
 
 @dataclass
@@ -126,9 +131,11 @@ def saved(line: Line) -> dict[str, bytes]:
 def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) -> None:
     """Has one cell run and puts its outputs into the notebook."""
     told = line.ask("run", cell.source, seconds=PATIENCE * limits.cell_seconds + GRACE)
-    cell.outputs = [output for item in told["outputs"] if (output := as_output(item))]
-    done.errors.append(str(told["error"]))
-    if told["ended"] == "stopped":
+    if not isinstance(told, dict) or not isinstance(told.get("outputs"), list):
+        raise line.break_off("The notebook's program told something else of a cell than its outputs.")
+    cell.outputs = [output for item in told["outputs"][:MOST_OUTPUTS] if (output := as_output(item))]
+    done.errors.append(str(told.get("error")))
+    if told.get("ended") == "stopped":
         done.state, done.reason = "partial", f"The cell `{cell.id}` was stopped: it computed for too long."
 
 
@@ -171,12 +178,12 @@ def as_output(item: Any) -> NotebookNode | None:
     try:
         if item["output_type"] == "stream":
             name = "stderr" if item["name"] == "stderr" else "stdout"
-            return nbformat.v4.new_output("stream", name=name, text=clean_text(item["text"], len(item["text"])))
+            return nbformat.v4.new_output("stream", name=name, text=clean_text(item["text"], MOST_TEXT))
         if item["output_type"] == "error":
             lines = [clean_text(line, 4000) for line in item["traceback"]][:60]
             return nbformat.v4.new_output("error", ename=clean_text(item["ename"], 100),
                                           evalue=clean_text(item["evalue"], 2000), traceback=lines)  # fmt: skip
-        data = {str(mime): str(value) for mime, value in item["data"].items()}
+        data = {mime: str(item["data"][mime])[:MOST_DATA] for mime in KEPT_TYPES if mime in item["data"]}
         return nbformat.v4.new_output("display_data", data)  # never a result: those carry points
     except (KeyError, TypeError, AttributeError):
         return None
@@ -204,6 +211,10 @@ def serve(end: socket.socket) -> None:
             submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
             limits = Limits(**task["limits"])
             channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"]))
+        except Gone:
+            return
+        except Exception:  # a fault of ours: told, and nobody else's verdict waits for a new examiner
+            channel.send({"fault": traceback.format_exc()[-4000:]})
         finally:
             student.close()
 

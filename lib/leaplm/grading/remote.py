@@ -50,6 +50,11 @@ class Line:
             self.over = end
             raise
 
+    def break_off(self, reason: str) -> Ended:
+        """Asks nothing any more: the other side has broken the protocol."""
+        self.over = Ended("tampered", reason)
+        return self.over
+
     def _ask(self, what: str, args: tuple, seconds: float) -> Any:
         nonce = secrets.token_hex(8)
         left = min(seconds, self._until - time.monotonic())

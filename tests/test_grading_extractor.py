@@ -116,10 +116,19 @@ def test_b6_e23_links_and_pipes_are_put_aside(folder, tmp_path):
     (folder / "link.json").symlink_to(secret)
     (folder / "all").symlink_to(tmp_path)
     os.mkfifo(folder / "artifacts" / "pipe.json")
-    os.link(secret, folder / "second.json")
     said = sweep(folder)
-    assert files(folder) == HONEST and len(said) == 4 and "`lab0_mini/link.json` is no ordinary file" in " ".join(said)
-    assert len(list((tmp_path / WORK / "quarantine" / "aisha" / LAB).iterdir())) == 4 and secret.read_bytes() == b"secret"
+    assert files(folder) == HONEST and len(said) == 3 and "`lab0_mini/link.json` is no ordinary file" in " ".join(said)
+    assert len(list((tmp_path / WORK / "quarantine" / "aisha" / LAB).iterdir())) == 3 and secret.read_bytes() == b"secret"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_b7_a_second_name_of_a_foreign_file_is_put_aside(folder, tmp_path):
+    secret = tmp_path / "gradebook.db"
+    secret.write_bytes(b"secret")
+    os.link(secret, folder / "second.json")
+    os.chown(secret, 12345, 12345)
+    said = sweep(folder)
+    assert files(folder) == HONEST and "somebody else's file" in said[0]
 
 
 @pytest.mark.parametrize("make", [lambda path, other: path.symlink_to(other), lambda path, other: os.mkfifo(path),

@@ -285,13 +285,23 @@ def test_b6_links_in_a_zip_are_left_out(tmp_path, work):
     assert got.files == {} and "is a link" in said(got)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_b7_a_second_name_of_a_foreign_file_is_left_out(tmp_path, work):
     secret = tmp_path / "gradebook.json"
     secret.write_bytes(b"secret")
     folder = put(tmp_path / "own", {NAME: text(work)})
-    os.link(secret, folder / "a.json")
+    (folder / "artifacts").mkdir()
+    os.link(secret, folder / "artifacts" / "a.json")
+    os.chown(secret, 12345, 12345)
     got = read(folder)
-    assert got.files == {} and "hard link" in said(got)
+    assert got.files == {} and "somebody else's file" in said(got)
+
+
+def test_b7_a_second_name_harms_nobody_who_has_the_first(tmp_path, work):
+    """Whoever can link to a file of the same owner makes no more of it than a copy."""
+    folder = put(tmp_path / "own", {NAME: text(work), "artifacts/a.json": b"{}"})
+    os.link(folder / "artifacts" / "a.json", tmp_path / "elsewhere.json")
+    assert read(folder).files == {"artifacts/a.json": b"{}"}
 
 
 @pytest.mark.parametrize(

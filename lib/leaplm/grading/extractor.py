@@ -24,7 +24,7 @@ from nbgrader.utils import parse_utc
 from leaplm.grading.collect import EMPTY, fill
 from leaplm.grading.ingest import modified, read_submission, safe_id
 from leaplm.grading.receipts import WORK, Receipt, write_receipt
-from leaplm.grading.uploads import STUDENT, open_regular, show
+from leaplm.grading.uploads import STUDENT, is_foreign, open_regular, show
 
 KINDS = re.compile(r"\.(zip|ipynb|tar\.gz|gz|tgz|tar|rar|7z)$", re.IGNORECASE)
 
@@ -120,16 +120,16 @@ def _odd_files(folder: Path) -> list[tuple[Path, str]]:
                 stack.append((Path(item.path), depth + 1))
                 continue
             size += info.st_size
-            if why := _why_odd(info, size):
+            if why := _why_odd(info, size, Path(place)):
                 odd.append((Path(item.path), why))
     return odd
 
 
-def _why_odd(info: os.stat_result, size: int) -> str:
+def _why_odd(info: os.stat_result, size: int, folder: Path) -> str:
     if not stat.S_ISREG(info.st_mode):
         return "no ordinary file"
-    if info.st_nlink > 1:
-        return "a second name of another file"
+    if is_foreign(info, folder):
+        return "a second name of somebody else's file"
     if info.st_size > STUDENT.file_bytes or size > STUDENT.total_bytes:
         return "too large"
     return ""

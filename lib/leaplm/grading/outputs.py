@@ -5,8 +5,10 @@ Only what a teacher looks at is kept: text, errors, pictures, tables, Markdown; 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.text import LSString, SList
+from traitlets import Type
 from traitlets.config import Config
 
 KEPT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
@@ -41,6 +45,8 @@ class Outputs:
         kept = {}
         for mime in KEPT_TYPES:
             value = data.get(mime)
+            if isinstance(value, bytes):  # a picture
+                value = base64.b64encode(value).decode()
             if isinstance(value, str) and len(value) <= self._left:
                 kept[mime] = value
                 self._left -= len(value)
@@ -108,6 +114,23 @@ class _Hook(DisplayHook):
 
 class _Shell(InteractiveShell):
     outputs = Outputs(0)
+    displayhook_class = Type(_Hook)
+    display_pub_class = Type(_Publisher)
+
+    def system(self, cmd: str) -> None:
+        """`!cmd`, without the terminal that IPython would open for it."""
+        done = self._command(self.var_expand(cmd, depth=1))
+        print(done.stdout, end="")
+        self.user_ns["_exit_code"] = done.returncode
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> SList | LSString:
+        """`lines = !cmd`."""
+        text = self._command(self.var_expand(cmd, depth=depth + 1)).stdout
+        return SList(text.splitlines()) if split else LSString(text)
+
+    def _command(self, words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(words, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace")  # fmt: skip
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         self.outputs.add_error(etype.__name__, str(evalue), stb)
@@ -119,8 +142,6 @@ class _Shell(InteractiveShell):
 def make_shell() -> InteractiveShell:
     """A shell whose outputs go into the `Outputs` that captures them; its history stays in memory."""
     config = Config()
-    config.InteractiveShell.displayhook_class = _Hook
-    config.InteractiveShell.display_pub_class = _Publisher
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.xmode = "Context"
     config.HistoryManager.enabled = False

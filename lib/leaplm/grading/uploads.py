@@ -172,8 +172,8 @@ class Upload:
             return
         if not stat.S_ISREG(info.st_mode):
             self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
-        elif info.st_nlink > 1:  # of a file that is not the student's, maybe
-            self.note(f"`{name}` is a second name of another file (a hard link), and was left out: hand in a copy.")
+        elif is_foreign(info, path.parent):
+            self.note(f"`{name}` is a second name of somebody else's file, and was left out: hand in a copy.")
         elif name.lower().endswith(".zip") and not self.limits.archives_are_files:
             self._list_inner_zip(path, name)
         elif name.lower().endswith(OTHER_ARCHIVES) and not self.limits.archives_are_files:
@@ -282,6 +282,14 @@ def show(text: str, limit: int = 80) -> str:
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char)[0] == "C" else char for char in text[: limit + 1]
     )
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def is_foreign(info: os.stat_result, folder: Path) -> bool:
+    """Whether a file is a second name (a hard link) of a file of somebody else than the folder's owner.
+
+    A second name of the owner's own file is as good as a copy, and must not count against whoever has the first.
+    """
+    return info.st_nlink > 1 and info.st_uid != os.lstat(folder).st_uid
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:

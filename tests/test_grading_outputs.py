@@ -1,0 +1,52 @@
+"""The shell of a graded notebook: cells as in a kernel, outputs as nbformat has them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+RUN = """
+import json, os, sys
+os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+from leaplm.grading.outputs import Outputs, make_shell
+shell, outputs = make_shell(), Outputs(int(sys.argv[2]))
+with outputs.captured(shell):
+    result = shell.run_cell(sys.argv[1], store_history=True)
+print(json.dumps([result.success, outputs.items]))
+"""
+
+
+def run(source, most=100_000):
+    """(success, outputs) of one cell, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", RUN, source, str(most)], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("source", "kinds"), [
+    ("print('a')\nprint('b')", ["stream"]),
+    ("6 * 7", ["execute_result"]),
+    ("6 * 7;", []),
+    ("import sys\nprint('a')\nprint('b', file=sys.stderr)\nprint('c')", ["stream", "stream", "stream"]),
+    ("from IPython.display import HTML, display\ndisplay(HTML('<b>x</b>'))", ["display_data"]),
+    ("import matplotlib.pyplot as plt\nplt.plot([1, 2]);", ["display_data"]),
+    ("%matplotlib inline\nhere = %pwd\n!echo hi\nlines = !echo a; echo b\nlines", ["stream", "execute_result"]),
+    ("%%bash\necho yo", ["stream"]),
+    ("1 / 0", ["error"]),
+    ("def f(:", ["error"]),
+    ("input('?')", ["stream", "error"]),
+])  # fmt: skip
+def test_outputs_of_a_cell(source, kinds):
+    success, items = run(source)
+    assert [item["output_type"] for item in items] == kinds
+    assert success == ("error" not in kinds)
+
+
+def test_a_figure_is_a_picture():
+    _, (shown,) = run("import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
+    assert shown["data"]["image/png"].startswith("iVBOR")
+
+
+def test_outputs_are_cut_at_their_limit():
+    _, items = run("for _ in range(1000):\n    print('x' * 1000)", most=5000)
+    assert sum(len(item["text"]) for item in items) < 5100 and "more output is left out" in items[0]["text"]

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 import pytest
-from attacks import world
 from attacks.classroom import KINDS, LIMITS, add_earlier, add_neighbours, add_rows, make_class, publish, run
 from attacks.ours import look, same_verdict
 from attacks.rows import ABSENT, load
@@ -56,7 +55,6 @@ def alone(tmp_path_factory, listeners):
 @pytest.fixture(scope="module")
 def group(tmp_path_factory, listeners, alone):
     """The neighbours among all the attacks."""
-    world.keep_orphans()
     group, sheet = make_class(tmp_path_factory.mktemp("class"), listeners)
     add_earlier(group, sheet, ROWS)
     add_neighbours(group, sheet, len(ROWS))

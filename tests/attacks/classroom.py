@@ -132,7 +132,8 @@ def run(group: Class) -> None:
                    "PYTHONPATH": str(ROOT / "tests")}  # fmt: skip
     group.before = watched_files(group)
     words = [sys.executable, "-m", "attacks.grade", str(group.course), json.dumps(LIMITS), str(folder / "records")]
-    with open(folder / "log", "wb") as log:
+    others = world.children()
+    with world.keeping_orphans(), open(folder / "log", "wb") as log:
         process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         with world.Watch(process.pid) as group.watch:
             try:
@@ -140,12 +141,12 @@ def run(group: Class) -> None:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        group.orphans = world.take_leave(others)
     group.log = (folder / "log").read_text(errors="replace")
     group.records = json.loads((folder / "records").read_text()) if group.ended == 0 else {}
     group.marks = scores(CourseBook(group.course), LAB)
     group.after = watched_files(group)
     group.left = world.marked(group.traps.free_port)
-    group.orphans = world.children()
 
 
 def watched_files(group: Class) -> dict[str, str]:

@@ -101,8 +101,8 @@ def footprint(folder: Path) -> set[str]:
         sockets = {"listening socket" for line in table if MARK in line}
     with open("/proc/net/tcp") as table:
         sockets |= {"listening port" for line in list(table)[1:] if line.split()[3] == "0A"} if processes else set()
-    places = [Path("/tmp"), Path("/dev/shm"), Path("/var/tmp"), folder / "home"]
-    files = {f"file in {place}" for place in places for path in place.rglob(f"{MARK}*")}
+    places = {"/tmp": Path("/tmp"), "/dev/shm": Path("/dev/shm"), "/var/tmp": Path("/var/tmp"), "home": folder / "home"}
+    files = {f"file in {name}" for name, place in places.items() for path in place.rglob(f"{MARK}*")}
     files |= {"start-up file at home" for _ in (folder / "home").rglob("startup/*.py")}
     tables = {"shared memory segment": "shm", "semaphore": "sem", "message queue": "msg"}
     with_entries = {

@@ -8,6 +8,7 @@ import hashlib
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +21,28 @@ SYSTEM_V_KEY = 0x1EA9 << 16  # of what the row about shared memory makes
 SHARED_PLACES = ("/", "/tmp", "/dev/shm", "/var/tmp", "/dev/mqueue")
 
 
-def keep_orphans() -> None:
-    """Processes whose parent ends become children of this one, so none is lost from sight."""
+@contextlib.contextmanager
+def keeping_orphans() -> Iterator[None]:
+    """In here, processes whose parent ends become children of this one, so none is lost from sight."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def take_leave(before: set[int]) -> list[str]:
+    """The processes below this one that were not there before, in words; those that have ended are gone then."""
+    left = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error, ChildProcessError):
+            if process.pid in before:
+                continue
+            if process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, os.WNOHANG)
+            else:
+                left.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())[:100]}")
+    return left
 
 
 def own_namespace() -> str:
@@ -52,13 +72,8 @@ def marked(free_port: int) -> set[str]:
     return found
 
 
-def children() -> list[str]:
-    """The processes below this one, in words."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            found.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())[:100]}")
-    return found
+def children() -> set[int]:
+    return {process.pid for process in psutil.Process().children(recursive=True)}
 
 
 def _names(folder: str) -> list[str]:

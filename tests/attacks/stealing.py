@@ -6,7 +6,7 @@ from attacks.work import ARTIFACT, Work
 NOT_THERE = "it is not in the sandbox"
 
 
-@cheat("B1", by=NOT_THERE, shows="feedback")
+@cheat("B1", by=NOT_THERE, states="graded, partial, timeout", shows="feedback")
 def hidden_tests_on_disk(work: Work) -> None:
     """Reads the hidden tests from the notebooks around it."""
     work.code('for path in glob.glob("*") + glob.glob("../*/*"):\n    loot(read(path))')
@@ -35,7 +35,7 @@ def frames(work: Work) -> None:
     """)
 
 
-@cheat("B4", by="the fork server never had a secret; other processes are out of sight", states="graded, partial")
+@cheat("B4", by="the fork server never had a secret; other processes are out of sight", states="graded, partial, timeout")
 def memory(work: Work) -> None:
     """Searches its own memory and that of every process it can open."""
     work.code("""
@@ -55,7 +55,7 @@ def memory(work: Work) -> None:
     work.inside("attempt(memory, 'self')")
 
 
-@cheat("B5", by=NOT_THERE, states="graded, partial")
+@cheat("B5", by=NOT_THERE, states="graded, partial, timeout")
 def solutions_and_others(work: Work) -> None:
     """Reads the solutions and the other students' notebooks, and runs the solution in place of its own answers."""
     work.code("""

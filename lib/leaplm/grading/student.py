@@ -7,11 +7,13 @@ factories make objects on the student's side, and reads artifacts as bytes. What
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import io
 import math
 import os
+import re
 import signal
 import stat
 import threading
@@ -30,6 +32,10 @@ EXIT_UNSTOPPABLE = 75  # of a process whose code could not be stopped otherwise
 
 # Messages of these errors speak of names, types and shapes, which helps; others may quote a hidden input.
 TELLING_ERRORS = (NameError, AttributeError, TypeError, ImportError, RuntimeError, IndexError)
+
+
+KNOWN_NAMES = {*dir(builtins), "NoneType", "Tensor", "Parameter", "Module", "Linear", "ndarray", "function", "method",
+               "torch", "numpy", "builtin_function_or_method"}  # fmt: skip
 
 
 class StudentError(Exception):
@@ -177,9 +183,15 @@ def _tell(error: Exception) -> str:
     line = (own[-1].line or "").strip() if own else ""
     text = type(error).__name__
     message = str(error).partition("\n")[0][:160]
-    if isinstance(error, TELLING_ERRORS) and message and not line.startswith(("raise", "assert")):
+    if isinstance(error, TELLING_ERRORS) and _is_telling(message, line) and not line.startswith(("raise", "assert")):
         text += f" ({message})"
     return f"{text} at the line `{line}`" if line else text
+
+
+def _is_telling(message: str, line: str) -> bool:
+    """Whether a message may be shown: what it quotes stands in the line or is a type, so is nothing made of an input."""
+    quoted = re.findall(r"['\"`]([^'\"`]*)['\"`]", message)
+    return bool(message) and all(word in line or word in KNOWN_NAMES for word in quoted)
 
 
 def _is_library(filename: str) -> bool:

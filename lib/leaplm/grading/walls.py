@@ -8,6 +8,7 @@ Python offers none of these calls before 3.12, hence ctypes. See user_namespaces
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -59,6 +60,8 @@ def furnish(limits: Limits) -> None:
     _write("/proc/sys/user/max_user_namespaces", "0")
     if _kernel() >= (6, 14):  # before, it is that of the whole machine; 301 is the least it takes
         _write("/proc/sys/kernel/pid_max", str(max(limits.processes + 1, 301)))
+    with contextlib.suppress(OSError):  # of this namespace: memory that no process has mapped could not be watched
+        _write("/proc/sys/kernel/shmmni", "0")
     for name in PROC_COVERED:
         if os.path.exists(path := f"/proc/{name}"):
             _mount(path, path, None, MS_BIND)

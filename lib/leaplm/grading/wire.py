@@ -82,7 +82,7 @@ def _value(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     if not isinstance(tree, dict):
         return tree
     if "array" in tree:
-        return arrays[str(tree["array"])].reshape(tree["shape"])
+        return arrays.pop(str(tree["array"])).reshape(tree["shape"])  # once: many references would fill our memory
     if "bytes" in tree:
         return _value(tree["bytes"], arrays).tobytes()
     if "ref" in tree:

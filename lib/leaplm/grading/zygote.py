@@ -133,12 +133,21 @@ def descendants(pid: int) -> list[int]:
 
 
 def memory_mb(pid: int) -> float:
-    """Its memory, where a page shared with the fork server counts in part (the kernel's PSS)."""
+    """Its memory, where a page shared with the fork server counts in part (the kernel's PSS), and its files in memory."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+            mapped = next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+        return mapped + sum(map(memory_file_mb, os.scandir(f"/proc/{pid}/fd")))
     except (OSError, StopIteration):
         return 0.0
+
+
+def memory_file_mb(descriptor: os.DirEntry) -> float:
+    """The size of an open file that exists in memory alone (memfd_create)."""
+    with contextlib.suppress(OSError):
+        if os.readlink(descriptor.path).startswith("/memfd:"):
+            return os.stat(descriptor.path).st_blocks * 512 / 2**20
+    return 0.0
 
 
 def run_child(fd: int, limits: Limits, walled: bool) -> None:

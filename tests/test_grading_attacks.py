@@ -122,7 +122,8 @@ def test_nothing_is_left_behind_or_changed(group, alone, listeners):
 
 def test_memory_of_the_grader_is_bounded(group):
     assert group.watch.grader_mb < GRADER_MB
-    assert group.watch.sandbox_mb < 2 * LIMITS["memory_mb"] + 2000  # two submissions, the fork server, a tick's delay
+    # Two submissions, and what several processes of one can fill together until the watch looks again.
+    assert group.watch.sandbox_mb < 8 * LIMITS["memory_mb"] + 2000
     assert group.watch.shared_mb < 2 * LIMITS["memory_mb"] + 2000
 
 

@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--dev", action="store_true", help="install what the tests need, too")
     parser.add_argument("--no-fetch", action="store_true", help="leave the models and data for later")
     options = parser.parse_args()
-    extra = "dev" if options.dev else "grade"
+    extra = "dev" if options.dev else "grade,serve"
     if read(STAMP) not in wanted_stamps(extra):
         make_venv()
         upgrade_pip()
@@ -40,7 +40,7 @@ def main():
 
 
 def wanted_stamps(extra):
-    """What the stamp says after an installation that still holds; one with `dev` serves for `grade`."""
+    """What the stamp says after an installation that still holds; one with `dev` serves for the smaller one."""
     sources = [read(os.path.join(ROOT, name)) for name in ("pyproject.toml", "constraints.txt", "install.py")]
     digest = hashlib.sha256("\n".join([ROOT, platform.python_version()] + sources).encode()).hexdigest()
     return [f"{digest} {name}" for name in ([extra] if extra == "dev" else [extra, "dev"])]

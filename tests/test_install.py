@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONDA_NAMES = {"pytorch-cpu": "torch"}
+CONDA_NAMES = {"pytorch-cpu": "torch", "prometheus_client": "prometheus-client"}
 NOT_REQUIREMENTS = {"python", "pip"}
 
 
@@ -34,7 +34,8 @@ def test_conda_asks_for_the_ranges_of_pyproject():
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     conda = [re.sub(r"^python=", "python==", line) for line in listed if isinstance(line, str)]
     (from_pip,) = [line["pip"] for line in listed if isinstance(line, dict)]
-    assert ranges(conda + from_pip) == ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["grade"])
+    extras = PROJECT["optional-dependencies"]
+    assert ranges(conda + from_pip) == ranges(PROJECT["dependencies"] + extras["grade"] + extras["serve"])
 
 
 def test_binder_has_the_same_environment_file():
@@ -43,7 +44,8 @@ def test_binder_has_the_same_environment_file():
 
 def test_every_requirement_has_a_pin_within_its_range():
     extras = PROJECT["optional-dependencies"]
-    lines = PROJECT["dependencies"] + extras["grade"] + [line for line in extras["dev"] if "leaplm" not in line]
+    lines = PROJECT["dependencies"] + [line for name in ("grade", "serve", "scale", "dev") for line in extras[name]
+                                       if "leaplm" not in line]
     outside = {name: str(asked) for name, asked in ranges(lines).items() if pins().get(name, "0") not in asked}
     assert not outside
 

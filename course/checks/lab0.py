@@ -32,8 +32,9 @@ def sentences_that_fit(student, rng):
         "when nothing fits, it is 0": ([80, 3, 4], 100, 30),
     }
     for _ in range(20):
-        counts, window, reserved = rng.integers(5, 90, size=40).tolist(), int(rng.integers(200, 900)), int(rng.integers(90))
-        cases[f"case {len(cases)}"] = (counts, window, reserved)
+        counts, window, reserved = rng.integers(5, 90, size=40), int(rng.integers(200, 900)), int(rng.integers(90))
+        window += int(window - reserved in counts.cumsum())  # a sum that is exactly the room is the first case alone
+        cases[f"case {len(cases)}"] = (counts.tolist(), window, reserved)
     wrong = [words for words, (counts, window, reserved) in cases.items()
              if not is_number(student.call("sentences_that_fit", counts, window, reserved),
                               token_costs.sentences_that_fit(counts, window, reserved))]

@@ -17,7 +17,7 @@ def close(got, want):
 def collate(student, rng):
     """Ids, mask and labels, one point each. The padding id is a number that also occurs as a token."""
     pad = int(rng.integers(1, 9))
-    rows = [{"input_ids": rng.integers(1, 9, size=n).tolist(), "label": int(rng.integers(3))}
+    rows = [{"input_ids": [*rng.integers(1, 9, size=n - 1).tolist(), pad], "label": int(rng.integers(3))}
             for n in rng.permutation([2, 5, 5, 9])]
     longest = max(len(row["input_ids"]) for row in rows)
     batch = student.call("collate", rows, pad)
@@ -180,9 +180,14 @@ def reference_evaluation(model, batches):
 def choose_learning_rate(student, rng):
     """Many random tables: among them such where the best rate, the smallest and the sample deviation each decide."""
     good = 0
-    for _ in range(20):
+    for case in range(20):
         rates = rng.permutation([1e-5, 3e-5, 1e-4, 3e-4, 1e-3])
         accuracies = rng.uniform(0.70, 0.78, size=(5, 1)) + rng.normal(scale=0.02, size=(5, 3))
+        if case < 5:  # the smallest rate lies 0.9 sample deviations below the best: 1.1 of the other kind
+            smallest, spread = rates.argmin(), float(rng.uniform(0.01, 0.02))
+            accuracies = np.linspace(0.60, 0.62, 5)[:, None] + rng.normal(scale=0.001, size=(5, 3))
+            accuracies[(smallest + 1) % 5] = 0.8 + spread * np.array([-1, 0, 1])
+            accuracies[smallest] = 0.8 - 0.9 * spread
         got = as_number(student.call("choose_learning_rate", rates, accuracies), "choose_learning_rate")
         means, best = accuracies.mean(axis=1), accuracies.mean(axis=1).argmax()
         margin = np.abs(means - (means[best] - accuracies[best].std(ddof=1))).min()

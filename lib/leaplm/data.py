@@ -144,14 +144,15 @@ def sentiment_frames(language="eng", domain="movies"):
     )
 
 
-def heldout_rows(language, size=600):
+def heldout_rows(language, size=600, domain="movies"):
     """The rows on which a saved classifier is marked: `size` of the part that `load_sentiment` does not give.
 
-    Raises ValueError for a language that the grader has no rows for (such as a student's own CSV).
+    domain: as in `load_sentiment`. Raises ValueError for a language that the grader has no rows for (such as a
+    student's own CSV).
     """
     if language not in ("eng", *AFRISENTI):
         raise ValueError(f"language {language!r} cannot be marked; train on 'eng' or one of {', '.join(AFRISENTI)}")
-    return subsample(to_dataset_dict(sentiment_frames(language))["heldout"], size, seed=0)
+    return subsample(to_dataset_dict(sentiment_frames(language, domain))["heldout"], size, seed=0)
 
 
 def read_ratings(domain):

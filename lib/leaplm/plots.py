@@ -166,6 +166,29 @@ def plot_confusion(labels, predictions, names):
     return axes
 
 
+def plot_matrices(matrices, names, title):
+    """One heat map a method, side by side: row = after training on this task, column = accuracy on that task.
+
+    matrices: {method: array (tasks, tasks)} of numbers from 0 to 1; names: the tasks.
+    """
+    columns = min(3, len(matrices))
+    rows = -(-len(matrices) // columns)
+    figure, parts = plt.subplots(rows, columns, figsize=(3.1 * columns, 0.5 + 2.6 * rows), dpi=90, layout="constrained",
+                                 squeeze=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    for axes in parts.flat[len(matrices) :]:
+        axes.axis("off")
+    for axes, (method, matrix) in zip(parts.flat, matrices.items(), strict=False):
+        axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), value in np.ndenumerate(np.asarray(matrix)):
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+        axes.set_title(method, fontsize=10)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="tested on", ylabel="after training on")
+    return parts[0, 0]
+
+
 def plot_tradeoff(rows, x, title, xlabel, ylabel="accuracy", live=None):
     """One point a row, named by the index: the value of column `x` (log scale) against the mean, with its deviation.
 

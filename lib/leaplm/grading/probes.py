@@ -192,6 +192,26 @@ def randomize(model: torch.nn.Module, part: str, seed: int = 0) -> list[str]:
     return found
 
 
+def generator(seed: int = 0) -> np.random.Generator:
+    """A source of random numbers."""
+    return np.random.default_rng(seed)
+
+
+def freeze(model: torch.nn.Module, part: str) -> list[str]:
+    """Stops the gradients of the parameters whose name holds `part`; returns their names."""
+    found = [name for name, _ in model.named_parameters() if part in name]
+    for name in found:
+        model.get_parameter(name).requires_grad_(False)
+    return found
+
+
+def gradients_through(function: Any, model: torch.nn.Module, *args: Any) -> dict[str, np.ndarray]:
+    """The gradients of a student's function(model, *args), a number, by parameter name of `model`."""
+    model.zero_grad()
+    function(model, *args).backward()
+    return gradients(model)
+
+
 def training(model: torch.nn.Module) -> bool:
     return model.training
 

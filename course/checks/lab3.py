@@ -104,7 +104,7 @@ def adapter_cost(student, rng):
 def inject_lora(student, rng):
     """A tiny BERT: which layers are replaced, what learns, and the logits before and after A and B become random."""
     targets = [["query", "value"], ["key"], ["dense", "key"], ["query", "dense"]][int(rng.integers(4))]
-    rank, alpha, seed = int(rng.integers(2, 5)), float(rng.integers(1, 9)), int(rng.integers(10**6))
+    rank, alpha, seed = int(rng.integers(2, 5)), float(rng.integers(5, 13)), int(rng.integers(10**6))
     settings = {"seed": seed, "layers": 2, "initializer_range": 0.3}
     ours = probes.tiny_classifier(**settings).eval()
     names = lora.target_modules(ours, targets)
@@ -135,10 +135,15 @@ def inject_lora(student, rng):
 def choose_rank(student, rng):
     """Many random tables of ranks that share their seeds' luck, in random order."""
     good = 0
-    for _ in range(30):
+    for case in range(30):
         ranks = rng.permutation([1, 2, 4, 8, 16, 32])[:5]
         luck = rng.normal(scale=0.03, size=(1, 4))
         accuracies = 0.8 + rng.normal(scale=0.006, size=(5, 1)) + luck + rng.normal(scale=0.008, size=(5, 4))
+        if case < 3:  # the smallest rank lies 0.93 standard errors below the best: 1.07 of the kind that divides by n
+            smallest = ranks.argmin()
+            accuracies = 0.6 + rng.normal(scale=0.002, size=(5, 4))
+            accuracies[(smallest + 1) % 5] = 0.8 + luck
+            accuracies[smallest] = 0.8 + luck - 0.01 * (0.93 + np.sqrt(3) * rng.permutation([-1, -1, 1, 1]))
         got = as_number(student.call("choose_rank", ranks, accuracies), "choose_rank")
         differences = accuracies[accuracies.mean(axis=1).argmax()] - accuracies
         error = differences.std(axis=1, ddof=1) / 2
@@ -189,7 +194,7 @@ def score_answers(student, rng):
     forms = ("{}", "{}", "{}", "{}.", " {}", "It is {}", "{}\n", "", "tive")
     told = [names[int(rng.integers(len(names)))] for _ in labels]
     texts = [forms[int(rng.integers(len(forms)))].format(name) for name in told]
-    texts[:3] = [names[labels[0]], names[labels[1]].capitalize(), names[labels[2] - 1]]
+    texts[:4] = [names[labels[0]], names[labels[1]].capitalize(), names[labels[2] - 1], " " + names[labels[3]]]
     result = student.call("score_answers", texts, labels, names)
     if not isinstance(result, list) or len(result) != 2:
         return 0, "score_answers should return two shares: (well-formed, right)"

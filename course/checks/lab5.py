@@ -67,7 +67,8 @@ def few_shot_prompt(student, rng):
     template = str(rng.choice(["Text: {text}\nKind:", "{text} =>", "Q: {text}\nA:"]))
     words = [" bad", " good", " so so"]
     texts = rng.permutation(["Fine {really}", "Too LONG by far", "A 10/10", "the end  was weak"]).tolist()
-    rows = [{"text": text, "label": int(rng.integers(3))} for text in texts]
+    labels = [2, 0, *rng.integers(3, size=2).tolist()]  # not in the order of the classes
+    rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
     text = f"number {int(rng.integers(1000))} {{x}}"
     result = student.call("few_shot_prompt", rows, text, words, template)
     if not isinstance(result, list) or len(result) != 2:

@@ -62,3 +62,47 @@ def grade(
     from leaplm.grading.classroom import run
 
     raise typer.Exit(run(find_course(), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))
+
+
+@app.command()
+def serve(
+    path: Annotated[Path, typer.Argument(help="A classifier that lab 2, 3, 5 or 8 saved (.safetensors).")],
+    host: Annotated[str, typer.Option(help="Address to listen on; another than loopback needs --keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes any free one.")] = 8000,
+    keys: Annotated[Path | None, typer.Option(help="Key file; make one with `leaplm add-key`.")] = None,
+    engine: Annotated[str, typer.Option(help="torch, torch-int8, onnx or onnx-int8.")] = "torch",
+    threads: Annotated[int | None, typer.Option(help="Cores that one prediction may use; all by default.")] = None,
+    max_batch: Annotated[int, typer.Option(help="Texts that go through the model together.")] = 16,
+    max_wait_ms: Annotated[float, typer.Option(help="Milliseconds that a first text waits for others.")] = 10,
+    queue: Annotated[int, typer.Option(help="Texts that may wait; more are turned away with 503.")] = 64,
+    patience: Annotated[float, typer.Option(help="Seconds after which a waiting request is given up.")] = 10,
+    max_texts: Annotated[int, typer.Option(help="Texts in one request.")] = 32,
+    max_characters: Annotated[int, typer.Option(help="Characters in one text.")] = 2000,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Log texts too, redacted; names are not found.")] = False,
+) -> None:
+    """Serve a trained classifier over HTTP: keys, limits, batches, metrics, health checks."""
+    try:
+        from leaplm.serve.run import run
+    except ImportError as problem:
+        typer.echo(f'leaplm serve: {problem.name} is not installed; pip install "leaplm[serve]"', err=True)
+        raise typer.Exit(1) from None
+
+    raise typer.Exit(run(path, lambda line: typer.echo(line, err=True), host=host, port=port, keys=keys, engine=engine,
+                         threads=threads, max_batch=max_batch, max_wait_ms=max_wait_ms, max_queue=queue, patience=patience,
+                         max_texts=max_texts, max_characters=max_characters, log_texts=log_texts))
+
+
+@app.command()
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who will use it; stands in the log.")],
+    keys: Annotated[Path, typer.Option(help="The key file; made if it is not there.")] = Path("keys.json"),
+    per_minute: Annotated[float, typer.Option(help="Requests allowed in a minute; 0 for no limit.")] = 0,
+) -> None:
+    """Make an API key for `leaplm serve`: it is shown once, the file keeps its hash."""
+    from leaplm.serve.keys import add_key as make_key
+
+    try:
+        typer.echo(make_key(keys, name, per_minute))
+    except (ValueError, OSError) as problem:
+        typer.echo(f"leaplm add-key: {problem}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,175 @@
+"""The studies of lab 8: `make calibrate LAB=lab8_serving` runs them, the lab plots them, marks rest on `main`."""
+
+import copy
+import functools
+import tempfile
+from pathlib import Path
+
+from leaplm import artifacts
+from leaplm.assets import store
+from leaplm.calibration import study
+from leaplm.compressed import load_compressed, save_compressed
+from leaplm.compression import (
+    TeacherCollator,
+    distillation_objective,
+    fake_quantize,
+    finish_pruning,
+    make_student,
+    prune_model,
+    trim_embeddings,
+    trim_tokenizer,
+    used_pieces,
+    with_teacher,
+)
+from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
+from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, tfidf_classifier
+from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.runtime import set_seed
+from leaplm.training import TrainingConfig, train
+
+LABELLED, UNLABELLED, TEST_ROWS = 1000, 3000, 300
+TEACHERS = 3  # seeds 3 and 4 of a student learn from the teachers 0 and 1
+LENGTH = 64  # tokens, at most
+LAYERS = (0, 2, 4)
+collate = DynamicPaddingCollator(0)
+
+
+@functools.cache
+def sentiment(language):
+    return load_sentiment(language)
+
+
+def teacher_settings(language):
+    """Two epochs; in a language that MiniLM has not read its word vectors learn too, and faster (lab 2, section 13)."""
+    words = {} if language == "eng" else {"embedding_learning_rate": 1e-3}
+    return {"learning_rate": 1e-4, "epochs": 2, **words}
+
+
+@functools.cache
+def teacher(language, seed):
+    """A classifier as lab 8 trains it when there is none from lab 2; kept on disk between studies."""
+    names = sentiment(language)["train"].features["label"].names
+    reference = load_sequence_classifier(names)
+    path = store() / "studies" / f"lab8-teacher-{language}-{seed}.safetensors"
+    if not path.is_file():
+        set_seed(seed)
+        model = load_sequence_classifier(names, freeze="embeddings" if language == "eng" else None)
+        rows = tokenize(subsample(sentiment(language)["train"], LABELLED, seed), load_tokenizer(), LENGTH)
+        train(model, rows, collate, TrainingConfig(**teacher_settings(language), seed=seed, progress=False))
+        artifacts.save_artifact(path, model, reference, {"language": language, "labels": names})
+    return artifacts.apply_artifact(reference, artifacts.read_artifact(path)[1]).eval()
+
+
+@functools.cache
+def encoded(language, part):
+    rows = heldout_rows(language) if part == "heldout" else subsample(sentiment(language)["test"], TEST_ROWS)
+    return tokenize(rows, load_tokenizer(), LENGTH)
+
+
+@functools.cache
+def teacher_scores(language, seed):
+    return scores(teacher(language, seed), encoded(language, "heldout"), "teacher_")
+
+
+def scores(model, rows, prefix=""):
+    found = evaluate(model, rows, collate)
+    return {f"{prefix}{name}": found[name] for name in ("accuracy", "macro_f1", "loss")}
+
+
+# -- the lab's own way ------------------------------------------------------------------------------------------------------
+
+
+def texts_for(language, seed):
+    """The texts that the student reads: the labelled ones, and others from the training part without their labels."""
+    rows = sentiment(language)["train"]
+    return subsample(rows, LABELLED, seed), rows.shuffle(seed=seed).select(range(min(UNLABELLED, len(rows))))
+
+
+def distil(model, tokenizer, language, seed, student=None, soft=True, max_steps=150):
+    """Train a student of three layers: from the teacher on texts without labels (soft), or from 1,000 labels alone."""
+    labelled, plain = texts_for(language, seed)
+    student = make_student(model, LAYERS) if student is None else student
+    student.bert.embeddings.requires_grad_(False)
+    config = TrainingConfig(learning_rate=3e-4, batch_size=16, max_steps=max_steps, seed=seed, progress=False)
+    if not soft:
+        train(student, tokenize(labelled, tokenizer, LENGTH), collate, config)
+        return student
+    # The order is that of the data, so only those that 150 updates will read need the teacher's answer.
+    plain = plain.select(range(min(16 * max_steps, len(plain))))
+    rows = [{"input_ids": row["input_ids"]} for row in tokenize(plain, tokenizer, LENGTH)]
+    train(student, with_teacher(rows, model, collate), TeacherCollator(collate), config, loss_fn=distillation_objective())
+    return student
+
+
+@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(5))
+def main(seed, language):
+    """Teacher, smaller vocabulary, student, 8 bits: the score after each step, and that of the file on the grader's rows."""
+    big, heldout = teacher(language, seed % TEACHERS), heldout_rows(language)
+    set_seed(seed)
+    kept = used_pieces(load_tokenizer(), list(sentiment(language)["train"]["text"]))
+    tokenizer = trim_tokenizer(load_tokenizer(), kept)
+    trimmed = trim_embeddings(big, kept)
+    student = distil(trimmed, tokenizer, language, seed)
+    rows = tokenize(heldout, tokenizer, LENGTH)
+    found = teacher_scores(language, seed % TEACHERS) | scores(student, rows, "student_")
+    with tempfile.TemporaryDirectory() as folder:
+        card = {"language": language, "labels": sentiment(language)["train"].features["label"].names}
+        found["megabytes"] = save_compressed(path := Path(folder) / "model.safetensors", student, kept, card)
+        _, model, tokenizer = load_compressed(path)
+    found |= scores(model, tokenize(heldout, tokenizer, LENGTH), "heldout_")
+    return {**found, "pieces": len(kept), **baselines(language, seed, heldout)}
+
+
+def baselines(language, seed, test):
+    rows, found = subsample(sentiment(language)["train"], LABELLED, seed), {}
+    ways = {"majority": majority_baseline(rows["label"], test["label"])}
+    ways["tfidf"] = tfidf_classifier().fit(list(rows["text"]), list(rows["label"])).predict(list(test["text"]))
+    for name, predictions in ways.items():
+        found[f"{name}_accuracy"] = accuracy(test["label"], predictions)
+        found[f"{name}_macro_f1"] = macro_f1(test["label"], predictions)
+    return found
+
+
+# -- one method at a time, in English ---------------------------------------------------------------------------------------
+
+
+@study([{"student": name} for name in ("soft labels", "1,000 labels alone", "soft labels, random start")], seeds=range(3))
+def students(seed, student):
+    """What does the teacher bring, and what the start from its layers? Same shape, same number of updates."""
+    big = teacher("eng", seed)
+    set_seed(seed)
+    start = make_student(big, LAYERS)
+    if "random" in student:
+        start.bert.encoder.apply(start._init_weights)
+        start.classifier.apply(start._init_weights)
+    model = distil(big, load_tokenizer(), "eng", seed, start, soft="soft" in student)
+    return scores(model, encoded("eng", "test"))
+
+
+@study([{"share": share, "scope": scope} for share in (0.3, 0.5, 0.7, 0.9) for scope in ("layer", "random")],
+       seeds=range(3))
+def pruning(seed, share, scope):
+    """Accuracy after weights were set to 0; after the pruning by layer also with 20 more updates on the 1,000 labels."""
+    model = finish_pruning(prune_model(copy.deepcopy(teacher("eng", seed)), share, scope, seed))
+    found = scores(model, encoded("eng", "test"))
+    if scope == "layer":
+        found |= scores(recover(copy.deepcopy(teacher("eng", seed)), share, seed), encoded("eng", "test"), "recovered_")
+    return found
+
+
+def recover(model, share, seed):
+    prune_model(model, share)
+    model.bert.embeddings.requires_grad_(False)
+    rows = tokenize(subsample(sentiment("eng")["train"], LABELLED, seed), load_tokenizer(), LENGTH)
+    train(model, rows, collate, TrainingConfig(learning_rate=1e-4, max_steps=20, seed=seed, progress=False))
+    return finish_pruning(model)
+
+
+@study([{"numbers": name} for name in ("32-bit", "8-bit, a scale a row", "8-bit, one scale", "4-bit, a scale a row",
+                                       "4-bit, one scale")], seeds=range(3))
+def rounding(seed, numbers):
+    """The price of fewer bits alone, by hand on the weights; activations stay 32-bit."""
+    model = copy.deepcopy(teacher("eng", seed))
+    if numbers != "32-bit":
+        fake_quantize(model, 127 if numbers.startswith("8") else 7, per_row="row" in numbers)
+    return scores(model, encoded("eng", "test"))

@@ -1,0 +1,101 @@
+"""From a file that a lab saved to something that predicts. Whatever is wrong with the file is said before a port opens."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from leaplm import artifacts, lora
+from leaplm.compressed import check_labels, load_compressed
+from leaplm.compression import quantize_dynamic
+from leaplm.data import DynamicPaddingCollator
+from leaplm.evaluation import log_softmax
+from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.runtime import quiet
+
+ENGINES = ("torch", "torch-int8", "onnx", "onnx-int8")
+MAX_TOKENS = 128  # what a text is cut at, as in training
+LORA_PLACES = {"query", "key", "value", "dense"}
+
+
+class Engine:
+    """Texts -> probabilities (n, classes). `labels` are the class names, `card` what the file says of itself.
+
+    forward: input_ids, attention_mask (batch, tokens) tensors -> logits (batch, classes).
+    """
+
+    def __init__(self, forward, tokenizer, labels, card, name="torch"):
+        self.forward, self.tokenizer, self.labels, self.card, self.name = forward, tokenizer, labels, card, name
+        self.collate = DynamicPaddingCollator(tokenizer.pad_token_id)
+
+    def predict(self, texts):
+        """Probabilities (n, classes) as an array; one pass through the model."""
+        ids = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        batch = self.collate([{"input_ids": row} for row in ids])
+        return np.exp(log_softmax(np.asarray(self.forward(batch["input_ids"], batch["attention_mask"]))))
+
+
+def load_engine(path, engine="torch", threads=None):
+    """The Engine of a file that lab 2, 3, 5 or 8 saved. Raises FileNotFoundError, or a ValueError that says what is wrong.
+
+    engine: one of ENGINES. "torch" gives the scores of the labs; the 8-bit ones are faster and differ a little.
+    threads: cores that one prediction may use (None: all).
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine={engine!r}: use one of {', '.join(ENGINES)}")
+    card, model, tokenizer = load_classifier(path)
+    if threads:
+        torch.set_num_threads(threads)
+    forward = make_forward(model, engine, threads)
+    made = Engine(forward, tokenizer, card["labels"], card, engine)
+    made.predict(["warm up", "the first call is slow, and a model that cannot compute should not open a port"])
+    return made
+
+
+def load_classifier(path):
+    """(card, model, tokenizer) from a file of lab 2, 3, 5 or 8."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}): give the file that the lab saved, such "
+                                "as artifacts/sentiment-cpu.safetensors")
+    try:
+        card, tensors = artifacts.read_artifact(path)
+        if card.get("format") == "compressed":
+            return load_compressed(path)
+        check_labels(card.get("labels"))
+        quiet()
+        model = load_sequence_classifier(card["labels"])
+        if "lora" in card:
+            add_lora(model, card["lora"])
+        if "classifier.weight" not in tensors:
+            raise ValueError("it has no trained head, `classifier.weight`")
+        return card, artifacts.apply_artifact(model, tensors).eval(), load_tokenizer()
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be served: {error}. Classifiers of lab 2, 3, 5 and 8 can be.") from None
+
+
+def add_lora(model, settings):
+    """LoRA layers as the card describes them, with B at zero."""
+    if not isinstance(settings, dict) or {"targets", "rank", "alpha"} - set(settings):
+        raise ValueError("its card should say where LoRA stands: targets, rank and alpha")
+    targets, rank, alpha = (settings[name] for name in ("targets", "rank", "alpha"))
+    if not (isinstance(targets, list) and targets and set(targets) <= LORA_PLACES):
+        raise ValueError(f"its card should name targets among {', '.join(sorted(LORA_PLACES))}")
+    if type(rank) is not int or not 1 <= rank <= lora.MAX_RANK or not isinstance(alpha, (int, float)) or not alpha > 0:
+        raise ValueError(f"its card should have a rank from 1 to {lora.MAX_RANK} and an alpha above 0")
+    return lora.inject_lora(model, targets, rank, alpha)
+
+
+def make_forward(model, engine, threads=None):
+    """The function (input_ids, attention_mask) -> logits of one of ENGINES."""
+    if engine.startswith("onnx"):
+        from leaplm.onnx_export import to_onnx
+
+        return to_onnx(lora.merge_model(model), int8=engine == "onnx-int8", threads=threads)
+    model = lora.merge_model(model)
+    model = quantize_dynamic(model) if engine == "torch-int8" else model
+
+    def forward(input_ids, attention_mask):
+        with torch.inference_mode():
+            return model(input_ids=input_ids, attention_mask=attention_mask).logits.numpy()
+    return forward

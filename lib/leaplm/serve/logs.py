@@ -1,0 +1,43 @@
+"""The service's log: one JSON object a line, without personal data.
+
+Texts are not logged at all unless asked for, and then redacted; whatever else is logged goes through the same redaction.
+Names of people are not found by it: `--log-texts` is for a test, with the consent of those who write.
+"""
+
+import json
+import logging
+import sys
+import time
+
+from leaplm.prompting import redact
+
+LOGGER = "leaplm.serve"
+MOST_CHARACTERS = 200
+
+
+class JsonFormatter(logging.Formatter):
+    """Time, level, message and the record's `fields`, all strings redacted; new lines cannot forge a second entry."""
+
+    def format(self, record):
+        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)), "level": record.levelname.lower(),
+                 "message": record.getMessage(), **getattr(record, "fields", {})}
+        if record.exc_info:
+            entry["error"] = record.exc_info[0].__name__  # its message may quote a text
+        return json.dumps({name: clean(value) for name, value in entry.items()}, ensure_ascii=True)
+
+
+def clean(value):
+    """Strings redacted, then cut (the other way round could leave half a phone number), in lists too; the rest as it is."""
+    if isinstance(value, str):
+        return redact(value)[:MOST_CHARACTERS]
+    return [clean(item) for item in value] if isinstance(value, list) else value
+
+
+def make_logger(stream=None):
+    """The service's logger, to standard error or `stream`."""
+    logger = logging.getLogger(LOGGER)
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logger.handlers[:], logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    return logger

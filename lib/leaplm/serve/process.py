@@ -1,0 +1,70 @@
+"""`leaplm serve` as a process beside this one, for labs, tests and measurements."""
+
+import contextlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ADDRESS = re.compile(r"on (http://\S+)")
+
+
+class Service:
+    """A running service: `address`, `pid`, and what it logged."""
+
+    def __init__(self, process, address, log):
+        self.process, self.address, self.pid, self.log_file = process, address, process.pid, log
+
+    def log(self):
+        """The lines of the service's log so far."""
+        return self.log_file.read_text().splitlines()
+
+    def memory_mb(self):
+        """Resident memory of the service now, in MB."""
+        import psutil
+
+        return psutil.Process(self.pid).memory_info().rss / 1e6
+
+
+@contextlib.contextmanager
+def running(path, *options, patience=180):
+    """A Service of `leaplm serve PATH OPTIONS` on a free port; it ends with the block.
+
+    Raises RuntimeError with the service's own words if it does not start.
+
+    >>> with running("artifacts/sentiment-cpu.safetensors", "--max-batch", "8") as service:    # doctest: +SKIP
+    ...     print(service.address)
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = [sys.executable, "-m", "leaplm", "serve", str(path), "--port", "0", *map(str, options)]
+        with open(log, "w") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file)
+        try:
+            yield Service(process, wait_for_address(process, log, patience), log)
+        finally:
+            stop(process)
+
+
+def wait_for_address(process, log, patience):
+    """The address that the service prints once its port is open and its model is loaded."""
+    ends = time.monotonic() + patience
+    while time.monotonic() < ends:
+        if found := ADDRESS.search(log.read_text()):
+            return found[1]
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise RuntimeError(f"the service did not start: {log.read_text()[-500:]}")
+
+
+def stop(process, patience=40):
+    """Ask the process to end, as a system would; insist if it does not."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -22,7 +22,7 @@ from leaplm.evaluation import predict_logits
 from leaplm.models import load_tokenizer, mean_pool
 from leaplm.training import classification_loss, train
 
-MAX_LENGTH = 64
+MAX_LENGTH = 48
 
 # -- measures of a stream -------------------------------------------------------------------------------------------------
 
@@ -154,6 +154,13 @@ def all_classes(tasks):
     """The names of all classes of a stream, in the order of the head."""
     named = {place: name for task in tasks for place, name in zip(task.places, task.names, strict=True)}
     return [named[place] for place in range(len(named))]
+
+
+def freeze_lower(model, layers=3):
+    """Stop the gradients of the embeddings and of the first `layers` layers: faster, and less to keep. Returns the model."""
+    for module in (model.bert.embeddings, *model.bert.encoder.layer[:layers]):
+        module.requires_grad_(False)
+    return model
 
 
 # -- a head for more classes ----------------------------------------------------------------------------------------------
@@ -467,6 +474,12 @@ def score_task(model, learner, task, number, seen):
         logits = learner.logits(model, task.test, number)
     among = np.array(task.places)[logits[:, task.places].argmax(axis=-1)]
     return float(np.mean(predictions == labels)), float(np.mean(among == labels)), predictions
+
+
+def score_all(model, tasks, collate_fn=None):
+    """Accuracy of one model on the test rows of each task, when nobody says the task: a list of floats."""
+    learner = Learner(collate_fn or data.DynamicPaddingCollator(load_tokenizer().pad_token_id), None)
+    return [score_task(model, learner, task, number, False)[0] for number, task in enumerate(tasks)]
 
 
 # -- records --------------------------------------------------------------------------------------------------------------

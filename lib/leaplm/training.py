@@ -238,7 +238,8 @@ class Run:
             self.sampler.set_epoch(epoch)
             for step, indices in enumerate(list(self.sampler)[skip : skip + self.total_steps - self.step], self.step):
                 batch = self.collate(indices, step)
-                share = list(range(len(indices)))[rank::world] or [0]
+                rows = len(next(iter(batch.values())))  # a collator may add some, such as replayed ones
+                share = list(range(rows))[rank::world] or [0]
                 micro = [share[i::parts] for i in range(min(parts, len(share)))]
                 yield [self.to_device(take_rows(batch, part)) for part in micro]
 

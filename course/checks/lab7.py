@@ -1,0 +1,211 @@
+"""Checks of lab 7, continual learning. Inputs are fresh and random at each run; references are computed here."""
+
+import numpy as np
+import torch
+from leaplm import artifacts, continual, models
+from leaplm.calibration import load_record
+from leaplm.grading import as_array, as_number, check, first_artifact, probes
+
+PROBES = "leaplm.grading.probes"
+CLOSE = 1e-4
+
+
+def close(got, want):
+    return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
+
+
+@check(points=4)
+def stream_scores(student, rng):
+    """Average 1, backward transfer 1, forgetting 2. Task 0 is best in the middle, task 1 at the end."""
+    matrix = rng.uniform(0.3, 0.6, size=(4, 4))
+    matrix[2, 0], matrix[3, 1] = rng.uniform(0.7, 0.8), rng.uniform(0.8, 0.9)
+    got = as_array(student.call("stream_scores", matrix), (3,), "stream_scores")
+    want = continual.stream_scores(matrix)
+    right = [close(a, b) for a, b in zip(got, want, strict=True)]
+    names = ("the average accuracy (last row, all tasks)", "the backward transfer (last row against the diagonal)",
+             "the forgetting (best value before the last row, against the last row; without the last task)")
+    if all(right):
+        return 4, "average accuracy, backward transfer and forgetting are right"
+    return right[0] + right[1] + 2 * right[2], \
+        f"these differ: {'; '.join(name for name, good in zip(names, right, strict=True) if not good)}"
+
+
+@check(points=2)
+def extend_head(student, rng):
+    """One point for the new head, one for leaving the old one alone."""
+    seed, classes, more = int(rng.integers(10**6)), int(rng.integers(2, 5)), int(rng.integers(1, 4))
+    head = student.build(f"{PROBES}:linear", 6, classes, seed=seed)
+    old = probes.state_dict(probes.linear(6, classes, seed=seed))
+    bigger = student.call("extend_head", head, more)
+    new, learning = student.read(bigger, f"{PROBES}:state_dict"), student.read(bigger, f"{PROBES}:trainable")
+    want = {name: np.concatenate([old[name], np.zeros((more, *old[name].shape[1:]), np.float32)]) for name in old}
+    for name, value in want.items():
+        if not np.array_equal(as_array(new.get(name), value.shape, f"the new head's {name}"), value):
+            return 0, f"the new head's {name} differs: first the old rows exactly as they were, then rows of zeros"
+    if sorted(learning) != ["bias", "weight"]:
+        return 0, "weight and bias of the new head should both learn"
+    student.read(bigger, f"{PROBES}:randomize", "", seed)
+    after = student.read(head, f"{PROBES}:state_dict")
+    if any(not np.array_equal(after[name], old[name]) for name in old):
+        return 1, "the new head is right; but the one that was given should stay as it was"
+    return 2, "old classes keep their weights, new ones start at zero"
+
+
+@check(points=3)
+def reservoir_slot(student, rng):
+    """A full buffer of 1 place and of 3: how often each place is given, and how often none."""
+    source = student.build(f"{PROBES}:generator", int(rng.integers(10**6)))
+    filling = [student.call("reservoir_slot", seen, 4, source) for seen in range(4)]
+    if filling != [0, 1, 2, 3]:
+        return 0, "while the buffer has room, row number `seen` goes to place `seen`"
+    for seen, capacity, tries in ((2, 1, 1000), (9, 3, 1000)):
+        slots = [student.call("reservoir_slot", seen, capacity, source) for _ in range(tries)]
+        if any(slot is not None and slot not in range(capacity) for slot in slots):
+            return 1, "right while there is room; then the answer is a place from 0 to capacity - 1, or None"
+        shares = [slots.count(place) / tries for place in range(capacity)]
+        share = 1 / (seen + 1)
+        margin = 5 * np.sqrt(share * (1 - share) / tries)  # of a right answer, one in a million is outside
+        if np.abs(np.array(shares) - share).max() > margin:
+            return 1, f"right while there is room; row number {seen} should come to each place 1 time in {seen + 1}"
+    return 3, "every row of the stream has the same chance to be kept"
+
+
+@check(points=2)
+def mixed_batch(student, rng):
+    new = [{"input_ids": rng.integers(5, 60, size=3).tolist(), "label": n} for n in range(4)]
+    old = [{"input_ids": rng.integers(5, 60, size=3).tolist(), "label": n} for n in range(100, 106)]
+    first = labels_of(student.call("mixed_batch", new, [], 3))
+    if first != [0, 1, 2, 3]:
+        return 0, "with an empty buffer the batch is the new rows"
+    drawn = [labels_of(student.call("mixed_batch", new, old, size)) for size in (6, 9, *[2] * 40)]
+    if any(labels[:4] != [0, 1, 2, 3] for labels in drawn):
+        return 0, "the batch begins with all the new rows, in their order"
+    if any(sorted(labels[4:]) != list(range(100, 106)) for labels in drawn[:2]):
+        return 0, "a row of the buffer may come once in a batch at most; if there are fewer than num_replay, take them all"
+    if any(len(set(labels[4:])) != 2 for labels in drawn[2:]):
+        return 0, "num_replay different rows of the buffer should follow the new ones"
+    if len({label for labels in drawn[2:] for label in labels[4:]}) < 6:
+        return 0, "over many batches every row of the buffer should come: draw at random each time"
+    return 2, "new rows, then old ones at random"
+
+
+def labels_of(rows):
+    """The labels of returned rows, by which they are told apart; nothing if these are no rows."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "label" in row for row in rows):
+        return []
+    return [row["label"] for row in rows]
+
+
+def random_texts(rng, count=5, labels=3):
+    return [{"input_ids": rng.integers(5, 60, size=(1, int(n))), "attention_mask": np.ones((1, int(n)), dtype=np.int64),
+             "labels": rng.integers(labels, size=1)} for n in rng.integers(3, 9, size=count)]
+
+
+def on_torch(batch):
+    return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
+@check(points=4)
+def fisher_diagonal(student, rng):
+    """A tiny BERT in training mode with dropout; a part is frozen. The sum in place of the mean costs 2 points."""
+    texts = random_texts(rng)
+    settings = {"seed": int(rng.integers(10**6)), "num_labels": 3, "dropout": 0.5, "initializer_range": 0.5}
+    model = student.build(f"{PROBES}:tiny_classifier", **settings)
+    student.read(model, f"{PROBES}:freeze", "embeddings")
+    before = student.read(model, f"{PROBES}:state_dict")
+    got = student.call("fisher_diagonal", model, texts)
+    want = reference_fisher(settings, texts)
+    if not isinstance(got, dict) or set(got) != set(want):
+        return 0, "fisher_diagonal should return a dict with the name of each parameter that learns, and no other"
+    got = {name: as_array(got[name], value.shape, f"the Fisher values of {name}") for name, value in want.items()}
+    after = student.read(model, f"{PROBES}:state_dict")
+    if any(not np.array_equal(before[name], after[name]) for name in before):
+        return 0, "the weights of the model should stay as they are"
+    if all(close(got[name], value) for name, value in want.items()):
+        return 4, "the mean over texts of each text's squared gradient"
+    if all(close(got[name], value * len(texts)) for name, value in want.items()):
+        return 2, "right up to a factor: take the mean over the texts, not the sum"
+    return 0, "the values differ: is dropout off, are old gradients forgotten, is each text's gradient squared by itself?"
+
+
+def reference_fisher(settings, texts):
+    model = probes.tiny_classifier(**settings).eval()
+    probes.freeze(model, "embeddings")
+    found = []
+    for batch in texts:
+        model.zero_grad()
+        model(**on_torch(batch)).loss.backward()
+        found.append({name: gradient.astype(np.float64) ** 2 for name, gradient in probes.gradients(model).items()})
+    return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+
+
+@check(points=3)
+def ewc_penalty(student, rng):
+    """The value, its gradient, and a head that has grown: one point each."""
+    settings = {"seed": int(rng.integers(10**6)), "num_labels": 4}
+    model, reference = student.build(f"{PROBES}:tiny_classifier", **settings), probes.tiny_classifier(**settings)
+    weights, strength = probes.state_dict(reference), float(rng.uniform(2, 9))
+    old = {name: value + rng.normal(scale=0.1, size=value.shape).astype(np.float32) for name, value in weights.items()}
+    fisher = {name: rng.uniform(0.1, 2, size=value.shape).astype(np.float32) for name, value in weights.items()}
+    value = sum((fisher[name].astype(np.float64) * (weights[name] - old[name]) ** 2).sum() for name in weights)
+    got = as_number(student.call("ewc_penalty", model, old, fisher, strength), "the penalty")
+    if not close(got, strength / 2 * value):
+        return 0, "the penalty differs: strength / 2, times the sum over all weights of fisher times the squared distance"
+    gradients = student.read(student.get("ewc_penalty"), f"{PROBES}:gradients_through", model, old, fisher, strength)
+    if not all(name in gradients and close(gradients[name], strength * fisher[name] * (weights[name] - old[name]))
+               for name in weights):
+        return 1, "the number is right, but its gradient is not: keep it a tensor that depends on the model's parameters"
+    for tensors in (old, fisher):
+        tensors.update({name: tensors[name][:2] for name in tensors if name.startswith("classifier")})
+    value = sum((fisher[name].astype(np.float64) * (weights[name][: len(old[name])] - old[name]) ** 2).sum() for name in old)
+    got = student.call("ewc_penalty", model, old, fisher, strength)
+    if not close(as_number(got, "the penalty"), strength / 2 * value):
+        return 2, "right for a head of the same size; of one that has grown, compare the first rows only"
+    return 3, "value and gradient are right, also after the head has grown"
+
+
+@check(points=2)
+def route(student, rng):
+    """Centroids of very different length: the plain product and the distance would choose others."""
+    directions = np.linalg.qr(rng.normal(size=(6, 6)))[0][:3]
+    near = directions + 0.45 * np.roll(directions, 1, axis=0)
+    centroids = (directions * np.array([[1.0], [6.0], [40.0]])).astype(np.float32)
+    tasks = rng.permutation([0, 0, 0, 1, 1, 2, 2])
+    vectors = (near[tasks] * rng.choice([0.2, 3.0, 30.0], size=(7, 1))).astype(np.float32)
+    got = as_array(student.call("route", vectors, centroids), (7,), "route")
+    if np.array_equal(got, tasks):
+        return 2, "each text goes to the task whose centroid has the largest cosine with it"
+    return 0, "another task has the larger cosine: divide both by their lengths, then compare each text with each centroid"
+
+
+@check(points=6, seconds=180)
+def stream_model(student, rng):
+    """The model after the whole stream on the held-out texts of all tasks: 4 points for the average, 2 for the worst."""
+    content = first_artifact(student, ("stream-gpu.safetensors", "stream-cpu.safetensors"))
+    try:
+        card, tensors = artifacts.read_artifact(content)
+        language = card.get("language")
+        tasks = continual.heldout_stream(language)
+        classes = continual.all_classes(tasks)
+        if card.get("classes") != classes:
+            return 0, f"the classes of the artifact are not those of the stream of language {language!r}"
+        model = artifacts.apply_artifact(models.load_sequence_classifier(classes), tensors)
+    except (ValueError, KeyError) as error:
+        return 0, f"the artifact cannot be used: {error}"
+    return judge_stream(model, tasks, language)
+
+
+def judge_stream(model, tasks, language):
+    scores, rows = continual.score_all(model, tasks), sum(len(task.test) for task in tasks)
+    average, worst = np.mean(scores), min(scores)
+    record = load_record("lab7_continual", "methods", language=language)
+    ours = record[record.method == "replay"]
+    if not len(ours):
+        return 0, f"there is no calibration for language {language!r} yet: hand in a model for eng, hau or swa"
+    wanted, least = (ours[name].mean() - 3 * ours[name].std() for name in ("heldout_average", "heldout_worst"))
+    told = f"held-out texts of all tasks: average accuracy {average:.3f} (wanted {wanted:.3f}), " \
+           f"worst task {worst:.3f} (wanted {least:.3f})"
+    points = 4 * bool(average >= wanted) + 2 * bool(worst >= least)
+    if points < 3 and average - 2 * np.sqrt(average * (1 - average) / rows) > 1 / len(tasks):
+        return 3, f"{told}: clearly more than a model that knows one task alone can reach ({1 / len(tasks):.3f})"
+    return points, told

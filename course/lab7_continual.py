@@ -1,0 +1,624 @@
+# %% [markdown]
+# # Lab 7 · Continual learning: learn the new, keep the old
+#
+# | | |
+# |---|---|
+# | **You come from** | lab 2 (fine-tuning) and lab 3 (LoRA) |
+# | **You will be able to** | teach a model one task after the other, measure what it forgets, and choose a remedy by accuracy, memory, time and privacy |
+# | **Time** | about 2 hours of work; the computer trains for less than 5 minutes of it |
+# | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
+# | **Points** | 30: seven exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
+#
+# A help desk in Kisumu sorts what people write. In January it gets opinions on films. In February the shop opens, and
+# opinions on products arrive. In March come tweets. Each month somebody labels a few hundred new texts, and after a
+# month the old ones must be deleted: this is what the privacy rules say. So we train the model again and again, each
+# time on the new texts only. Does it still know in March what it learned in January?
+#
+# Tasks that come one after the other are a **stream**. To learn from a stream is **continual learning**. A network
+# that loses the old while it learns the new **forgets**.
+
+# %%
+# On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
+import importlib.util
+if importlib.util.find_spec("leaplm") is None:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
+
+# %% locked="setup"
+import copy
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from leaplm import artifacts, assets, calibration, continual, data, evaluation
+from leaplm import lora, models, plots, runtime, training
+from leaplm.runtime import by_scale
+
+assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
+runtime.set_seed(0)
+runtime.describe_runtime()
+
+# %% [markdown]
+# The next cell holds **the only setting of this lab**. With `"eng"` the stream is films, products, tweets. With `"hau"`
+# (Hausa), `"swa"` (Swahili) or another language of the AfriSenti tweets it is a stream of languages that ends with
+# yours: English films, tweets in a second language, tweets in your language. With your own file,
+# `LANGUAGE = "my_sentences.csv"` (first line `text,label`, at least 20 rows of each label), the file is the last task.
+
+# %%
+LANGUAGE = "eng"
+
+# %% [markdown]
+# ## 1. A stream of tasks
+#
+# Each task has 320 labelled texts to train on and 200 to test on. Its classes belong to it alone: *films: positive* is
+# another class than *products: positive*, because another person answers. So new classes appear with each task.
+
+# %% locked="load"
+english = LANGUAGE == "eng"
+sizes = {"train_size": by_scale(tiny=16, cpu=320, gpu=1000), "test_size": by_scale(tiny=12, cpu=200, gpu=600)}
+tasks = continual.load_stream(LANGUAGE, **sizes)
+names = [task.name for task in tasks]
+classes = continual.all_classes(tasks)
+for task in tasks:
+    print(f"{task.name:>9}: {len(task.train)} texts, classes {dict(zip(task.places, task.names, strict=True))}")
+
+# %%
+for task in tasks:
+    for row in task.train[:2]:
+        print(f"{classes[row['label']]:>20} | {row['text'][:90]}")
+
+# %% [markdown]
+# ### What could be reached without a stream?
+#
+# Two programs to compare with. The **majority class** of a task is right on the share of its test texts that you see
+# below, but a program that does not know the task has to choose one class of all. **TF-IDF** on characters with logistic
+# regression gets the rows of all tasks *at once*, which our model never does.
+
+# %% locked="baselines"
+train_rows = [row for task in tasks for row in task.train]
+tfidf = evaluation.tfidf_classifier("characters")
+tfidf.fit([row["text"] for row in train_rows], [row["label"] for row in train_rows])
+baselines = {}
+for task in tasks:
+    labels = np.array([row["label"] for row in task.test])
+    found = tfidf.predict([row["text"] for row in task.test])
+    baselines[task.name] = {"majority, task known": np.bincount(labels).max() / len(labels),
+                            "TF-IDF, all tasks at once": evaluation.accuracy(labels, found)}
+pd.DataFrame(baselines).round(2)
+
+# %% [markdown]
+# ## 2. Three numbers of a stream
+#
+# After training on task $i$ we test on **every** task $j$ and write the accuracy into a matrix:
+#
+# $$R \;(T \times T) \qquad R_{ij} = \text{accuracy on task } j \text{ after training on task } i \qquad T = \text{number of tasks}$$
+#
+# The diagonal says how well each task was learned when it was new. The last row says what is left at the end.
+#
+# * **Average accuracy:** the mean of the last row.
+# * **Backward transfer:** for each earlier task, the last row minus the diagonal; then the mean. Below zero: the new
+#   tasks harmed the old ones. Above zero: they helped.
+# * **Forgetting:** for each earlier task, its best accuracy *before* the last row, minus the last row; then the mean.
+#
+# "Earlier tasks" are all but the last one: the last one had no time to be forgotten.
+
+# %% [markdown]
+# ### Exercise 1 · Three numbers of a stream (15 minutes, 4 points)
+#
+# Write `stream_scores`: the average accuracy, the backward transfer and the forgetting of a matrix.
+
+# %% answer="stream_scores"
+def stream_scores(matrix):
+    """matrix (tasks, tasks), a tensor -> (average accuracy, backward transfer, forgetting), Python floats.
+
+    Example: [[0.8, 0.5, 0.5], [0.9, 0.7, 0.5], [0.6, 0.7, 0.8]] gives 0.7, -0.1 and 0.15:
+    (0.6 + 0.7 + 0.8) / 3; the mean of 0.6 - 0.8 and 0.7 - 0.7; the mean of 0.9 - 0.6 and 0.7 - 0.7.
+    """
+    ### BEGIN SOLUTION
+    earlier = matrix[:, :-1]
+    average = matrix[-1].mean()
+    transfer = (earlier[-1] - matrix.diagonal()[:-1]).mean()
+    forgotten = (earlier[:-1].max(dim=0).values - earlier[-1]).mean()
+    return float(average), float(transfer), float(forgotten)
+    ### END SOLUTION
+
+# %%
+# Try it on a stream of two tasks where the second wipes out half of the first. You should see 0.65, -0.4, 0.4.
+stream_scores(torch.tensor([[0.8, 0.0], [0.4, 0.9]]))
+
+# %% check="stream_scores" points=4
+R = torch.tensor([[0.8, 0.5, 0.5], [0.9, 0.7, 0.5], [0.6, 0.7, 0.8]])
+assert np.allclose(stream_scores(R), [0.7, -0.1, 0.15], atol=1e-4)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>matrix.diagonal()</code> is each task when it was new, <code>matrix[-1]</code>
+# the end. <code>[:-1]</code> leaves out the last task.</details>
+# <details><summary>Hint 2</summary>The best value before the end: <code>matrix[:-1].max(dim=0).values</code>, one number
+# a task. Subtract <code>matrix[-1]</code>, leave out the last task, take the mean.</details>
+
+# %% [markdown]
+# ## 3. When the tasks share their classes
+#
+# First an easier stream: *positive* and *negative* are the same two classes in all tasks. Only the kind of text
+# changes. We train the first task once. All later experiments start from this model, since nothing differs until the
+# second task comes.
+#
+# In English we train the upper three of MiniLM's six layers and the head: this is faster, and there is less to keep. In
+# other languages all weights learn, the word vectors ten times faster (lab 2, section 13).
+
+# %% locked="first"
+tokenizer = models.load_tokenizer("minilm")
+collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+config = training.TrainingConfig(
+    learning_rate=1e-4, embedding_learning_rate=None if english else 1e-3,
+    epochs=by_scale(tiny=1, cpu=2, gpu=2), batch_size=16)
+runtime.set_seed(0)
+first = models.load_sequence_classifier(tasks[0].names)
+if english:
+    continual.freeze_lower(first, layers=3)
+first.to(runtime.get_device())
+continual.Learner(collate, config).learn(first, tasks[0])
+print(f"{models.count_parameters(first):,} weights learn")
+
+# %% [markdown]
+# **Predict first.** Then the model is trained on the second and on the third task, and nothing is done against forgetting
+# (**naive fine-tuning**). By how much will the accuracy on the first two tasks fall, on average?
+
+# %%
+my_prediction = 0.0  # forgetting, between 0 and 1
+
+# %% locked="shared"
+def run(learner, tasks):
+    """Continue the stream from the first task with this learner; the result and the model."""
+    model = copy.deepcopy(first)
+    return continual.run_stream(model, tasks, learner, trained=1), model
+
+shared_tasks = continual.load_stream(LANGUAGE, **sizes, own_classes=False)
+shared, _ = run(continual.Learner(collate, config), shared_tasks)
+plots.plot_matrices({"your run": shared.matrix}, names, "Naive fine-tuning, shared classes")
+print("average accuracy, backward transfer, forgetting:", np.round(continual.stream_scores(shared.matrix), 3))
+
+# %% [markdown]
+# One run is not a result. Here are the means of five seeds, for the English stream and for a stream of languages (English
+# films, Swahili tweets, Hausa tweets; here *neutral* is a third class from the second task on):
+
+# %%
+record = calibration.load_record("lab7_continual", "shared_classes")
+for language, title in (("eng", "Kinds of text"), ("hau", "Languages")):
+    rows = record[record.language == language]
+    labels = [name for name, _, _ in continual.stream_of(language)]
+    plots.plot_matrices({"naive fine-tuning": np.mean(rows.matrix.tolist(), axis=0)}, labels, title)
+    print(title, "| forgetting", calibration.bars(rows, {"": "forgetting"})[["mean", "sd"]].round(3).values)
+    print("majority class of each task", np.round(rows.majority[0], 2))
+
+# %% [markdown]
+# SHARED_TEXT
+#
+# ## 4. When each task brings new classes
+#
+# Now the real stream, in which each task has its own classes. The **head** has one row of weights a class. When a task
+# brings new classes, the head must grow, and the old rows must stay exactly as they are.
+
+# %% [markdown]
+# ### Exercise 2 · A head for more classes (10 minutes, 2 points)
+#
+# Write `extend_head`: a new linear layer with the old rows first and rows of zeros for the new classes.
+
+# %% answer="extend_head"
+def extend_head(head, new_classes):
+    """head: nn.Linear with C outputs -> a new nn.Linear with C + new_classes outputs; `head` stays as it is.
+
+    Example: a head with weight (2, 384) and new_classes 3 gives weight (5, 384) and bias (5,);
+    rows 0 and 1 are those of `head`, the others are 0. Weight and bias of the new head learn.
+    """
+    ### BEGIN SOLUTION
+    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
+    with torch.no_grad():
+        for old, new in ((head.weight, bigger.weight), (head.bias, bigger.bias)):
+            new.zero_()
+            new[: len(old)] = old
+    return bigger
+    ### END SOLUTION
+
+# %% check="extend_head" points=2
+head = nn.Linear(4, 2)
+bigger = extend_head(head, 3)
+assert bigger.weight.shape == (5, 4) and bigger.bias.shape == (5,)
+assert torch.equal(bigger.weight[:2], head.weight) and torch.equal(bigger.bias[:2], head.bias)
+assert not bigger.weight[2:].any() and head.weight.shape == (2, 4)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Make a bigger <code>nn.Linear</code> and write into its weights under
+# <code>torch.no_grad()</code>.</details>
+# <details><summary>Hint 2</summary>For weight and for bias: <code>new.zero_()</code>, then
+# <code>new[:len(old)] = old</code>.</details>
+
+# %% [markdown]
+# **Predict first.** After March, which share of the January texts will the model still sort into the right class?
+
+# %%
+my_prediction = 0.0  # accuracy on the first task at the end
+
+# %% locked="naive"
+results = {}
+results["naive"], _ = run(continual.Learner(collate, config), tasks)
+plots.plot_matrices({"task not known": results["naive"].matrix, "task known": results["naive"].known}, names,
+                    "Naive fine-tuning, new classes with each task");
+
+# %% [markdown]
+# Left: nobody says which task a text belongs to, and all classes compete. Right: the same model, but we say the task, so
+# only its own classes compete (0 stands for tasks that have not come yet). The difference tells **where** it forgets.
+
+# %%
+axes = plots.plot_confusion(results["naive"].labels, results["naive"].predictions, classes)
+axes.tick_params(axis="x", rotation=75)
+
+# %% [markdown]
+# All texts go to the classes of the newest task. In the last training only those classes were ever right, so the head
+# learned: *the others are never right*. Inside the encoder much of the old knowledge is still there, as the
+# right-hand matrix shows. This is called **catastrophic forgetting**, and the head is where it strikes first.
+#
+# ## 5. Remedy one: replay
+#
+# Keep a few old texts in a **buffer**, and mix some of them into each batch. Which texts? The stream is long and nobody
+# knows where it ends. **Reservoir sampling** gives every text of the stream the same chance to be in the buffer, and looks
+# at each text once. Row number $n$ (counted from 0) comes:
+#
+# * the buffer has room: put it at place $n$;
+# * the buffer is full: draw one of the $n + 1$ numbers $0 \dots n$. If it is a place of the buffer, the row goes there and
+#   the old one goes out. If not, the row is not kept.
+
+# %% [markdown]
+# ### Exercise 3 · A place in the reservoir (10 minutes, 3 points)
+#
+# Write `reservoir_slot`: the place in the buffer for the next row, or `None`.
+
+# %% answer="reservoir_slot"
+def reservoir_slot(seen, capacity, rng):
+    """The place (0 to capacity - 1) for row number `seen`, or None when it is not kept.
+
+    seen: how many rows came before. rng: a np.random.Generator; rng.integers(k) draws from 0 to k - 1.
+    Example: capacity 3 gives 0, 1, 2 for the first three rows; the fourth (seen = 3) gets place 0, 1, 2 or
+    None, each with probability 1/4.
+    """
+    ### BEGIN SOLUTION
+    if seen < capacity:
+        return seen
+    place = int(rng.integers(seen + 1))
+    return place if place < capacity else None
+    ### END SOLUTION
+
+# %%
+# Which of 40 rows are kept in 5 places? Over 2,000 streams every row should be kept in about 5/40 = 0.125 of them.
+rng, kept = np.random.default_rng(0), np.zeros(40)
+for _ in range(2000):
+    buffer = {}
+    for row in range(40):
+        buffer[reservoir_slot(row, 5, rng)] = row
+    buffer.pop(None, None)
+    kept[list(buffer.values())] += 1 / 2000
+print(f"kept: least {kept.min():.3f}, most {kept.max():.3f}")
+
+# %% check="reservoir_slot" points=3
+rng = np.random.default_rng(0)
+assert [reservoir_slot(seen, 3, rng) for seen in range(3)] == [0, 1, 2]
+slots = [reservoir_slot(3, 3, rng) for _ in range(400)]
+assert set(slots) == {0, 1, 2, None} and 60 < slots.count(None) < 140
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>How many rows are there now, with the new one? One number is drawn for
+# each.</details>
+# <details><summary>Hint 2</summary><code>place = int(rng.integers(seen + 1))</code>; return it only if it is smaller than
+# <code>capacity</code>.</details>
+
+# %% [markdown]
+# ### Exercise 4 · A mixed batch (5 minutes, 2 points)
+#
+# Write `mixed_batch`: the new rows, and behind them some different rows of the buffer, drawn at random.
+
+# %% answer="mixed_batch"
+def mixed_batch(new_rows, buffer, num_replay):
+    """new_rows and buffer: lists of rows -> a list: all new rows in order, then `num_replay` of the buffer.
+
+    No row of the buffer comes twice. If it has fewer than `num_replay` rows (perhaps none), all of them come.
+    Example: 16 new rows, a buffer of 100 and num_replay 8 give a batch of 24.
+    """
+    ### BEGIN SOLUTION
+    return new_rows + [buffer[i] for i in torch.randperm(len(buffer))[:num_replay].tolist()]
+    ### END SOLUTION
+
+# %% check="mixed_batch" points=2
+new, old = [{"label": 1}, {"label": 2}], [{"label": n} for n in range(10, 15)]
+batch = mixed_batch(new, old, 3)
+assert batch[:2] == new and len(batch) == 5 and all(row in old for row in batch[2:])
+assert mixed_batch(new, [], 3) == new and len(mixed_batch(new, old, 9)) == 7
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>torch.randperm(n)</code> is the numbers 0 to n − 1 in random
+# order.</details>
+# <details><summary>Hint 2</summary>Take the first <code>num_replay</code> of them: a slice does not mind when there are
+# fewer.</details>
+
+# %% [markdown]
+# Now the stream with a buffer of 100 texts for all tasks together, and 8 old texts beside the 16 new ones in each batch.
+# One update reads half as many texts again, so it takes longer.
+#
+# **Predict first:** the average accuracy at the end.
+
+# %%
+my_prediction = 0.0
+
+# %% locked="replay"
+results["replay"], replay_model = run(continual.Replay(collate, config, capacity=100, num_replay=8), tasks)
+plots.plot_matrices({"naive": results["naive"].matrix, "replay": results["replay"].matrix}, names, "Task not known")
+axes = plots.plot_confusion(results["replay"].labels, results["replay"].predictions, classes)
+axes.tick_params(axis="x", rotation=75)
+
+# %% [markdown]
+# ## 6. Remedy two: hold the important weights
+#
+# The help desk must delete its old texts, and replay keeps 100 of them. Can we keep something else? **Elastic weight
+# consolidation** (EWC) keeps the old weights $\theta^*$ and, for each weight, a number $F$ that says how much the old task
+# depends on it. While the new task is learned, a spring pulls each weight back, and it is stronger where $F$ is large:
+#
+# $$\text{loss} = \text{loss of the new task} + \frac{\lambda}{2} \sum_k F_k\,(\theta_k - \theta^*_k)^2$$
+#
+# $F$ is the diagonal of the **Fisher information**: the mean, over texts $n$, of the squared gradient of the loss
+# $\ell_n$ of each single text.
+#
+# $$F_k = \frac{1}{N} \sum_{n=1}^{N} \left( \frac{\partial \ell_n}{\partial \theta_k} \right)^2$$
+#
+# First square, then average. The gradients of a trained model point in all directions and nearly cancel in the mean; the
+# square of their mean is close to zero and says nothing.
+
+# %% [markdown]
+# ### Exercise 5 · The importance of each weight (20 minutes, 4 points)
+#
+# Write `fisher_diagonal`: for each parameter that learns, the mean over the texts of the squared gradient. Dropout is off.
+
+# %% answer="fisher_diagonal"
+def fisher_diagonal(model, texts):
+    """texts: a list of batches of one text each, with labels; `model(**text).loss` is its loss.
+
+    Returns {name: tensor of the parameter's shape} for the parameters with `requires_grad`. The weights stay as they are.
+    Example: two texts with the gradients 3 and -1 for a weight give (9 + 1) / 2 = 5, not ((3 - 1) / 2)² = 1.
+    """
+    ### BEGIN SOLUTION
+    model.eval()
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    fisher = {name: torch.zeros_like(p) for name, p in learning.items()}
+    for text in texts:
+        model.zero_grad()
+        model(**text).loss.backward()
+        for name, p in learning.items():
+            fisher[name] += p.grad**2 / len(texts)
+    model.zero_grad()
+    return fisher
+    ### END SOLUTION
+
+# %%
+# Try it. Which part of the model matters most for the first task? Compare with the mean over all weights.
+device = runtime.get_device()
+texts = [{key: tensor.to(device) for key, tensor in collate([row]).items()} for row in tasks[0].train[:8]]
+importance = pd.Series({name: float(tensor.mean()) for name, tensor in fisher_diagonal(first, texts).items()})
+importance.sort_values(ascending=False).head(4)
+
+# %% check="fisher_diagonal" points=4
+class Line(nn.Module):
+    """One weight w = 1 and the loss x * w: the gradient is x."""
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(1.0))
+    def forward(self, x):
+        from types import SimpleNamespace
+        return SimpleNamespace(loss=self.w * x)
+
+fisher = fisher_diagonal(Line(), [{"x": torch.tensor(3.0)}, {"x": torch.tensor(-1.0)}])
+assert list(fisher) == ["w"] and float(fisher["w"]) == 5.0
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>PyTorch adds new gradients to old ones: call <code>model.zero_grad()</code> before each
+# text. Dropout is off after <code>model.eval()</code>.</details>
+# <details><summary>Hint 2</summary>Start with <code>torch.zeros_like(p)</code> for each parameter that learns; after each
+# <code>backward()</code> add <code>p.grad**2 / len(texts)</code>.</details>
+
+# %% [markdown]
+# ### Exercise 6 · The springs (15 minutes, 3 points)
+#
+# Write `ewc_penalty`: $\frac{\lambda}{2} \sum_k F_k (\theta_k - \theta^*_k)^2$ over all weights that were kept. The head may
+# have grown since: its first rows are the old ones.
+
+# %% answer="ewc_penalty"
+def ewc_penalty(model, old, fisher, strength):
+    """old, fisher: {name: tensor}, kept after the earlier task; strength: λ -> a tensor with one number.
+
+    Gradients must flow through it to the model's parameters. For a kept tensor with 2 rows and a parameter with
+    5 rows, compare the first 2.
+    Example: one weight, now 3, before 1, Fisher 0.5, strength 10 -> 10 / 2 * 0.5 * (3 - 1)² = 10.
+    """
+    ### BEGIN SOLUTION
+    total = 0.0
+    for name, p in model.named_parameters():
+        if name in old:
+            total = total + (fisher[name] * (p[: len(old[name])] - old[name]) ** 2).sum()
+    return strength / 2 * total
+    ### END SOLUTION
+
+# %% check="ewc_penalty" points=3
+layer = nn.Linear(1, 2, bias=False)
+nn.init.constant_(layer.weight, 3.0)
+old, fisher = {"weight": torch.tensor([[1.0]])}, {"weight": torch.tensor([[0.5]])}
+penalty = ewc_penalty(layer, old, fisher, 10.0)
+penalty.backward()
+assert float(penalty) == 10.0 and layer.weight.grad.tolist() == [[10.0], [0.0]]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Go through <code>model.named_parameters()</code>; skip names that are not in
+# <code>old</code>. <code>.data</code>, <code>.item()</code> and <code>float()</code> would cut the gradient.</details>
+# <details><summary>Hint 2</summary><code>(fisher[name] * (p[:len(old[name])] - old[name]) ** 2).sum()</code>, added up,
+# times <code>strength / 2</code>.</details>
+
+# %% locked="ewc"
+ewc = continual.EWC(collate, config, strength=1e4, fisher_rows=by_scale(tiny=4, cpu=100, gpu=100))
+results["EWC"], _ = run(ewc, tasks)
+plots.plot_matrices({"task not known": results["EWC"].matrix, "task known": results["EWC"].known}, names, "EWC");
+
+# %% [markdown]
+# EWC_TEXT
+#
+# ## 7. Remedy three: an adapter for each task
+#
+# Lab 3 showed that a task fits into a small adapter. If each task has its own adapter and its own head, nothing is
+# overwritten, and nothing can be forgotten. But somebody must choose the adapter. A **router** can: it compares the text's
+# vector, from the encoder *without* any adapter, with the mean vector (**centroid**) of each task's training texts.
+
+# %% [markdown]
+# ### Exercise 7 · The router (10 minutes, 2 points)
+#
+# Write `route`: for each text the number of the task whose centroid has the largest cosine with it.
+
+# %% answer="route"
+def route(vectors, centroids):
+    """vectors (texts, width), centroids (tasks, width) -> (texts,) integers.
+
+    The cosine of two vectors is their product divided by both lengths.
+    Example: vectors [[0, 2], [3, 1]] and centroids [[9, 0], [0, 1]] give [1, 0].
+    """
+    ### BEGIN SOLUTION
+    vectors, centroids = nn.functional.normalize(vectors, dim=-1), nn.functional.normalize(centroids, dim=-1)
+    return (vectors @ centroids.T).argmax(dim=-1)
+    ### END SOLUTION
+
+# %% check="route" points=2
+centroids = torch.tensor([[9.0, 0.0], [0.0, 1.0]])
+assert torch.as_tensor(route(torch.tensor([[0.0, 2.0], [3.0, 1.0], [1.0, 2.0]]), centroids)).tolist() == [1, 0, 1]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>nn.functional.normalize(vectors, dim=-1)</code> gives every vector the length
+# 1.</details>
+# <details><summary>Hint 2</summary><code>vectors @ centroids.T</code> has the shape (texts, tasks);
+# <code>argmax(dim=-1)</code>.</details>
+
+# %% locked="adapters"
+runtime.set_seed(0)
+adapted = lora.inject_lora(models.load_sequence_classifier(tasks[0].names), rank=8, alpha=16)
+if not english:
+    lora.train_word_embeddings(adapted)
+adapted.to(runtime.get_device())
+lora_config = training.TrainingConfig(
+    learning_rate=2e-3, embedding_learning_rate=config.embedding_learning_rate, epochs=config.epochs)
+adapters = continual.PerTask(collate, lora_config)
+results["adapters"] = continual.run_stream(adapted, tasks, adapters)
+plots.plot_matrices({"task not known": results["adapters"].matrix, "task known": results["adapters"].known}, names,
+                    "An adapter for each task");
+
+# %%
+for number, task in enumerate(tasks):
+    share = np.mean(adapters.choose(adapted, task.test) == number)
+    print(f"{task.name:>9}: the router finds the task of {share:.2f} of the texts")
+
+# %% [markdown]
+# When the task is known, a column never changes: nothing is forgotten. When it is not known, a column can only
+# fall because the router has more tasks to confuse.
+#
+# ## 8. All remedies side by side
+#
+# The same stream with five seeds. In each matrix, read the first column from top to bottom.
+
+# %%
+record = calibration.load_record("lab7_continual", "methods", language="eng")
+labels = [name for name, _, _ in continual.stream_of("eng")]
+plots.plot_matrices(continual.mean_matrices(record), labels, "English stream, task not known (mean of 5 seeds)")
+plots.plot_matrices(continual.mean_matrices(record, column="known"), labels, "The same, task known");
+
+# %%
+curves = continual.task_curves(record)
+plots.plot_lines(curves, "tasks", "Accuracy on the first task, task not known", "tasks learned so far", log=False);
+
+# %% [markdown]
+# ### What does each remedy cost?
+#
+# *Kept between tasks* is what must be stored beside one model. *Seconds* are the time to learn one more task on one core
+# of our machine; they differ from machine to machine, so compare them with each other only.
+
+# %%
+table = record.groupby("method", sort=False)[["average", "backward_transfer", "forgetting", "known_average",
+                                              "stored_mb", "later_seconds"]]
+costs = table.mean().round(3).astype(str) + " ± " + table.std().round(3).astype(str)
+costs["average, your run"] = {name: round(continual.stream_scores(r.matrix)[0], 3) for name, r in results.items()}
+joint = calibration.load_record("lab7_continual", "upper_bound", language="eng")
+print(f"all tasks at once: {joint.average.mean():.3f} ± {joint.average.std():.3f} (3 seeds); "
+      f"TF-IDF, all tasks at once: {joint.tfidf_average.mean():.3f}")
+costs.T
+
+# %% [markdown]
+# COST_TEXT
+#
+# ### How many texts must replay keep? How strong should the springs be?
+
+# %%
+replay = record[record.method == "replay"].assign(capacity=100)
+sizes_tried = pd.concat([calibration.load_record("lab7_continual", "buffer_size"), replay])
+curves = calibration.curves(sizes_tried, "capacity", {"average accuracy": "average", "forgetting": "forgetting"})
+plots.plot_lines(curves, "capacity", "Replay, English stream", "texts in the buffer", "accuracy / forgetting")
+springs = pd.concat([calibration.load_record("lab7_continual", "ewc_strength"),
+                     record[record.method == "EWC"].assign(strength=1e4)]).sort_values("strength")
+curves = calibration.curves(springs, "strength", {"average, task not known": "average", "average, task known": "known_average"})
+plots.plot_lines(curves, "strength", "EWC, English stream", "strength λ");
+
+# %% [markdown]
+# TUNE_TEXT
+#
+# ## 9. Hand in your model
+#
+# Your teacher's computer tests the model **after the whole stream** on texts of *all* tasks that you never saw, and nobody
+# tells it the task. 4 points for the average accuracy and 2 for the worst task, each at the level of our own runs with replay
+# (mean minus three standard deviations); 3 points if it knows clearly more than one task.
+#
+# The cell hands in your replay model. To try something better, run the stream again here with another setting, for
+# example `_, replay_model = run(continual.Replay(collate, config, capacity=200, num_replay=16), tasks)`.
+
+# %% locked="save"
+reference = models.load_sequence_classifier(classes)
+words = [name.split(": ", 1)[1] for name in tasks[-1].names]
+card = {"lab": "lab7_continual", "language": LANGUAGE, "labels": words, "classes": classes, "scale": runtime.scale(),
+        "seed": config.seed, "matrix": results["replay"].matrix.tolist()}
+path = f"artifacts/stream-{runtime.scale()}.safetensors"
+size = artifacts.save_artifact(path, replay_model, reference, card)
+reference = None
+runtime.free_memory()
+print(f"saved {path}: {size:.1f} MB")
+
+# %% check="stream_model" points=6
+card, tensors = artifacts.read_artifact(path)
+assert card["language"] == LANGUAGE and tensors["classifier.weight"].shape[0] == len(classes)
+print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %% [markdown]
+# ### Exercise 8 · Which remedy, for whom? (20 minutes, 4 points, read by your teacher)
+#
+# Write about 150 words. Choose a remedy for each of these, with numbers from the table and their spread: (a) the help
+# desk in Kisumu, which must delete texts after a month; (b) a radio station in Cusco that may keep listeners' messages and
+# has one old laptop; (c) a phone app in Dhaka that always knows in which of its parts a text was written. Say for one of
+# them what you would measure every month to notice forgetting early.
+
+# %% [markdown] manual="remedy" points=4
+# ### BEGIN SOLUTION
+# MARKING
+# ### END SOLUTION
+
+# %% [markdown]
+# ## What to take away
+#
+# 1. Test on all old tasks after each new one: the matrix shows what one accuracy hides.
+# 2. TAKE2
+# 3. TAKE3
+#
+# **Sources.** McCloskey & Cohen, 1989 (catastrophic forgetting) · Lopez-Paz & Ranzato, 2017, *Gradient episodic memory*
+# (the matrix, backward transfer) · Chaudhry et al., 2018, *Riemannian walk* (forgetting) and 2019, *On tiny episodic
+# memories* (replay) · Vitter, 1985 (reservoir sampling) · Kirkpatrick et al., 2017, *Overcoming catastrophic forgetting*
+# (EWC) · Schwarz et al., 2018, *Progress & compress* (online EWC) · van de Ven & Tolias, 2019, *Three scenarios for
+# continual learning* · Hu et al., 2022, *LoRA* · Hutto & Gilbert, 2014 (the English ratings) · Muhammad et al., 2023,
+# *AfriSenti* (the tweets).

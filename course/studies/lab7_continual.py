@@ -1,0 +1,140 @@
+"""The studies of lab 7: `make calibrate LAB=lab7_continual` runs them, the lab plots them, marks rest on `methods`."""
+
+import copy
+import functools
+
+import numpy as np
+from leaplm import continual, lora
+from leaplm.calibration import study
+from leaplm.continual import EWC, Learner, PerTask, Replay, run_stream
+from leaplm.data import DynamicPaddingCollator
+from leaplm.evaluation import tfidf_classifier
+from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.runtime import set_seed
+from leaplm.training import TrainingConfig
+
+TRAIN_ROWS, TEST_ROWS = 320, 200
+
+
+@functools.cache
+def collate():
+    return DynamicPaddingCollator(load_tokenizer().pad_token_id)
+
+
+def config(language, seed, **settings):
+    """As in the lab: where MiniLM has not read the language, its word vectors learn too, and faster."""
+    words = None if language == "eng" else 1e-3
+    return TrainingConfig(**{"learning_rate": 1e-4, "embedding_learning_rate": words, "epochs": 2, "batch_size": 16,
+                             "seed": seed, "progress": False, **settings})
+
+
+@functools.lru_cache(maxsize=2)
+def stream(language, seed, own_classes=True):
+    return continual.load_stream(language, TRAIN_ROWS, TEST_ROWS, own_classes, seed)
+
+
+@functools.lru_cache(maxsize=1)
+def heldout(language):
+    return continual.heldout_stream(language)
+
+
+def new_model(language, classes, seed):
+    set_seed(seed)
+    model = load_sequence_classifier(classes)
+    return continual.freeze_lower(model) if language == "eng" else model
+
+
+@functools.lru_cache(maxsize=3)
+def after_first_task(language, seed):
+    """The model that plain fine-tuning, replay and EWC have in common: nothing differs before the second task."""
+    first = stream(language, seed)[0]
+    model = new_model(language, first.names, seed)
+    Learner(collate(), config(language, seed)).learn(model, first)
+    return model
+
+
+def learners(language, seed):
+    settings = config(language, seed)
+    return {"naive": lambda: Learner(collate(), settings), "replay": lambda: Replay(collate(), settings),
+            "EWC": lambda: EWC(collate(), settings)}
+
+
+def measures(result, tasks):
+    average, transfer, forgot = continual.stream_scores(result.matrix)
+    return {"matrix": result.matrix.round(4).tolist(), "known": result.known.round(4).tolist(), "average": average,
+            "backward_transfer": transfer, "forgetting": forgot, "known_average": continual.average_accuracy(result.known),
+            "known_backward_transfer": continual.backward_transfer(result.known), "stored_mb": result.stored,
+            "later_seconds": float(np.mean(result.seconds[1:])), "confusion": confusion(result, tasks)}
+
+
+def confusion(result, tasks):
+    counts = np.zeros((tasks[-1].head_size,) * 2, dtype=int)
+    np.add.at(counts, (result.labels, result.predictions), 1)
+    return counts.tolist()
+
+
+def adapters(language, seed):
+    """A model with LoRA for PerTask; the rate is LoRA's own best one."""
+    set_seed(seed)
+    model = lora.inject_lora(load_sequence_classifier(["first", "second"]))
+    if language != "eng":
+        lora.train_word_embeddings(model)
+    return model, PerTask(collate(), config(language, seed, learning_rate=2e-3))
+
+
+@study([{"language": "eng", "method": method} for method in ("replay", "naive", "EWC", "adapters")]
+       + [{"language": language, "method": "replay"} for language in ("hau", "swa")], seeds=range(5))
+def methods(seed, language, method):
+    """Each task brings its own classes; R without and with each remedy, and the score on the grader's rows."""
+    tasks = stream(language, seed)
+    if method == "adapters":
+        model, learner = adapters(language, seed)
+        return measures(run_stream(model, tasks, learner), tasks)
+    model = copy.deepcopy(after_first_task(language, seed))
+    found = measures(run_stream(model, tasks, learners(language, seed)[method](), trained=1), tasks)
+    scores = continual.score_all(model, heldout(language), collate()) if method in ("replay", "naive") else [np.nan]
+    return {**found, "heldout_average": float(np.mean(scores)), "heldout_worst": float(min(scores))}
+
+
+@study([{"language": language, "method": "naive"} for language in ("eng", "hau")], seeds=range(5))
+def shared_classes(seed, language, method):
+    """The same words mean the same classes in all tasks: what plain fine-tuning forgets then."""
+    tasks = stream(language, seed, own_classes=False)
+    model = copy.deepcopy(after_first_task(language, seed))
+    found = measures(run_stream(model, tasks, learners(language, seed)[method](), trained=1), tasks)
+    majority = [np.bincount([row["label"] for row in task.test]).max() / len(task.test) for task in tasks]
+    return {**found, "majority": majority, "tfidf": tfidf_scores(tasks)}
+
+
+def tfidf_scores(tasks):
+    """Accuracy on each task of TF-IDF on characters, trained on the rows of all tasks together."""
+    rows = [row for task in tasks for row in task.train]
+    model = tfidf_classifier("characters").fit([row["text"] for row in rows], [row["label"] for row in rows])
+    return [float(np.mean(model.predict([row["text"] for row in task.test]) == [row["label"] for row in task.test]))
+            for task in tasks]
+
+
+@study([{"language": "eng", "method": method} for method in ("all tasks at once",)], seeds=range(3))
+def upper_bound(seed, language, method):
+    """No stream at all: one model trained on the rows of all tasks together, as long as the whole stream."""
+    tasks = stream(language, seed)
+    rows = [row for task in tasks for row in task.train]
+    model = new_model(language, continual.all_classes(tasks), seed)
+    whole = continual.Task("all", [], [], tasks[-1].head_size, rows, [])
+    Learner(collate(), config(language, seed)).learn(model, whole)
+    scores = continual.score_all(model, tasks, collate())
+    return {"scores": scores, "average": float(np.mean(scores)), "tfidf_average": float(np.mean(tfidf_scores(tasks)))}
+
+
+@study([{"language": "eng", "capacity": capacity} for capacity in (12, 48)], seeds=range(3))
+def buffer_size(seed, language, capacity):
+    """How many old texts replay needs (with 100 places: study `methods`)."""
+    tasks, model = stream(language, seed), copy.deepcopy(after_first_task(language, seed))
+    return measures(run_stream(model, tasks, Replay(collate(), config(language, seed), capacity), trained=1), tasks)
+
+
+@study([{"language": "eng", "strength": strength} for strength in (1e2, 1e6)], seeds=range(3))
+def ewc_strength(seed, language, strength):
+    """EWC with a weaker and a stronger hold (the lab's is in study `methods`)."""
+    tasks, model = stream(language, seed), copy.deepcopy(after_first_task(language, seed))
+    return measures(run_stream(model, tasks, EWC(collate(), config(language, seed), strength), trained=1), tasks)

@@ -1,0 +1,242 @@
+"""Checks of lab 9, responsible use. Inputs are fresh and random at each run; references are computed here."""
+
+import math
+
+import numpy as np
+from leaplm import artifacts, data, evaluation, explanations, fairness, memorisation, privacy
+from leaplm.calibration import load_record
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
+
+CLOSE = 1e-4
+LARGEST_EPSILON = 8.0
+
+
+def close(got, want):
+    return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
+
+
+def as_numbers(student, function, how_many, *arguments):
+    """What a function returned as so many plain numbers; StudentError otherwise."""
+    return as_array(student.call(function, *arguments), (how_many,), function).astype(float)
+
+
+def as_row_numbers(answer, what, rows):
+    """A list of row numbers below `rows`; an empty one is allowed."""
+    if isinstance(answer, (list, tuple)) and not len(answer):
+        return []
+    numbers = as_array(answer, (None,), what)
+    if not np.array_equal(numbers, numbers.astype(int)) or ((numbers < 0) | (numbers >= rows)).any():
+        raise StudentError("unexpected", f"{what} should return row numbers between 0 and {rows - 1}.")
+    return numbers.astype(int).tolist()
+
+
+@check(points=3)
+def exposure(student, rng):
+    """Several ranks, the best and the worst; then candidates with exactly the secret's loss."""
+    candidates = rng.permutation(np.arange(1.0, 1.0 + rng.integers(20, 60))).astype(np.float32)
+    ranks = [1, 2, int(rng.integers(5, 15)), len(candidates) + 1]
+    for rank in ranks:
+        got = as_number(student.call("exposure", rank - 0.5, candidates), "exposure")
+        if not close(got, math.log2(len(candidates) + 1) - math.log2(rank)):
+            return 0, "the bits differ: log2 of all secrets, this one too, minus log2 of the rank (1 is the smallest loss)"
+    tied = np.repeat(candidates, 3)
+    got = as_number(student.call("exposure", 4.0, tied), "exposure")
+    if not close(got, memorisation.exposure(4.0, tied)):
+        return 2, "right without ties; a candidate with exactly the secret's loss does not stand before it"
+    return 3, "log2 |R| minus log2 of the rank, also with equal losses"
+
+
+@check(points=3)
+def deduplicate(student, rng):
+    """Copies with another case and punctuation; chains, where a text is like one that was itself left out."""
+    words = [f"w{number}" for number in rng.choice(900, size=60, replace=False)]
+    base, other = words[:10], words[10:20]
+    chain = [base, base[:8] + words[20:22], base[:6] + words[20:24], other]  # each 8 of 12 like the one before: 0.67
+    texts = [" ".join(part) for part in chain]
+    forwarded = [texts[0].upper() + " !!", ", ".join(other) + "."]
+    if as_row_numbers(student.call("deduplicate", [*texts[:1], *texts[3:], *forwarded], 0.9), "deduplicate", 4) != [0, 1]:
+        return 0, "copies that differ only in letter case, punctuation or the order of words should go; the first stays"
+    repeated = [" ".join(words[:4]), " ".join([words[0]] * 10 + words[50:53])]  # one word of seven in common
+    if as_row_numbers(student.call("deduplicate", repeated, 0.5), "deduplicate", 2) != [0, 1]:
+        return 0, "similarity is common words / words in either, of two sets: a repeated word counts once"
+    parts = [" ".join(words[:4]), " ".join(words[:12]), " ".join(words[2:4] + words[40:46])]
+    if as_row_numbers(student.call("deduplicate", parts, 0.5), "deduplicate", 3) != [0, 1, 2]:
+        return 0, "texts went that share few words: divide by the words in either text"
+    got, want = student.call("deduplicate", texts, 0.6), memorisation.deduplicate(texts, 0.6)
+    if as_row_numbers(got, "deduplicate", 4) != want:
+        return 1, "right for copies; compare with the texts that were kept, not with those that were left out"
+    exact = [" ".join(words[:4]), " ".join(words[:3] + words[50:51])]  # 3 of 5 words: exactly 0.6
+    if as_row_numbers(student.call("deduplicate", exact, 0.6), "deduplicate", 2) != [0]:
+        return 2, "right but at the edge: a similarity of exactly the threshold is enough to go"
+    return 3, "each text is unlike all that were kept before it"
+
+
+@check(points=3)
+def membership_attack(student, rng):
+    """AUC without ties, with ties, and the rate at several limits."""
+    members, others = rng.gamma(1.0, size=40).astype(np.float32), rng.gamma(2.0, size=25).astype(np.float32)
+    got = [as_numbers(student, "membership_attack", 2, members, others, limit) for limit in (0.0, 0.05, 0.2, 1.0)]
+    want = [privacy.membership_attack(members, others, limit) for limit in (0.0, 0.05, 0.2, 1.0)]
+    auc, rates = close([g[0] for g in got], [w[0] for w in want]), close([g[1] for g in got], [w[1] for w in want])
+    tied_members, tied_others = rng.integers(4, size=30).astype(np.float32), rng.integers(1, 5, size=20).astype(np.float32)
+    tied = as_numbers(student, "membership_attack", 2, tied_members, tied_others, 0.3)
+    right = privacy.membership_attack(tied_members, tied_others, 0.3)
+    points = int(auc) + int(rates) + int(auc and rates and close(tied, right))
+    if points == 3:
+        return 3, "AUC and rate are right, also with equal losses"
+    if points == 2:
+        return 2, "right without ties; a pair with equal losses counts half, and a loss at the threshold is a member's"
+    said = "the AUC is right" if auc else "the rate is right" if rates else "both numbers differ"
+    return points, f"{said}; AUC: pairs in which the member's loss is smaller; rate: most members found within the limit"
+
+
+@check(points=4)
+def clip_and_noise(student, rng):
+    """Rows of very different lengths, one of zeros; noise; an expected size that is not the real one."""
+    batch, width = int(rng.integers(6, 10)), int(rng.integers(5, 9))
+    max_norm, noise, expected = float(rng.uniform(1.5, 3)), float(rng.uniform(0.5, 3)), batch + int(rng.integers(2, 9))
+    gradients = rng.normal(size=(batch, width))
+    lengths = max_norm * rng.permutation([0, 0.2, 0.7, *rng.uniform(1.5, 9, size=batch - 3)])
+    gradients *= (lengths / np.linalg.norm(gradients, axis=1))[:, None]
+    normal, nothing = rng.normal(size=width), np.zeros(width)
+
+    def answer(*arguments):
+        return as_array(student.call("clip_and_noise", *arguments), (width,), "clip_and_noise")
+
+    want = privacy.clip_and_noise(gradients, max_norm, 0.0, nothing, batch)
+    if not close(answer(gradients, max_norm, 0.0, nothing, batch), want):
+        return 0, "without noise it differs: each row is scaled down to max_norm if it is longer, then all are added up"
+    if not close(answer(gradients, max_norm, 0.0, nothing, expected), want * batch / expected):
+        return 1, "clipping is right; divide by expected_batch, not by the number of rows"
+    want = privacy.clip_and_noise(gradients, max_norm, noise, normal, expected)
+    if not close(answer(gradients, max_norm, noise, normal, expected), want):
+        return 2, "clipping is right; the noise is noise_multiplier * max_norm * normal, added once to the sum"
+    empty = np.zeros((3, width))
+    if not close(answer(empty, max_norm, noise, normal, expected), noise * max_norm * normal / expected):
+        return 3, "right; but rows of zeros should give the noise alone"
+    return 4, "clipped row by row, noise once, divided by the expected size"
+
+
+@check(points=3)
+def paired_interval(student, rng):
+    """Scores that go together, so that pairing shows; the draws are given, so the numbers are exact."""
+    rows = int(rng.integers(30, 60))
+    hard = rng.uniform(size=rows)
+    first, second = (hard + rng.normal(scale=0.1, size=(2, rows))).astype(np.float32)
+    first += 0.05
+    draws = rng.integers(rows, size=(200, rows))
+    got = as_numbers(student, "paired_interval", 3, first, second, draws)
+    want = fairness.paired_interval(first, second, draws)
+    if close(got, want):
+        return 3, "difference and interval are right"
+    if not close(got[0], want[0]):
+        return 0, "the difference differs: the mean of first - second"
+    if close(got[1:], [want[2], want[1]]):
+        return 2, "low and high are exchanged"
+    return 1, "the difference is right; the interval: mean of each draw's differences, then their 2.5 % and 97.5 % quantiles"
+
+
+@check(points=2)
+def erase(student, rng):
+    """Words that occur twice, negative scores, and shares that need rounding up."""
+    good, rounded = 0, 0
+    for share in (0.2, 0.3, 0.5):
+        count = int(rng.choice([9, 11, 13]))  # no share of these is a whole number
+        words = rng.choice(["so", "good", "not", "bad", "film"], size=count).tolist()
+        scores = rng.normal(size=count).astype(np.float32)
+        scores[rng.integers(count)] = -5
+        answer = student.call("erase", words, scores, share)
+        if not isinstance(answer, (list, tuple)) or len(answer) != 2 or not all(isinstance(part, str) for part in answer):
+            return 0, "erase should return two strings"
+        good += tuple(answer) == explanations.erase(words, scores, share)
+        fewer = explanations.erase(words, scores, math.floor(share * count) / count)
+        rounded += tuple(answer) == fewer
+    if good == 3:
+        return 2, "the rest and the important words, both in their order"
+    if rounded + good == 3:
+        return 1, "the right order; but round the number of words up (math.ceil)"
+    return 0, "other words: the largest scores (not the largest sizes), words in their order, each place by itself"
+
+
+@check(points=2)
+def risky_rows(student, rng):
+    """Columns that count together, groups one below, at and one above k, and a column that must not count."""
+    k = int(rng.integers(3, 6))
+    groups = [(town, gender) for town in ("Kano", "Zaria", "Jos") for gender in ("woman", "man")]
+    sizes = rng.permutation([k - 1, k - 1, k, k, k + 1, 2])
+    members = rng.permutation(np.repeat(np.arange(6), sizes))
+    people = [{"town": groups[g][0], "gender": groups[g][1], "number": number} for number, g in enumerate(members)]
+    for columns in (["town", "gender"], ["gender"], ["number"]):
+        got = as_row_numbers(student.call("risky_rows", people, columns, k), "risky_rows", len(people))
+        if got != privacy.risky_rows(people, columns, k):
+            return 0, "other rows: fewer than k rows (itself included) with the same values in all the columns together"
+    return 2, "the rows that stand alone"
+
+
+# -- the private head -----------------------------------------------------------------------------------------------------
+
+
+@check(points=6, seconds=120)
+def private_head(student, rng):
+    """The saved head on held-out texts, if its card's promise follows from its own numbers and the noise has left a trace."""
+    content = first_artifact(student, ("private-head-gpu.safetensors", "private-head-cpu.safetensors"))
+    try:
+        card, tensors = artifacts.read_artifact(content)
+        heldout = data.heldout_rows(card.get("language"))
+        if card.get("labels") != heldout.features["label"].names:
+            return 0, f"the classes of the artifact are not those of language {card.get('language')!r}"
+        weight = read_weight(tensors, len(card["labels"]), card.get("features"))
+        problem = promise_problem(card, weight)
+    except (ValueError, KeyError, TypeError) as error:
+        return 0, f"the artifact cannot be used: {error}"
+    return (0, problem) if problem else judge_head(weight, heldout, card["language"], card["features"])
+
+
+def read_weight(tensors, classes, kind):
+    """The head's weight (classes, width) as numbers; ValueError if it is not one."""
+    if set(tensors) != {"weight"}:
+        raise ValueError("it should hold one tensor, called weight")
+    weight = tensors["weight"].double().numpy()
+    width = privacy.text_features(["one"], kind).shape[1]
+    if weight.shape != (classes, width) or not np.isfinite(weight).all():
+        raise ValueError(f"the weight has shape {weight.shape}, not {(classes, width)}, or values that are not finite")
+    return weight
+
+
+def promise_problem(card, weight):
+    """What is wrong with the card's claim, in words, or None."""
+    names = ("noise_multiplier", "max_norm", "learning_rate", "delta", "sample_rate", "steps", "rows", "epsilon")
+    noise, max_norm, learning_rate, delta, sample_rate, steps, rows, claimed = (as_number(card.get(n), n) for n in names)
+    config = privacy.PrivateConfig(delta=delta, sample_rate=sample_rate, steps=int(steps), max_norm=max_norm,
+                                   learning_rate=learning_rate)
+    available = len(data.load_sentiment(card["language"])["train"])
+    if not 0 < rows <= available or rows != int(rows) or delta * rows > 0.1:
+        return f"the card says {rows:g} rows and delta {delta:g}: at most {available} rows, and delta at most 0.1 / rows"
+    spent = privacy.epsilon_spent(noise, sample_rate, int(steps), delta)
+    if claimed < spent - 0.01:
+        return f"the card claims epsilon {claimed:.2f}; from its noise, sample rate and steps follows {spent:.2f}"
+    if spent > LARGEST_EPSILON + 0.01:
+        return f"the budget spent is epsilon {spent:.2f}; at most {LARGEST_EPSILON:g} was asked for"
+    trace, expected = privacy.noise_trace(weight), privacy.expected_trace(config, noise, int(rows), len(weight))
+    # With some 385 numbers the trace's own spread is 4 %; 16-bit rounding adds far less.
+    if not 0.75 * expected < trace < 1.25 * expected:
+        return f"the noise left no such trace: the classes' weights add up to size {trace:.4f}, not to {expected:.4f}"
+    return None
+
+
+def judge_head(weight, heldout, language, kind):
+    labels = np.array(heldout["label"])
+    predictions = privacy.head_logits(weight, privacy.text_features(heldout["text"], kind)).argmax(1)
+    score = evaluation.macro_f1(labels, predictions)
+    one_class = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
+    record = load_record("lab9_responsible", "main", language=language)["heldout_macro_f1"]
+    if record.empty:
+        return 0, f"there is no record for language {language!r}: hand in eng, hau or swa"
+    wanted = max(record.mean() - 3 * record.std(), one_class + 0.02)
+    told = f"epsilon holds; macro-F1 {score:.3f} on {len(labels)} held-out texts"
+    if score >= wanted:
+        return 6, f"{told}; at least {wanted:.3f} was wanted"
+    low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=300)
+    if low > one_class:
+        return 3, f"{told}: clearly above the majority class ({one_class:.3f}), below the {wanted:.3f} that was wanted"
+    return 0, f"{told}: not clearly above the majority class ({one_class:.3f}); {wanted:.3f} was wanted"

@@ -1,0 +1,831 @@
+# %% [markdown]
+# # Lab 9 · Responsible use: privacy, gaps, explanations, documents
+#
+# | | |
+# |---|---|
+# | **You come from** | Lab 2 (fine-tuning); labs 3 (LoRA) and 5 (a head on a frozen encoder) help, but are not needed |
+# | **You will be able to** | measure what a model gives away, train with a privacy budget, put intervals on gaps between groups, test explanations, and write the documents that belong to a model |
+# | **Time** | about 2.5 hours of work; the computer needs about 4 minutes of it |
+# | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
+# | **Points** | 30: seven exercises and your private model, checked by the computer (26), and the documents, read by your teacher (4) |
+#
+# A health line in Kisumu keeps what callers write. It wants to train a model on these messages, and to give the model to
+# a partner in Dhaka. The messages hold names and telephone numbers. Nobody has asked the callers. Before a model leaves
+# the house, somebody must be able to answer five questions:
+#
+# 1. What does it **remember** of single people?
+# 2. What does it cost to **promise** that it gives nothing away?
+# 3. For whom does it work **worse**?
+# 4. Do we know **why** it answers as it does?
+# 5. What must be **written down**, and whom must we ask?
+#
+# All people, numbers and messages with numbers in this lab are invented.
+
+# %%
+# On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
+import importlib.util
+if importlib.util.find_spec("leaplm") is None:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
+
+# %% locked="setup"
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from leaplm import artifacts, assets, calibration, data, evaluation, explanations, fairness, few_shot
+from leaplm import memorisation, models, plots, privacy, prompting, runtime
+from leaplm.runtime import by_scale
+
+assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
+runtime.set_seed(0)
+runtime.describe_runtime()
+
+# %% [markdown]
+# The next cell holds **the only setting of this lab**: `"eng"`, then `"hau"`, `"swa"` or another language of the
+# AfriSenti tweets, or your own file with a first line `text,label`: `LANGUAGE = "my_sentences.csv"`.
+
+# %%
+LANGUAGE = "eng"
+
+# %% locked="load"
+sentences = data.load_sentiment(LANGUAGE)
+names = sentences["train"].features["label"].names
+test_set = data.subsample(sentences["test"], by_scale(tiny=20, cpu=300, gpu=600))
+test_labels = np.array(test_set["label"])
+comparable = LANGUAGE == "eng" and runtime.scale() != "tiny"  # can your run be put beside the record?
+print(f"classes: {names} · {len(sentences['train'])} training texts · {len(test_set)} test texts")
+
+# %% [markdown]
+# ## 1. What a model remembers
+#
+# We cannot measure with real secrets. So we invent some, and put them among the training texts on purpose. Such a secret
+# is called a **canary**: miners took the bird into the mine, because it shows bad air first. Ours are telephone numbers.
+# Two people's numbers stand in the texts once, two people's 4 times, two people's 16 times (a message that is forwarded
+# is stored again and again), and two people's not at all.
+
+# %% locked="canaries"
+canaries = memorisation.make_canaries(seed=0)
+ordinary = data.subsample(sentences["train"], by_scale(tiny=10, cpu=memorisation.ORDINARY, gpu=memorisation.ORDINARY))
+planted = memorisation.plant(ordinary["text"], canaries, seed=0)
+pd.DataFrame(canaries)
+
+# %%
+print(len(planted), "texts; some of them:")
+for text in planted[:6]:
+    print("  ", text[:90])
+
+# %% [markdown]
+# Now SmolLM2 learns to write such texts, with LoRA in its upper third (lab 3), three times through all of them.
+#
+# **Predict first.** How often must a number stand in the texts until the model writes it by itself: 1, 4 or 16 times?
+
+# %%
+my_repeats = 0  # 1, 4 or 16
+
+# %%
+writer, reader, history = memorisation.fine_tune(
+    planted, max_steps=by_scale(tiny=1, cpu=None, gpu=None), output_dir=f"runs/canaries-{runtime.scale()}")
+plots.plot_history(history, unit="token");
+
+# %% [markdown]
+# Did it learn the numbers? Asking is not enough: a model can know much and not say it. Carlini et al. compare. Take the
+# secret $s$ and many other numbers of the same form, and sort them by the model's loss. The **exposure** of the secret is
+#
+# $$\text{exposure}(s) = \log_2 |R| - \log_2 \text{rank}(s) \quad \text{bits}$$
+#
+# ($R$: the secret and all the others; rank 1 is the smallest loss.) For a secret that the model never saw, every rank is
+# equally likely, and the exposure is about 1 bit. Every bit more halves the numbers an attacker has to try.
+#
+# ### Exercise 1 · Exposure (10 minutes, 3 points)
+#
+# Write `exposure`: how many bits of a secret the model's losses give away.
+
+# %% answer="exposure"
+def exposure(secret_loss, candidate_losses):
+    """Exposure in bits of a secret with loss secret_loss (nats) against other secrets of the same form.
+
+    candidate_losses (n,): a tensor with the losses of n others; the secret is not among them, so |R| = n + 1. A
+    candidate with exactly the secret's loss does not stand before it. Returns a Python float.
+    Example: a loss of 2.0 against [1., 3., 4.] has rank 2 of 4, so 2 - 1 = 1 bit.
+    """
+    ### BEGIN SOLUTION
+    rank = 1 + int((candidate_losses < secret_loss).sum())
+    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
+    ### END SOLUTION
+
+# %%
+# Try it. You should see 3 bits for the best of eight, and 0 for the worst.
+print(exposure(0.5, torch.arange(1.0, 8.0)), exposure(9.0, torch.arange(1.0, 8.0)))
+
+# %% check="exposure" points=3
+assert np.isclose(exposure(2.0, torch.tensor([1.0, 3.0, 4.0])), 1.0)
+assert np.isclose(exposure(0.0, torch.tensor([1.0, 3.0, 4.0])), 2.0)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The rank is 1 plus the number of candidates with a smaller loss.</details>
+# <details><summary>Hint 2</summary><code>(candidate_losses &lt; secret_loss).sum()</code> counts them. |R| is
+# <code>len(candidate_losses) + 1</code>: the secret is a member of R.</details>
+
+# %% [markdown]
+# Each secret is compared with 63 others, so at most 6 bits can be seen. **Extracted** means more: the model, given the
+# beginning, writes the secret by itself.
+
+# %%
+tried = by_scale(tiny=3, cpu=memorisation.CANDIDATES, gpu=memorisation.CANDIDATES)
+told = pd.DataFrame(canaries)
+told["exposure"] = memorisation.measure_exposures(writer, reader, canaries, tried)
+told["extracted"] = memorisation.extract(writer, reader, canaries)
+live_exposures = told.groupby("repeats")["exposure"].mean()
+told.round(2)
+
+# %%
+writer = reader = None  # 600 MB that are not needed any more
+runtime.free_memory()
+record = calibration.load_record("lab9_responsible", "canaries", treatment="as they are")
+bars = calibration.bars(record, {f"{n} times in the texts": f"exposure_{n}" for n in memorisation.REPEATS})
+live = {f"{n} times in the texts": value for n, value in live_exposures.items()} if comparable else None
+plots.plot_bars(bars, "What the model gives away of a number", "exposure (bits, at most 6)", live=live);
+
+# %%
+print(f"you predicted {my_repeats} times · share of numbers that the model writes by itself:")
+record[[f"extracted_{n}" for n in memorisation.REPEATS]].mean().round(2)
+
+# %% [markdown]
+# Two lessons. First, **repetition** is what makes a model remember. Second, exposure warns earlier than extraction: a
+# number that stands there 4 times is rarely written out, but the model already prefers it to most others.
+#
+# ## 2. Two remedies before training
+#
+# What stands there once is hard to remember, so take out copies. Exact copies are easy to find. Forwarded messages differ
+# a little: an exclamation mark, a *please*. We call two texts **near-duplicates** when they share most of their words:
+#
+# $$J(A, B) = \frac{|A \cap B|}{|A \cup B|} \quad \text{(Jaccard similarity of two sets of words)}$$
+#
+# ### Exercise 2 · Near-duplicates (15 minutes, 3 points)
+#
+# Write `deduplicate`: go through the texts in order and keep each that is unlike all texts **kept** so far.
+
+# %% answer="deduplicate"
+def deduplicate(texts, threshold):
+    """Numbers of the texts to keep, in order (a list of ints).
+
+    The words of a text are its pieces re.findall(r"\\w+", text.lower()), as a set. A text goes if its Jaccard similarity
+    with a text that was kept before it is at least threshold. Every text has at least one word.
+    Example: ["Call Amina now", "call amina, NOW!", "Call Musa"] with threshold 0.7 gives [0, 2].
+    """
+    ### BEGIN SOLUTION
+    kept, sets = [], []
+    for number, text in enumerate(texts):
+        words = set(re.findall(r"\w+", text.lower()))
+        if all(len(words & other) / len(words | other) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+    return kept
+    ### END SOLUTION
+
+# %%
+# Try it. Of the copies of one message, one should stay.
+copies = [text for text in planted if text.startswith(canaries[-1]["prompt"])]
+print(len(copies), "copies, kept:", [copies[i] for i in deduplicate(copies, 0.7)])
+
+# %% check="deduplicate" points=3
+assert deduplicate(["Call Amina now", "call amina, NOW!", "Call Musa"], 0.7) == [0, 2]
+assert deduplicate(["a b c d", "a b c e", "x"], 0.6) == [0, 2]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two lists grow together: the numbers that are kept, and their sets of words. Compare a
+# new set with the kept ones only.</details>
+# <details><summary>Hint 2</summary><code>len(a &amp; b) / len(a | b)</code> is the similarity of two sets. Keep the text if
+# <code>all(similarity &lt; threshold ...)</code>.</details>
+
+# %% [markdown]
+# The second remedy is **redaction**: put `[PHONE]` in the place of every number (lab 4). It also helps against what
+# stands there once. But it finds only what it has a pattern for; names, for example, stay.
+
+# %%
+kept = [planted[i] for i in memorisation.deduplicate(planted)]
+redacted = [prompting.redact(text) for text in planted]
+for way, texts in (("as they are", planted), ("near-duplicates out", kept), ("numbers redacted", redacted)):
+    numbers = sum(canary["prompt"][-8:] in text for canary in canaries for text in texts)
+    print(f"{way:>19}: {len(texts):3d} texts, {numbers} with a planted number")
+
+# %%
+record = calibration.load_record("lab9_responsible", "canaries")
+summaries = {way: calibration.bars(rows, {f"{n} times": f"exposure_{n}" for n in memorisation.REPEATS})
+             for way, rows in record.groupby("treatment", sort=False)}
+plots.plot_dots(summaries, "The same canaries after each remedy", "exposure (bits)", guide=("never seen", 1.44));
+
+# %% [markdown]
+# With the near-duplicates out, 16 copies are worth no more than one. With redaction, the numbers are gone, and what is
+# left is chance. Both cost a minute. They come before every other technique.
+#
+# ## 3. Was this text in the training data?
+#
+# A classifier writes nothing. Can it still tell on people? If a model for *patients* was trained on your message, it is
+# a secret that your message was there. **Membership inference** asks this of one text. The simplest attack (Yeom et al.):
+# a model has a smaller loss on texts that it was trained on. Call a text a member if its loss is below a threshold.
+#
+# Two numbers tell how good an attack is. The **AUC** is the probability that a member has a smaller loss than another
+# text (0.5 is chance). But an average hides much: an attacker who is *sure about a few people* does the harm. So look
+# also at the **true-positive rate at a low false-positive rate**: how many members are found if at most 5 % of the others
+# may be accused.
+#
+# ### Exercise 3 · The attack (15 minutes, 3 points)
+#
+# Write `membership_attack`: the AUC, and the share of members found at a limited share of false alarms.
+
+# %% answer="membership_attack"
+def membership_attack(member_losses, other_losses, most_false):
+    """(AUC, true-positive rate) of the rule "a member if the loss is at most a threshold", two Python floats.
+
+    member_losses (m,), other_losses (n,): tensors. AUC: the share of all m * n pairs in which the member has the smaller
+    loss; a pair with equal losses counts half. Rate: the largest share of members found by any threshold that calls at
+    most the share most_false of the others members.
+    Example: members [0.1, 0.2, 0.9], others [0.3, 0.8], most_false 0.0 -> (0.667, 0.667): 4 of 6 pairs, and a threshold
+    of 0.2 finds two members of three and no other.
+    """
+    ### BEGIN SOLUTION
+    pairs = other_losses[None] - member_losses[:, None]
+    auc = (pairs > 0).double().mean() + (pairs == 0).double().mean() / 2
+    rates = [0.0]
+    for threshold in member_losses:
+        if (other_losses <= threshold).double().mean() <= most_false:
+            rates.append(float((member_losses <= threshold).double().mean()))
+    return float(auc), max(rates)
+    ### END SOLUTION
+
+# %%
+# Try it on random losses. You should see about 0.5 and about 0.05.
+print(membership_attack(torch.rand(1000), torch.rand(1000), 0.05))
+
+# %% check="membership_attack" points=3
+auc, rate = membership_attack(torch.tensor([0.1, 0.2, 0.9]), torch.tensor([0.3, 0.8]), 0.0)
+assert np.isclose(auc, 2 / 3) and np.isclose(rate, 2 / 3)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>other_losses[None] - member_losses[:, None]</code> is a table of all pairs. For
+# the rate, only the members' own losses need to be tried as thresholds.</details>
+# <details><summary>Hint 2</summary>For each threshold: if <code>(other_losses &lt;= t).double().mean() &lt;= most_false</code>, it
+# counts, and <code>(member_losses &lt;= t).double().mean()</code> is its rate. Take the largest; 0 if none counts.</details>
+
+# %% [markdown]
+# We fine-tune MiniLM on 100 texts for 10 epochs, far too long, and attack it after each epoch. The other 100 texts have
+# the same source, and the model has not seen them.
+#
+# **Predict first.** After 10 epochs, what AUC does the attack reach?
+
+# %%
+my_auc = 0.5
+
+# %%
+few = by_scale(tiny=12, cpu=100, gpu=100)
+members, others = data.subsample(sentences["train"], few, seed=0), data.subsample(sentences["test"], few, seed=0)
+attacks = pd.DataFrame(privacy.train_and_attack(
+    members, others, epochs=by_scale(tiny=1, cpu=10, gpu=10), output_dir=f"runs/attacked-{runtime.scale()}"))
+print(f"you predicted an AUC of {my_auc}")
+attacks[["epoch", "member_loss", "loss", "accuracy", "auc", "tpr"]].round(3)
+
+# %%
+record = calibration.load_record("lab9_responsible", "membership")
+columns = {"attack: AUC": "auc", "attack: members found at 5 % false alarms": "tpr", "accuracy on the others": "accuracy"}
+flat = record[["epoch", *columns.values(), "seed"]].explode(["epoch", *columns.values()]).astype(float)
+axes = plots.plot_lines(calibration.curves(flat, "epoch", columns), "epoch", "100 texts, 10 epochs (English)", "epoch",
+                        ylabel="share", log=False, live=(len(attacks), attacks["auc"].iloc[-1]) if comparable else None)
+axes.axhline(0.5, color=plots.GREY, linestyle="--", linewidth=1);
+
+# %% [markdown]
+# The accuracy stops growing after a few epochs; the attack goes on getting better. **Overfitting is a privacy risk**, and
+# early stopping is a first defence that costs nothing. But it promises nothing: the attack of tomorrow may be better than
+# ours.
+
+# %% [markdown]
+# ## 4. A promise with a number
+#
+# **Differential privacy** is such a promise. Train twice: once with your message among the data and once without it. If
+# everything that can be seen of the model is almost equally probable both times, nobody can tell whether you were there:
+#
+# $$P(\text{model} \in S \mid \text{with you}) \le e^{\varepsilon} \, P(\text{model} \in S \mid \text{without you}) + \delta$$
+#
+# The **budget** $\varepsilon$ says how much the two may differ, $\delta$ is a tiny probability that this fails; it must be
+# far below one in the number of people. $\varepsilon = 1$ is strong, 8 is weak but common, infinity is no promise.
+#
+# **DP-SGD** gets there with two changes to the training step. Each *row's* gradient $g_i$ is cut to length $C$, so that no
+# single person can pull far; and noise of the size of one person's largest pull is added:
+#
+# $$\bar g = \frac{1}{B} \Big( \sum_i g_i \cdot \min\big(1, \tfrac{C}{\lVert g_i \rVert}\big) + \sigma C z \Big) \qquad z \sim N(0, I)$$
+#
+# $B$ is the *expected* size of a batch: each row is drawn with probability $q$, so sizes differ, and the real size would
+# give something away. $\sigma$ is the **noise multiplier**.
+#
+# ### Exercise 4 · Clip and add noise (15 minutes, 4 points)
+#
+# Write `clip_and_noise`: one private gradient from the gradients of single rows.
+
+# %% answer="clip_and_noise"
+def clip_and_noise(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    """The private gradient, a tensor (parameters,).
+
+    gradients (batch, parameters): one row per text. max_norm: C. noise_multiplier: sigma. normal (parameters,): standard
+    normal numbers z. expected_batch: B, which is not always the number of rows.
+    Example: gradients [[3., 4.], [0., 0.5]], C 1, sigma 2, z [1., 0.], B 2: the first row has length 5 and becomes
+    [0.6, 0.8], the second stays; their sum [0.6, 1.3] plus [2., 0.], divided by 2, gives [1.3, 0.65].
+    """
+    ### BEGIN SOLUTION
+    lengths = gradients.norm(dim=1, keepdim=True)
+    clipped = gradients * (max_norm / lengths.clamp(min=1e-12)).clamp(max=1)
+    return (clipped.sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    ### END SOLUTION
+
+# %%
+# Try it. Without noise and with long gradients, the result is at most C long however large they are.
+print(clip_and_noise(1000 * torch.randn(8, 5), 1.0, 0.0, torch.zeros(5), 8).norm())
+
+# %% check="clip_and_noise" points=4
+private = clip_and_noise(torch.tensor([[3.0, 4.0], [0.0, 0.5]]), 1.0, 2.0, torch.tensor([1.0, 0.0]), 2)
+assert torch.allclose(private, torch.tensor([1.3, 0.65]))
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Four steps: length of each row, scale the long ones down to C, add up over the rows,
+# add the noise once. Short rows stay as they are.</details>
+# <details><summary>Hint 2</summary>The factor of a row is <code>(max_norm / length).clamp(max=1)</code>, with a length that is
+# at least a tiny number, so that a row of zeros is no problem. Divide sum and noise by <code>expected_batch</code>.</details>
+
+# %% [markdown]
+# How large must $\sigma$ be for $\varepsilon = 8$? That is an **accountant's** work: it adds up what each step gives away.
+# We take Opacus's. It asks for $\sigma$, $q$, the number of steps and $\delta$. It does not ask for the data, the model,
+# $C$ or the learning rate: the promise does not depend on them.
+
+# %%
+for noise in (0.5, 1, 2, 4, 8):
+    print(f"noise multiplier {noise:3}: epsilon {privacy.epsilon_spent(noise, sample_rate=0.25, steps=100, delta=1e-5):6.2f}")
+
+# %% [markdown]
+# What can we train? Noise has as many dimensions as the model has weights, so **few weights** help: a head on frozen
+# features. In English these are MiniLM's vectors (384 numbers a text). In another language, pieces of 2 to 4 characters,
+# put by a hash function into 512 places: a vocabulary *counted* from the messages would itself give something away.
+#
+# $$\text{text} \;\to\; v\,(385 \text{ or } 513, \text{ the last for the bias}) \;\to\; W v \qquad W\,(C \times 385)$$
+
+# %% locked="features"
+kind = privacy.feature_kind(LANGUAGE)
+private_set = data.subsample(sentences["train"], by_scale(tiny=60, cpu=privacy.ROWS, gpu=privacy.ROWS))
+private_labels = np.array(private_set["label"])
+features = privacy.text_features(private_set["text"], kind)
+test_features = privacy.text_features(test_set["text"], kind)
+print(f"{features.shape[0]} texts, {features.shape[1]} numbers each ({kind})")
+
+# %% [markdown]
+# **Predict first.** With these texts, which share of the test texts does the head get right without a promise, and which
+# with $\varepsilon = 8$ and $\varepsilon = 1$?
+
+# %%
+my_price = {"none": 0.0, 8: 0.0, 1: 0.0}  # accuracies
+
+# %% locked="private"
+heads, rows = {}, []
+for epsilon in by_scale(tiny=(math.inf, 8), cpu=(math.inf, 8, 3, 1), gpu=(math.inf, 8, 3, 1)):
+    config = privacy.private_config(LANGUAGE, epsilon)
+    weight, noise = privacy.train_head_privately(features, private_labels, len(names), config, seed=0)
+    predictions = privacy.head_logits(weight, test_features).argmax(1)
+    low, high = evaluation.bootstrap_interval(test_labels, predictions)
+    rows.append({"epsilon": epsilon, "noise multiplier": noise, "low": low, "high": high,
+                 "accuracy": evaluation.accuracy(test_labels, predictions)})
+    heads[epsilon] = weight, noise, config
+
+# %%
+majority = evaluation.accuracy(test_labels, evaluation.majority_baseline(private_labels, test_labels))
+budgets = {row["epsilon"]: row["accuracy"] for row in rows}
+print(f"majority {majority:.2f} · you predicted {my_price}")
+pd.DataFrame(rows).round(3)
+
+# %% [markdown]
+# The library's loop calls the same `clip_and_noise` as yours, 100 times. Opacus has all of this ready for any PyTorch model
+# (`PrivacyEngine.make_private`). The same head, the same settings, other random numbers:
+
+# %%
+theirs, spent = privacy.train_head_with_opacus(features, private_labels, len(names), heads[8][2])
+score = evaluation.accuracy(test_labels, privacy.head_logits(theirs, test_features).argmax(1))
+print(f"Opacus: accuracy {score:.3f}, epsilon spent {spent:.2f}")
+
+# %% [markdown]
+# What is the price, and what does the attack still find? With few people, each of them has to be hidden among few others:
+
+# %%
+record = calibration.load_record("lab9_responsible", "price", language="eng")
+record["epsilon"] = record["epsilon"].astype(str)
+curves = {f"epsilon {epsilon}" if epsilon != "none" else "no promise": calibration.summarize(rows, "rows", "accuracy")
+          for epsilon, rows in record.groupby("epsilon", sort=False)}
+live = (len(private_set), budgets[8]) if comparable else None
+plots.plot_lines(curves, "rows", "The price of privacy (English film reviews)", "labelled texts", live=live,
+                 flat={"majority class": record["majority_accuracy"]});
+
+# %%
+few_rows = record[record["rows"] == 250]
+usual = calibration.load_record("lab9_responsible", "without_privacy", language="eng").assign(epsilon="usual training")
+both = pd.concat([usual, few_rows])
+both.groupby("epsilon", sort=False)[["accuracy", "auc", "tpr"]].agg(["mean", "std"]).round(3)
+
+# %% [markdown]
+# *Usual training* is a logistic regression on 250 texts, hardly regularized: the attack finds many of its members. The
+# smaller the budget, the nearer the attack comes to chance (AUC 0.5, 5 % found). With thousands of texts the promise costs
+# almost nothing; with 250 it costs most of what there was to learn. This is hard news for small languages: **the fewer
+# speakers, the dearer their privacy.**
+#
+# What the number does not say: the settings were chosen on other data; a real release must count every try. And a seed
+# that is known, as ours, makes the noise repeatable: a real release takes its noise from a source that nobody can repeat.
+
+# %% [markdown]
+# ## 5. For whom does it work worse?
+#
+# "It works worse in Yoruba" is a claim, and a claim needs an interval. Two scores on 195 texts each have wide intervals.
+# But if the *same sentences* are translated, we can compare sentence by sentence. What makes a sentence hard in both
+# languages cancels out. This is a **paired** comparison.
+#
+# The **bootstrap** draws the sentences again and again with replacement, each time with *both* scores of a sentence, and
+# takes the middle 95 % of the differences. If 0 is inside, the difference proves nothing.
+#
+# ### Exercise 5 · An interval for a difference (15 minutes, 3 points)
+#
+# Write `paired_interval`: the mean difference of two scores of the same texts, with its 95 % bootstrap interval.
+
+# %% answer="paired_interval"
+def paired_interval(first, second, resamples):
+    """(difference, low, high), three Python floats: mean of first - second, its 2.5 % and 97.5 % quantiles.
+
+    first, second (n,): float tensors, a score of each text under two conditions. resamples (rounds, n): a tensor of row
+    numbers; each row is one draw of n texts with replacement.
+    Example: first [1., 1., 0., 1.], second [0., 1., 0., 1.]: the difference is 0.25. The draws [[0, 0, 1, 1], [2, 3, 3, 2]]
+    have the mean differences 0.5 and 0, so low = 0.0125 and high = 0.4875 (np.quantile goes between them).
+    """
+    ### BEGIN SOLUTION
+    differences = first - second
+    means = differences[resamples].mean(dim=1)
+    low, high = np.quantile(means.numpy(), [0.025, 0.975])
+    return float(differences.mean()), float(low), float(high)
+    ### END SOLUTION
+
+# %%
+# Try it. The two methods differ on 10 of 100 texts, always in the same direction: 0.1, and 0 is outside.
+draws = torch.randint(100, (2000, 100))
+print(paired_interval(torch.ones(100), (torch.arange(100) >= 10).float(), draws))
+
+# %% check="paired_interval" points=3
+ones, draws = torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([[0, 0, 1, 1], [2, 3, 3, 2]])
+assert np.allclose(paired_interval(ones, torch.tensor([0.0, 1.0, 0.0, 1.0]), draws), [0.25, 0.0125, 0.4875])
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Take the difference first, once. Then every draw needs one mean.</details>
+# <details><summary>Hint 2</summary><code>differences[resamples]</code> has the shape (rounds, n);
+# <code>.mean(dim=1)</code> is one number a draw; <code>np.quantile(means.numpy(), [0.025, 0.975])</code>.</details>
+
+# %% [markdown]
+# ### Languages
+#
+# SIB-200 has the same sentences in many languages, with seven topics. We trained in each language on the same 560
+# translated sentences. So everybody has **the same number of labels**. The record holds for each test sentence whether it
+# was right.
+#
+# **Predict first.** Which gap is larger, with a frozen English encoder or with TF-IDF on characters?
+
+# %%
+record = calibration.load_record("lab9_responsible", "languages")
+
+def gap_to_english(method, language):
+    """Mean over seeds of each sentence's score, in the language against English; paired interval over sentences."""
+    ours, theirs = (np.mean([[int(digit) for digit in row] for row in
+                    record[(record.method == method) & (record.language == some)].right], axis=0)
+                    for some in (language, "eng"))
+    difference, low, high = fairness.paired_interval(ours, theirs)
+    return {"mean": difference, "sd": (high - low) / 2, "seeds": len(record.seed.unique())}
+
+# %%
+others_than_english = [language for language in record.language.unique() if language != "eng"]
+gaps = {method: pd.DataFrame([{"language": data.NAMES[language], **gap_to_english(method, language)}
+                              for language in others_than_english]) for method in record.method.unique()}
+axes = plots.plot_dots(gaps, "Accuracy, language minus English (bars: 95 % interval over sentences)", "difference",
+                       guide=("no gap", 0.0))
+
+# %%
+record.groupby(["method", "language"], sort=False)["accuracy"].agg(["mean", "std", "count"]).round(3).unstack(0)
+
+# %% [markdown]
+# Same sentences, same labels, same method: and yet a frozen English encoder serves English best and others far less. With
+# TF-IDF on characters most of the gap is gone. So the gap is **made by the pretrained model**, and not by the language.
+# Where an interval holds 0, say: *we found no difference*, and not: *there is none*.
+
+# %% [markdown]
+# ### Spelling
+#
+# Yoruba has dots and tone marks, Hausa has ɓ, ɗ and ƙ. Many keyboards do not, so people leave them out. What does a model
+# that was trained on full spelling do with plain letters? (Vietnamese has the most marks of all.)
+
+# %%
+rows = []
+for (method, language), part in record[record.language.isin(["yor", "hau", "vie"])].groupby(["method", "language"], sort=False):
+    full, plain = (np.mean([[int(digit) for digit in row] for row in part[column]], axis=0)
+                   for column in ("right", "right_without_marks"))
+    difference, low, high = fairness.paired_interval(plain, full)
+    rows.append({"method": method, "language": data.NAMES[language], "change": difference, "low": low, "high": high})
+pd.DataFrame(rows).round(3)
+
+# %% [markdown]
+# For MiniLM in Yoruba and Vietnamese nothing changes at all, and that is no good news: its tokenizer throws all marks away
+# **always**, so it cannot tell words apart that differ in tone. TF-IDF on characters reads the marks and misses them.
+#
+# ### English is not one language
+#
+# Nigerian Pidgin is spoken by some hundred million people, and much of its vocabulary is English. A model trained on 1,000
+# English tweets should do well on it. **Predict first:** how well? These are different tweets, labelled by different
+# people, so the intervals are not paired and the comparison is weaker: part of a gap may lie in the labels.
+
+# %%
+record = calibration.load_record("lab9_responsible", "dialect")
+summaries = {method: calibration.summarize(rows.assign(language=rows.language.map(data.NAMES)), "language", "macro_f1")
+             for method, rows in record.groupby("method", sort=False)}
+axes = plots.plot_dots(summaries, "Trained on English tweets, tested on ...", "macro-F1, negative against positive",
+                       guide=("coin", 0.5))
+
+# %% [markdown]
+# ### Your own classifier: haste, marks, names
+#
+# Now a model of your own: a head on frozen MiniLM, from 500 texts in your language. First: the same test texts with
+# letters swapped in one word of five (typed in haste), and without marks.
+
+# %% locked="classifier"
+runtime.set_seed(0)
+tokenizer = models.load_tokenizer("minilm")
+classifier = models.load_sequence_classifier(names)
+some = data.subsample(sentences["train"], by_scale(tiny=40, cpu=500, gpu=500))
+vectors = few_shot.embed(classifier.bert, tokenizer, some["text"])
+few_shot.put_head(classifier, *few_shot.fit_head(vectors, some["label"]))
+texts = list(test_set["text"])
+clean = explanations.probabilities(classifier, tokenizer, texts)
+head_accuracy = evaluation.accuracy(test_labels, clean.argmax(1))
+
+# %%
+right = (clean.argmax(1) == test_labels).astype(float)
+print(f"accuracy {head_accuracy:.3f} on {len(texts)} texts (majority {majority:.2f}); change of accuracy when ...")
+for name, change in (("typed in haste", fairness.typed_in_haste), ("without marks", fairness.without_marks)):
+    changed = explanations.probabilities(classifier, tokenizer, [change(text) for text in texts])
+    difference, low, high = fairness.paired_interval((changed.argmax(1) == test_labels).astype(float), right)
+    print(f"{name:>15}: {difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})")
+
+# %% [markdown]
+# And does it matter *who* writes? We sign the same texts with different names and towns and compare the probability of the
+# last class (*positive*). The text is the same, so every difference is the model's. This is a **counterfactual** test.
+#
+# **Predict first.** Whose signature makes a text look more positive than Emily's from London, and by how much?
+
+# %%
+signed_texts = texts[: by_scale(tiny=5, cpu=120, gpu=300)]
+chances = {place: explanations.probabilities(
+    classifier, tokenizer, [fairness.signed(text, place) for text in signed_texts])[:, -1] for place in fairness.SIGNATURES}
+rows = []
+for place, chance in chances.items():
+    difference, low, high = fairness.paired_interval(chance, chances["London"])
+    flips = np.mean((chance > 0.5) != (chances["London"] > 0.5))
+    rows.append({"signed": fairness.SIGNATURES[place], "change": difference, "low": low, "high": high, "flips": flips})
+pd.DataFrame(rows).round(3)
+
+# %% [markdown]
+# Read it with care. An interval that leaves 0 out shows a real difference **on these texts, of this model, for this name**:
+# one name says little about a group. A small change still turns some answers round (*flips*). And if you find nothing,
+# you have tested six names.
+
+# %% [markdown]
+# ## 6. Why this answer?
+#
+# A gradient says how the score of a class changes when a word vector changes a little. Times the vector itself, this gives
+# a score per word (**gradient × input**). **Integrated gradients** takes the mean gradient on the way from an empty text
+# (all `[MASK]`) to the real one; the scores of the words then add up to the whole change. Captum computes both.
+
+# %%
+words, scores = explanations.word_scores(classifier, tokenizer, texts[0], int(clean[0].argmax()))
+print(f"predicted {names[int(clean[0].argmax())]} ({clean[0].max():.2f})")
+pd.DataFrame({"word": words, "score": scores}).sort_values("score", ascending=False).head(6).round(3)
+
+# %% [markdown]
+# It looks convincing. Coloured words always do. Is it **true**? If these words decide, the answer must change when they
+# are gone. Two tests (DeYoung et al.), both on the probability of the predicted class:
+#
+# * **Comprehensiveness:** how far it falls when the most important words go. Large is good.
+# * **Sufficiency:** how far it falls when *only* they stay. Small is good.
+#
+# ### Exercise 6 · Erase words (10 minutes, 2 points)
+#
+# Write `erase`: the text without its most important words, and the text of nothing but them.
+
+# %% answer="erase"
+def erase(words, scores, share):
+    """(rest, chosen): two strings; the words keep their order and are joined by single spaces.
+
+    words: list of n str. scores (n,): a tensor. Chosen are the math.ceil(share * n) words with the largest scores: a
+    large negative score speaks against the class and is not important for it.
+    Example: ["not", "a", "good", "film"], scores [0.2, 0., 0.9, -1.], share 0.5 -> ("a film", "not good").
+    """
+    ### BEGIN SOLUTION
+    number = math.ceil(share * len(words))
+    important = set(scores.argsort(descending=True)[:number].tolist())
+    rest = [word for i, word in enumerate(words) if i not in important]
+    chosen = [word for i, word in enumerate(words) if i in important]
+    return " ".join(rest), " ".join(chosen)
+    ### END SOLUTION
+
+# %%
+# Try it. The first text should have lost what decides.
+print(erase(words, torch.tensor(scores), 0.2))
+
+# %% check="erase" points=2
+four, their_scores = ["not", "a", "good", "film"], torch.tensor([0.2, 0.0, 0.9, -1.0])
+assert tuple(erase(four, their_scores, 0.5)) == ("a film", "not good")
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>scores.argsort(descending=True)</code> gives the numbers of the words, the most
+# important first. Take the first <code>math.ceil(share * n)</code>.</details>
+# <details><summary>Hint 2</summary>Make a set of these numbers, go through the words in their order, and put each into one
+# list or the other. A word can occur twice: decide by its number, not by the word.</details>
+
+# %% [markdown]
+# The test needs baselines: random words, and the words that the method calls *least* important. **Predict first:** which
+# of the two gradient methods passes?
+
+# %%
+explained = texts[: by_scale(tiny=3, cpu=24, gpu=100)]
+tests = {method: explanations.deletion_test(classifier, tokenizer, explained, method)[0] for method in explanations.METHODS}
+for method, fall in tests.items():
+    difference, low, high = fairness.paired_interval(fall, tests["random"])
+    print(f"{method:>20}: fall {fall.mean():+.3f}, more than random words by {difference:+.3f} ({low:+.3f} to {high:+.3f})")
+
+# %%
+record = calibration.load_record("lab9_responsible", "deletion")
+record["way"] = record["method"] + np.where(record["words"] == "least", ", least important", "")
+parts = {measure: calibration.summarize(record, "way", measure) for measure in ("comprehensiveness", "sufficiency")}
+plots.plot_dots(parts, "One word of five goes (comprehensiveness), or nothing else stays (sufficiency)",
+                "fall of the predicted class's probability", guide=("no change", 0.0));
+
+# %% [markdown]
+# Integrated gradients finds words that the model really uses: taking them out hurts far more than random words. Gradient ×
+# input does not pass: on this model its words are no better than random ones, and yet its pictures look as convincing. So **never show an
+# explanation that you have not tested**. And a true explanation says what the *model* uses, not what is right.
+
+# %% [markdown]
+# ## 7. Who can be found in a table?
+#
+# The documents of a data set should say whose language it is: age, place, gender of the speakers. In a small place this
+# gives people away: there may be one woman of 71 in that village. A table is **k-anonymous** if each combination of such
+# values belongs to at least $k$ people.
+#
+# ### Exercise 7 · People who stand alone (10 minutes, 2 points)
+#
+# Write `risky_rows`: the rows whose combination of values is shared by fewer than $k$ rows.
+
+# %% answer="risky_rows"
+def risky_rows(rows, columns, k):
+    """Numbers of the risky rows, in order (a list of ints).
+
+    rows: list of dicts. columns: names of the columns that somebody may know of a person. A row is risky if fewer than k
+    rows (itself included) have the same values in all these columns together.
+    Example: towns and ages (Kano, 20), (Kano, 20), (Zaria, 20), columns ["town", "age"], k 2 -> [2].
+    """
+    ### BEGIN SOLUTION
+    keys = [tuple(row[column] for column in columns) for row in rows]
+    return [number for number, key in enumerate(keys) if keys.count(key) < k]
+    ### END SOLUTION
+
+# %% check="risky_rows" points=2
+three = [{"town": "Kano", "age": 20}, {"town": "Kano", "age": 20}, {"town": "Zaria", "age": 20}]
+assert list(risky_rows(three, ["town", "age"], 2)) == [2] and list(risky_rows(three, ["age"], 2)) == []
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Make one key of each row: a tuple of its values in these columns.</details>
+# <details><summary>Hint 2</summary><code>keys.count(key)</code> (or <code>collections.Counter</code>) says how many rows share
+# it.</details>
+
+# %%
+# Invented speakers of a small data set. Coarser values help: compare ages in years with groups of twenty years.
+rng = np.random.default_rng(0)
+speakers = [{"town": str(rng.choice(["Cusco", "Cusco", "Cusco", "Puno"])), "gender": str(rng.choice(["woman", "man"])),
+             "age": int(rng.integers(18, 78))} for _ in range(60)]
+for speaker in speakers:
+    speaker["age group"] = f"{speaker['age'] // 20 * 20} to {speaker['age'] // 20 * 20 + 19}"
+for columns in (["town", "gender", "age"], ["town", "gender", "age group"], ["age group"]):
+    print(f"{', '.join(columns):>25}: {len(privacy.risky_rows(speakers, columns, k=5))} of {len(speakers)} people at risk (k = 5)")
+
+# %% [markdown]
+# ## 8. Hand in your private model
+#
+# The file holds the head that you trained with $\varepsilon = 8$, and its card the settings. Your teacher's computer
+#
+# * works out $\varepsilon$ again from your noise multiplier, sample rate and steps, and refuses a claim that does not follow;
+# * looks for the **trace of the noise**. Over the classes, the gradients of a softmax add up to zero. So in a head that
+#   began at zero, the sum of the classes' weights is noise and nothing else, and its size follows from the card. A head
+#   without noise has a sum of zero;
+# * tests the head on texts that you never saw. Full points at the level of our own runs (mean minus three standard
+#   deviations), half if it clearly beats the majority class.
+#
+# What no card can prove: that each row was clipped, that the noise was really random, that the steps were really so many.
+# Somebody who wants to cheat can. For this reason real releases come with code that others can run.
+
+# %% locked="save"
+weight, noise, config = heads[8]
+spent = privacy.epsilon_spent(noise, config.sample_rate, config.steps, config.delta)
+trace, expected = privacy.noise_trace(weight), privacy.expected_trace(config, noise, len(private_set), len(names))
+print(f"epsilon {spent:.3f} · trace of the noise {trace:.4f}, expected {expected:.4f}")
+head = nn.Linear(weight.shape[1], len(names), bias=False)
+head.weight.data = torch.tensor(weight, dtype=torch.float32)
+card = privacy.private_card(config, noise, rows=len(private_set), lab="lab9_responsible", language=LANGUAGE, labels=names,
+                            features=kind, scale=runtime.scale(), seed=0)
+path = f"artifacts/private-head-{runtime.scale()}.safetensors"
+size = artifacts.save_artifact(path, head, None, card)
+
+# %% check="private_head" points=6
+card, tensors = artifacts.read_artifact(path)
+assert card["language"] == LANGUAGE and set(tensors) == {"weight"} and card["epsilon"] <= 8
+print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %% [markdown]
+# ## 9. What must be written down
+#
+# A model without documents cannot be used with a good conscience. Two forms are customary: a **model card** (what is this
+# model for, how good is it for whom?) and a **data statement** (whose language is it?). Before both stands the question
+# whether you may have the text at all.
+#
+# **Before you collect text in your own language**, a checklist:
+#
+# | | ask | if not |
+# |---|---|---|
+# | consent | Do the writers know what the text is for, in a language they read, and have they said yes? | ask, or leave it out |
+# | going back | Can somebody take a text back later? How, and until when? Say also what a trained model cannot forget | offer a date and an address |
+# | licence | Does the source allow copying, changing, sharing, and commercial use? "On the internet" is no licence | ask the owner in writing |
+# | the platform | Do the terms of the platform allow collecting? Do they allow passing texts on? | share identifiers or nothing |
+# | people named | Are people named who did not write, and who were not asked? | pseudonyms, redaction |
+# | children, health, faith, politics | Could a text harm somebody if it were known? | leave it out, or a stricter law applies |
+# | community | Does the text belong to a group (songs, rituals, names of the dead)? Whom does it ask first? | their decision, not yours |
+# | return | What do the people get: pay, the data, a tool in their language? | agree before you begin |
+# | law | Which data-protection law holds (in Nigeria the NDPA, in Kenya the DPA, in Peru Law 29733, ...)? | ask your institution |
+# | keeping | Where is the raw text kept, who may read it, when is it deleted? | a date and a name |
+
+# %% [markdown]
+# ### Exercise 8 · A model card and a data statement (40 minutes, 4 points, read by your teacher)
+#
+# Fill in the form below for the model that you hand in. Use numbers of this lab, with intervals. Then take a text source
+# in **your own language** that you would like to use (a radio programme, a church bulletin, a forum, your class) and go
+# through the checklist for it.
+
+# %% [markdown] manual="documents" points=4
+# **Model card.** Model and version · what it is for · what it must not be used for · training data and size · privacy
+# (budget, what it covers and what not) · results, for whom (numbers with intervals and baselines) · known gaps · contact.
+#
+# **Data statement.** Why this data · language and variety (a code such as *swa-KE*) · speakers (as far as it does not give
+# them away) · annotators · situation (when, where, written or spoken, for whom) · kind of text · quality and limits.
+#
+# **Checklist** for a source in your own language: each line with *yes*, *no* or *not known*, and what you will do.
+#
+# ### BEGIN SOLUTION
+# **Marking guide.** 1 point: the card names a use and a misuse, and gives at least two results of this lab with interval
+# and baseline, one of them a gap. 1 point: it states epsilon and delta correctly and says what they do not cover (the
+# frozen encoder's own training texts, groups, settings tried, a known seed). 1 point: the data statement says whose
+# language and variety it is, who labelled it, and in which situation, and weighs detail about speakers against the risk
+# that they are found. 1 point: the checklist is filled in for a real source, with at least one *no* or *not known* and a
+# concrete step (whom to ask, by when).
+#
+# **A good answer, in short.** *Card.* Private sentiment head, version 1; sorts film reviews in English into negative and
+# positive, to count opinions; not for decisions about a person. 2,000 reviews; epsilon 8 and delta 1e-5 for each labelled
+# review; MiniLM's own texts are not covered, nor the settings we tried. Accuracy 0.78 (0.73 to 0.82) on 300 reviews,
+# majority 0.51. Typed in haste it loses accuracy (number and interval). Not tested on other varieties; on Pidgin tweets a similar
+# model falls from 0.7 to 0.6 macro-F1. *Data statement.* English film reviews from the web (en-US mostly), critics, ratings
+# by 20 paid raters; written, edited, public. Speakers are not known. *Checklist.* Letters to our church bulletin (Dholuo,
+# luo-KE): consent: no, the writers wrote for print only; I will ask the editor and each writer by letter before May; names of
+# the dead: leave out; licence: none stated, the parish owns it, ask in writing; return: the parish gets the tool first.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## What to take away
+
+# %%
+results = pd.DataFrame([
+    ("a number 16 times in the texts", "exposure, bits", live_exposures.iloc[-1], 1.44),
+    ("in the training data?", "AUC, last epoch", attacks["auc"].iloc[-1], 0.5),
+    ("private head, epsilon 8", "accuracy", budgets[8], majority),
+    ("integrated gradients", "comprehensiveness", tests["integrated gradients"].mean(), tests["random"].mean()),
+], columns=["question", "measure", "your run", "baseline"])
+results.round(3)
+
+# %% [markdown]
+# 1. Models remember what is repeated. Take out near-duplicates, redact, stop early: cheap, and first. A promise with a
+#    number needs noise, and noise needs many people.
+# 2. A gap needs an interval, and pairs make it narrow. The gap between languages here is made by the pretrained model.
+# 3. An explanation is a claim about the model; test it by deletion. A model without a card and without consent is not
+#    finished.
+#
+# **Sources.** Carlini et al., 2019, *The Secret Sharer* · Carlini et al., 2021, *Extracting training data from large
+# language models* · Lee et al., 2022, *Deduplicating training data makes language models better* · Kandpal et al., 2022 ·
+# Yeom et al., 2018 · Carlini et al., 2022, *Membership inference attacks from first principles* · Abadi et al., 2016, *Deep
+# learning with differential privacy* · Yousefpour et al., 2021, *Opacus* · Adelani et al., 2024, *SIB-200* · Muhammad et
+# al., 2023, *AfriSenti* · Kiritchenko & Mohammad, 2018 · Sundararajan et al., 2017, *Integrated gradients* · Kokhlikyan et
+# al., 2020, *Captum* · DeYoung et al., 2020, *ERASER* · Sweeney, 2002, *k-anonymity* · Mitchell et al., 2019, *Model cards*
+# · Bender & Friedman, 2018, *Data statements* · Hutto & Gilbert, 2014 (the English ratings).

@@ -1,0 +1,304 @@
+"""What a model gives away about the people in its training data, and training that bounds it.
+
+Membership inference asks of one text: was it trained on? Differential privacy bounds every such attack: with a budget of
+epsilon, adding or removing one training row changes the probability of any outcome by a factor of at most exp(epsilon)
+(but for a probability of delta). Sources: Yeom et al., 2018; Carlini et al., 2022, *Membership inference attacks from first
+principles*; Abadi et al., 2016, *Deep learning with differential privacy*.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+
+import numpy as np
+
+ROWS = 2000  # labelled texts of the private head that is handed in, at most
+WIDTH = 512  # of hashed character features
+BIAS = 0.3  # the last feature of every text; small, since a long constant part would fill the clipped gradient
+
+
+def membership_attack(member_losses, other_losses, most_false=0.05):
+    """How well a threshold on the loss tells members from others: (AUC, true-positive rate), both in [0, 1].
+
+    member_losses (m,) and other_losses (n,): losses of texts that were trained on, and of texts that were not. The attack
+    calls a text a member when its loss is at most a threshold. AUC: the probability that a member's loss is smaller than
+    another text's (equal losses count half); 0.5 is chance. The rate: the largest share of members found by a threshold
+    that calls at most the share `most_false` of the others members. Sources: Yeom et al., 2018, section 3; Carlini et al.,
+    2022, section 3 (why a low false-positive rate matters).
+
+    >>> membership_attack([0.1, 0.2, 0.9], [0.3, 0.8], most_false=0.0)
+    (0.6666666666666666, 0.6666666666666666)
+    """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    members, others = np.asarray(member_losses, dtype=float), np.asarray(other_losses, dtype=float)
+    if not len(members) or not len(others):
+        raise ValueError("the attack needs losses of members and of others; one of the lists is empty")
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    scores = -np.concatenate([members, others])
+    false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
+    return float(roc_auc_score(truth, scores)), float(true[false <= most_false + 1e-12].max())
+
+
+def attack_interval(member_losses, other_losses, level=0.95, rounds=1000, seed=0):
+    """Percentile interval (low, high) of the attack's AUC: members and others are each drawn again with replacement."""
+    members, others, rng = np.asarray(member_losses), np.asarray(other_losses), np.random.default_rng(seed)
+    scores = [membership_attack(rng.choice(members, len(members)), rng.choice(others, len(others)))[0]
+              for _ in range(rounds)]
+    tail = (1 - level) / 2
+    return tuple(float(q) for q in np.quantile(scores, [tail, 1 - tail]))
+
+
+def text_losses(logits, labels):
+    """The loss of each text in nats (n,), from logits (n, classes) and labels (n,)."""
+    from leaplm.evaluation import log_softmax
+
+    return -log_softmax(logits)[np.arange(len(labels)), np.asarray(labels)]
+
+
+def train_and_attack(members, others, epochs=10, seed=0, output_dir=None, progress=True):
+    """Fine-tune MiniLM on the dataset `members` and attack it after each epoch, with `others` as texts it has not seen.
+
+    Returns a list with a dict per epoch: epoch, auc, tpr (at 5 % false positives), member_loss and loss (nats a text,
+    members and others), accuracy (on the others). The word vectors stay frozen.
+    """
+    from leaplm import data, evaluation, models, training
+    from leaplm.runtime import get_device, set_seed
+
+    names, tokenizer = members.features["label"].names, models.load_tokenizer()
+    rows, other_rows = data.tokenize(members, tokenizer, 64), data.tokenize(others, tokenizer, 64)
+    collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+
+    def attack(model):
+        logits, other_logits = (evaluation.predict_logits(model, some, collate) for some in (rows, other_rows))
+        losses, other_losses = text_losses(logits, members["label"]), text_losses(other_logits, others["label"])
+        auc, tpr = membership_attack(losses, other_losses)
+        return {"auc": auc, "tpr": tpr, "member_loss": float(losses.mean()), "loss": float(other_losses.mean()),
+                "accuracy": evaluation.accuracy(others["label"], other_logits.argmax(1))}
+
+    set_seed(seed)
+    model = models.load_sequence_classifier(names, freeze="embeddings").to(get_device())
+    config = training.TrainingConfig(learning_rate=2e-4, epochs=epochs, batch_size=16, schedule="constant", seed=seed,
+                                     output_dir=output_dir, progress=progress)
+    history = training.train(model, rows, collate, config, attack)
+    return [{"epoch": number, **row} for number, row in enumerate(history.validation, 1)]
+
+
+# -- private training of a head -----------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class PrivateConfig:
+    """Settings of DP-SGD.
+
+    epsilon, delta: the budget that is aimed at (epsilon infinite: no noise and no clipping).
+    sample_rate: the probability with which each row is in the batch of a step. steps: updates.
+    max_norm: the length to which each row's gradient is clipped.
+    Plain SGD from weights of zero; the learning rate falls to 0 on a straight line (`rate`).
+    """
+
+    epsilon: float = 8.0
+    delta: float = 1e-5
+    sample_rate: float = 0.25
+    steps: int = 100
+    max_norm: float = 1.0
+    learning_rate: float = 10.0
+
+    def __post_init__(self):
+        if not self.epsilon > 0 or not 0 < self.delta < 1:
+            raise ValueError(f"epsilon={self.epsilon} must be above 0, and delta={self.delta} between 0 and 1")
+        if not 0 < self.sample_rate <= 1 or self.steps < 1 or self.max_norm <= 0:
+            raise ValueError(f"sample_rate={self.sample_rate} must lie in (0, 1]; steps={self.steps} and "
+                             f"max_norm={self.max_norm} must be above 0")
+
+    def rate(self, step):
+        """The learning rate of a step, counted from 0."""
+        return self.learning_rate * (1 - step / self.steps)
+
+
+def feature_kind(language):
+    """What a private head reads in a language: MiniLM's vectors in English, which it knows; characters elsewhere."""
+    return "minilm" if language == "eng" else "characters"
+
+
+def private_config(language, epsilon=8.0):
+    """The settings of the course for a language and a budget, found by trying a few (which a real release must count)."""
+    return PrivateConfig(epsilon=epsilon, learning_rate=10.0 if feature_kind(language) == "minilm" else 60.0)
+
+
+def text_features(texts, kind):
+    """Vectors of length 1 with a last BIAS, (n, width + 1): a function of each text alone, learned from nobody in the data.
+
+    kind: "minilm" (frozen encoder, mean over tokens, 384) or "characters" (pieces of 2 to 4 characters, hashed to WIDTH
+    places: a vocabulary counted from the data would itself give something away).
+    """
+    if kind == "minilm":
+        from leaplm import few_shot, models
+
+        vectors = few_shot.unit(few_shot.embed(models.load_encoder(), models.load_tokenizer(), list(texts)))
+    elif kind == "characters":
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        vectors = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=WIDTH).transform(texts).toarray()
+    else:
+        raise ValueError(f"kind={kind!r}: use 'minilm' or 'characters'")
+    return np.concatenate([vectors, np.full((len(vectors), 1), BIAS)], axis=1).astype(np.float32)
+
+
+def head_logits(weight, features):
+    """Class scores (n, classes) of a head: weight (classes, width), features (n, width)."""
+    return np.asarray(features) @ np.asarray(weight).T
+
+
+def head_gradients(weight, features, labels):
+    """The gradient of each row's loss by the head's weight, (batch, classes, width): (p - y) times the features."""
+    from leaplm.evaluation import log_softmax
+
+    error = np.exp(log_softmax(head_logits(weight, features)))
+    error[np.arange(len(labels)), labels] -= 1
+    return error[:, :, None] * np.asarray(features)[:, None, :]
+
+
+def clip_and_noise(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    """One private gradient: clip each row's, add them up, add noise, divide by the expected size of a batch.
+
+    gradients (batch, parameters): one row per text. A row longer than `max_norm` is scaled down to that length, the others
+    stay. normal (parameters,): standard normal numbers; times noise_multiplier * max_norm they are the noise, added once.
+    The *expected* size, since the real one would tell who is in the batch. Returns (parameters,).
+    Source: Abadi et al., 2016, algorithm 1.
+
+    >>> clip_and_noise(np.array([[3.0, 4.0], [0.0, 0.5]]), 1.0, 2.0, np.array([1.0, 0.0]), 2).tolist()
+    [1.3, 0.65]
+    """
+    gradients = np.asarray(gradients, dtype=np.float64)
+    lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+    clipped = gradients * np.minimum(1, max_norm / np.maximum(lengths, 1e-12))
+    return (clipped.sum(axis=0) + noise_multiplier * max_norm * np.asarray(normal)) / expected_batch
+
+
+def train_head_privately(features, labels, num_classes, config, seed=0):
+    """DP-SGD on a linear head: (weight (classes, width), noise multiplier).
+
+    Each step draws every row with probability `sample_rate` (Poisson sampling: what the accountant assumes). An infinite
+    epsilon trains the same way without clipping and noise. The course fixes the seed so that runs can be repeated; a real
+    release must take its noise from a source that nobody can repeat.
+    """
+    private = math.isfinite(config.epsilon)
+    noise = noise_for(config.epsilon, config.delta, config.sample_rate, config.steps) if private else 0.0
+    rng, labels = np.random.default_rng([seed, 12]), np.asarray(labels)
+    weight = np.zeros((num_classes, features.shape[1]))
+    for step in range(config.steps):
+        rows = np.flatnonzero(rng.random(len(labels)) < config.sample_rate)
+        gradients = head_gradients(weight, features[rows], labels[rows]).reshape(len(rows), -1)
+        gradient = clip_and_noise(gradients, config.max_norm if private else 1e9, noise, rng.normal(size=weight.size),
+                                  config.sample_rate * len(labels))
+        weight -= config.rate(step) * gradient.reshape(weight.shape)
+    return weight, noise
+
+
+def epsilon_spent(noise_multiplier, sample_rate, steps, delta):
+    """The epsilon of so many steps of DP-SGD, by Opacus's accountant of Renyi differential privacy.
+
+    It depends on nothing else: not on the data, the model, the clipping norm or the learning rate. Infinite without noise.
+    Source: Mironov, 2017; https://opacus.ai (RDPAccountant).
+
+    >>> round(epsilon_spent(1.0, 0.1, 100, 1e-5), 1)
+    8.3
+    """
+    import warnings
+
+    from opacus.accountants import RDPAccountant
+
+    if noise_multiplier <= 0:
+        return math.inf
+    accountant = RDPAccountant()
+    accountant.history = [(noise_multiplier, sample_rate, steps)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "optimal order is the largest alpha": the bound is then loose, and still true
+        return float(accountant.get_epsilon(delta=delta))
+
+
+@functools.cache
+def noise_for(epsilon, delta, sample_rate, steps):
+    """The smallest noise multiplier whose `epsilon_spent` is at most `epsilon` (and at least 0.01 below it)."""
+    import warnings
+
+    from opacus.accountants.utils import get_noise_multiplier
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(get_noise_multiplier(target_epsilon=epsilon, target_delta=delta, accountant="rdp",
+                                          sample_rate=sample_rate, steps=steps, epsilon_tolerance=0.01))
+
+
+def private_card(config, noise_multiplier, rows, **more):
+    """The card of a private head: all that `epsilon_spent` and `expected_trace` ask for, and what they say."""
+    spent = epsilon_spent(noise_multiplier, config.sample_rate, config.steps, config.delta)
+    return {**more, **dataclasses.asdict(config), "epsilon": spent, "noise_multiplier": noise_multiplier, "rows": rows}
+
+
+def train_head_with_opacus(features, labels, num_classes, config, seed=0):
+    """The same training by Opacus's PrivacyEngine on a torch layer: (weight (classes, width), epsilon spent)."""
+    import warnings
+
+    import torch
+    from opacus import PrivacyEngine
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(seed)
+    head = torch.nn.Linear(features.shape[1], num_classes, bias=False)
+    torch.nn.init.zeros_(head.weight)
+    rows = TensorDataset(torch.as_tensor(features, dtype=torch.float32), torch.as_tensor(np.asarray(labels)))
+    loader = DataLoader(rows, batch_size=round(config.sample_rate * len(rows)))
+    optimizer, engine = torch.optim.SGD(head.parameters(), lr=config.learning_rate), PrivacyEngine(accountant="rdp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about random numbers that are not cryptographic, and about backward hooks
+        noise = noise_for(config.epsilon, config.delta, config.sample_rate, config.steps)
+        model, optimizer, loader = engine.make_private(module=head, optimizer=optimizer, data_loader=loader,
+                                                       noise_multiplier=noise, max_grad_norm=config.max_norm)
+        batches = itertools.chain.from_iterable(itertools.repeat(loader))
+        for step, (x, y) in zip(range(config.steps), batches, strict=False):
+            optimizer.param_groups[0]["lr"] = config.rate(step)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        return head.weight.detach().numpy().astype(np.float64), float(engine.get_epsilon(config.delta))
+
+
+# -- what can be seen of the noise --------------------------------------------------------------------------------------
+
+
+def noise_trace(weight):
+    """The size (root mean square) of the sum of a head's rows, weight (classes, width).
+
+    The gradients of a softmax add up to 0 over the classes. So in a head that began at 0, the sum of the rows holds the
+    noise and nothing else: without noise it is 0.
+    """
+    return float(np.sqrt(np.mean(np.asarray(weight, dtype=np.float64).sum(axis=0) ** 2)))
+
+
+def expected_trace(config, noise_multiplier, rows, num_classes):
+    """What `noise_trace` is after such a training on so many rows, to a few per cent: noise adds up as its squares."""
+    each = noise_multiplier * config.max_norm / (config.sample_rate * rows)
+    return each * math.sqrt(num_classes * sum(config.rate(step) ** 2 for step in range(config.steps)))
+
+
+# -- people in a table --------------------------------------------------------------------------------------------------
+
+
+def risky_rows(rows, columns, k):
+    """Numbers of the rows whose values in `columns` are shared by fewer than k rows (themselves included), in order.
+
+    rows: list of dicts. Such a person can be found in a published table by somebody who knows these values. A table
+    without risky rows is k-anonymous. Source: Sweeney, 2002.
+
+    >>> people = [{"town": "Kano", "age": 20}, {"town": "Kano", "age": 20}, {"town": "Zaria", "age": 20}]
+    >>> risky_rows(people, ["town", "age"], k=2)
+    [2]
+    """
+    from collections import Counter
+
+    keys = [tuple(row[column] for column in columns) for row in rows]
+    counts = Counter(keys)
+    return [number for number, key in enumerate(keys) if counts[key] < k]

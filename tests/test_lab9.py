@@ -1,0 +1,201 @@
+"""Lab 9: what it teaches is what the library does, and the library's measures of risk keep their promises."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from leaplm import explanations, fairness, memorisation, models, privacy
+from leaplm.grading.checks import load_module
+from leaplm.grading.probes import tiny_causal_lm, tiny_tokenizer
+from solved import ROOT, solved_lab
+
+lab9 = solved_lab("lab9_responsible")
+
+
+def test_lab9_functions_are_the_librarys(lab9):
+    rng = np.random.default_rng(0)
+    losses, others = torch.tensor(rng.gamma(1, size=30)), torch.tensor(rng.gamma(2, size=20))
+    assert lab9["exposure"](losses[0], others) == pytest.approx(memorisation.exposure(float(losses[0]), others))
+    for limit in (0.0, 0.1):
+        assert lab9["membership_attack"](losses, others, limit) == \
+            pytest.approx(privacy.membership_attack(losses, others, limit))
+    gradients, normal = torch.tensor(rng.normal(size=(6, 4))), torch.tensor(rng.normal(size=4))
+    np.testing.assert_allclose(lab9["clip_and_noise"](gradients, 0.7, 1.3, normal, 9),
+                               privacy.clip_and_noise(gradients, 0.7, 1.3, normal, 9))
+    first, second, draws = torch.rand(9), torch.rand(9), torch.randint(9, (50, 9))
+    assert lab9["paired_interval"](first, second, draws) == pytest.approx(fairness.paired_interval(first, second, draws))
+
+
+def test_lab9_functions_on_words_are_the_librarys(lab9):
+    texts = ["Call Amina now", "call amina, NOW!", "Call Musa", "Musa: call!", "no"]
+    assert lab9["deduplicate"](texts, 0.7) == memorisation.deduplicate(texts, 0.7) == [0, 2, 4]
+    words, scores = ["a", "b", "a", "c", "d"], torch.tensor([0.3, -2.0, 0.1, 0.9, 0.2])
+    assert lab9["erase"](words, scores, 0.3) == explanations.erase(words, scores, 0.3) == ("b a d", "a c")
+    rows = [{"town": t, "age": a} for t, a in (("Kano", 1), ("Kano", 1), ("Jos", 1))]
+    assert lab9["risky_rows"](rows, ["town", "age"], 2) == privacy.risky_rows(rows, ["town", "age"], 2) == [2]
+
+
+# -- memorisation -------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_was_never_seen_has_the_exposure_of_chance():
+    rng = np.random.default_rng(0)
+    found = [memorisation.exposure(rng.random(), rng.random(63)) for _ in range(4000)]
+    assert np.mean(found) == pytest.approx(1.39, abs=0.08) and np.mean(np.array(found) > 3) == pytest.approx(1 / 8, abs=0.02)
+
+
+def test_canaries_stand_as_often_as_they_say_and_differ_between_seeds():
+    canaries = memorisation.make_canaries(seed=3)
+    texts = memorisation.plant(["one", "two"], canaries, seed=3)
+    for canary in canaries:
+        assert sum(text.startswith(canary["prompt"] + canary["secret"]) for text in texts) == canary["repeats"]
+    assert canaries != memorisation.make_canaries(seed=4) and len({c["prompt"] for c in canaries}) == 8
+    with pytest.raises(ValueError, match="names"):
+        memorisation.make_canaries(people=99)
+
+
+def test_near_duplicates_of_a_canary_leave_one_copy():
+    canaries = memorisation.make_canaries(seed=0)
+    texts = memorisation.plant(["a film about a dog", "another text"], canaries)
+    kept = [texts[i] for i in memorisation.deduplicate(texts)]
+    assert all(sum(c["prompt"] in text for text in kept) == min(1, c["repeats"]) for c in canaries) and len(kept) == 8
+
+
+def test_the_measures_find_what_a_model_knows_by_heart():
+    """A tiny model that is taught one number gives it away in full."""
+    words = ["call", "on", *map(str, range(10))]
+    tokenizer, model = tiny_tokenizer(words), tiny_causal_lm()
+    tokenizer.eos_token = tokenizer.pad_token
+    canary = {"prompt": "call on", "secret": " 4 1 2 7"}
+    ids = torch.tensor([tokenizer(canary["prompt"] + canary["secret"], add_special_tokens=False)["input_ids"]])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        optimizer.step()
+    from leaplm.scoring import continuation_log_probs
+
+    others = [f" {a} {b} 2 7" for a in range(10) for b in range(10) if (a, b) != (4, 1)]
+    losses = -continuation_log_probs(model, tokenizer, [canary["prompt"]], [[canary["secret"], *others]])[0][0]
+    assert memorisation.exposure(losses[0], losses[1:]) == math.log2(100)
+
+
+# -- privacy ------------------------------------------------------------------------------------------------------------
+
+
+def small_task(rows=300):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 30))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x, (x @ rng.normal(size=(30, 3))).argmax(1)
+
+
+def test_head_gradients_are_opacus_per_sample_gradients():
+    from opacus import GradSampleModule
+
+    x, y = small_task(12)
+    weight = np.random.default_rng(1).normal(size=(3, 30))
+    module = GradSampleModule(torch.nn.Linear(30, 3, bias=False), loss_reduction="sum")
+    module._module.weight.data = torch.tensor(weight, dtype=torch.float32)
+    logits = module(torch.tensor(x, dtype=torch.float32))
+    torch.nn.functional.cross_entropy(logits, torch.tensor(y), reduction="sum").backward()
+    np.testing.assert_allclose(privacy.head_gradients(weight, x, y), module._module.weight.grad_sample, atol=1e-5)
+
+
+def test_private_training_learns_spends_its_budget_and_leaves_its_trace():
+    (x, y), config = small_task(), privacy.PrivateConfig(steps=40, learning_rate=20.0)
+    weight, noise = privacy.train_head_privately(x, y, 3, config)
+    assert np.mean(privacy.head_logits(weight, x).argmax(1) == y) > np.bincount(y).max() / len(y) + 0.1
+    spent = privacy.epsilon_spent(noise, config.sample_rate, config.steps, config.delta)
+    assert 7.9 < spent <= 8
+    expected = privacy.expected_trace(config, noise, len(x), 3)
+    assert privacy.noise_trace(weight) == pytest.approx(expected, rel=0.4)  # 30 numbers: a spread of 13 %
+    without, none = privacy.train_head_privately(x, y, 3, privacy.PrivateConfig(epsilon=math.inf, steps=40))
+    assert none == 0 and privacy.noise_trace(without) < 1e-9
+
+
+def test_opacus_spends_the_same_and_learns():
+    (x, y), config = small_task(), privacy.PrivateConfig(steps=40, learning_rate=20.0)
+    weight, spent = privacy.train_head_with_opacus(x, y, 3, config)
+    noise = privacy.noise_for(config.epsilon, config.delta, config.sample_rate, config.steps)
+    assert spent == pytest.approx(privacy.epsilon_spent(noise, config.sample_rate, config.steps, config.delta), abs=1e-6)
+    assert privacy.noise_trace(weight) == pytest.approx(privacy.expected_trace(config, noise, len(x), 3), rel=0.4)
+
+
+def test_bad_settings_and_empty_lists_are_said():
+    with pytest.raises(ValueError, match="epsilon"):
+        privacy.PrivateConfig(epsilon=0)
+    with pytest.raises(ValueError, match="sample_rate"):
+        privacy.PrivateConfig(sample_rate=1.5)
+    with pytest.raises(ValueError, match="empty"):
+        privacy.membership_attack([], [1.0])
+    with pytest.raises(ValueError, match="kind"):
+        privacy.text_features(["a"], "words")
+    assert privacy.epsilon_spent(0, 0.1, 10, 1e-5) == math.inf
+
+
+def test_the_judge_names_what_is_wrong_with_a_promise(assets_ready):
+    checks = load_module(ROOT / "course" / "checks" / "lab9.py")
+    x, y = privacy.text_features([f"text number {i}" for i in range(400)], "characters"), np.arange(400) % 2
+    config = privacy.private_config("eng")
+    weight, noise = privacy.train_head_privately(x, y, 2, config)
+    card = privacy.private_card(config, noise, 400, language="eng")
+    assert checks.promise_problem(card, weight) is None
+    assert "claims epsilon" in checks.promise_problem({**card, "epsilon": 2.0}, weight)
+    assert "trace" in checks.promise_problem({**card, "noise_multiplier": 2 * noise}, weight)
+    assert "trace" in checks.promise_problem(card, weight - weight.mean(axis=0))
+    assert "at most 8" in checks.promise_problem({**card, "steps": 200, "epsilon": 99}, weight)
+    assert "delta" in checks.promise_problem({**card, "delta": 0.01}, weight)
+
+
+# -- gaps and explanations ----------------------------------------------------------------------------------------------
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+    first, second = hard + rng.normal(scale=0.05, size=200) + 0.03, hard + rng.normal(scale=0.05, size=200)
+    _, low, high = fairness.paired_interval(first, second)
+    _, wide_low, wide_high = fairness.paired_interval(first, rng.permutation(second))
+    assert 0 < low < high < 0.06 and wide_high - wide_low > 3 * (high - low)
+    with pytest.raises(ValueError, match="one pair a text"):
+        fairness.paired_interval([1, 2], [1])
+
+
+def test_spellings_change_what_they_say_and_nothing_else():
+    assert fairness.without_marks("Ọjọ́ ń lọ; ƙasa, ɗaya. Đà Nẵng") == "Ojo n lo; kasa, daya. Da Nang"
+    text = "a message that is written in some haste by people everywhere"
+    changed = fairness.typed_in_haste(text, share=1.0)
+    assert changed != text and sorted(changed) == sorted(text) and changed.split()[0] == "a"
+    assert fairness.typed_in_haste(text) == fairness.typed_in_haste(text)
+
+
+def test_integrated_gradients_add_up_to_the_change_of_the_score(assets_ready):
+    """The words' scores and those of nothing else (special tokens are in both texts) make the whole change."""
+    torch.manual_seed(0)
+    model, tokenizer = models.load_sequence_classifier(["no", "yes"]).eval(), models.load_tokenizer()
+    text = "A warm and funny film from Dhaka"
+    words, scores = explanations.word_scores(model, tokenizer, text, 1, steps=64)
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    empty = torch.full_like(ids, tokenizer.mask_token_id)
+    empty[0, [0, -1]] = ids[0, [0, -1]]
+    with torch.no_grad():
+        change = float(model(ids).logits[0, 1] - model(empty).logits[0, 1])
+    assert len(words) == 7 and scores.sum() == pytest.approx(change, abs=0.05 * max(0.1, abs(change)))
+
+
+def test_deletion_test_finds_the_word_that_decides(assets_ready):
+    """With a head that points at 'superb', taking this word out hurts more than taking out the least important ones."""
+    model, tokenizer = models.load_sequence_classifier(["no", "yes"]).eval(), models.load_tokenizer()
+    from leaplm import few_shot
+
+    vectors = few_shot.embed(model.bert, tokenizer, ["superb superb", "terrible terrible"])
+    difference = vectors[0] - vectors[1]
+    few_shot.put_head(model, np.stack([-difference, difference]), np.zeros(2))
+    texts = ["the people in the hall said it was superb", "the terrible film was shown in the hall"]
+    most, _ = explanations.deletion_test(model, tokenizer, texts, "integrated gradients")
+    least, _ = explanations.deletion_test(model, tokenizer, texts, "integrated gradients", least=True)
+    assert most.mean() > least.mean() + 0.1
+    with pytest.raises(ValueError, match="method"):
+        explanations.word_scores(model, tokenizer, "a text", 0, "magic")

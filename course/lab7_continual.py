@@ -33,7 +33,7 @@ import torch
 from torch import nn
 
 from leaplm import artifacts, assets, calibration, continual, data, evaluation
-from leaplm import lora, models, plots, runtime, training
+from leaplm import lora, models, plots, runtime, streams, training
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
@@ -58,9 +58,9 @@ LANGUAGE = "eng"
 # %% locked="load"
 english = LANGUAGE == "eng"
 sizes = {"train_size": by_scale(tiny=16, cpu=320, gpu=1000), "test_size": by_scale(tiny=12, cpu=200, gpu=600)}
-tasks = continual.load_stream(LANGUAGE, **sizes)
+tasks = streams.load_stream(LANGUAGE, **sizes)
 names = [task.name for task in tasks]
-classes = continual.all_classes(tasks)
+classes = streams.all_classes(tasks)
 for task in tasks:
     print(f"{task.name:>9}: {len(task.train)} texts, classes {dict(zip(task.places, task.names, strict=True))}")
 
@@ -157,9 +157,9 @@ config = training.TrainingConfig(
 runtime.set_seed(0)
 first = models.load_sequence_classifier(tasks[0].names)
 if english:
-    continual.freeze_lower(first, layers=3)
+    streams.freeze_lower(first, layers=3)
 first.to(runtime.get_device())
-continual.Learner(collate, config).learn(first, tasks[0])
+streams.Learner(collate, config).learn(first, tasks[0])
 print(f"{models.count_parameters(first):,} weights learn")
 
 # %% [markdown]
@@ -173,10 +173,10 @@ my_prediction = 0.0  # forgetting, between 0 and 1
 def run(learner, tasks):
     """Continue the stream from the first task with this learner; the result and the model."""
     model = copy.deepcopy(first)
-    return continual.run_stream(model, tasks, learner, trained=1), model
+    return streams.run_stream(model, tasks, learner, trained=1), model
 
-shared_tasks = continual.load_stream(LANGUAGE, **sizes, own_classes=False)
-shared, _ = run(continual.Learner(collate, config), shared_tasks)
+shared_tasks = streams.load_stream(LANGUAGE, **sizes, own_classes=False)
+shared, _ = run(streams.Learner(collate, config), shared_tasks)
 plots.plot_matrices({"your run": shared.matrix}, names, "Naive fine-tuning, shared classes")
 print("average accuracy, backward transfer, forgetting:", np.round(continual.stream_scores(shared.matrix), 3))
 
@@ -188,7 +188,7 @@ print("average accuracy, backward transfer, forgetting:", np.round(continual.str
 record = calibration.load_record("lab7_continual", "shared_classes")
 for language, title in (("eng", "Kinds of text"), ("hau", "Languages")):
     rows = record[record.language == language]
-    labels = [name for name, _, _ in continual.stream_of(language)]
+    labels = [name for name, _, _ in streams.stream_of(language)]
     plots.plot_matrices({"naive fine-tuning": np.mean(rows.matrix.tolist(), axis=0)}, labels, title)
     print(title, "| forgetting", calibration.bars(rows, {"": "forgetting"})[["mean", "sd"]].round(3).values)
     print("majority class of each task", np.round(rows.majority[0], 2))
@@ -243,7 +243,7 @@ my_prediction = 0.0  # accuracy on the first task at the end
 
 # %% locked="naive"
 results = {}
-results["naive"], _ = run(continual.Learner(collate, config), tasks)
+results["naive"], _ = run(streams.Learner(collate, config), tasks)
 plots.plot_matrices({"task not known": results["naive"].matrix, "task known": results["naive"].known}, names,
                     "Naive fine-tuning, new classes with each task");
 
@@ -351,7 +351,7 @@ assert mixed_batch(new, [], 3) == new and len(mixed_batch(new, old, 9)) == 7
 my_prediction = 0.0
 
 # %% locked="replay"
-results["replay"], replay_model = run(continual.Replay(collate, config, capacity=100, num_replay=8), tasks)
+results["replay"], replay_model = run(streams.Replay(collate, config, capacity=100, num_replay=8), tasks)
 plots.plot_matrices({"naive": results["naive"].matrix, "replay": results["replay"].matrix}, names, "Task not known")
 axes = plots.plot_confusion(results["replay"].labels, results["replay"].predictions, classes)
 axes.tick_params(axis="x", rotation=75)
@@ -461,7 +461,7 @@ assert float(penalty) == 10.0 and layer.weight.grad.tolist() == [[10.0], [0.0]]
 # times <code>strength / 2</code>.</details>
 
 # %% locked="ewc"
-ewc = continual.EWC(collate, config, strength=1e4, fisher_rows=by_scale(tiny=4, cpu=100, gpu=100))
+ewc = streams.EWC(collate, config, strength=1e4, fisher_rows=by_scale(tiny=4, cpu=100, gpu=100))
 results["EWC"], _ = run(ewc, tasks)
 plots.plot_matrices({"task not known": results["EWC"].matrix, "task known": results["EWC"].known}, names, "EWC");
 
@@ -509,8 +509,8 @@ if not english:
 adapted.to(runtime.get_device())
 lora_config = training.TrainingConfig(
     learning_rate=2e-3, embedding_learning_rate=config.embedding_learning_rate, epochs=config.epochs)
-adapters = continual.PerTask(collate, lora_config)
-results["adapters"] = continual.run_stream(adapted, tasks, adapters)
+adapters = streams.PerTask(collate, lora_config)
+results["adapters"] = streams.run_stream(adapted, tasks, adapters)
 plots.plot_matrices({"task not known": results["adapters"].matrix, "task known": results["adapters"].known}, names,
                     "An adapter for each task");
 
@@ -529,12 +529,12 @@ for number, task in enumerate(tasks):
 
 # %%
 record = calibration.load_record("lab7_continual", "methods", language="eng")
-labels = [name for name, _, _ in continual.stream_of("eng")]
-plots.plot_matrices(continual.mean_matrices(record), labels, "English stream, task not known (mean of 5 seeds)")
-plots.plot_matrices(continual.mean_matrices(record, column="known"), labels, "The same, task known");
+labels = [name for name, _, _ in streams.stream_of("eng")]
+plots.plot_matrices(streams.mean_matrices(record), labels, "English stream, task not known (mean of 5 seeds)")
+plots.plot_matrices(streams.mean_matrices(record, column="known"), labels, "The same, task known");
 
 # %%
-curves = continual.task_curves(record)
+curves = streams.task_curves(record)
 plots.plot_lines(curves, "tasks", "Accuracy on the first task, task not known", "tasks learned so far", log=False);
 
 # %% [markdown]
@@ -551,7 +551,7 @@ costs["average, your run"] = {name: round(continual.stream_scores(r.matrix)[0], 
 joint = calibration.load_record("lab7_continual", "upper_bound", language="eng")
 print(f"all tasks at once: {joint.average.mean():.3f} ± {joint.average.std():.3f} (3 seeds); "
       f"TF-IDF, all tasks at once: {joint.tfidf_average.mean():.3f}")
-costs.T
+costs.transpose()
 
 # %% [markdown]
 # COST_TEXT
@@ -578,7 +578,7 @@ plots.plot_lines(curves, "strength", "EWC, English stream", "strength λ");
 # (mean minus three standard deviations); 3 points if it knows clearly more than one task.
 #
 # The cell hands in your replay model. To try something better, run the stream again here with another setting, for
-# example `_, replay_model = run(continual.Replay(collate, config, capacity=200, num_replay=16), tasks)`.
+# example `_, replay_model = run(streams.Replay(collate, config, capacity=200, num_replay=16), tasks)`.
 
 # %% locked="save"
 reference = models.load_sequence_classifier(classes)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from leaplm import continual, data, lora
+from leaplm import continual, data, lora, streams
 from leaplm.grading import probes
 from leaplm.training import TrainingConfig
 from solved import solved_lab
@@ -38,7 +38,7 @@ def toy_tasks():
     for number, words in enumerate(((10, 11), (20, 21))):
         rows = [{"input_ids": [2, words[i % 2], words[i % 2], 3], "label": 2 * number + i % 2} for i in range(32)]
         places = [2 * number, 2 * number + 1]
-        tasks.append(continual.Task(f"t{number}", [f"{number}: a", f"{number}: b"], places, 2 * number + 2, rows, rows[:8]))
+        tasks.append(streams.Task(f"t{number}", [f"{number}: a", f"{number}: b"], places, 2 * number + 2, rows, rows[:8]))
     return tasks
 
 
@@ -118,8 +118,8 @@ def test_the_buffer_keeps_every_row_equally_often():
 
 def test_replay_remembers_what_plain_fine_tuning_forgets():
     tasks = toy_tasks()
-    naive = continual.run_stream(classifier(), tasks, continual.Learner(COLLATE, CONFIG))
-    replay = continual.run_stream(classifier(), tasks, continual.Replay(COLLATE, CONFIG, capacity=20, num_replay=8))
+    naive = streams.run_stream(classifier(), tasks, streams.Learner(COLLATE, CONFIG))
+    replay = streams.run_stream(classifier(), tasks, streams.Replay(COLLATE, CONFIG, capacity=20, num_replay=8))
     assert naive.matrix[1, 1] == replay.matrix[1, 1] == 1
     assert naive.matrix[1, 0] < 0.1 and replay.matrix[1, 0] > 0.9
     assert 0 < replay.stored < 0.001 and naive.stored == 0
@@ -128,8 +128,8 @@ def test_replay_remembers_what_plain_fine_tuning_forgets():
 def test_strong_springs_hold_important_weights():
     tasks, moved = toy_tasks(), {}
     for strength in (0.0, 1e6):
-        model, learner = classifier(), continual.EWC(COLLATE, CONFIG, strength=strength, fisher_rows=16)
-        continual.run_stream(model, tasks[:1] + tasks[:1], learner)
+        model, learner = classifier(), streams.EWC(COLLATE, CONFIG, strength=strength, fisher_rows=16)
+        streams.run_stream(model, tasks[:1] + tasks[:1], learner)
         before, fisher = learner.old, learner.fisher
         learner.learn(model, tasks[1])
         moved[strength] = float(continual.ewc_penalty(model, before, fisher, 1.0))
@@ -138,39 +138,39 @@ def test_strong_springs_hold_important_weights():
 
 def test_a_known_task_is_not_forgotten_with_weights_of_its_own():
     tasks = toy_tasks()
-    result = continual.run_stream(lora.inject_lora(classifier()), tasks, continual.PerTask(COLLATE, CONFIG))
+    result = streams.run_stream(lora.inject_lora(classifier()), tasks, streams.PerTask(COLLATE, CONFIG))
     assert result.known[1, 0] == result.known[0, 0] and result.known[0, 1] == 0
     assert result.stored > 0
 
 
 def test_a_learned_first_task_is_not_trained_again():
     tasks, model = toy_tasks(), classifier()
-    continual.Learner(COLLATE, CONFIG).learn(model, tasks[0])
+    streams.Learner(COLLATE, CONFIG).learn(model, tasks[0])
     before = copy.deepcopy(model.state_dict())
-    result = continual.run_stream(model, tasks[:1] * 2, continual.Replay(COLLATE, CONFIG), trained=2)
+    result = streams.run_stream(model, tasks[:1] * 2, streams.Replay(COLLATE, CONFIG), trained=2)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert result.matrix.min() == 1
 
 
 def test_streams_end_with_the_new_task(tmp_path):
-    assert [name for name, _, _ in continual.stream_of("eng")] == ["movies", "products", "tweets"]
+    assert [name for name, _, _ in streams.stream_of("eng")] == ["movies", "products", "tweets"]
     for language in ("hau", "swa", "yor"):
-        names = [name for name, _, _ in continual.stream_of(language)]
+        names = [name for name, _, _ in streams.stream_of(language)]
         assert len(set(names)) == 3 and names[0] == "movies" and names[-1] == language
-    assert continual.stream_of("mine.csv")[-1] == ("own", "mine.csv", "all")
+    assert streams.stream_of("mine.csv")[-1] == ("own", "mine.csv", "all")
 
 
 def test_classes_of_a_stream(assets_ready):
-    own = continual.load_stream("eng", 12, 8)
+    own = streams.load_stream("eng", 12, 8)
     assert [task.places for task in own] == [[0, 1], [2, 3], [4, 5]]
-    assert continual.all_classes(own)[2] == "products: negative"
-    shared = continual.load_stream("eng", 12, 8, own_classes=False)
+    assert streams.all_classes(own)[2] == "products: negative"
+    shared = streams.load_stream("eng", 12, 8, own_classes=False)
     assert [task.places for task in shared] == [[0, 1]] * 3 and shared[2].head_size == 2
     assert {row["label"] for row in own[2].train} == {4, 5}
 
 
 def test_held_out_texts_are_in_no_stream(assets_ready):
-    tasks = continual.load_stream("eng", 10**6, 10**6)
+    tasks = streams.load_stream("eng", 10**6, 10**6)
     seen = {data.normalize(row["text"]) for task in tasks for row in task.train + task.test}
-    held = [data.normalize(row["text"]) for task in continual.heldout_stream("eng") for row in task.test]
+    held = [data.normalize(row["text"]) for task in streams.heldout_stream("eng") for row in task.test]
     assert len(held) == 900 and seen.isdisjoint(held)

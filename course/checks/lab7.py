@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, continual, models
+from leaplm import artifacts, continual, models, streams
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check, first_artifact, probes
 
@@ -185,8 +185,8 @@ def stream_model(student, rng):
     try:
         card, tensors = artifacts.read_artifact(content)
         language = card.get("language")
-        tasks = continual.heldout_stream(language)
-        classes = continual.all_classes(tasks)
+        tasks = streams.heldout_stream(language)
+        classes = streams.all_classes(tasks)
         if card.get("classes") != classes:
             return 0, f"the classes of the artifact are not those of the stream of language {language!r}"
         model = artifacts.apply_artifact(models.load_sequence_classifier(classes), tensors)
@@ -196,7 +196,7 @@ def stream_model(student, rng):
 
 
 def judge_stream(model, tasks, language):
-    scores, rows = continual.score_all(model, tasks), sum(len(task.test) for task in tasks)
+    scores, rows = streams.score_all(model, tasks), sum(len(task.test) for task in tasks)
     average, worst = np.mean(scores), min(scores)
     record = load_record("lab7_continual", "methods", language=language)
     ours = record[record.method == "replay"]

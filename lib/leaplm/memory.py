@@ -5,11 +5,14 @@ numbers of Adam; and what the forward pass saves for the backward pass (the acti
 """
 
 import contextlib
+import ctypes
+import platform
 import threading
 import time
 
 import torch
 
+from leaplm.lora import training_memory
 from leaplm.runtime import free_memory, get_device
 from leaplm.training import classification_loss, take_rows
 
@@ -53,6 +56,9 @@ def largest_batch(memory, weights, learning, tokens, width, layers):
 
 # -- the same update with less memory -----------------------------------------------------------------------------------
 
+WAYS = {"one batch": {}, "4 parts": {"parts": 4}, "checkpointing": {"checkpointing": True},
+        "4 parts and checkpointing": {"parts": 4, "checkpointing": True}}  # settings of `measure_gradient`
+
 
 def cut_batch(batch, parts):
     """A batch as a list of at most `parts` smaller ones, each without padding that it does not need."""
@@ -76,12 +82,15 @@ def accumulate_gradients(model, batches, loss_fn=classification_loss):
     return loss_sum / total
 
 
-def checkpoint_activations(model):
-    """Let each layer save only its input, and compute the rest again in the backward pass; returns the model.
+def checkpoint_activations(model, on=True):
+    """Let each layer save only its input and compute the rest again in the backward pass (or not); returns the model.
 
     Source: Chen et al., 2016, *Training deep nets with sublinear memory cost*.
     """
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    if on:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    elif model.is_activation_checkpointing:
+        model.activation_checkpointing_disable()
     return model
 
 
@@ -106,6 +115,32 @@ def underflow_share(model, scale=1.0, kind=torch.float16):
 # -- measuring ------------------------------------------------------------------------------------------------------------
 
 
+def measure_gradient(model, batch, parts=1, checkpointing=False, precision="no"):
+    """What the gradient of one batch costs in memory and time, got in one of these ways; it stays in `.grad`.
+
+    parts: the batch is cut into so many, one after the other. Returns saved_mb (what the forward pass of one part keeps
+    for the backward pass, counted), peak_mb and seconds (see `measure`), and the loss. The model is put in training mode.
+    """
+    checkpoint_activations(model, checkpointing)
+    batches = cut_batch(batch, parts)
+
+    def gradient():
+        with autocast(precision):
+            return accumulate_gradients(model, batches)
+
+    with autocast(precision):
+        saved = training_memory(model, batches[0])["activations"]
+    model.zero_grad()
+    loss, found = measure(gradient)
+    checkpoint_activations(model, False)
+    return {"saved_mb": saved / 1e6, **found, "loss": loss}
+
+
+def flat_gradient(model):
+    """A copy of all gradients of `model` as one vector."""
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
 def measure(function):
     """Run `function` once; (what it returns, {"peak_mb": highest memory above that at the start, "seconds": time}).
 
@@ -114,7 +149,7 @@ def measure(function):
     """
     free_memory()
     watch = watch_gpu if get_device().type == "cuda" else watch_process
-    with watch() as found:
+    with watch() as found, memory_given_back():
         started = time.perf_counter()
         result = function()
         found["seconds"] = time.perf_counter() - started
@@ -128,6 +163,20 @@ def watch_gpu():
     yield found
     torch.cuda.synchronize()
     found["peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
+@contextlib.contextmanager
+def memory_given_back():
+    """While the block runs, freed tensors go back to the system at once; else the C library keeps gaps that look used."""
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    threshold, usual = -3, 32 * 2**20  # M_MMAP_THRESHOLD, and what glibc comes to by itself in a long training
+    ctypes.CDLL(None).mallopt(threshold, 2**16)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).mallopt(threshold, usual)
 
 
 @contextlib.contextmanager

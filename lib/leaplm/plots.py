@@ -151,6 +151,22 @@ def plot_dots(summaries, title, xlabel="accuracy", guide=None):
     return axes
 
 
+def plot_intervals(rows, title, xlabel, guide=("no difference", 0.0)):
+    """One point a row with its interval; the index names the rows. A dashed line stands at `guide` (label, value).
+
+    rows: DataFrame with the columns mean, low and high. Rows whose interval holds the guide's value are grey.
+    """
+    axes = new_axes(title, xlabel, "", width=7.2, height=1.0 + 0.36 * len(rows))
+    axes.axvline(guide[1], color=GREY, linestyle="--", linewidth=1, label=guide[0])
+    for place, (_, row) in zip(range(len(rows))[::-1], rows.iterrows(), strict=True):
+        sure = not row["low"] <= guide[1] <= row["high"]
+        axes.errorbar(row["mean"], place, xerr=[[row["mean"] - row["low"]], [row["high"] - row["mean"]]], fmt="o",
+                      color=BLUE if sure else GREY, capsize=3, elinewidth=1.5)
+    axes.set_yticks(range(len(rows))[::-1], rows.index)
+    axes.legend(frameon=False, fontsize=9)
+    return axes
+
+
 def plot_confusion(labels, predictions, names):
     """Rows: the true class; columns: the predicted class; each cell the number of texts."""
     counts = np.zeros((len(names), len(names)), dtype=int)

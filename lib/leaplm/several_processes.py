@@ -16,11 +16,12 @@ from pathlib import Path
 TASK, RESULT = "task.json", "process-{}.json"
 
 
-def train_in_processes(rows, labels, config, folder, processes=2, freeze="embeddings"):
+def train_in_processes(rows, labels, config, folder, processes=2, freeze="embeddings", threads=1):
     """Train a MiniLM classifier over `labels` on tokenized `rows` in that many processes; what each process reports.
 
-    config: a TrainingConfig; its batch_size is that of all processes together. Returns a list of dicts, one a process:
-    losses and gradient norms of the updates, seconds, peak_mb of the process, and checksum, the sum of all weights.
+    config: a TrainingConfig; its batch_size is that of all processes together. threads: of each process.
+    Returns a list of dicts, one a process: losses and gradient norms of the updates, seconds, peak_mb (how much the
+    process grew during the training), and checksum, the sum of all weights.
     Raises RuntimeError with the end of what the processes said if they fail.
     """
     folder = Path(folder)
@@ -29,8 +30,7 @@ def train_in_processes(rows, labels, config, folder, processes=2, freeze="embedd
     (folder / TASK).write_text(json.dumps(task))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m",
                "leaplm.several_processes", str(folder)]
-    environment = {**os.environ, "LEAPLM_SCALE": "cpu", "CUDA_VISIBLE_DEVICES": "",
-                   "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
+    environment = {**os.environ, "LEAPLM_SCALE": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the {processes} processes failed:\n{(done.stdout + done.stderr)[-2000:]}")
@@ -52,7 +52,7 @@ def work(task):
     history = train(model, task["rows"], DynamicPaddingCollator(model.config.pad_token_id), config)
     return {"losses": [row["loss"] for row in history.train], "norms": [row["grad_norm"] for row in history.train],
             "seconds": history.seconds, "peak_mb": peak_memory_mb() - before,
-            "checksum": float(sum(p.double().sum() for p in model.parameters()))}
+            "checksum": float(sum(p.detach().double().sum() for p in model.parameters()))}
 
 
 def main(folder):

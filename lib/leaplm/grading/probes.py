@@ -122,6 +122,29 @@ def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
     return model
 
 
+def counting_masked_lm(seed: int = 0) -> BertForMaskedLM:
+    """A `tiny_masked_lm` that counts the losses which wait for their backward pass (see `most_open_graphs`)."""
+    model = tiny_masked_lm(seed)
+    model.open_graphs = model.most_open_graphs = 0
+
+    def close(gradient: Tensor) -> None:
+        model.open_graphs -= 1
+
+    def count(module: torch.nn.Module, args: tuple, output: Any) -> None:
+        if output.loss is not None and output.loss.requires_grad:
+            model.open_graphs += 1
+            model.most_open_graphs = max(model.most_open_graphs, model.open_graphs)
+            output.loss.register_hook(close)
+
+    model.register_forward_hook(count)
+    return model
+
+
+def most_open_graphs(model: torch.nn.Module) -> int:
+    """How many losses of a `counting_masked_lm` waited for their backward pass at the same time."""
+    return model.most_open_graphs
+
+
 def tokens_seen(model: torch.nn.Module) -> int:
     """How many tokens went through a `counting_causal_lm` so far."""
     return model.tokens_seen
@@ -247,3 +270,16 @@ def logits(model: torch.nn.Module, **arrays: Tensor) -> np.ndarray:
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def checksum_model():
+    """A "model" for cross-validation: a function (training rows, test rows) of integers whose answers depend on all of them.
+
+    >>> checksum_model()([1, 2], [3])
+    [20]
+    """
+    def fit_predict(training, tested):
+        seen = sum(int(row) for row in training) + 7 * len(training)
+        return [(seen + int(row)) % 1009 for row in tested]
+
+    return fit_predict

@@ -1,0 +1,818 @@
+# %% [markdown]
+# # Lab 6 · Fighting overfitting and fitting the hardware
+#
+# | | |
+# |---|---|
+# | **You come from** | Lab 2 (fine-tuning). Lab 3 (LoRA) helps, but is not needed |
+# | **You will be able to** | train on 100 examples and say with numbers which remedy against overfitting helps; count the memory of an update, and make it smaller without changing the result |
+# | **Time** | about 2.5 hours of work; the computer needs about 4 minutes of it |
+# | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
+# | **Points** | 30: seven exercises and your classifier, checked by the computer (26), and one answer read by your teacher (4) |
+#
+# A clinic in Kisumu asks its patients for a short message after each visit. A nurse has read 100 messages in one evening
+# and marked what is praise and what is a complaint. Nobody will pay for more. The computer of the clinic has two cores
+# and 8 GB of memory, and other programs need most of that.
+#
+# Two questions, then. **Part 1:** a model with millions of weights learns 100 messages by heart. What helps against
+# that, and what only seems to? **Part 2:** what fills the memory, and how do we train in less of it?
+
+# %%
+# On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
+import importlib.util
+if importlib.util.find_spec("leaplm") is None:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
+
+# %% locked="setup"
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from leaplm import artifacts, assets, calibration, data, evaluation, few_shot, lora
+from leaplm import memory, models, plots, regularization, runtime, several_processes, training
+from leaplm.runtime import by_scale
+
+assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
+runtime.set_seed(0)
+runtime.describe_runtime()
+
+# %% [markdown]
+# The next cell holds **the only setting of this lab**: `"eng"`, then `"hau"`, `"swa"` or another language of the
+# AfriSenti tweets, or your own file with a first line `text,label`: `LANGUAGE = "my_sentences.csv"`.
+
+# %%
+LANGUAGE = "eng"
+
+# %% [markdown]
+# # Part 1 · 100 examples
+#
+# ## 1. See it happen
+#
+# 100 labelled texts to train on, and 100 more to take decisions on (validation). Test texts are for the end.
+
+# %% locked="load"
+sentences = data.load_sentiment(LANGUAGE)
+names = sentences["train"].features["label"].names
+both_sets = data.subsample(sentences["train"], by_scale(tiny=40, cpu=200, gpu=200))
+train_set, validation_set = both_sets.train_test_split(0.5, stratify_by_column="label", seed=0).values()
+test_set = data.subsample(sentences["test"], by_scale(tiny=30, cpu=300, gpu=1000))
+test_labels = np.array(test_set["label"])
+english = LANGUAGE == "eng"
+comparable = english and runtime.scale() != "tiny"  # can your run be put beside the record?
+print(f"classes: {names} · {len(train_set)} training, {len(validation_set)} validation, {len(test_set)} test texts")
+
+# %% locked="rows"
+tokenizer = models.load_tokenizer("minilm")
+collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+train_rows = regularization.with_texts(data.tokenize(train_set, tokenizer), train_set)
+validation_rows = data.tokenize(validation_set, tokenizer)
+test_rows = data.tokenize(test_set, tokenizer)
+
+# %% [markdown]
+# First the programs to beat: always the most frequent class; TF-IDF with logistic regression; and a logistic regression
+# on the vectors of the frozen encoder (lab 5), which has only 385 numbers a class to learn.
+
+# %% locked="baselines"
+majority_predictions = evaluation.majority_baseline(train_set["label"], test_labels)
+tfidf_predictions = evaluation.tfidf_baseline(train_set, test_set, "words" if english else "characters")
+encoder = models.load_encoder("minilm")
+vectors = few_shot.embed(encoder, tokenizer, train_set["text"])
+weight, bias = few_shot.fit_head(vectors, train_set["label"])
+frozen_predictions = (few_shot.embed(encoder, tokenizer, test_set["text"]) @ weight.T + bias).argmax(1)
+encoder = None
+baselines = {"majority class": majority_predictions, "TF-IDF": tfidf_predictions,
+             "frozen encoder + head": frozen_predictions}
+for name, predictions in baselines.items():
+    low, high = evaluation.bootstrap_interval(test_labels, predictions)
+    print(f"{name:>21}: accuracy {evaluation.accuracy(test_labels, predictions):.3f} "
+          f"(95 % interval {low:.2f} to {high:.2f}), macro-F1 {evaluation.macro_f1(test_labels, predictions):.3f}")
+
+# %% [markdown]
+# Now the encoder is trained, with **no remedy at all**: no dropout, no weight decay, five times through the 100 texts in
+# batches of 8. (Word embeddings are frozen in English, as in lab 2; in other languages they learn, ten times faster.)
+#
+# One function makes every run of this lab. A **recipe** says what is different from the run without remedy.
+
+# %% locked="fine_tune"
+def fine_tune(recipe, evaluate=None, seed=0):
+    """Train MiniLM on the training texts; returns the model and its History."""
+    runtime.set_seed(seed)
+    model = models.load_sequence_classifier(names, freeze="embeddings" if english else None)
+    if recipe.get("lora"):
+        lora.inject_lora(model)
+    model = regularization.set_dropout(model, recipe.get("dropout", 0.0)).to(runtime.get_device())
+    config = training.TrainingConfig(
+        learning_rate=1e-3 if recipe.get("lora") else 1e-4,
+        embedding_learning_rate=None if english else 1e-3,
+        batch_size=8, epochs=by_scale(tiny=1, cpu=5, gpu=5), seed=seed,
+        weight_decay=recipe.get("weight_decay", 0.0), patience=recipe.get("patience"))
+    rate, epsilon = recipe.get("delete", 0.0), recipe.get("epsilon", 0.0)
+    collator = regularization.AugmentingCollator(tokenizer, collate, rate) if rate else collate
+    loss = regularization.adversarial_loss(epsilon) if epsilon else training.classification_loss
+    return model, training.train(model, train_rows, collator, config, evaluate, loss)
+
+# %% [markdown]
+# **Predict first.** After five epochs: the accuracy on the 100 training texts? On the test texts? And what does the loss
+# on the validation texts do: does it fall, stay, or rise?
+
+# %%
+my_train_accuracy, my_test_accuracy = 0.0, 0.0
+
+# %% locked="plain"
+last = {}
+def look(model):
+    scores = evaluation.evaluate(model, validation_rows, collate)
+    last.update(test=evaluation.predict_logits(model, test_rows, collate),  # of the last epoch, in the end
+                train=evaluation.evaluate(model, train_rows, collate))
+    return scores
+
+model, plain = fine_tune({}, look)
+plots.plot_history(plain, title="No remedy: 100 texts learned by heart");
+
+# %% locked="gap"
+plain_predictions = last["test"].argmax(-1)
+plain_accuracy = evaluation.accuracy(test_labels, plain_predictions)
+print(f"after the last epoch: accuracy {last['train']['accuracy']:.3f} on the training texts, "
+      f"{plain_accuracy:.3f} on the test texts: a gap of {last['train']['accuracy'] - plain_accuracy:.3f}")
+print(f"loss {last['train']['loss']:.3f} nats per text on the training texts, "
+      f"{plain.validation[-1]['loss']:.3f} on validation (you predicted {my_train_accuracy}, {my_test_accuracy})")
+
+# %% [markdown]
+# The training loss goes to 0: every text is known by heart. The validation loss falls first and then rises: the model
+# becomes more and more **sure**, also where it is wrong. The difference between the two curves is **overfitting**.
+#
+# Look closely: the loss on new texts gets worse, but the *accuracy* on them does not have to. A wrong answer with
+# probability 0.99 costs more than one with 0.6, and both are one error. Which of the two matters to you?
+#
+# ## 2. More texts from the same texts
+#
+# If a text looks a little different each time, it cannot be learned by heart word for word. This is **augmentation**.
+# The cheapest kind leaves out words at random, anew in each epoch.
+
+# %% [markdown]
+# ### Exercise 1 · Delete words (10 minutes, 3 points)
+#
+# Write `delete_words`, which leaves out each word with probability `rate`, and never gives back an empty text.
+
+# %% answer="delete_words"
+def delete_words(words, rate):
+    """A copy of the list `words` in which each is left out with probability `rate`, in the old order.
+
+    Every word has its own chance, drawn anew at each call. If all words would go, one of them, drawn
+    at random, stays. Example: delete_words(["not", "a", "bad", "film"], 0.25) can give
+    ["not", "bad", "film"]; with rate 0.0 it gives all four.
+    """
+    ### BEGIN SOLUTION
+    keep = torch.rand(len(words)) >= rate
+    if not keep.any():
+        keep[torch.randint(len(words), ())] = True
+    return [word for word, stays in zip(words, keep.tolist(), strict=True) if stays]
+    ### END SOLUTION
+
+# %%
+# Try it. You should see five different texts with one to three words less.
+message = "the nurse was not friendly but she helped me"
+for _ in range(5):
+    print(" ".join(delete_words(message.split(), 0.2)))
+
+# %% check="delete_words" points=3
+assert delete_words(["not", "a", "bad", "film"], 0.0) == ["not", "a", "bad", "film"]
+assert all(len(delete_words(["good", "visit"], 0.99)) >= 1 for _ in range(50))
+many = delete_words([str(i) for i in range(1000)], 0.3)
+assert 600 < len(many) < 800 and [int(word) for word in many] == sorted(int(word) for word in many)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>torch.rand(n)</code> gives n numbers between 0 and 1, one for each word. How
+# many of them are below <code>rate</code>?</details>
+# <details><summary>Hint 2</summary><code>keep = torch.rand(len(words)) &gt;= rate</code>. If no element of
+# <code>keep</code> is true, set one at <code>torch.randint(len(words), ())</code> to true.</details>
+
+# %% [markdown]
+# **Does the label survive?** "the nurse was friendly but she helped me" is no complaint any more: *not* is gone. Every
+# augmentation makes some wrong labels. That is its price, and the reason to delete 20 % of the words and not 60 %.
+#
+# ## 3. Stop in time
+#
+# The validation loss tells when to stop: keep the weights of the best epoch, and end the training when `patience` epochs
+# in a row were not better than the best one.
+
+# %% [markdown]
+# ### Exercise 2 · Early stopping (10 minutes, 2 points)
+#
+# Write `early_stopping`: from the validation losses, find the epoch to keep and the number of epochs that are run.
+
+# %% answer="early_stopping"
+def early_stopping(losses, patience):
+    """(epoch to keep, epochs that are run); epochs count from 1.
+
+    losses: a list with the validation loss of each epoch, as far as training could go. It ends after
+    `patience` epochs in a row that are not better than the best before them. Only a smaller loss is
+    better; an equal one is not. What comes after the end is never seen.
+    Example: early_stopping([0.7, 0.5, 0.6, 0.55, 0.4], patience=2) gives (2, 4).
+    """
+    ### BEGIN SOLUTION
+    best = 0
+    for epoch, loss in enumerate(losses):
+        if loss < losses[best]:
+            best = epoch
+        if epoch - best >= patience:
+            break
+    return best + 1, epoch + 1
+    ### END SOLUTION
+
+# %%
+# Try it on your own run.
+losses = [row["loss"] for row in plain.validation]
+print("validation losses:", np.round(losses, 3), "-> keep, run:", early_stopping(losses, patience=2))
+
+# %% check="early_stopping" points=2
+assert tuple(early_stopping([0.7, 0.5, 0.6, 0.55, 0.4], patience=2)) == (2, 4)
+assert tuple(early_stopping([0.9, 0.8, 0.7], patience=1)) == (3, 3)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Go through the epochs, and remember the place of the smallest loss so far.</details>
+# <details><summary>Hint 2</summary>Stop when <code>epoch - best &gt;= patience</code>. Python counts from 0: add 1 to
+# both numbers at the end.</details>
+
+# %% [markdown]
+# Our training function always keeps the weights of the best epoch when it gets a validation set. So the model in memory
+# is the early-stopped one already, and the numbers above were those of the last epoch:
+
+# %% locked="stopped"
+stopped_predictions = evaluation.predict_logits(model, test_rows, collate).argmax(-1)
+stopped_accuracy = evaluation.accuracy(test_labels, stopped_predictions)
+print(f"test accuracy: last epoch {plain_accuracy:.3f}, epoch with the best validation loss {stopped_accuracy:.3f}")
+model = None
+runtime.free_memory()
+
+# %% [markdown]
+# One thing is often forgotten: **early stopping needs labels too.** With 200 labels, is it better to train on 100 and
+# stop by the other 100, or to train on all 200 and stop nowhere? The record in section 7 has both rows.
+#
+# ## 4. Noise inside, and small weights
+#
+# **Dropout** sets a random part of the numbers between the layers to 0 in each step, so that no detail of a text can be
+# relied on. MiniLM was trained with a rate of 0.1; we try 0.3.
+#
+# **Weight decay** makes all weights a little smaller in each step: $w \leftarrow w - \eta\,\lambda\,w$. How much is that
+# in a short training? All steps together shrink the weights by the factor $1 - \lambda \sum_t \eta_t$:
+
+# %%
+total = sum(row["learning_rate"] for row in plain.train)
+for decay in (0.01, 0.1, 10):
+    print(f"weight decay {decay:>5}: after {len(plain.train)} steps the weights are {decay * total:.4%} smaller")
+
+# %% [markdown]
+# With the usual 0.01 nothing happens that anyone could measure. Weight decay is made for trainings of a million steps. To
+# give it a chance, the record uses 10. (It also pulls towards 0, and not back to the pretrained weights.)
+#
+# ## 5. Train against an enemy
+#
+# Move each text's word vectors a little, in the direction that raises the loss most, and train on both: the text as it is
+# and the moved one. This is **adversarial training**. The direction is that of the gradient
+# $g_b = \partial\ell / \partial E_b$ by the word vectors $E_b$ ($T \times 384$) of text $b$ (*fast gradient method*):
+#
+# $$r_b = \varepsilon\,\frac{g_b}{\lVert g_b\rVert_2} \qquad \lVert g_b\rVert_2 = \sqrt{\textstyle\sum_{t,i} g_{b,t,i}^2}$$
+#
+# The weights stay as they are; only what the encoder sees is moved. A word vector of MiniLM has a length of about 1.1, and
+# we use $\varepsilon = 0.1$ for a whole text.
+
+# %% [markdown]
+# ### Exercise 3 · The worst small step (10 minutes, 3 points)
+#
+# Write `fgm_perturbation`: for each text the step of length `epsilon` along its gradient.
+
+# %% answer="fgm_perturbation"
+def fgm_perturbation(gradient, epsilon):
+    """gradient (batch, tokens, width) -> the step r, same shape; the norm of each text's step is epsilon.
+
+    The norm of a text is taken over all its tokens and dimensions. Where a text's gradient is 0, its
+    step is 0. Example: gradient [[[3., 0.], [0., 4.]]] and epsilon 1.0 give [[[0.6, 0.], [0., 0.8]]].
+    """
+    ### BEGIN SOLUTION
+    norm = gradient.flatten(1).norm(dim=1)[:, None, None]
+    return torch.where(norm > 0, epsilon * gradient / norm, 0.0)
+    ### END SOLUTION
+
+# %%
+# Try it. Each text's step should have the length 0.1.
+fgm_perturbation(torch.randn(4, 7, 384), 0.1).flatten(1).norm(dim=1)
+
+# %% check="fgm_perturbation" points=3
+step = fgm_perturbation(torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]), 1.0)
+assert torch.allclose(step[0], torch.tensor([[0.6, 0.0], [0.0, 0.8]]))
+assert step[1].tolist() == [[0.0, 0.0], [0.0, 0.0]], "a text without gradient stays where it is"
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The norm of one text: flatten its (tokens, width) numbers into one vector.</details>
+# <details><summary>Hint 2</summary><code>gradient.flatten(1).norm(dim=1)</code> has the shape (batch,); index it with
+# <code>[:, None, None]</code> so that it fits to the gradient. <code>torch.where(norm &gt; 0, ..., 0.0)</code>.</details>
+
+# %% [markdown]
+# Is the direction of the gradient worse than any other? Move the vectors of 16 validation texts by the same length, once
+# along the gradient and once at random, and look at the loss:
+
+# %% locked="directions"
+runtime.set_seed(0)
+probe = models.load_sequence_classifier(names).eval()
+few_shot.put_head(probe, weight, bias)  # the baseline's head: it has learned something
+batch = collate(validation_rows[:16])
+vectors = []
+words = probe.get_input_embeddings()
+with regularization.hooked(words, lambda v: vectors.append(v.detach().requires_grad_()) or vectors[-1]):
+    clean = probe(**batch).loss
+[gradient] = torch.autograd.grad(clean, vectors)
+for epsilon in (0.1, 0.3, 1.0):
+    print(f"epsilon {epsilon}: loss {clean.item():.3f} before", end="")
+    for name, direction in (("along the gradient", gradient), ("at random", torch.randn_like(gradient))):
+        step = regularization.fgm_perturbation(direction, epsilon)
+        with torch.no_grad(), regularization.hooked(words, lambda v, step=step: v + step):
+            print(f", {probe(**batch).loss.item():.3f} {name}", end="")
+    print()
+probe = None
+
+# %% [markdown]
+# ## 6. Fewer numbers, or more models
+#
+# **LoRA** (lab 3) trains 0.1 million numbers instead of 10.6 million; the frozen encoder with a head trains 770. A model
+# that can change little can overfit less, and learn less.
+#
+# An **ensemble** trains several models on the same 100 texts, which differ in the random head and the order of the texts,
+# and takes the mean of their probabilities. Their errors are partly different. Its price is plain: three models are three
+# times the training, three times the time of each answer, and three times the disk.
+
+# %%
+three = [[[2.0, 0.0]], [[-0.5, 0.0]], [[-0.4, 0.0]]]  # (members, texts, classes): one is sure, two say the other class
+print("mean of the probabilities:", regularization.ensemble_probabilities(three).round(2))
+
+# %% [markdown]
+# ## 7. An honest comparison
+#
+# **Predict first.** Which three of these rows are the best in English? Which is no better than no remedy?
+
+# %%
+my_best_three = []
+
+# %% locked="record"
+record = calibration.load_record("lab6_overfitting", "remedies", language="eng")
+live = {"no remedy": plain_accuracy, "early stopping": stopped_accuracy} if comparable else None
+bars = calibration.summarize(record, "remedy", "accuracy")
+plots.plot_bars(bars, "English, 100 labelled texts, one change a row (5 seeds)", live=live);
+
+# %% [markdown]
+# The deviations are as large as the differences. But most of the deviation has one cause: a seed draws *which* 100 texts
+# we have, and that moves all rows of the seed together. So compare **within** a seed: the difference of two rows that
+# saw the same texts.
+
+# %% [markdown]
+# ### Exercise 4 · The paired difference (15 minutes, 3 points)
+#
+# Write `paired_difference`: the mean over seeds of (second − first), and the 95 % t-interval of that mean.
+#
+# $$\bar d \pm t_{0.975,\,n-1}\,\frac{s_d}{\sqrt{n}} \qquad d_i = \text{second}_i - \text{first}_i,\quad s_d \text{ divides by } n-1$$
+
+# %% answer="paired_difference"
+def paired_difference(first, second):
+    """first, second (n,): scores of two methods; entry i of both comes from the same texts.
+
+    Returns a dict with mean, low and high as Python floats. `stats.t.ppf(0.975, n - 1)` is t.
+    Example: first [0.70, 0.80, 0.75], second [0.72, 0.83, 0.76] give mean 0.02, low -0.005, high 0.045.
+    """
+    ### BEGIN SOLUTION
+    differences = np.asarray(second) - np.asarray(first)
+    n, mean = len(differences), differences.mean()
+    half = stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n)
+    return {"mean": float(mean), "low": float(mean - half), "high": float(mean + half)}
+    ### END SOLUTION
+
+# %%
+# Try it: the spread of each row is large, that of the difference is small.
+print(paired_difference(np.array([0.60, 0.70, 0.80]), np.array([0.63, 0.72, 0.83])))
+
+# %% check="paired_difference" points=3
+found = paired_difference(torch.tensor([0.70, 0.80, 0.75]), torch.tensor([0.72, 0.83, 0.76]))
+assert np.allclose([found["mean"], found["low"], found["high"]], [0.02, -0.0048, 0.0448], atol=1e-3)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First make the differences, one a seed. Everything else works on them.</details>
+# <details><summary>Hint 2</summary><code>differences.std(ddof=1)</code> in NumPy divides by n − 1. Half the interval is
+# <code>stats.t.ppf(0.975, n - 1) * s / np.sqrt(n)</code>.</details>
+
+# %% locked="differences"
+by_remedy = record.pivot(index="seed", columns="remedy", values=["accuracy", "loss"])
+rows = []
+for remedy in record.remedy.unique():
+    if remedy != "no remedy":
+        gain = evaluation.paired_difference(by_remedy["accuracy"]["no remedy"], by_remedy["accuracy"][remedy])
+        rows.append({"remedy": remedy, **gain, "loss": by_remedy["loss"][remedy].mean(),
+                     "seconds": record[record.remedy == remedy].seconds.mean()})
+differences = pd.DataFrame(rows).set_index("remedy")
+plots.plot_intervals(differences, "Against no remedy, seed by seed (95 % interval, 5 seeds)", "gain in accuracy");
+
+# %% [markdown]
+# An interval that contains 0 proves nothing: with five seeds we cannot say that the remedy helps. The test loss (nats per
+# text) and the processor seconds of one training belong to the answer too:
+
+# %%
+differences.round(3)
+
+# %% [markdown]
+# RESULTS_REMEDIES
+#
+# ## 8. Your recipe
+#
+# Choose what goes into your own model. Possible entries: `"delete"`: share of words deleted · `"epsilon"`: length of the
+# adversarial step · `"dropout"` · `"weight_decay"` · `"patience"` (epochs) · `"lora"`: True. You hand in this model.
+
+# %%
+RECIPE = {"delete": 0.2, "epsilon": 0.1}
+
+# %% locked="recipe"
+def validate(model):
+    return evaluation.evaluate(model, validation_rows, collate)
+
+model, history = fine_tune(RECIPE, validate if RECIPE.get("patience") else None)
+test_logits = evaluation.predict_logits(model, test_rows, collate)
+predictions = test_logits.argmax(-1)
+own_accuracy, own_f1 = evaluation.accuracy(test_labels, predictions), evaluation.macro_f1(test_labels, predictions)
+low, high = evaluation.bootstrap_interval(test_labels, predictions)
+print(f"{RECIPE}: test accuracy {own_accuracy:.3f} (95 % interval {low:.2f} to {high:.2f}), macro-F1 {own_f1:.3f}; "
+      f"no remedy {plain_accuracy:.3f}")
+
+# %% [markdown]
+# The file that you hand in holds what training changed, and a card. It is tested on 600 texts that you never saw; the
+# measure is macro-F1. Full points at the level of our own five runs (mean minus three standard deviations), half if it is
+# clearly better than always saying one class. The rule is **at most 100 labelled texts for training**.
+
+# %% locked="save"
+reference = models.load_sequence_classifier(names)
+card = {"lab": "lab6_overfitting", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "seed": 0,
+        "examples": len(train_rows), "recipe": RECIPE, "test_accuracy": own_accuracy}
+path = f"artifacts/few-labels-{runtime.scale()}.safetensors"
+size = artifacts.save_artifact(path, lora.merge_model(model), reference, card)
+model = reference = None
+runtime.free_memory()
+print(f"saved {path}: {size:.1f} MB")
+
+# %% check="few_label_classifier" points=6
+card, tensors = artifacts.read_artifact(path)
+assert card["language"] == LANGUAGE and card["examples"] <= 100
+assert "classifier.weight" in tensors
+print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %% [markdown]
+# ## 9. When the encoder does not know your language
+#
+# **Predict first:** 100 Hausa tweets, three classes. Is a fine-tuned English encoder better than TF-IDF?
+
+# %% locked="other_languages"
+record = calibration.load_record("lab6_overfitting", "other_languages")
+for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
+    bars = calibration.summarize(record[record.language == language], "remedy", "macro_f1")
+    plots.plot_bars(bars, f"{title} tweets, 3 classes, 100 labels (3 seeds)", xlabel="macro-F1")
+
+# %% [markdown]
+# RESULTS_LANGUAGES
+#
+# # Part 2 · The memory of one update
+#
+# ## 10. Count it
+#
+# One update keeps four things in memory, all in numbers of 4 bytes:
+#
+# | what | how many numbers | MiniLM, word embeddings frozen |
+# |---|---|---|
+# | weights | $N$ | 22.6 million |
+# | gradients | $L$ (the weights that learn) | 10.6 million |
+# | Adam | $2L$ (a mean of the gradient and one of its square) | 21.3 million |
+# | **activations** | $16 \cdot B \cdot T \cdot h \cdot n$ | $B$ texts × $T$ tokens × width 384 × 6 layers × 16 |
+#
+# Activations are what the forward pass keeps for the backward pass. Why 16? In each layer and for each token, in
+# units of the width $h$: query, key, value and the attention's output (4); the inner layer before and behind its GELU,
+# four times as wide ($4 + 4$); two sums with the residual and two outputs of LayerNorm (4). Only activations grow
+# with the batch.
+
+# %% [markdown]
+# ### Exercise 5 · The largest batch (10 minutes, 2 points)
+#
+# Write `largest_batch`: how many texts of a given length can one update hold in a given memory (bytes)?
+
+# %% answer="largest_batch"
+def largest_batch(memory, weights, learning, tokens, width, layers):
+    """The largest number of texts that fits, a whole number; 0 if the model alone is too large.
+
+    memory: bytes. weights: numbers in the model; learning: how many of them learn. Each number has
+    4 bytes. One text of `tokens` tokens keeps 16 * tokens * width * layers activations.
+    Example: largest_batch(500_000_000, 22_600_000, 10_600_000, tokens=128, width=384, layers=6) = 14.
+    """
+    ### BEGIN SOLUTION
+    left = memory - 4 * (weights + 3 * learning)
+    return max(0, int(left // (4 * 16 * tokens * width * layers)))
+    ### END SOLUTION
+
+# %%
+# Try it: 1 GB, and half of the weights frozen or not.
+for learning in (10_600_000, 22_600_000):
+    print(learning, largest_batch(1_000_000_000, 22_600_000, learning, tokens=128, width=384, layers=6))
+
+# %% check="largest_batch" points=2
+assert largest_batch(500_000_000, 22_600_000, 10_600_000, tokens=128, width=384, layers=6) == 14
+assert largest_batch(100_000_000, 22_600_000, 10_600_000, tokens=128, width=384, layers=6) == 0
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>What does not depend on the batch: weights once, and for each weight that learns three
+# more numbers. Take it away from the memory first.</details>
+# <details><summary>Hint 2</summary>Divide what is left by the bytes of one text, with <code>//</code>, and do not go below
+# 0.</details>
+
+# %% [markdown]
+# Is the formula right? PyTorch can tell us each tensor that it saves for the backward pass. Count them, and compare:
+
+# %% locked="counted"
+runtime.set_seed(0)
+model = regularization.set_dropout(models.load_sequence_classifier(names, freeze="embeddings"), 0.0)
+texts, tokens = by_scale(tiny=4, cpu=32, gpu=32), by_scale(tiny=16, cpu=64, gpu=64)
+batch = {"input_ids": torch.randint(1000, 20000, (texts, tokens)), "labels": torch.arange(texts) % len(names),
+         "attention_mask": torch.ones(texts, tokens, dtype=torch.long)}
+counted = lora.training_memory(model, batch)
+formula = memory.activation_bytes(texts, tokens, width=384, layers=6)
+print({name: f"{size / 1e6:.1f} MB" for name, size in counted.items()})
+print(f"activations by the formula {formula / 1e6:.1f} MB, counted {counted['activations'] / 1e6:.1f} MB")
+regularization.set_dropout(model, 0.1)
+dropped = lora.training_memory(model, batch)["activations"]
+print(f"with dropout 0.1: {dropped / 1e6:.1f} MB")
+regularization.set_dropout(model, 0.0)
+
+# %% [markdown]
+# Dropout is not free: its masks are kept too, and on a CPU PyTorch then leaves its fused attention, which never keeps the
+# (tokens × tokens) weights, for the plain one, which keeps them three times.
+#
+# ## 11. Gradient accumulation
+#
+# If 32 texts do not fit, take 4 times 8: forward and backward for each part, *adding* the gradients, and then one step of
+# the optimizer. Only one part's activations are in memory at a time. The result is the same, **if** each part weighs as
+# much as it should. The mean over all $n$ targets is not the mean of the parts' means:
+#
+# $$\frac{1}{n}\sum_p \sum_{i \in p} \ell_i = \sum_p \frac{n_p}{n}\,\bar\ell_p \;\neq\; \frac{1}{P}\sum_p \bar\ell_p
+# \qquad n_p = \text{targets in part } p$$
+#
+# In classification a target is a text; in language modelling it is a token with a label, and parts differ a lot.
+# Well-known libraries had exactly this error for years.
+
+# %% [markdown]
+# ### Exercise 6 · Accumulate gradients (15 minutes, 4 points)
+#
+# Write `accumulate_gradients`: the gradient of the mean loss over all targets, one part in memory at a time.
+
+# %% answer="accumulate_gradients"
+def accumulate_gradients(model, batches):
+    """Leave in each parameter's .grad the gradient of the mean loss over all targets; return that loss.
+
+    batches: a list of dicts; `model(**batch).loss` is the mean over the targets of one of them. Targets
+    are the labels that are not -100. A part without any target has the loss NaN: leave it out. There
+    are no old gradients when this is called. The loss comes back as a Python float.
+    Example: parts with 1 and 3 targets and losses 4.0 and 2.0 give (1 * 4.0 + 3 * 2.0) / 4 = 2.5.
+    """
+    ### BEGIN SOLUTION
+    counts = [int((batch["labels"] != -100).sum()) for batch in batches]
+    total, loss_sum = sum(counts), 0.0
+    for batch, count in zip(batches, counts, strict=True):
+        if count:
+            loss = model(**batch).loss
+            (loss * count / total).backward()
+            loss_sum += loss.item() * count
+    return loss_sum / total
+    ### END SOLUTION
+
+# %%
+# Try it on MiniLM: 10 texts at once, and in parts of 4, 3 and 3. The two gradients should agree to about 1e-6.
+ten = {name: tensor[:10] for name, tensor in batch.items()}
+found = []
+for parts in (1, 3):
+    model.zero_grad()
+    accumulate_gradients(model, memory.cut_batch(ten, parts))
+    found.append(memory.flat_gradient(model))
+print(f"largest number {found[0].abs().max():.4f}, largest difference {(found[0] - found[1]).abs().max():.1e}")
+found = None
+
+# %% check="accumulate_gradients" points=4
+class Slope(torch.nn.Module):
+    """The loss of a batch is w times the mean of its labels; the gradient is that mean."""
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor(2.0))
+    def forward(self, labels):
+        return SimpleNamespace(loss=self.w * labels[labels != -100].float().mean())
+
+slope = Slope()
+parts = [{"labels": torch.tensor([8])}, {"labels": torch.tensor([1, 2, 3, -100])}]
+assert np.isclose(accumulate_gradients(slope, parts), 7.0) and np.isclose(slope.w.grad, 3.5)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First count the targets of all parts. A part's loss is multiplied by its share of
+# them, before <code>.backward()</code>; PyTorch adds the gradients up.</details>
+# <details><summary>Hint 2</summary><code>(loss * count / total).backward()</code> inside the loop, so that the part's graph
+# is freed before the next one is made. Skip parts with count 0.</details>
+
+# %% [markdown]
+# ## 12. Compute it twice
+#
+# **Activation checkpointing** saves only what enters each layer, and computes the rest again when the backward pass comes
+# by: per token $n + 16$ times $h$ instead of $16\,n$ (here $22$ instead of $96$). The price is one more forward pass, about a
+# third of the time. The result is the same number for number.
+#
+# **Predict first.** Of the 302 MB of activations, how many are left with 4 parts? With checkpointing? With both?
+
+# %%
+my_megabytes = {"4 parts": 0, "checkpointing": 0, "both": 0}
+
+# %% locked="ways"
+rows, first = [], None
+memory.measure_gradient(model, ten)  # once before: the first run also sets things up
+for way, settings in memory.WAYS.items():
+    row = memory.measure_gradient(model, batch, **settings)
+    gradient = memory.flat_gradient(model)
+    first = gradient if first is None else first
+    rows.append({"way": way, **row, "gradient differs by": (gradient - first).abs().max().item()})
+    gradient = None
+ways = pd.DataFrame(rows).set_index("way")
+model.zero_grad()
+first = None
+ways[["saved_mb", "peak_mb", "seconds", "loss", "gradient differs by"]].round({"saved_mb": 1, "peak_mb": 0, "seconds": 2})
+
+# %% [markdown]
+# `saved_mb` is counted (what one forward pass keeps), `peak_mb` is measured (how much the process grew, with the
+# gradients and what is needed for a moment). The gradients agree to the rounding of 32-bit numbers: none of these ways
+# is an approximation. Only time is paid.
+#
+# ## 13. Half the bytes: mixed precision
+#
+# A number of 16 bits takes half the memory, and a GPU multiplies it several times faster. There are two kinds:
+#
+# | | bits: sign, exponent, fraction | smallest > 0 | largest | digits |
+# |---|---|---|---|---|
+# | fp32 | 1, 8, 23 | 1e−45 | 3e38 | 7 |
+# | fp16 | 1, 5, 10 | 6e−8 | 65,504 | 3 |
+# | bf16 | 1, 8, 7 | 9e−41 | 3e38 | 2 |
+#
+# **Mixed** precision: the matrix products in 16 bits, the weights and sums in 32. fp16 has a short range, and small
+# gradients become 0: they **underflow**. The remedy is to multiply the loss by a large **scale** (so all gradients
+# are larger), and to divide the gradients by it before the step.
+
+# %% locked="underflow"
+memory.accumulate_gradients(model, [batch])
+for scale in (1, 2**8, 2**16):
+    print(f"scale {scale:>6}: {memory.underflow_share(model, scale):.2%} of the gradient's numbers become 0 in fp16")
+print(f"bf16, scale 1: {memory.underflow_share(model, 1, torch.bfloat16):.2%}")
+model.zero_grad()
+
+# %% [markdown]
+# If the scale is too large, numbers become infinite instead. So each step looks first: if any gradient is infinite or NaN,
+# the step is left out and the scale is halved. (After 2,000 good steps the libraries double it again.)
+
+# %% [markdown]
+# ### Exercise 7 · A step with loss scaling (15 minutes, 3 points)
+#
+# Write `scaled_step`: one update with a scaled loss, left out if a gradient overflows.
+
+# %% answer="scaled_step"
+def scaled_step(model, batch, optimizer, scale):
+    """One update from `batch`; returns the scale for the next step, as a Python float.
+
+    Goes backward from scale * model(**batch).loss. If all gradients are finite, they are divided by
+    the scale, the optimizer steps, and the scale is returned. If any is infinite or NaN, the weights
+    stay as they are and scale / 2 is returned. Old gradients never count.
+    Example: a gradient of 3 overflows at scale 1e38 * 2 (fp32 ends at 3.4e38): no step, 1e38 is returned.
+    """
+    ### BEGIN SOLUTION
+    optimizer.zero_grad()
+    (model(**batch).loss * scale).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if not all(torch.isfinite(gradient).all() for gradient in gradients):
+        return scale / 2
+    for gradient in gradients:
+        gradient /= scale
+    optimizer.step()
+    return scale
+    ### END SOLUTION
+
+# %%
+# Try it: the gradient of w is 3.5. The step should be 0.35 with the first scale; the second is too large.
+slope, good = Slope(), {"labels": torch.tensor([3, 4])}
+sgd = torch.optim.SGD(slope.parameters(), lr=0.1)
+print(scaled_step(slope, good, sgd, 2.0**16), slope.w.item(), scaled_step(slope, good, sgd, 2.0**127), slope.w.item())
+
+# %% check="scaled_step" points=3
+slope = Slope()
+sgd = torch.optim.SGD(slope.parameters(), lr=0.1)
+assert scaled_step(slope, {"labels": torch.tensor([3, 4])}, sgd, 1024.0) == 1024.0
+assert np.isclose(slope.w.item(), 2.0 - 0.35)
+assert scaled_step(slope, {"labels": torch.tensor([30, 40])}, sgd, 2.0**125) == 2.0**124
+assert np.isclose(slope.w.item(), 2.0 - 0.35), "a step with an infinite gradient is left out"
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>In order: forget old gradients, backward from the scaled loss, look at all gradients,
+# divide, step.</details>
+# <details><summary>Hint 2</summary><code>torch.isfinite(gradient).all()</code> is false for infinite numbers and for NaN.
+# Look at <b>every</b> parameter that has a gradient, not at the loss: the loss can be finite while a gradient is
+# not.</details>
+
+# %% [markdown]
+# PyTorch's `GradScaler` does the same, and our training function uses it on a GPU: `TrainingConfig(mixed_precision="fp16")`,
+# or `"auto"`, which takes bf16 where the GPU has it, fp16 on an older one such as the T4, and 32 bits on a CPU. Why not
+# on a CPU? Measure:
+
+# %% locked="slow"
+a = torch.randn(by_scale(tiny=64, cpu=256, gpu=256), 384)
+b, seconds = torch.randn(384, 1536), {}
+for kind in (torch.float32, torch.bfloat16, torch.float16):
+    x, y = a.to(kind), b.to(kind)
+    x @ y
+    _, found = memory.measure(lambda x=x, y=y: [x @ y for _ in range(3)])
+    seconds[str(kind)] = found["seconds"] / 3
+print({kind: f"{1000 * some:.1f} ms" for kind, some in seconds.items()}, "for one product on this CPU")
+
+# %% [markdown]
+# On most processors 16 bits are **slower**, often by a factor of ten to a hundred, because they have no units for it.
+# Some new ones have (AMX, AVX512-BF16). So: 16 bits on a GPU, 32 on a CPU, unless you measured.
+#
+# ## 14. Several processes
+#
+# With two machines, or two cores, each process holds a **copy** of the model and takes every second text of each batch.
+# After the backward pass they exchange their gradients and take the mean. The same rule as in section 11 holds: DDP
+# (PyTorch's *distributed data parallel*) takes the plain mean over processes, so each multiplies its loss by $n_p \cdot P / n$.
+#
+# This command runs the training in two real processes on this computer:
+#
+# `python -m torch.distributed.run --nproc_per_node 2 -m leaplm.several_processes runs/two`
+#
+# **Predict first.** Does each of the two processes need half the memory?
+
+# %% locked="processes"
+model = batch = None
+runtime.free_memory()
+config = training.TrainingConfig(learning_rate=1e-4, batch_size=16, max_steps=by_scale(tiny=1, cpu=4, gpu=4),
+                                 progress=False, mixed_precision="no")
+short = [{"input_ids": row["input_ids"], "label": row["label"]} for row in train_rows]
+runs = {n: several_processes.train_in_processes(short, names, config, f"runs/processes-{n}", n)
+        for n in by_scale(tiny=(), cpu=(1, 2), gpu=(1, 2))}
+processes = pd.DataFrame([
+    {"processes": n, "process": i, "last loss": row["losses"][-1], "sum of all weights": row["checksum"],
+     "peak MB": row["peak_mb"], "seconds": row["seconds"]} for n, run in runs.items() for i, row in enumerate(run)])
+processes.round({"last loss": 6, "sum of all weights": 4, "peak MB": 0, "seconds": 1})
+
+# %% [markdown]
+# The losses and the weights agree to the rounding of 32 bits: two processes compute **the same training**. Each holds all
+# weights, gradients and Adam's numbers; only the activations are divided. So several processes buy time, not memory (there
+# are ways to divide the rest too: ZeRO, FSDP). On two cores of one computer they buy little, since one process already
+# uses both.
+#
+# ## 15. The table
+#
+# All ways together, from the record: a batch of 32 texts of 64 tokens, one core, means of three runs. (16 bits: 2 texts of
+# 32 tokens, because this CPU is so slow at it.)
+
+# %% locked="table"
+record = calibration.load_record("lab6_overfitting", "hardware")
+columns = ["saved_mb", "peak_mb", "seconds", "difference"]
+table = record.groupby(["batch", "way"], sort=False)[columns].mean()
+table.round({"saved_mb": 1, "peak_mb": 0, "seconds": 2})
+
+# %% [markdown]
+# `difference`: the largest difference of a gradient from that of the first row of its batch, as a share of its largest
+# number. RESULTS_HARDWARE
+#
+# ## What to take away
+
+# %%
+results = pd.DataFrame([
+    *({"method": name, "accuracy": evaluation.accuracy(test_labels, p), "macro-F1": evaluation.macro_f1(test_labels, p)}
+      for name, p in {**baselines, "no remedy": plain_predictions, "early stopping": stopped_predictions,
+                      "your recipe": predictions}.items())])
+results.round(3)
+
+# %% [markdown]
+# ### Exercise 8 · Advice for the clinic (20 minutes, 4 points, read by your teacher)
+#
+# Write about 150 words. (a) Which remedies should the clinic use for its 100 messages, and which not? Give the gain with
+# its interval and the price in seconds, and say for which remedies five seeds are not enough to decide. (b) The nurse can
+# label 100 more messages. Should they be used to stop in time or to train? (c) The computer has 600 MB free. Which way of
+# part 2 makes a batch of 32 texts of 128 tokens possible, and what does it cost?
+
+# %% [markdown] manual="advice" points=4
+# ### BEGIN SOLUTION
+# MARKING_GUIDE
+# ### END SOLUTION
+
+# %% [markdown]
+# TAKEAWAYS
+#
+# **Sources.** Wei & Zou, 2019, *EDA* (deleting words) · Prechelt, 1998, *Early stopping, but when?* · Srivastava et al.,
+# 2014, *Dropout* · Loshchilov & Hutter, 2019, *Decoupled weight decay regularization* · Miyato et al., 2017, *Adversarial
+# training methods for semi-supervised text classification* · Hu et al., 2022, *LoRA* · Lakshminarayanan et al., 2017, *Deep
+# ensembles* · Dror et al., 2018, *The hitchhiker's guide to testing statistical significance in NLP* · Chen et al., 2016,
+# *Training deep nets with sublinear memory cost* · Micikevicius et al., 2018, *Mixed precision training* · Korthikanti et
+# al., 2022, *Reducing activation recomputation* (counting activations) · Hutto & Gilbert, 2014 (the English ratings) ·
+# Muhammad et al., 2023, *AfriSenti* (the tweets).

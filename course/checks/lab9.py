@@ -178,7 +178,7 @@ def risky_rows(student, rng):
 
 @check(points=6, seconds=120)
 def private_head(student, rng):
-    """The saved head on held-out texts, if its card's promise follows from its own numbers and the noise has left a trace."""
+    """The saved head on held-out texts, if its card's promise follows from its own numbers and noise has left its trace."""
     content = first_artifact(student, ("private-head-gpu.safetensors", "private-head-cpu.safetensors"))
     try:
         card, tensors = artifacts.read_artifact(content)

@@ -7,9 +7,9 @@ from leaplm import data, evaluation, explanations, fairness, few_shot, memorisat
 from leaplm.calibration import study
 from leaplm.runtime import free_memory
 
-TOPIC_LANGUAGES = ("eng", "fra", "swa", "hau", "yor", "vie", "quy")
+TOPIC_LANGUAGES = ("eng", "fra", "swa", "hau", "yor", "vie")
 EPSILONS = (1, 3, 8, "none")
-ENGLISH_ROWS = 4000
+POOL = 2500  # labelled texts that the seeds draw from
 
 
 @functools.cache
@@ -33,13 +33,13 @@ def score(labels, predictions, prefix=""):
 def sentiment(language):
     """Features and labels of a language: training rows, other rows (as many are not trained on), the grader's rows."""
     found, kind = data.load_sentiment(language), privacy.feature_kind(language)
-    parts = {"train": data.subsample(found["train"], ENGLISH_ROWS), "test": data.subsample(found["test"], 600),
+    parts = {"train": data.subsample(found["train"], POOL), "test": data.subsample(found["test"], 600),
              "heldout": data.heldout_rows(language)}
     return {name: (privacy.text_features(rows["text"], kind), np.array(rows["label"])) for name, rows in parts.items()}
 
 
 @study([{"language": language, "rows": rows, "epsilon": epsilon} for language in ("eng", "hau", "swa")
-        for rows in (250, 1000, 4000) if not (language == "swa" and rows > 1800) for epsilon in EPSILONS], seeds=range(5))
+        for rows in (250, 1000, privacy.ROWS) for epsilon in EPSILONS], seeds=range(5))
 def price(seed, language, rows, epsilon):
     """The head at several budgets and sizes, and the attack on it: its training rows against as many test rows."""
     parts = sentiment(language)
@@ -136,7 +136,7 @@ def tweets(language):
     found = data.load_sentiment(language, "tweets")
     names = found["test"].features["label"].names
     parts = {}
-    for part, size in (("train", 2000), ("test", 400)):
+    for part, size in (("train", 1400), ("test", 400)):
         if part == "train" and language != "eng":
             continue
         rows = found[part].filter(lambda row: names[row["label"]] != "neutral")
@@ -168,12 +168,12 @@ def dialect(seed, language, method):
 
 @functools.cache
 def explained(seed):
-    """A classifier to explain, as in the lab: a head on the frozen encoder from 500 English sentences, and 30 test texts."""
+    """A classifier to explain, as in the lab: a head on the frozen encoder from 500 English sentences, and 24 test texts."""
     found = data.load_sentiment("eng")
     model = models.load_sequence_classifier(found["train"].features["label"].names)
     rows = data.subsample(found["train"], 500, seed)
     few_shot.put_head(model, *few_shot.fit_head(embed(rows["text"]), rows["label"]))
-    return model, list(data.subsample(found["test"], 30, seed)["text"])
+    return model, list(data.subsample(found["test"], 24, seed)["text"])
 
 
 @study([{"method": method, "words": words} for method, words in

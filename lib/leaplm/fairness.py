@@ -18,7 +18,8 @@ def paired_interval(first, second, resamples=None, level=0.95, rounds=2000, seed
 
     first, second (n,): a score of each text (right or wrong as 1 or 0, a probability, ...) under two conditions. Texts are
     drawn with replacement, and both scores of a text stay together: what makes a text hard for both cancels out.
-    resamples (rounds, n): row numbers of each draw; made from `seed` if not given.
+    resamples (rounds, n): row numbers of each draw; made from `seed` if not given. (It speaks of other texts; of other
+    training seeds speaks `evaluation.paired_difference`.)
 
     >>> paired_interval([1, 1, 0, 1], [0, 1, 0, 1], [[0, 0, 1, 1], [2, 3, 3, 2]], level=0.5)
     (0.25, 0.125, 0.375)

@@ -251,9 +251,10 @@ def train_head_with_opacus(features, labels, num_classes, config, seed=0):
     torch.nn.init.zeros_(head.weight)
     rows = TensorDataset(torch.as_tensor(features, dtype=torch.float32), torch.as_tensor(np.asarray(labels)))
     loader = DataLoader(rows, batch_size=round(config.sample_rate * len(rows)))
-    optimizer, engine = torch.optim.SGD(head.parameters(), lr=config.learning_rate), PrivacyEngine(accountant="rdp")
+    optimizer = torch.optim.SGD(head.parameters(), lr=config.learning_rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about random numbers that are not cryptographic, and about backward hooks
+        engine = PrivacyEngine(accountant="rdp")
         noise = noise_for(config.epsilon, config.delta, config.sample_rate, config.steps)
         model, optimizer, loader = engine.make_private(module=head, optimizer=optimizer, data_loader=loader,
                                                        noise_multiplier=noise, max_grad_norm=config.max_norm)

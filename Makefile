@@ -15,7 +15,7 @@ lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS
 	jupyter lab --ServerApp.root_dir=labs $(LAB_ARGS)
 
 test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
-	python -m pytest $(TEST_ARGS)
+	python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
 build: setup        ## course/*.py -> solutions/ and labs/
 	python course/build.py $(LAB)

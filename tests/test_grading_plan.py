@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from leaplm.grading.plan import Names, Plan, names_asked
+from leaplm.grading.plan import Names, Plan, names_asked, saving_cells
 
 
 def notebook(*cells):
@@ -76,3 +76,9 @@ def test_names_of_a_cell():
     names = Names("import numpy as np\nfrom os import path\nfor i in a:\n    with b as c:\n        d[0].e = f\ndel g")
     assert names.bound == {"np", "path", "i", "c", "d", "g"}
     assert {"a", "b", "f"} <= names.read
+
+
+def test_only_what_the_artifacts_need_runs_to_make_them():
+    solution = notebook(("settings", "rate = 2"), ("sweep", "table = [rate, slow()]"), ("train", "model = rate", "locked"),
+                        ("save", "open('artifacts/x', 'w').write(str(model))", "locked"), ("after", "model = 3"))
+    assert saving_cells(solution) == {"settings", "train", "save"}

@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from leaplm import artifacts, data, evaluation, models, prompting, token_costs, training
+from leaplm import artifacts, data, evaluation, models, prompting, small_data, token_costs, training
 from leaplm.grading.probes import tiny_classifier
 from nbclient import NotebookClient
 from solved import solved_lab
@@ -44,8 +44,10 @@ def run_solution(lab, folder, monkeypatch, language=None):
 
 
 def handed_in(folder):
-    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, or a prompt file."""
+    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt or results."""
     [path] = (folder / "artifacts").iterdir()
+    if path.name.startswith("results"):
+        return small_data.read_results(path.read_bytes())
     if path.name == "tokenizer.json":
         return token_costs.read_tokenizer(path.read_bytes())[0]
     return prompting.read_prompt_file(path.read_bytes()) if path.suffix == ".json" else artifacts.read_artifact(path)[0]

@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 from leaplm.grading.banks import Answer, Workbench, load_bank
 from leaplm.grading.checks import find_course
 from leaplm.grading.notebooks import exercises, role
+from leaplm.grading.plan import saving_cells
 from leaplm.grading.student import ARTIFACTS
 
 KEPT_ARTIFACTS = "LEAPLM_DEMO_ARTIFACTS"  # environment: the folder that keeps trained models, by lab
@@ -175,13 +176,23 @@ def trained_artifacts(lab: str, course: Path, say: Callable[[str], None] = print
         say(f"trained artifacts: {kept} (delete the folder to train again)")
         return kept
     say(f"no trained artifacts in {kept}: running the solution of {lab} once, which takes minutes")
-    folder = course / WORK / "demo-solution"
+    folder = course / WORK / "demo-solution" / lab
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    execute(read(course / "solutions" / lab / f"{lab}.ipynb"), folder, course)
+    solution = read(course / "solutions" / lab / f"{lab}.ipynb")
+    execute(only(solution, saving_cells(solution)), folder, course)
+    if not (folder / ARTIFACTS).is_dir():  # a lab that saves in a cell which students may change
+        execute(solution, folder, course)
     shutil.copytree(folder / ARTIFACTS, kept, dirs_exist_ok=True)
     shutil.rmtree(folder)
     return kept
+
+
+def only(notebook: NotebookNode, cells: set[str]) -> NotebookNode:
+    """A copy with only these of the code cells."""
+    copied = copy.deepcopy(notebook)
+    copied.cells = [cell for cell in copied.cells if cell.cell_type != "code" or cell.id in cells]
+    return copied
 
 
 def execute(notebook: NotebookNode, folder: Path, course: Path) -> None:

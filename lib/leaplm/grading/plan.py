@@ -19,6 +19,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from leaplm.grading.notebooks import role
+from leaplm.grading.student import ARTIFACTS
 
 
 class Plan:
@@ -40,6 +41,22 @@ class Plan:
         """Whether an error may come from a cell that was left out: a missing file, or a name that such a cell binds."""
         missing = re.search(r"name '(\w+)' is not defined", error)
         return "FileNotFoundError" in error or bool(missing and missing[1] in self._left_out)
+
+
+def saving_cells(solution: NotebookNode) -> set[str]:
+    """The code cells of a solved notebook that its artifacts need.
+
+    These are the locked and the answer cells up to the last locked one that speaks of the folder of artifacts, and the
+    cells among them that bind a name which those read. What is left out are comparisons, sweeps and pictures.
+    """
+    code = [cell for cell in solution.cells if cell.cell_type == "code" and role(cell) != "check"]
+    savers = [place for place, cell in enumerate(code) if role(cell) == "locked" and f"{ARTIFACTS}/" in cell.source]
+    code = code[: savers[-1] + 1] if savers else code
+    names = {cell.id: Names(cell.source) for cell in code}
+    chosen = {cell.id for cell in code if role(cell) in ("answer", "locked")}
+    while more := _needed(names, chosen, set()):
+        chosen |= more
+    return chosen
 
 
 def _needed(names: dict[str, Names], chosen: set[str], asked: set[str]) -> set[str]:

@@ -1,0 +1,335 @@
+"""Bank of lab 10: answers that students really give. Wrong ones must lose marks, right ones must not.
+
+The functions run inside the solution notebook, so they use its names (np, normalize, redact, small_data, ...).
+"""
+
+import json
+
+from leaplm import small_data
+from leaplm.grading.banks import right, wrong
+
+# ruff: noqa: F821, B905
+
+# -- audit ------------------------------------------------------------------------------------------------------------
+
+
+@wrong("audit", "compares the texts as they stand")
+def not_normalized(rows):
+    first, found = {}, {"duplicates": [], "contradictions": [], "personal": []}
+    for number, row in enumerate(rows):
+        if row["text"] in first:
+            found["duplicates" if first[row["text"]] == row["label"] else "contradictions"].append(number)
+        first.setdefault(row["text"], row["label"])
+        if redact(row["text"]) != row["text"]:
+            found["personal"].append(number)
+    return found
+
+
+@wrong("audit", "compares with the latest row, not the first")
+def latest_row(rows):
+    last, found = {}, {"duplicates": [], "contradictions": [], "personal": []}
+    for number, row in enumerate(rows):
+        key = normalize(row["text"])
+        if key in last:
+            found["duplicates" if last[key] == row["label"] else "contradictions"].append(number)
+        last[key] = row["label"]
+        if redact(row["text"]) != row["text"]:
+            found["personal"].append(number)
+    return found
+
+
+@wrong("audit", "names all copies, the first one too")
+def first_too(rows):
+    keys = [normalize(row["text"]) for row in rows]
+    found = {"duplicates": [], "contradictions": [], "personal": []}
+    for number, row in enumerate(rows):
+        labels = [other["label"] for key, other in zip(keys, rows) if key == keys[number]]
+        if len(labels) > 1:
+            found["duplicates" if len(set(labels)) == 1 else "contradictions"].append(number)
+        if redact(row["text"]) != row["text"]:
+            found["personal"].append(number)
+    return found
+
+
+@wrong("audit", "looks for personal data in new texts only")
+def personal_in_new(rows):
+    first, found = {}, {"duplicates": [], "contradictions": [], "personal": []}
+    for number, row in enumerate(rows):
+        key = normalize(row["text"])
+        if key in first:
+            found["duplicates" if first[key] == row["label"] else "contradictions"].append(number)
+        elif redact(row["text"]) != row["text"]:
+            found["personal"].append(number)
+        first.setdefault(key, row["label"])
+    return found
+
+
+@wrong("audit", "counts a contradiction as a duplicate, too")
+def both_lists(rows):
+    first, found = {}, {"duplicates": [], "contradictions": [], "personal": []}
+    for number, row in enumerate(rows):
+        key = normalize(row["text"])
+        if key in first:
+            found["duplicates"].append(number)
+            if first[key] != row["label"]:
+                found["contradictions"].append(number)
+        first.setdefault(key, row["label"])
+        if redact(row["text"]) != row["text"]:
+            found["personal"].append(number)
+    return found
+
+
+@wrong("audit", "counts from 1")
+def from_one(rows):
+    return {name: [number + 1 for number in numbers] for name, numbers in small_data.audit(rows).items()}
+
+
+@wrong("audit", "gives numbers of problems instead of rows")
+def only_counts(rows):
+    return {name: len(numbers) for name, numbers in small_data.audit(rows).items()}
+
+
+@right("audit", "list by list")
+def list_by_list(rows):
+    keys = [normalize(row["text"]) for row in rows]
+    first = [keys.index(key) for key in keys]
+    again = [i for i in range(len(rows)) if first[i] < i]
+    return {"duplicates": [i for i in again if rows[first[i]]["label"] == rows[i]["label"]],
+            "contradictions": [i for i in again if rows[first[i]]["label"] != rows[i]["label"]],
+            "personal": [i for i, row in enumerate(rows) if redact(row["text"]) != row["text"]]}
+
+
+@right("audit", "with pandas")
+def with_pandas(rows):
+    table = pd.DataFrame(list(rows))
+    table["key"] = table.text.map(normalize)
+    table["first"] = table.groupby("key").label.transform("first")
+    again = table.key.duplicated()
+    return {"duplicates": np.flatnonzero(again & (table.label == table["first"])),
+            "contradictions": np.flatnonzero(again & (table.label != table["first"])),
+            "personal": np.flatnonzero(table.text.map(redact) != table.text)}
+
+
+# -- stratified_folds -------------------------------------------------------------------------------------------------
+
+
+@wrong("stratified_folds", "each row in a random fold")
+def random_folds(labels, folds, seed=0):
+    return np.random.default_rng(seed).integers(folds, size=len(labels))
+
+
+@wrong("stratified_folds", "even folds that ignore the classes")
+def not_stratified(labels, folds, seed=0):
+    return np.random.default_rng(seed).permutation(np.arange(len(labels)) % folds)
+
+
+@wrong("stratified_folds", "one class after the other in blocks")
+def blocks(labels, folds, seed=0):
+    order = np.argsort(labels, kind="stable")
+    where = np.empty(len(labels), dtype=int)
+    where[order] = np.arange(len(labels)) * folds // len(labels)
+    return where
+
+
+@wrong("stratified_folds", "does not mix: every seed gives the same folds")
+def not_mixed(labels, folds, seed=0):
+    labels, where = np.asarray(labels), np.empty(len(labels), dtype=int)
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
+        where[members] = np.arange(len(members)) % folds
+    return where
+
+
+@wrong("stratified_folds", "does not use the seed")
+def without_seed(labels, folds, seed=0):
+    labels, rng = np.asarray(labels), np.random.default_rng()
+    where = np.empty(len(labels), dtype=int)
+    for c in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == c))
+        where[members] = np.arange(len(members)) % folds
+    return where
+
+
+@wrong("stratified_folds", "folds from 1 on")
+def folds_from_one(labels, folds, seed=0):
+    return small_data.stratified_folds(labels, folds, seed) + 1
+
+
+@wrong("stratified_folds", "gives the rows of each fold")
+def rows_of_folds(labels, folds, seed=0):
+    where = small_data.stratified_folds(labels, folds, seed)
+    return [np.flatnonzero(where == fold).tolist() for fold in range(folds)]
+
+
+@right("stratified_folds", "scikit-learn")
+def by_sklearn(labels, folds, seed=0):
+    from sklearn.model_selection import StratifiedKFold
+
+    where = np.empty(len(labels), dtype=int)
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
+    for fold, (_, tested) in enumerate(parts):
+        where[tested] = fold
+    return where
+
+
+@right("stratified_folds", "mixes all rows, then deals out each class in that order")
+def dealt(labels, folds, seed=0):
+    counts, where = {}, [0] * len(labels)
+    for i in np.random.default_rng(seed).permutation(len(labels)):
+        c = int(labels[i])
+        where[i] = counts.get(c, 0) % folds
+        counts[c] = counts.get(c, 0) + 1
+    return where
+
+
+# -- cross_validate -----------------------------------------------------------------------------------------------------
+
+
+@wrong("cross_validate", "trains on all rows, the tested ones too")
+def leaks(fit_predict, rows, where):
+    where, predictions = np.asarray(where), np.empty(len(rows), dtype=int)
+    for fold in np.unique(where):
+        tested = np.flatnonzero(where == fold)
+        predictions[tested] = fit_predict(list(rows), [rows[i] for i in tested])
+    return predictions
+
+
+@wrong("cross_validate", "trains on the fold and tests on the others")
+def the_other_way_round(fit_predict, rows, where):
+    where, predictions = np.asarray(where), np.empty(len(rows), dtype=int)
+    for fold in np.unique(where):
+        tested = np.flatnonzero(where != fold)
+        predictions[tested] = fit_predict([rows[i] for i in np.flatnonzero(where == fold)], [rows[i] for i in tested])
+    return predictions
+
+
+@wrong("cross_validate", "puts the predictions one fold after the other")
+def fold_order(fit_predict, rows, where):
+    where, predictions = np.asarray(where), []
+    for fold in np.unique(where):
+        training = [rows[i] for i in np.flatnonzero(where != fold)]
+        predictions += list(fit_predict(training, [rows[i] for i in np.flatnonzero(where == fold)]))
+    return np.array(predictions)
+
+
+@wrong("cross_validate", "trains once, on the first split")
+def trains_once(fit_predict, rows, where):
+    training = [rows[i] for i in np.flatnonzero(np.asarray(where) != 0)]
+    return np.array(fit_predict(training, list(rows)))
+
+
+@wrong("cross_validate", "trains on the earlier folds only")
+def earlier_folds(fit_predict, rows, where):
+    where, predictions = np.asarray(where), np.zeros(len(rows), dtype=int)
+    for fold in np.unique(where):
+        tested = np.flatnonzero(where == fold)
+        training = [rows[i] for i in np.flatnonzero(where < fold)]
+        predictions[tested] = fit_predict(training, [rows[i] for i in tested])
+    return predictions
+
+
+@wrong("cross_validate", "leaves out the last fold")
+def one_fold_short(fit_predict, rows, where):
+    where, predictions = np.asarray(where), np.zeros(len(rows), dtype=int)
+    for fold in range(where.max()):
+        tested = np.flatnonzero(where == fold)
+        training = [rows[i] for i in np.flatnonzero(where != fold)]
+        predictions[tested] = fit_predict(training, [rows[i] for i in tested])
+    return predictions
+
+
+@right("cross_validate", "with lists")
+def with_lists(fit_predict, rows, where):
+    answers = {}
+    for fold in {int(k) for k in where}:
+        tested = [i for i, k in enumerate(where) if k == fold]
+        said = fit_predict([row for row, k in zip(rows, where) if k != fold], [rows[i] for i in tested])
+        answers.update(zip(tested, said))
+    return [int(answers[i]) for i in range(len(rows))]
+
+
+@right("cross_validate", "one row at a time would be leave-one-out; here fold by fold with a mask")
+def with_mask(fit_predict, rows, where):
+    where, predictions = np.asarray(where), np.zeros(len(rows), dtype=np.int64)
+    for fold in range(where.max() + 1):
+        mask = where == fold
+        predictions[mask] = np.asarray(fit_predict([r for r, m in zip(rows, mask) if not m],
+                                                   [r for r, m in zip(rows, mask) if m]))
+    return predictions
+
+
+# -- results ------------------------------------------------------------------------------------------------------------
+
+
+def changed(trained, change):
+    """The files with the results passed through `change`, a function that works in place."""
+    files = {}
+    for name, content in trained.items():
+        results = json.loads(content)
+        change(results)
+        files[name] = json.dumps(results).encode()
+    return files
+
+
+def keep_runs(results, keep):
+    results["runs"] = [run for run in results["runs"] if keep(run)]
+    results["summary"] = small_data.summarize_results(results)
+
+
+@wrong.artifact("results", "no baselines")
+def no_baselines(trained):
+    return changed(trained, lambda found: keep_runs(found, lambda run: run["method"] not in small_data.BASELINES))
+
+
+@wrong.artifact("results", "a single seed")
+def single_seed(trained):
+    return changed(trained, lambda found: keep_runs(found, lambda run: run["seed"] == 0))
+
+
+@wrong.artifact("results", "only baselines")
+def only_baselines(trained):
+    return changed(trained, lambda found: keep_runs(found, lambda run: run["method"] in small_data.BASELINES))
+
+
+@wrong.artifact("results", "a summary that is better than the predictions")
+def embellished(trained):
+    return changed(trained, lambda found: found["summary"][-1].update(accuracy=found["summary"][-1]["accuracy"] + 0.05))
+
+
+@wrong.artifact("results", "a deviation over seeds that is too small")
+def small_deviation(trained):
+    return changed(trained, lambda found: found["summary"][-2].update(sd=found["summary"][-2]["sd"] / 2 + 0.001))
+
+
+@wrong.artifact("results", "a method without its row in the summary")
+def missing_row(trained):
+    return changed(trained, lambda found: found["summary"].pop())
+
+
+@wrong.artifact("results", "classes that do not exist")
+def unknown_classes(trained):
+    return changed(trained, lambda found: found["runs"][0]["predictions"].__setitem__(0, 7))
+
+
+@wrong.artifact("results", "not a file of results")
+def other_file():
+    return {"results-cpu.json": b'{"accuracy": 0.99}'}
+
+
+@right.artifact("results", "another method beside ours")
+def one_more_method(trained):
+    def add(found):
+        extra = [{**run, "method": "my own rule"} for run in found["runs"] if run["method"] == "LoRA"]
+        found["runs"] += extra
+        found["summary"] = small_data.summarize_results(found)
+
+    return changed(trained, add)
+
+
+@right.artifact("results", "runs in another order, without one of the baselines")
+def fewer_methods(trained):
+    def reorder(found):
+        found["runs"].reverse()
+        keep_runs(found, lambda run: run["method"] not in ("TF-IDF, words", "full fine-tuning"))
+
+    return changed(trained, reorder)

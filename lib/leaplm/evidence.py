@@ -1,0 +1,70 @@
+"""What the calibration records of the labs say about methods, in one table: the evidence from which a capstone starts."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from leaplm.calibration import load_record
+
+
+@dataclass(frozen=True)
+class Source:
+    """One study of a lab. columns: {method: column with its score}, or `by`: the column that names the method, with `score`.
+
+    labels: the column with the number of labelled texts, a number, or a function of the rows.
+    """
+
+    lab: str
+    study: str
+    labels: object
+    columns: dict = field(default_factory=dict)
+    by: str = ""
+    score: str = "accuracy"
+    where: dict = field(default_factory=dict)
+
+    def rows(self):
+        """A row for each run: lab, language, method, labels, score, metric."""
+        record = load_record(self.lab, self.study, **self.where)
+        columns = self.columns or {None: self.score}
+        return pd.concat([self.one_method(record, name, column) for name, column in columns.items()])
+
+    def one_method(self, record, name, column):
+        labels = record[self.labels] if isinstance(self.labels, str) else self.labels
+        labels = labels(record) if callable(labels) else labels
+        language = record.get("language", "eng")
+        return pd.DataFrame({
+            "lab": self.lab.split("_")[0].removeprefix("lab"), "language": language, "labels": labels,
+            "method": record[self.by] if name is None else name, "score": record[column],
+            "metric": "macro-F1" if column.endswith("macro_f1") else "accuracy"})
+
+
+SOURCES = (
+    Source("lab2_finetuning", "learning_curve", "size",
+           {"majority class": "majority_accuracy", "TF-IDF, words": "tfidf_words_accuracy",
+            "TF-IDF, characters": "tfidf_characters_accuracy", "full fine-tuning": "accuracy"}),
+    *(Source("lab2_finetuning", "main", 1000,
+             {"majority class": "all_majority_macro_f1", "TF-IDF, words": "all_tfidf_words_macro_f1",
+              "TF-IDF, characters": "all_tfidf_characters_macro_f1", "full fine-tuning": "all_macro_f1"},
+             where={"language": language}) for language in ("hau", "swa")),
+    Source("lab3_lora", "methods", 1000, by="method"),
+    Source("lab3_lora", "main", 1000, {"LoRA": "macro_f1"}),
+    Source("lab4_prompting", "main", 60, {"prompt chosen with 60 labels": "test_macro_f1"}),
+    Source("lab5_fewshot", "learning_curves", lambda rows: 2 * rows.shots, by="method", where={"task": "movies"}),
+)
+
+
+def table(labels, sources=SOURCES):
+    """Mean and sample standard deviation of each method at the number of labels nearest to `labels` (as a ratio).
+
+    A DataFrame with one row for each lab, language and method: labels, metric, mean, sd, seeds. English: film reviews;
+    other languages: tweets with three classes.
+    """
+    if labels < 1:
+        raise ValueError(f"labels={labels} must be at least 1")
+    rows = pd.concat([source.rows() for source in sources], ignore_index=True)
+    keys = ["language", "lab", "method"]
+    rows["distance"] = np.abs(np.log(rows.labels / labels))
+    nearest = rows[rows.distance == rows.groupby(keys).distance.transform("min")]
+    found = nearest.groupby([*keys, "labels", "metric"], sort=False).score.agg(mean="mean", sd="std", seeds="count")
+    return found.reset_index().sort_values(["language", "mean"], ascending=[True, False]).round(3)

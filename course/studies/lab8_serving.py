@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from leaplm.compression import (
 from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
 from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, tfidf_classifier
 from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.onnx_export import export_onnx, quantize_onnx
 from leaplm.runtime import set_seed
+from leaplm.serve.engine import load_classifier
 from leaplm.training import TrainingConfig, train
 
 LABELLED, UNLABELLED, TEST_ROWS = 1000, 3000, 300
@@ -173,3 +177,76 @@ def rounding(seed, numbers):
     if numbers != "32-bit":
         fake_quantize(model, 127 if numbers.startswith("8") else 7, per_row="row" in numbers)
     return scores(model, encoded("eng", "test"))
+
+
+# -- memory of a fresh program ----------------------------------------------------------------------------------------------
+
+PYTORCH = """
+from leaplm.serve.engine import load_engine
+engine = load_engine({path!r}, {engine!r}, threads=1)
+answer = engine.predict
+"""
+ONNX = """
+import numpy as np, onnxruntime, tokenizers
+tokenizer = tokenizers.Tokenizer.from_file({tokenizer!r})
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession({path!r}, options, providers=["CPUExecutionProvider"])
+def answer(texts):
+    ids = np.array([tokenizer.encode(texts[0]).ids])
+    return session.run(None, {{"input_ids": ids, "attention_mask": np.ones_like(ids)}})
+"""
+ASK = """
+for text in open({texts!r}).read().splitlines():
+    answer([text])
+# Not ru_maxrss: it begins at the memory of the program that started this one. Linux.
+[peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(int(peak) * 1024 / 1e6)
+"""
+VERSIONS = {"PyTorch, 32-bit": ("teacher", "torch"), "PyTorch, 8-bit": ("teacher", "torch-int8"),
+            "student, PyTorch": ("student", "torch"), "teacher, ONNX": ("teacher", "onnx"),
+            "teacher, ONNX 8-bit": ("teacher", "onnx-int8"), "student, ONNX": ("student", "onnx"),
+            "student, ONNX 8-bit": ("student", "onnx-int8")}
+
+
+@functools.cache
+def files(folder):
+    """{"teacher": (artifact, tokenizer), "student": ...} and a file of texts, made once; English, seed 0."""
+    folder, names = Path(folder), sentiment("eng")["train"].features["label"].names
+    card, big = {"language": "eng", "labels": names}, teacher("eng", 0)
+    kept = used_pieces(load_tokenizer(), list(sentiment("eng")["train"]["text"]))
+    artifacts.save_artifact(folder / "teacher", big, load_sequence_classifier(names), card)
+    save_compressed(folder / "student", make_student(trim_embeddings(big, kept), LAYERS), kept, card)
+    load_tokenizer().backend_tokenizer.save(str(folder / "teacher.json"))
+    trim_tokenizer(load_tokenizer(), kept).backend_tokenizer.save(str(folder / "student.json"))
+    (folder / "texts").write_text("\n".join(" ".join(text.split()) for text in sentiment("eng")["test"]["text"][:20]))
+    return folder
+
+
+@functools.cache
+def scratch():
+    return tempfile.TemporaryDirectory()
+
+
+@study([{"version": name} for name in VERSIONS], seeds=range(3))
+def memory(seed, version):
+    """Peak memory of a fresh program that loads one version and answers 20 texts, one by one; ONNX without PyTorch."""
+    folder = files(scratch().name)
+    name, engine = VERSIONS[version]
+    path, code = str(folder / name), PYTORCH
+    if engine.startswith("onnx"):
+        path, code = onnx_file(folder, name, engine == "onnx-int8"), ONNX
+    code = code.format(path=path, engine=engine, tokenizer=str(folder / f"{name}.json"))
+    code += ASK.format(texts=str(folder / "texts"))
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return {"peak_mb": float(found)}
+
+
+@functools.cache
+def onnx_file(folder, name, int8):
+    path = folder / f"{name}.onnx"
+    if int8:
+        quantize_onnx(onnx_file(folder, name, False), path := folder / f"{name}-int8.onnx")
+    else:
+        export_onnx(load_classifier(folder / name)[1], path)
+    return str(path)

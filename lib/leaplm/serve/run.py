@@ -35,13 +35,17 @@ def prepare(path, host="127.0.0.1", port=8000, keys=None, engine="torch", thread
     return create_app(made, settings, known, make_logger()), listening
 
 
-def serve(app, listening, graceful_seconds=30):
+def server_settings():
+    """Settings of uvicorn: no log of its own (addresses may hold anything), and an end that waits for what was accepted."""
+    return {"log_config": None, "access_log": False, "timeout_keep_alive": 20, "server_header": False,
+            "timeout_graceful_shutdown": 30}
+
+
+def serve(app, listening):
     """Serve until SIGINT or SIGTERM; then answer what was accepted, and end."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_keep_alive=20, server_header=False,
-                            timeout_graceful_shutdown=graceful_seconds, h11_max_incomplete_event_size=65536)
-    uvicorn.Server(config).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(app, **server_settings())).run(sockets=[listening])
 
 
 def run(path, say, **settings):

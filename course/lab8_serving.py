@@ -1,0 +1,795 @@
+# %% [markdown]
+# # Lab 8 · Compress and serve
+#
+# | | |
+# |---|---|
+# | **You come from** | lab 2 or lab 3: you have trained a classifier, and know what an accuracy with an interval is |
+# | **You will be able to** | make a model eight times smaller and know what it costs, put it behind a service that stays up, and say at which load it breaks |
+# | **Time** | about 2 hours of work; the computer works for about 4 minutes of it |
+# | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
+# | **Points** | 30: seven exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
+#
+# A clinic in Kisumu wants to sort the messages of its patients. The model of lab 2 can do it. But its file is 91 MB, the
+# clinic's computer is ten years old, and on Monday morning 200 messages come in one minute.
+#
+# First part: make the model small and fast, and measure what is lost. Second part: make it a **service** that other
+# programs can ask, and that stays up when too many ask.
+
+# %%
+# On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
+import importlib.util
+if any(importlib.util.find_spec(name) is None for name in ("leaplm", "fastapi", "onnxruntime")):
+    get_ipython().run_line_magic("pip", 'install -q "leaplm[serve] @ git+https://github.com/leaplm/leaplm"')
+
+# %% locked="setup"
+import contextlib
+import copy
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pandas as pd
+import torch
+
+from leaplm import assets, calibration, compressed, compression, data
+from leaplm import evaluation, models, plots, runtime, training, versions
+from leaplm.runtime import by_scale
+from leaplm.serve import engine, keys, load, process
+
+assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
+runtime.set_seed(0)
+runtime.describe_runtime()
+
+# %% [markdown]
+# The main setting of this lab, as in lab 2: `"eng"`, `"hau"`, `"swa"` or another language of the AfriSenti tweets, or
+# your own file with the columns `text,label`.
+
+# %%
+LANGUAGE = "eng"
+
+# %% [markdown]
+# And **your own model** of lab 2 or lab 3. If the file is not there, this lab trains one in a minute.
+
+# %%
+START = "../lab2_finetuning/artifacts/sentiment-cpu.safetensors"
+
+# %% [markdown]
+# # Part 1 · Compress
+#
+# ## 1. The model as it is
+
+# %% locked="data"
+sentences = data.load_sentiment(LANGUAGE)
+names = sentences["train"].features["label"].names
+train_set = data.subsample(sentences["train"], by_scale(tiny=48, cpu=1000, gpu=1000))
+test_set = data.subsample(sentences["test"], by_scale(tiny=24, cpu=300, gpu=1000))
+texts, labels = list(test_set["text"]), np.array(test_set["label"])
+tokenizer = models.load_tokenizer()
+collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+print(f"{len(texts)} test texts, classes {names}")
+
+# %% locked="teacher"
+def train_teacher():
+    """Two epochs on 1,000 labels, with the settings of lab 2."""
+    runtime.set_seed(0)
+    model = models.load_sequence_classifier(names, freeze="embeddings" if LANGUAGE == "eng" else None)
+    config = training.TrainingConfig(learning_rate=1e-4, epochs=by_scale(tiny=1, cpu=2, gpu=2),
+                                     embedding_learning_rate=None if LANGUAGE == "eng" else 1e-3,
+                                     output_dir=f"runs/teacher-{runtime.scale()}")
+    model = compression.make_student(model, by_scale(tiny=(0,), cpu=range(6), gpu=range(6)))
+    training.train(model, data.tokenize(train_set, tokenizer, 64), collate, config)
+    return model
+
+# %% locked="start"
+teacher, origin = None, f"trained here: {START} is not there, or has other classes"
+if Path(START).is_file():
+    card, found, _ = engine.load_classifier(START)
+    if card["labels"] == names and card["language"] == LANGUAGE and card.get("format") != "compressed":
+        teacher, origin = found, f"yours, from {START}"
+teacher = (teacher or train_teacher()).eval()
+runtime.free_memory()
+print("the model:", origin)
+
+# %% [markdown]
+# Three numbers say what a model costs: **megabytes** (the download), **milliseconds** for one text (how long a person
+# waits) and **texts per second** (how many computers you need). And one says what it gives: the accuracy, beside a simple
+# program to beat.
+
+# %% locked="baselines"
+majority = evaluation.accuracy(labels, evaluation.majority_baseline(train_set["label"], labels))
+tfidf = evaluation.accuracy(labels, evaluation.tfidf_baseline(train_set, test_set))
+engines = {"PyTorch, 32-bit": versions.version(teacher, tokenizer, names)}
+sizes = {"PyTorch, 32-bit": versions.megabytes(teacher)}
+scores = versions.score_versions(engines, texts, labels)
+print(f"majority {majority:.2f} · TF-IDF {tfidf:.2f}")
+scores.assign(MB=sizes).round(3)
+
+# %% [markdown]
+# ### Exercise 1 · How long does it take? (10 minutes, 2 points)
+#
+# The mean of waiting times hides the bad ones: if 1 person in 20 waits 3 seconds, the mean hardly moves. So we report
+# **percentiles**: p50 (half of the requests were at least this fast) and p95 (19 in 20 were). Write `latency_summary`:
+# p50 and p95 in seconds, and the throughput in requests per second.
+#
+# The p-th percentile by **nearest rank**: sort the $n$ latencies; take number $\lceil p\,n / 100 \rceil$, counted from 1.
+# The throughput is $n$ over the time from the first start to the last end: requests may overlap.
+
+# %% answer="latency_summary"
+def latency_summary(starts, ends):
+    """starts, ends (n,): when each request began and ended, in seconds -> (p50, p95, throughput).
+
+    Example: starts [0, 0, 1, 1], ends [0.1, 0.2, 1.3, 2.0] give the latencies 0.1, 0.2, 0.3, 1.0;
+    p50 is number 2 of them (0.2), p95 is number 4 (1.0), and the throughput is 4 / 2.0 = 2.0.
+    """
+    ### BEGIN SOLUTION
+    starts, ends = np.asarray(starts, dtype=float), np.asarray(ends, dtype=float)
+    ordered = np.sort(ends - starts)
+    p50, p95 = (float(ordered[int(np.ceil(p * len(ordered) / 100)) - 1]) for p in (50, 95))
+    return p50, p95, float(len(starts) / (ends.max() - starts.min()))
+    ### END SOLUTION
+
+# %%
+# Try it: 100 requests of 10 ms, one after the other, of which every tenth takes 300 ms.
+took = np.where(np.arange(100) % 10 == 9, 0.3, 0.01)
+ends = np.cumsum(took)
+p50, p95, rate = latency_summary(ends - took, ends)
+print(f"p50 {1000 * p50:.0f} ms · p95 {1000 * p95:.0f} ms · mean {1000 * took.mean():.0f} ms · {rate:.0f} a second")
+
+# %% check="latency_summary" points=2
+assert np.allclose(latency_summary([0.0, 0.0, 1.0, 1.0], [0.1, 0.2, 1.3, 2.0]), (0.2, 1.0, 2.0))
+assert np.allclose(latency_summary([5.0], [5.5]), (0.5, 0.5, 2.0))
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Latency is end minus start. <code>np.percentile</code> draws lines between the values by
+# default; nearest rank takes one that occurred.</details>
+# <details><summary>Hint 2</summary><code>np.sort(ends - starts)[int(np.ceil(p * n / 100)) - 1]</code>, and
+# <code>n / (ends.max() - starts.min())</code>.</details>
+
+# %% [markdown]
+# ## 2. Numbers with 8 bits
+#
+# A weight is a 32-bit number. It does not need that many. **Quantization** stores it as an integer from −127 to 127, and
+# one **scale** for each row of the matrix:
+#
+# $$s_r = \frac{\max_c |W_{rc}|}{127} \qquad q_{rc} = \mathrm{round}\!\left(\frac{W_{rc}}{s_r}\right) \qquad
+# \hat W_{rc} = s_r\,q_{rc} \qquad W\,(R \times C),\; s\,(R),\; q\,(R \times C)$$
+#
+# The largest number of a row is hit exactly, and no weight moves by more than half a scale. With one scale for the whole
+# matrix, a single large weight makes all others coarse.
+
+# %% [markdown]
+# ### Exercise 2 · Quantize a matrix (15 minutes, 3 points)
+#
+# Write `quantize_int8`: 8-bit integers and one scale a row. A row of zeros has no largest number: give it the scale 1.
+
+# %% answer="quantize_int8"
+def quantize_int8(weight):
+    """weight (rows, columns), float -> numbers (rows, columns) of dtype torch.int8, scales (rows,) float.
+
+    Example: [[1.27, -0.5], [0, 0]] gives the numbers [[127, -50], [0, 0]] and the scales [0.01, 1].
+    """
+    ### BEGIN SOLUTION
+    largest = weight.abs().amax(dim=1)
+    scales = torch.where(largest == 0, torch.ones_like(largest), largest / 127)
+    return (weight / scales[:, None]).round().to(torch.int8), scales
+    ### END SOLUTION
+
+# %%
+# Try it on a matrix of the model. You should see an error below one half.
+matrix = teacher.bert.encoder.layer[0].output.dense.weight.detach()
+numbers, scales = quantize_int8(matrix)
+error = (numbers.float() * scales[:, None] - matrix).abs() / scales[:, None]
+print(f"{matrix.numel() * 4 / 1e6:.2f} MB -> {numbers.numel() / 1e6:.2f} MB, largest error {error.max():.2f} scales")
+
+# %% check="quantize_int8" points=3
+numbers, scales = quantize_int8(torch.tensor([[1.27, -0.5], [0.0, 0.0]]))
+assert numbers.tolist() == [[127, -50], [0, 0]] and numbers.dtype == torch.int8
+assert torch.allclose(scales, torch.tensor([0.01, 1.0]))
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>weight.abs().amax(dim=1)</code> is the largest of each row.
+# <code>scales[:, None]</code> has the shape (rows, 1) and divides row by row.</details>
+# <details><summary>Hint 2</summary>Round before you convert: <code>.to(torch.int8)</code> alone cuts off.
+# <code>torch.where(largest == 0, ...)</code> puts the 1 where it is needed.</details>
+
+# %% [markdown]
+# **Predict first.** The record rounds all matrices of the model, and nothing else. How much accuracy do 8 bits cost, how
+# much 4 bits (numbers from −7 to 7)? And what happens with one scale for a whole matrix?
+
+# %%
+rounding = calibration.load_record("lab8_serving", "rounding")
+bars = calibration.summarize(rounding, "numbers", "accuracy")
+plots.plot_bars(bars, "English, weights rounded, 3 models", start=0.4);
+
+# %% [markdown]
+# This makes the file small. To be **faster** too, the computer must multiply 8-bit numbers. PyTorch's *dynamic
+# quantization* does: weights are 8-bit, and each batch's activations are made 8-bit as they come.
+
+# %%
+engines["PyTorch, 8-bit"] = versions.version(teacher, tokenizer, names, "torch-int8")
+sizes["PyTorch, 8-bit"] = versions.megabytes(compression.quantize_dynamic(teacher))
+how_often = by_scale(tiny=(2, 2, 1), cpu=(40, 16, 5), gpu=(40, 16, 5))
+versions.time_versions(engines, texts, *how_often).assign(MB=sizes).round(2)
+
+# %% [markdown]
+# The two versions take turns, so that a busy moment hits both; `times faster` is the median over pairs, and `from`, `to`
+# its middle half. But why is the file not four times smaller?
+
+# %%
+parts = {"word vectors": teacher.bert.embeddings, "layers": teacher.bert.encoder}
+{name: f"{sum(p.numel() for p in part.parameters()) / 1e6:.1f} million weights" for name, part in parts.items()}
+
+# %% [markdown]
+# Half of the model is a table of 30,522 word vectors, and PyTorch leaves it as it is. Sections 4 and 6 look after it.
+#
+# ## 3. Zeros
+#
+# **Magnitude pruning** sets the smallest weights to 0: they contribute least. Which share can go?
+
+# %% [markdown]
+# ### Exercise 3 · A mask (15 minutes, 3 points)
+#
+# Write `magnitude_mask`: `True` for each weight that stays when the smallest go. Exactly `round(share * n)` of the $n$
+# weights go. Among equal ones, those go first that stand first, row by row.
+
+# %% answer="magnitude_mask"
+def magnitude_mask(weight, share):
+    """weight: a float tensor of any shape; share in [0, 1] -> a bool tensor of the same shape.
+
+    Example: [[0.5, -0.1], [0.2, -3.0]] with share 0.5 gives [[True, False], [False, True]];
+    [1., -1., 1., 1.] with share 0.25 gives [False, True, True, True].
+    """
+    ### BEGIN SOLUTION
+    order = weight.abs().flatten().argsort(stable=True)
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[order[: round(share * weight.numel())]] = False
+    return keep.reshape(weight.shape)
+    ### END SOLUTION
+
+# %%
+print("share that stays of 30 and 90 %:", [round(float(magnitude_mask(matrix, s).float().mean()), 3) for s in (0.3, 0.9)])
+
+# %% check="magnitude_mask" points=3
+mask = magnitude_mask(torch.tensor([[0.5, -0.1], [0.2, -3.0]]), 0.5)
+assert mask.tolist() == [[True, False], [False, True]]
+assert magnitude_mask(torch.tensor([1.0, -1.0, 1.0, 1.0]), 0.25).tolist() == [False, True, True, True]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>A threshold (<code>abs &gt; limit</code>) removes too many or too few when several
+# weights are equal. Sort instead, and take the first ones of the order.</details>
+# <details><summary>Hint 2</summary><code>weight.abs().flatten().argsort(stable=True)</code> keeps the order of equal
+# values. Start with a mask of ones, set the first <code>round(share * n)</code> places to False, and reshape.</details>
+
+# %% [markdown]
+# **Predict first.** From which share on does the accuracy fall? And is a model with 70 % zeros faster?
+
+# %%
+pruning = calibration.load_record("lab8_serving", "pruning")
+layer, rand = (pruning[pruning.scope == scope] for scope in ("layer", "random"))
+curves = {
+    "smallest go": calibration.summarize(layer, "share", "accuracy"),
+    "smallest go, 20 more updates": calibration.summarize(layer, "share", "recovered_accuracy"),
+    "random ones go": calibration.summarize(rand, "share", "accuracy"),
+}
+plots.plot_lines(curves, "share", "English, each matrix pruned", "share of zeros", log=False);
+
+# %%
+pruned = compression.finish_pruning(compression.prune_model(copy.deepcopy(teacher), 0.7))
+both = {"no zeros": engines["PyTorch, 32-bit"], "70 % zeros": versions.version(pruned, tokenizer, names)}
+print(f"zeros in the matrices: {compression.zero_share(pruned):.0%}, file {versions.megabytes(pruned):.0f} MB")
+versions.time_versions(both, texts, *how_often).round(2)
+
+# %% [markdown]
+# As large and as slow as before. The zeros are stored as 32-bit numbers, and the processor multiplies them like any other
+# number. **Unstructured** zeros help only with special software, or in a compressed archive. To be faster, whole
+# rows, heads or layers must go. That is section 5.
+
+# %%
+pruned = both = None
+runtime.free_memory()
+
+# %% [markdown]
+# ## 4. Only the words of your language
+#
+# The table of word vectors has a row for each of 30,522 pieces. Which of them does your text use? The others can go. A
+# word whose piece is gone is cut into smaller ones, so single letters stay.
+
+# %% locked="trim"
+kept = compression.used_pieces(tokenizer, list(sentences["train"]["text"]))
+small_tokenizer = compression.trim_tokenizer(tokenizer, kept)
+trimmed = compression.trim_embeddings(teacher, kept)
+cut = sum(len(a) != len(b) for a, b in zip(tokenizer(texts)["input_ids"], small_tokenizer(texts)["input_ids"], strict=True))
+print(f"{len(tokenizer):,} pieces -> {len(kept):,}; {cut} of {len(texts)} test texts are cut into other pieces")
+
+# %%
+engines["fewer pieces"] = versions.version(trimmed, small_tokenizer, names)
+sizes["fewer pieces"] = versions.megabytes(trimmed)
+scores = versions.score_versions(engines, texts, labels, scores)
+scores.assign(MB=sizes).round(3)
+
+# %% [markdown]
+# The pieces were counted on all training texts, without their labels. What is the price? In a text of another kind (other
+# names, other slang) more words fall into letters. Keep the full tokenizer when you do not know who will write.
+#
+# ## 5. A student that learns from a teacher
+#
+# Take a model with 3 of the 6 layers (every second one), so it starts from what the teacher knows. Then train it to answer
+# **as the teacher does**. The teacher's probabilities say more than a label: *0.7 positive* is not *0.99 positive*. And a
+# teacher answers as many unlabelled texts as you like. This is **distillation**:
+#
+# $$\ell = w\,T^2\,\mathrm{KL}\big(p_T \,\|\, q_T\big) + (1 - w)\,\mathrm{CE}(y, q_1) \qquad
+# p_T = \mathrm{softmax}(z^{\text{teacher}} / T), \quad q_T = \mathrm{softmax}(z^{\text{student}} / T)$$
+#
+# $\mathrm{KL}(p \| q) = \sum_c p_c (\log p_c - \log q_c)$, a mean over the batch. The **temperature** $T > 1$ makes both
+# flatter, so that the small probabilities count too. Its gradients are $T^2$ times smaller; the factor makes up for it.
+
+# %% [markdown]
+# ### Exercise 4 · The distillation loss (15 minutes, 3 points)
+#
+# Write `distillation_loss` in nats, a mean over the texts. It must survive logits like 1,000.
+
+# %% answer="distillation_loss"
+def distillation_loss(student_logits, teacher_logits, labels, temperature, weight):
+    """student_logits, teacher_logits (batch, classes), labels (batch,) -> a tensor with one number.
+
+    Example: equal logits and weight=1 give 0. With weight=0 it is the cross-entropy with the labels.
+    """
+    ### BEGIN SOLUTION
+    ours = (student_logits / temperature).log_softmax(dim=-1)
+    theirs = (teacher_logits / temperature).log_softmax(dim=-1)
+    soft = (theirs.exp() * (theirs - ours)).sum(dim=-1).mean()
+    hard = torch.nn.functional.cross_entropy(student_logits, labels)
+    return weight * temperature**2 * soft + (1 - weight) * hard
+    ### END SOLUTION
+
+# %%
+# You should see a loss that falls to 0 as the student comes nearer to the teacher.
+z, y = torch.tensor([[2.0, -1.0]]), torch.tensor([0])
+[round(float(distillation_loss(z + torch.tensor([d, 0.0]), z, y, 2.0, 1.0)), 3) for d in (4.0, 2.0, 1.0, 0.0)]
+
+# %% check="distillation_loss" points=3
+z = torch.tensor([[1.0, 3.0], [0.0, 2.0]])
+assert abs(float(distillation_loss(z, z, torch.tensor([0, 1]), 2.0, 1.0))) < 1e-6
+want = torch.nn.functional.cross_entropy(z, torch.tensor([0, 1]))
+assert torch.isclose(distillation_loss(z, z + 5, torch.tensor([0, 1]), 3.0, 0.0), want)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Work with <code>log_softmax</code>, never with the logarithm of a softmax. The teacher's
+# distribution stands first in KL: its probabilities are the weights of the sum.</details>
+# <details><summary>Hint 2</summary><code>(p.exp() * (p - q)).sum(dim=-1).mean()</code> with both log-probabilities at
+# temperature T; times T squared and the weight; plus (1 − weight) times the cross-entropy at temperature 1.</details>
+
+# %% [markdown]
+# Now let the teacher answer texts that nobody labelled, and train the student on its answers.
+
+# %% locked="distil"
+steps = by_scale(tiny=2, cpu=150, gpu=300)
+unlabelled = sentences["train"].shuffle(seed=0)
+unlabelled = unlabelled.select(range(min(len(unlabelled), 16 * steps)))
+rows = [{"input_ids": row["input_ids"]} for row in data.tokenize(unlabelled, small_tokenizer, 64)]
+rows = compression.with_teacher(rows, trimmed, collate)  # its probabilities, no labels
+student = compression.make_student(trimmed, by_scale(tiny=(0,), cpu=(0, 2, 4), gpu=(0, 2, 4)))
+student.bert.embeddings.requires_grad_(False)
+config = training.TrainingConfig(learning_rate=3e-4, max_steps=steps, output_dir=f"runs/student-{runtime.scale()}")
+history = training.train(student, rows, compression.TeacherCollator(collate), config,
+                         loss_fn=compression.distillation_objective(temperature=2.0, weight=0.9))
+
+# %%
+engines["student"] = versions.version(student, small_tokenizer, names)
+sizes["student"] = versions.megabytes(student)
+scores = versions.score_versions(engines, texts, labels, scores)
+scores.assign(MB=sizes).round(3)
+
+# %% [markdown]
+# Did the teacher do it, or would any three layers with 1,000 labels be as good? The record has the same student three
+# times, with the same number of updates:
+
+# %%
+students = calibration.load_record("lab8_serving", "students")
+bars = calibration.summarize(students, "student", "accuracy")
+plots.plot_bars(bars, "English, three layers, 150 updates, 3 seeds");
+
+# %% [markdown]
+# ## 6. Leave PyTorch
+#
+# PyTorch is made for training. To predict, a small program is enough. **ONNX** is a file format for the computing itself:
+# which operation on which numbers. **ONNX Runtime** reads it and runs it, on a server, a phone or in a browser. It also
+# has 8-bit arithmetic, and this one makes the word vectors 8-bit too.
+
+# %% locked="onnx"
+for name in by_scale(tiny=("student",), cpu=("PyTorch, 32-bit", "student"), gpu=("PyTorch, 32-bit", "student")):
+    model = student if name == "student" else teacher
+    title = name.replace("PyTorch, 32-bit", "teacher")
+    made = versions.onnx_versions(model, engines[name].tokenizer, names)
+    for kind, (made_engine, megabytes) in made.items():
+        engines[f"{title}, {kind}"], sizes[f"{title}, {kind}"] = made_engine, megabytes
+made = made_engine = None
+runtime.free_memory()
+
+# %% [markdown]
+# Is it the same model? The first line should be almost 0; the second not, since 8-bit numbers were rounded.
+
+# %%
+want = engines["student"].predict(texts[:20])
+for kind in ("ONNX", "ONNX 8-bit"):
+    difference = np.abs(engines[f"student, {kind}"].predict(texts[:20]) - want).max()
+    print(f"largest difference in probability, student, {kind}: {difference:.1e}")
+
+# %% [markdown]
+# All versions together. **Predict first:** which one would you choose for the clinic's old computer?
+
+# %% locked="table"
+scores = versions.score_versions(engines, texts, labels, scores)
+table = versions.time_versions(engines, texts, *how_often).join(scores)
+table.insert(0, "MB", pd.Series(sizes))
+table.round({"MB": 1, "ms, p50": 1, "ms, p95": 1, "texts/s": 0, "accuracy": 3}).round(2)
+
+# %%
+points = table.assign(mean=table.accuracy, sd=(table.high - table.low) / 4)
+plots.plot_tradeoff(points, "ms, p50", "Speed against accuracy", "milliseconds for one text (p50)");
+
+# %% [markdown]
+# The bars at the points show one standard error over test texts (a quarter of the 95 % interval). Versions whose
+# intervals overlap that much cannot be told apart by accuracy. Memory is the fourth cost: the record has the highest
+# memory of a fresh program that loads a version and answers 20 texts.
+
+# %%
+memory = calibration.load_record("lab8_serving", "memory")
+bars = calibration.summarize(memory, "version", "peak_mb")
+plots.plot_bars(bars, "A fresh program with one version", xlabel="peak memory (MB)");
+
+# %% [markdown]
+# Most of the memory is PyTorch itself. Without it, the student needs a fraction.
+#
+# ## 7. Hand in your model
+#
+# The file holds your small model whole: 8-bit matrices with a scale a row, and the numbers of the pieces you kept. Your
+# teacher's computer rebuilds it, without running anything of yours, and tests it on texts that you never saw. It may have
+# **at most 12 MB**. Full points at the level of our own runs (mean minus three standard deviations of macro-F1), half if
+# it is clearly better than guessing.
+
+# %% locked="save"
+card = {"lab": "lab8_serving", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "teacher": origin,
+        "test_accuracy": float(table.accuracy["student"]), "updates": len(history.train), "seed": config.seed}
+path = f"artifacts/compressed-{runtime.scale()}.safetensors"
+size = compressed.save_compressed(path, student, kept, card)
+print(f"saved {path}: {size:.1f} MB, {sizes['PyTorch, 32-bit'] / size:.0f} times smaller than at the start")
+
+# %% check="compressed_model" points=6
+assert Path(path).stat().st_size <= 12e6, "at most 12 MB"
+card, model, small = compressed.load_compressed(path)
+assert card["language"] == LANGUAGE and small(texts[0])["input_ids"]
+print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %%
+model = teacher = trimmed = student = rows = history = None
+engines = {}
+runtime.free_memory()
+
+# %% [markdown]
+# # Part 2 · Serve
+#
+# ## 8. A service
+#
+# The clinic's program is not written in Python. It needs an **address** to send texts to. One word makes a service of
+# your file. In a terminal:
+#
+# ```
+# leaplm add-key clinic --keys keys.json
+# leaplm serve artifacts/compressed-cpu.safetensors --keys keys.json
+# ```
+#
+# The next cell does the same from here. The **key** is like a password for a program. It is shown once; the file keeps
+# only its hash. `leaplm serve` listens on this machine only (127.0.0.1), and refuses to listen elsewhere without keys.
+
+# %% locked="serve"
+Path("keys.json").unlink(missing_ok=True)
+key = keys.add_key("keys.json", "clinic")
+start = process.threaded if runtime.scale() == "tiny" else process.running
+options = ("--keys", "keys.json", "--queue", 32, "--max-batch", 8)
+stack = contextlib.ExitStack()
+service = stack.enter_context(start(path, *options))
+print("your key:", key[:12] + "...", "\nin the file:", Path("keys.json").read_text()[:90], "...\n", service.address)
+
+# %%
+client = httpx2.Client(base_url=service.address, headers={"X-API-Key": key}, trust_env=False)
+answer = client.post("/predict", json={"texts": texts[:2]})
+print(answer.status_code, answer.json()["predictions"][0])
+
+# %% [markdown]
+# Now **break it**. A service is judged by what it does with bad requests: no crash, no silence, a clear error with the
+# right number. 4xx means *you* should change something, 5xx means *the service* has a problem.
+
+# %%
+bad = {"no key": ({"X-API-Key": ""}, {"texts": ["hello"]}), "not a list": ({}, {"texts": "hello"}),
+       "empty": ({}, {"texts": [" "]}), "too long": ({}, {"texts": ["a" * 3000]}),
+       "too many": ({}, {"texts": ["a"] * 99}), "too large": ({}, {"texts": ["a" * 300_000]})}
+for what, (headers, body) in bad.items():
+    answer = client.post("/predict", json=body, headers=headers)
+    print(f"{what:>10}: {answer.status_code}", answer.json()["error"]["message"])
+
+# %% [markdown]
+# What does the service write down? Who asked, how much, how long it took: not the texts. (With `--log-texts` it logs them
+# with phone numbers, addresses and links replaced, by the rules of lab 4. Names stay: so use it for tests only.)
+
+# %%
+print("\n".join(service.log()[-3:]))
+
+# %% [markdown]
+# ## 9. Batches
+#
+# Eight texts at once take less time than eight texts one by one. But requests come one by one. So the service lets the
+# first one wait a few milliseconds for others: **micro-batching**. A batch goes when it is full, or when its first text has
+# waited long enough.
+
+# %% [markdown]
+# ### Exercise 5 · Collect batches (20 minutes, 4 points)
+#
+# Write `collect_batches`: group single texts by the times (in seconds) at which they arrive. A batch goes at the moment it
+# has `max_size` texts, or `max_wait` after its first text. A text that arrives at that very moment still goes along. Take the
+# model to be always free.
+
+# %% answer="collect_batches"
+def collect_batches(arrivals, max_size, max_wait):
+    """arrivals: ascending times in s -> (sizes, sent): texts in each batch, and when it goes.
+
+    Example: arrivals [0.0, 0.01, 0.02, 0.5], max_size=2, max_wait=0.1 give sizes [2, 1, 1],
+    sent [0.01, 0.12, 0.6]: the first batch is full at 0.01; the third text waits until 0.12.
+    """
+    ### BEGIN SOLUTION
+    sizes, sent, first = [], [], 0
+    while first < len(arrivals):
+        closes, last = arrivals[first] + max_wait, first + 1
+        while last < len(arrivals) and last - first < max_size and arrivals[last] <= closes:
+            last += 1
+        full = last - first == max_size
+        sizes.append(last - first)
+        sent.append(arrivals[last - 1] if full else closes)
+        first = last
+    return sizes, sent
+    ### END SOLUTION
+
+# %%
+# 200 texts in one second. The longer the first may wait, the larger the batches. What does it cost?
+moments = np.sort(np.random.default_rng(0).uniform(0, 1, 200)).tolist()
+for wait in (0, 0.01, 0.05):
+    print(f"max wait {1000 * wait:.0f} ms: mean batch {np.mean(collect_batches(moments, 16, wait)[0]):.1f} texts")
+
+# %% check="collect_batches" points=4
+sizes_found, sent = collect_batches([0.0, 0.01, 0.02, 0.5], max_size=2, max_wait=0.1)
+assert list(sizes_found) == [2, 1, 1] and np.allclose(sent, [0.01, 0.12, 0.6])
+assert list(collect_batches([], 4, 0.1)[0]) == []
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Go through the texts with two numbers: the first text of the batch, and the one after the
+# last. Add texts while there is room and the next one arrives in time.</details>
+# <details><summary>Hint 2</summary>The wait counts from the first text of the batch, not from the last. A full batch goes when
+# its last text arrives; another one goes at <code>arrivals[first] + max_wait</code>.</details>
+
+# %% [markdown]
+# ## 10. Not too often
+#
+# One program with an error in a loop can use up the whole service. A **token bucket** limits each key: the bucket holds
+# `capacity` tokens and is full at first; `rate` tokens flow in each second; each request takes one, and is refused (status
+# 429) when there is less than one.
+
+# %% [markdown]
+# ### Exercise 6 · A token bucket (15 minutes, 3 points)
+#
+# Write `token_bucket`: which of the requests at these times (in seconds) are allowed? A refused request takes nothing.
+
+# %% answer="token_bucket"
+def token_bucket(times, rate, capacity):
+    """times: ascending times in s; rate: tokens a second; capacity: tokens at most -> a list of bools.
+
+    Example: times [0, 0, 0, 0.5, 1.0], rate=1, capacity=2 give [True, True, False, False, True].
+    """
+    ### BEGIN SOLUTION
+    allowed, tokens, before = [], float(capacity), None
+    for now in times:
+        tokens = min(capacity, tokens + (now - before) * rate) if before is not None else tokens
+        before = now
+        allowed.append(bool(tokens >= 1))
+        tokens -= allowed[-1]
+    return allowed
+    ### END SOLUTION
+
+# %%
+# 30 requests in 3 seconds, at most 2 a second: you should see about 5 + 6 allowed.
+sum(token_bucket(np.arange(30) / 10, rate=2, capacity=5))
+
+# %% check="token_bucket" points=3
+assert list(token_bucket([0, 0, 0, 0.5, 1.0], rate=1, capacity=2)) == [True, True, False, False, True]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Keep two numbers: the tokens, and the time of the last request, also of a refused
+# one.</details>
+# <details><summary>Hint 2</summary>At each request first add <code>(now - before) * rate</code>, but never above the
+# capacity. Then allow and subtract 1 if there is at least one token.</details>
+
+# %% [markdown]
+# ## 11. Too many at once
+#
+# How many requests a second can the service answer? Let 8 users ask, each as soon as the last answer is there
+# (**closed loop**). This is its **capacity**.
+
+# %%
+seconds = by_scale(tiny=0.5, cpu=6.0, gpu=6.0)
+full = load.closed_loop(service.address, texts, users=8, seconds=seconds, key=key).summary()
+capacity = full["accepted_per_second"]
+print(f"capacity about {capacity:.0f} requests a second; p50 {full['p50_ms']:.0f} ms, p95 {full['p95_ms']:.0f} ms")
+
+# %% [markdown]
+# On Monday morning people do not wait for each other: they send, whatever the service does (**open loop**).
+# **Predict first:** three times as many requests come as it can answer. What happens to the waiting time after one
+# minute, if the service takes them all?
+#
+# Yours does not take them all. Its queue holds 32 texts. When it is full, a request is turned away at once with *503, try
+# again in 2 seconds*. This is **load shedding**: a clear no now is better than an answer after the person has left.
+
+# %%
+rows, before = [], service.memory_mb()
+for times in by_scale(tiny=(3,), cpu=(0.3, 0.6, 0.9, 1.5, 3), gpu=(0.3, 0.6, 0.9, 1.5, 3)):
+    result = load.open_loop(service.address, texts, times * capacity, seconds, key)
+    rows.append({"times capacity": times, **result.summary()})
+flood = pd.DataFrame(rows).set_index("times capacity")
+print(f"memory of the service: {before:.0f} MB before, {service.memory_mb():.0f} MB after")
+flood.round(1)
+
+# %%
+axes = plots.new_axes("Waiting time of accepted requests", "requests offered, in times the capacity", "milliseconds")
+axes.plot(flood.index, flood.p50_ms, "o-", color=plots.BLUE, label="p50")
+axes.plot(flood.index, flood.p95_ms, "s-", color=plots.ORANGE, label="p95")
+twin = axes.twinx()
+twin.plot(flood.index, 100 * flood.shed / flood.requests, "^--", color=plots.GREY, label="turned away (right)")
+twin.set(ylabel="% turned away", ylim=(0, 100))
+axes.set_ylim(bottom=0)
+(lines, said), (more, also) = axes.get_legend_handles_labels(), twin.get_legend_handles_labels()
+axes.legend(lines + more, said + also, frameon=False);
+
+# %% [markdown]
+# Read it from the left. Up to the capacity nearly nobody is turned away. Beyond it, the share of refused requests grows, but
+# who is accepted waits no longer than a full queue takes, and nothing breaks: no error, no dropped connection. The
+# client and the service share this machine's cores, so the numbers are lower than on a server of their own.
+#
+# ## 12. Who wakes you up?
+#
+# The service counts what it does, and **Prometheus**, a program that collects such numbers, reads them from `/metrics`.
+# Counters only grow; after a restart they begin at 0 again.
+
+# %%
+lines = client.get("/metrics").text.splitlines()
+print("\n".join(line for line in lines if line.startswith(("leaplm_requests_total", "leaplm_shed", "leaplm_predictions"))))
+
+# %% [markdown]
+# An **alert** is a rule on these numbers. This one is in `alerts.yml`, beside the service:
+#
+# ```
+# expr: sum(rate(leaplm_shed_total[5m])) / sum(rate(leaplm_requests_total[5m])) > 0.05
+# for: 2m
+# ```
+#
+# *More than 5 % of the requests of the last 5 minutes were turned away, and this for 2 minutes.* One bad moment wakes nobody.
+
+# %% [markdown]
+# ### Exercise 7 · An alert (15 minutes, 2 points)
+#
+# Write `alert_fires`: does the alert fire at each sample? At a sample at time $t$ the share is what `failures` grew by, over
+# what `requests` grew by, in the steps that end in the last `window` seconds, $(t - \text{window}, t]$. (No requests: the
+# share is 0.) A counter below its last value has restarted: it grew by the new value. The alert fires when the share is
+# above `share` at this sample and at all samples of at least the last `hold` seconds.
+
+# %% answer="alert_fires"
+def alert_fires(times, requests, failures, window, share, hold):
+    """times (n,) ascending, in s; requests, failures (n,): two counters -> a list of n bools.
+
+    Example: times [0, 10, 20, 30], requests [0, 10, 20, 30], failures [0, 0, 5, 10], window=10,
+    share=0.2, hold=10 give [False, False, False, True]: above since 20, for 10 s at 30.
+    """
+    ### BEGIN SOLUTION
+    def growth(values):
+        return [b - a if b >= a else b for a, b in zip(values, values[1:], strict=False)]
+
+    grown, failed = growth(list(requests)), growth(list(failures))
+    fires, since = [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+    ### END SOLUTION
+
+# %%
+# Ten minutes, one sample every 15 s, 10 requests a second; from minute 3 to 6 a third of them is turned away.
+t = np.arange(0, 600, 15)
+asked, refused = 10 * t, np.clip(t - 180, 0, 180) * 10 // 3
+fires = alert_fires(t, asked, refused, window=60, share=0.05, hold=120)
+print("fires from", t[np.flatnonzero(fires)[0]] / 60, "to", t[np.flatnonzero(fires)[-1]] / 60, "minutes")
+
+# %% check="alert_fires" points=2
+found = alert_fires([0, 10, 20, 30], [0, 10, 20, 30], [0, 0, 5, 10], window=10, share=0.2, hold=10)
+assert list(found) == [False, False, False, True]
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First turn both counters into steps: what each grew by from sample to sample. Then add up
+# the steps whose end lies in the window.</details>
+# <details><summary>Hint 2</summary>Remember since when the share has been above; forget it at the first sample where it is
+# not. It fires when <code>times[i] - since &gt;= hold</code>.</details>
+
+# %% [markdown]
+# ## 13. Two copies
+#
+# When one process is not enough, run two, and share the requests between them. **Ray Serve** does this on one machine or on
+# fifty, and starts and stops copies as the load changes (*autoscaling*). It runs the same app as `leaplm serve`. It is a
+# large package, so it is not part of the course's set-up: `pip install "leaplm[scale]"`, then set `WITH_RAY = True`.
+
+# %%
+WITH_RAY = False
+if WITH_RAY and importlib.util.find_spec("ray"):
+    from leaplm.serve import ray_app
+    with ray_app.running(path, min_replicas=2, max_replicas=2) as address:
+        result = load.closed_loop(address, texts, users=8, seconds=5)
+        print(result.summary(), "replicas:", ray_app.replicas_seen(address))
+
+# %% [markdown]
+# What to expect: on a machine with two cores, two copies with one core each are about as fast as one copy with both. The
+# gain comes with more cores or more machines; and when one copy crashes, the other still answers.
+
+# %%
+stack.close()  # ends the service: it answers what it has accepted, then stops
+if LANGUAGE == "eng":
+    print("the service has ended:", service.address)
+
+# %% [markdown]
+# ### Exercise 8 · A decision and a runbook (20 minutes, 4 points, read by your teacher)
+#
+# The clinic in Kisumu has a computer with 2 cores and 4 GB of memory, pays for each megabyte of download, and expects 200
+# messages in the busiest minute. Choose one version from your table and say why, with its four costs. Say at which load your
+# service would turn people away, and how you know. Then write the five lines that the person on duty reads when the alert
+# of section 12 fires: what it means, what to look at first, what to do.
+
+# %% [markdown] manual="decision" points=4
+# ### BEGIN SOLUTION
+# **Marking guide.** 1 point: a version with its numbers for size, time, memory and accuracy, and the interval when it claims
+# that one version is as good as another. 1 point: compares the load (200 a minute is 3.3 a second) with the measured
+# capacity, and says that the measurement was on another machine. 1 point: says what happens above it (refused with 503
+# and Retry-After, waiting time bounded by the queue), not "it crashes". 1 point: a runbook that begins with what the alert
+# means, names a metric or log field to look at, and gives an action that fits (find the key that floods and limit it, serve
+# a smaller version, start a second copy).
+#
+# **A good answer, in short.** I take the student in ONNX with 8 bits: 10 MB, a few milliseconds, under 200 MB of memory, and
+# its accuracy lies inside the interval of the full model. The capacity here was over 50 requests a second; 3.3 a second are
+# far below it, so even a machine five times slower is enough. *Runbook:* 1. More than 5 % of requests were refused for 2
+# minutes because the queue was full. 2. Look at `leaplm_requests_total`: did the requests grow, or did the answers get slower?
+# 3. The log names keys: if one key sends most, give it a limit per minute. 4. If all grew, start a second copy.
+# 5. Tell the clinic: refused messages must be sent again; none was lost silently.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## What to take away
+
+# %%
+table[["MB", "ms, p50", "texts/s", "accuracy", "low", "high"]].round(3)
+
+# %%
+main = calibration.load_record("lab8_serving", "main")
+shown = {"majority_macro_f1": "majority", "tfidf_macro_f1": "TF-IDF", "teacher_macro_f1": "teacher (91 MB)",
+         "student_macro_f1": "student", "heldout_macro_f1": "student, 8-bit file", "megabytes": "MB of the file"}
+summary = main.rename(columns=shown).groupby("language", sort=False)[list(shown.values())].agg(["mean", "std"])
+summary.round(3)
+
+# %% [markdown]
+# (Macro-F1 on held-out texts, 5 seeds a language.)
+#
+# 1. Fewer layers and fewer words make a model small *and* fast; 8-bit numbers nearly come for free. Zeros alone bring
+#    nothing, until software or hardware uses them.
+# 2. Compare versions in turns, with percentiles, and with the interval of the accuracy: many differences are noise.
+# 3. A service is good when it is good at saying no: keys, limits, a bounded queue, clear errors, and an alert for a person.
+#
+# **Sources.** Han et al., 2015, *Learning both weights and connections* (pruning) · Jacob et al., 2018, *Quantization and
+# training of neural networks for integer-arithmetic-only inference* · Hinton et al., 2015, *Distilling the knowledge in a
+# neural network* · Sanh et al., 2019, *DistilBERT* · Abdaoui et al., 2020, *Load what you need* (smaller vocabularies) ·
+# Dean & Barroso, 2013, *The tail at scale* (percentiles) · Beyer et al., 2016, *Site Reliability Engineering*, chapters 6
+# and 21 (alerts, load shedding) · the manuals of ONNX Runtime, FastAPI, Prometheus and Ray Serve.

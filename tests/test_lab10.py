@@ -89,8 +89,9 @@ def test_results_on_other_rows_are_not_mixed(tmp_path):
         small_data.compare(method, dataset(50), path, seeds=[0])
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"labels": ["a"], "true": [0], "runs": [{}]}',
-                                     b'{"labels": ["a"], "true": [1], "runs": [], "language": "", "rows": "", "summary": []}'])
+@pytest.mark.parametrize("content", [
+    b"", b"[]", b'{"labels": ["a"], "true": [0], "runs": [{}]}',
+    b'{"labels": ["a"], "true": [1], "runs": [], "language": "", "rows": "", "summary": []}'])
 def test_what_is_no_file_of_results_is_refused(content):
     with pytest.raises(ValueError, match="results|prediction"):
         small_data.read_results(content)

@@ -44,7 +44,7 @@ def run_solution(lab, folder, monkeypatch, language=None):
 
 
 def handed_in(folder):
-    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt or results."""
+    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt, results."""
     [path] = (folder / "artifacts").iterdir()
     if path.name.startswith("results"):
         return small_data.read_results(path.read_bytes())

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from leaplm import artifacts, continual, models, streams
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, probes
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact, probes
 
 PROBES = "leaplm.grading.probes"
 CLOSE = 1e-4
@@ -158,8 +158,11 @@ def ewc_penalty(student, rng):
     for tensors in (old, fisher):
         tensors.update({name: tensors[name][:2] for name in tensors if name.startswith("classifier")})
     value = sum((fisher[name].astype(np.float64) * (weights[name][: len(old[name])] - old[name]) ** 2).sum() for name in old)
-    got = student.call("ewc_penalty", model, old, fisher, strength)
-    if not close(as_number(got, "the penalty"), strength / 2 * value):
+    try:
+        good = close(as_number(student.call("ewc_penalty", model, old, fisher, strength)), strength / 2 * value)
+    except StudentError:  # it breaks there; what was right before still counts
+        good = False
+    if not good:
         return 2, "right for a head of the same size; of one that has grown, compare the first rows only"
     return 3, "value and gradient are right, also after the head has grown"
 

@@ -229,9 +229,12 @@ def freeze(model: torch.nn.Module, part: str) -> list[str]:
 
 
 def gradients_through(function: Any, model: torch.nn.Module, *args: Any) -> dict[str, np.ndarray]:
-    """The gradients of a student's function(model, *args), a number, by parameter name of `model`."""
+    """The gradients of a student's function(model, *args), a number, by parameter name of `model`; {} when it has none."""
     model.zero_grad()
-    function(model, *args).backward()
+    number = function(model, *args)
+    if not (isinstance(number, Tensor) and number.requires_grad):
+        return {}
+    number.backward()
     return gradients(model)
 
 

@@ -70,9 +70,9 @@ def test_lab6_accumulates_as_the_library(lab6):
 
 
 def test_lab6_scales_as_torchs_grad_scaler(lab6):
-    theirs, ours = tiny_classifier(initializer_range=0.5), tiny_classifier(initializer_range=0.5)
-    optimizer, optimizer2 = torch.optim.SGD(theirs.parameters(), 0.1), torch.optim.SGD(ours.parameters(), 0.1)
-    scale, scaler = 2.0**126, torch.amp.GradScaler("cpu", init_scale=2.0**126, growth_interval=10**6)
+    theirs, ours = tiny_classifier(initializer_range=1.0), tiny_classifier(initializer_range=1.0)
+    optimizer, optimizer2 = torch.optim.SGD(theirs.parameters(), 0.01), torch.optim.SGD(ours.parameters(), 0.01)
+    scale, scaler = 2.0**127, torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=10**6)
     for _ in range(8):
         scale = lab6["scaled_step"](theirs, batch(), optimizer, scale)
         optimizer2.zero_grad()
@@ -80,7 +80,7 @@ def test_lab6_scales_as_torchs_grad_scaler(lab6):
         scaler.step(optimizer2)
         scaler.update()
         assert scale == scaler.get_scale()
-    assert scale < 2.0**126 and all(torch.allclose(a, b, atol=1e-6) for a, b in
+    assert scale < 2.0**127 and all(torch.allclose(a, b, atol=1e-6) for a, b in
                                     zip(theirs.parameters(), ours.parameters(), strict=True))
 
 

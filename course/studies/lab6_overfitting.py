@@ -50,7 +50,7 @@ def tokenize(dataset):
 def make_model(language, names, seed, remedy):
     set_seed(seed)
     model = models.load_sequence_classifier(names, freeze="embeddings" if language == "eng" else OTHER["freeze"])
-    if remedy == "LoRA":
+    if "LoRA" in remedy:
         inject_lora(model)
         if language != "eng":
             train_word_embeddings(model)
@@ -58,13 +58,13 @@ def make_model(language, names, seed, remedy):
 
 
 def fine_tune(language, remedy, seed, rows, names, evaluate=None, init=0):
-    """One training with one remedy; all else is as in the row "no remedy". `init` draws another head and order."""
+    """One training with one remedy (or the recipe), all else as in "no remedy"; `init` draws another head and order."""
     model = make_model(language, names, seed + 1000 * init, remedy)
     config = TrainingConfig(
-        learning_rate=LORA_RATE if remedy == "LoRA" else RATE, batch_size=BATCH, epochs=EPOCHS, progress=False,
+        learning_rate=LORA_RATE if "LoRA" in remedy else RATE, batch_size=BATCH, epochs=EPOCHS, progress=False,
         weight_decay=DECAY if remedy == "weight decay" else 0.0, seed=seed + 1000 * init,
         embedding_learning_rate=None if language == "eng" else OTHER["embedding_learning_rate"])
-    collator = reg.AugmentingCollator(tokenizer(), collate, DELETE) if remedy == "words deleted" else collate
+    collator = reg.AugmentingCollator(tokenizer(), collate, DELETE) if "words deleted" in remedy else collate
     loss = reg.adversarial_loss(EPSILON) if remedy == "adversarial (FGM)" else classification_loss
     started = time.process_time()
     train(model, rows, collator, config, evaluate, loss)
@@ -157,6 +157,7 @@ def ensemble(language, seed, some, members=3):
 
 
 BASELINES = ("majority class", "TF-IDF words", "TF-IDF characters", "frozen encoder + head")
+RECIPE = "LoRA and words deleted"
 REMEDIES = ("no remedy", "early stopping", "weight decay", "dropout", "words deleted", "adversarial (FGM)", "LoRA",
             "ensemble of 3", "200 labels, none for validation")
 FEWER = ("no remedy", "early stopping")
@@ -186,6 +187,16 @@ def other_languages(seed, language, remedy):
     return remedies(seed, language, remedy)
 
 
+@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(5))
+def main(seed, language):
+    """What is handed in: the lab's recipe (LoRA, words deleted), scored on the seed's test texts and the grader's rows."""
+    some = texts(language, seed)
+    model, seconds = fine_tune(language, RECIPE, seed, tokenize(some["train"]), names_of(some["train"]))
+    heldout = data.heldout_rows(language)
+    found = all_scores(some, {part: logits(model, some[part]) for part in ("test", "train")}, seconds)
+    return {**found, **{f"heldout_{k}": v for k, v in score(heldout, logits(model, heldout)).items()}}
+
+
 # -- the memory of an update ----------------------------------------------------------------------------------------------
 
 
@@ -199,32 +210,37 @@ WAYS = [("32 x 64", way, settings) for way, settings in memory.WAYS.items()] + [
     ("2 x 32", "fp16", {"precision": "fp16"})]
 
 
+@functools.lru_cache(maxsize=1)
+def exact_gradient(seed, batch):
+    """A model, a random batch "texts x tokens", and its gradient in one piece and 32 bits."""
+    set_seed(seed)
+    model = reg.set_dropout(models.load_sequence_classifier(["no", "yes"], freeze="embeddings"), 0.0)
+    some = random_batch(*map(int, batch.split(" x ")))
+    memory.measure_gradient(model, some)
+    return model, some, memory.flat_gradient(model)
+
+
 @study([{"batch": batch, "way": way} for batch, way, _ in WAYS], seeds=range(3))
 def hardware(seed, batch, way):
     """The gradient of one batch (texts x tokens), got in different ways: memory, seconds by the clock, and its error.
 
     MiniLM without dropout, word embeddings frozen. `difference`: the largest one, over the largest number of the gradient.
     """
-    set_seed(seed)
-    model = reg.set_dropout(models.load_sequence_classifier(["no", "yes"], freeze="embeddings"), 0.0)
-    some = random_batch(*map(int, batch.split(" x ")))
-    settings = next(settings for b, w, settings in WAYS if (b, w) == (batch, way))
-    memory.measure_gradient(model, some)
-    exact = memory.flat_gradient(model)
-    found = memory.measure_gradient(model, some, **settings)
+    model, some, exact = exact_gradient(seed, batch)
+    found = memory.measure_gradient(model, some, **next(kept for b, w, kept in WAYS if (b, w) == (batch, way)))
     difference = (memory.flat_gradient(model) - exact).abs().max() / exact.abs().max()
     return {**found, "difference": float(difference)}
 
 
 @study([{"processes": processes} for processes in (1, 2)], seeds=range(3))
 def processes(seed, processes):
-    """Four updates of 32 texts of 64 tokens in one and in two processes with a core each: what the first one reports."""
+    """Three updates of 32 texts of 64 tokens in one and in two processes with a core each: what the first one reports."""
     set_seed(seed)
-    ids = random_batch(128, 64)["input_ids"].tolist()
+    ids = random_batch(96, 64)["input_ids"].tolist()
     rows = [{"input_ids": row, "label": i % 2} for i, row in enumerate(ids)]
-    config = TrainingConfig(learning_rate=RATE, batch_size=32, max_steps=4, progress=False, seed=seed)
+    config = TrainingConfig(learning_rate=RATE, batch_size=32, max_steps=3, progress=False, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         found = several_processes.train_in_processes(rows, ["no", "yes"], config, folder, processes)
     first = found[0]
     return {"losses": first["losses"], "checksum": first["checksum"], "peak_mb": first["peak_mb"],
-            "seconds_an_update": first["seconds"] / 4}
+            "seconds_an_update": first["seconds"] / 3}

@@ -187,7 +187,7 @@ def plot_matrices(matrices, names, title):
 
     matrices: {method: array (tasks, tasks)} of numbers from 0 to 1; names: the tasks.
     """
-    columns = min(3, len(matrices))
+    columns = min(4, len(matrices))
     rows = -(-len(matrices) // columns)
     figure, parts = plt.subplots(rows, columns, figsize=(3.1 * columns, 0.5 + 2.6 * rows), dpi=90, layout="constrained",
                                  squeeze=False)

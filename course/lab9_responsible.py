@@ -57,6 +57,7 @@ names = sentences["train"].features["label"].names
 test_set = data.subsample(sentences["test"], by_scale(tiny=20, cpu=300, gpu=600))
 test_labels = np.array(test_set["label"])
 comparable = LANGUAGE == "eng" and runtime.scale() != "tiny"  # can your run be put beside the record?
+recorded = LANGUAGE if LANGUAGE in ("eng", "hau", "swa") else "eng"  # private training is on record in three languages
 print(f"classes: {names} · {len(sentences['train'])} training texts · {len(test_set)} test texts")
 
 # %% [markdown]
@@ -98,7 +99,7 @@ plots.plot_history(history, unit="token");
 # $$\text{exposure}(s) = \log_2 |R| - \log_2 \text{rank}(s) \quad \text{bits}$$
 #
 # ($R$: the secret and all the others; rank 1 is the smallest loss.) For a secret that the model never saw, every rank is
-# equally likely, and the exposure is about 1 bit. Every bit more halves the numbers an attacker has to try.
+# equally likely, and the exposure is 1.4 bits on average. Every bit more halves the numbers an attacker has to try.
 #
 # ### Exercise 1 · Exposure (10 minutes, 3 points)
 #
@@ -135,10 +136,10 @@ assert np.isclose(exposure(0.0, torch.tensor([1.0, 3.0, 4.0])), 2.0)
 # beginning, writes the secret by itself.
 
 # %%
-tried = by_scale(tiny=3, cpu=memorisation.CANDIDATES, gpu=memorisation.CANDIDATES)
-told = pd.DataFrame(canaries)
-told["exposure"] = memorisation.measure_exposures(writer, reader, canaries, tried)
-told["extracted"] = memorisation.extract(writer, reader, canaries)
+asked = by_scale(tiny=canaries[-1:], cpu=canaries, gpu=canaries)
+told = pd.DataFrame(asked)
+told["exposure"] = memorisation.measure_exposures(writer, reader, asked)
+told["extracted"] = memorisation.extract(writer, reader, asked)
 live_exposures = told.groupby("repeats")["exposure"].mean()
 told.round(2)
 
@@ -217,7 +218,7 @@ for way, texts in (("as they are", planted), ("near-duplicates out", kept), ("nu
 record = calibration.load_record("lab9_responsible", "canaries")
 summaries = {way: calibration.bars(rows, {f"{n} times": f"exposure_{n}" for n in memorisation.REPEATS})
              for way, rows in record.groupby("treatment", sort=False)}
-plots.plot_dots(summaries, "The same canaries after each remedy", "exposure (bits)", guide=("never seen", 1.44));
+plots.plot_dots(summaries, "The same canaries after each remedy", "exposure (bits)", guide=("never seen", 1.38));
 
 # %% [markdown]
 # With the near-duplicates out, 16 copies are worth no more than one. With redaction, the numbers are gone, and what is
@@ -379,11 +380,11 @@ test_features = privacy.text_features(test_set["text"], kind)
 print(f"{features.shape[0]} texts, {features.shape[1]} numbers each ({kind})")
 
 # %% [markdown]
-# **Predict first.** With these texts, which share of the test texts does the head get right without a promise, and which
-# with $\varepsilon = 8$ and $\varepsilon = 1$?
+# The measure is macro-F1, the mean over the classes (lab 2): who always says the most frequent class gets 0.33 of two
+# classes. **Predict first.** What does the head reach without a promise, with $\varepsilon = 8$, and with $\varepsilon = 1$?
 
 # %%
-my_price = {"none": 0.0, 8: 0.0, 1: 0.0}  # accuracies
+my_price = {"none": 0.0, 8: 0.0, 1: 0.0}  # macro-F1
 
 # %% locked="private"
 heads, rows = {}, []
@@ -391,15 +392,16 @@ for epsilon in by_scale(tiny=(math.inf, 8), cpu=(math.inf, 8, 3, 1), gpu=(math.i
     config = privacy.private_config(LANGUAGE, epsilon)
     weight, noise = privacy.train_head_privately(features, private_labels, len(names), config, seed=0)
     predictions = privacy.head_logits(weight, test_features).argmax(1)
-    low, high = evaluation.bootstrap_interval(test_labels, predictions)
+    low, high = evaluation.bootstrap_interval(test_labels, predictions, evaluation.macro_f1, rounds=300)
     rows.append({"epsilon": epsilon, "noise multiplier": noise, "low": low, "high": high,
-                 "accuracy": evaluation.accuracy(test_labels, predictions)})
+                 "macro-F1": evaluation.macro_f1(test_labels, predictions)})
     heads[epsilon] = weight, noise, config
 
 # %%
-majority = evaluation.accuracy(test_labels, evaluation.majority_baseline(private_labels, test_labels))
-budgets = {row["epsilon"]: row["accuracy"] for row in rows}
-print(f"majority {majority:.2f} · you predicted {my_price}")
+one_class = evaluation.majority_baseline(private_labels, test_labels)
+majority, majority_f1 = evaluation.accuracy(test_labels, one_class), evaluation.macro_f1(test_labels, one_class)
+budgets = {row["epsilon"]: row["macro-F1"] for row in rows}
+print(f"macro-F1 of the majority class {majority_f1:.2f} · you predicted {my_price}")
 pd.DataFrame(rows).round(3)
 
 # %% [markdown]
@@ -408,26 +410,26 @@ pd.DataFrame(rows).round(3)
 
 # %%
 theirs, spent = privacy.train_head_with_opacus(features, private_labels, len(names), heads[8][2])
-score = evaluation.accuracy(test_labels, privacy.head_logits(theirs, test_features).argmax(1))
-print(f"Opacus: accuracy {score:.3f}, epsilon spent {spent:.2f}")
+score = evaluation.macro_f1(test_labels, privacy.head_logits(theirs, test_features).argmax(1))
+print(f"Opacus: macro-F1 {score:.3f}, epsilon spent {spent:.2f}")
 
 # %% [markdown]
 # What is the price, and what does the attack still find? With few people, each of them has to be hidden among few others:
 
 # %%
-record = calibration.load_record("lab9_responsible", "price", language="eng")
-record["epsilon"] = record["epsilon"].astype(str)
-curves = {f"epsilon {epsilon}" if epsilon != "none" else "no promise": calibration.summarize(rows, "rows", "accuracy")
-          for epsilon, rows in record.groupby("epsilon", sort=False)}
-live = (len(private_set), budgets[8]) if comparable else None
-plots.plot_lines(curves, "rows", "The price of privacy (English film reviews)", "labelled texts", live=live,
-                 flat={"majority class": record["majority_accuracy"]});
+record = calibration.load_record("lab9_responsible", "price", language=recorded)
+record["epsilon"] = record["epsilon"].astype(str).replace("none", "infinite")
+curves = {f"epsilon {epsilon}": calibration.summarize(part, "rows", "macro_f1")
+          for epsilon, part in record.groupby("epsilon", sort=False)}
+live = (len(private_set), budgets[8]) if recorded == LANGUAGE and runtime.scale() != "tiny" else None
+plots.plot_lines(curves, "rows", f"The price of privacy ({data.NAMES[recorded]})", "labelled texts", "macro-F1", live,
+                 flat={"majority class": record["majority_macro_f1"]});
 
 # %%
-few_rows = record[record["rows"] == 250]
-usual = calibration.load_record("lab9_responsible", "without_privacy", language="eng").assign(epsilon="usual training")
-both = pd.concat([usual, few_rows])
-both.groupby("epsilon", sort=False)[["accuracy", "auc", "tpr"]].agg(["mean", "std"]).round(3)
+usual = calibration.load_record("lab9_responsible", "without_privacy", language=recorded)
+both = pd.concat([usual.assign(epsilon="trained as usual"), record[record["rows"] == 250]])
+print(f"250 texts in {data.NAMES[recorded]}: mean and deviation over seeds")
+both.groupby("epsilon", sort=False)[["macro_f1", "auc", "tpr"]].agg(["mean", "std"]).round(3)
 
 # %% [markdown]
 # *Usual training* is a logistic regression on 250 texts, hardly regularized: the attack finds many of its members. The
@@ -808,9 +810,9 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %%
 results = pd.DataFrame([
-    ("a number 16 times in the texts", "exposure, bits", live_exposures.iloc[-1], 1.44),
+    ("a number 16 times in the texts", "exposure, bits", live_exposures.iloc[-1], 1.38),
     ("in the training data?", "AUC, last epoch", attacks["auc"].iloc[-1], 0.5),
-    ("private head, epsilon 8", "accuracy", budgets[8], majority),
+    ("private head, epsilon 8", "macro-F1", budgets[8], majority_f1),
     ("integrated gradients", "comprehensiveness", tests["integrated gradients"].mean(), tests["random"].mean()),
 ], columns=["question", "measure", "your run", "baseline"])
 results.round(3)

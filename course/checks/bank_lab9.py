@@ -490,7 +490,7 @@ def no_noise(trained):
     return again(trained, lambda weight: weight - weight.mean(dim=0))
 
 
-@wrong.artifact("private_head", "a budget of 20, honestly said")
+@wrong.artifact("private_head", "too little noise, honestly said")
 def large_budget(trained):
     return again(trained, noise_multiplier=0.9, epsilon=40.0)
 

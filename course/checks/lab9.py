@@ -1,5 +1,6 @@
 """Checks of lab 9, responsible use. Inputs are fresh and random at each run; references are computed here."""
 
+import functools
 import math
 
 import numpy as np
@@ -182,14 +183,14 @@ def private_head(student, rng):
     content = first_artifact(student, ("private-head-gpu.safetensors", "private-head-cpu.safetensors"))
     try:
         card, tensors = artifacts.read_artifact(content)
-        heldout = data.heldout_rows(card.get("language"))
-        if card.get("labels") != heldout.features["label"].names:
+        names = data.heldout_rows(card.get("language")).features["label"].names
+        if card.get("labels") != names:
             return 0, f"the classes of the artifact are not those of language {card.get('language')!r}"
         weight = read_weight(tensors, len(card["labels"]), card.get("features"))
         problem = promise_problem(card, weight)
     except (ValueError, KeyError, TypeError) as error:
         return 0, f"the artifact cannot be used: {error}"
-    return (0, problem) if problem else judge_head(weight, heldout, card["language"], card["features"])
+    return (0, problem) if problem else judge_head(weight, card["language"], card["features"])
 
 
 def read_weight(tensors, classes, kind):
@@ -197,9 +198,9 @@ def read_weight(tensors, classes, kind):
     if set(tensors) != {"weight"}:
         raise ValueError("it should hold one tensor, called weight")
     weight = tensors["weight"].double().numpy()
-    width = privacy.text_features(["one"], kind).shape[1]
-    if weight.shape != (classes, width) or not np.isfinite(weight).all():
-        raise ValueError(f"the weight has shape {weight.shape}, not {(classes, width)}, or values that are not finite")
+    wanted = (classes, privacy.WIDTHS[kind])
+    if weight.shape != wanted or not np.isfinite(weight).all():
+        raise ValueError(f"the weight has shape {weight.shape}, not {wanted}, or values that are not finite")
     return weight
 
 
@@ -224,9 +225,15 @@ def promise_problem(card, weight):
     return None
 
 
-def judge_head(weight, heldout, language, kind):
-    labels = np.array(heldout["label"])
-    predictions = privacy.head_logits(weight, privacy.text_features(heldout["text"], kind)).argmax(1)
+@functools.cache
+def heldout_features(language, kind):
+    rows = data.heldout_rows(language)
+    return privacy.text_features(rows["text"], kind), np.array(rows["label"])
+
+
+def judge_head(weight, language, kind):
+    features, labels = heldout_features(language, kind)
+    predictions = privacy.head_logits(weight, features).argmax(1)
     score = evaluation.macro_f1(labels, predictions)
     one_class = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
     record = load_record("lab9_responsible", "main", language=language)["heldout_macro_f1"]

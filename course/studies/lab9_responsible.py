@@ -68,7 +68,7 @@ def without_privacy(seed, language, rows):
     x, y = parts["train"]
     chosen = np.random.default_rng(seed).permutation(len(y))[:rows]
     weight, bias = few_shot.fit_head(x[chosen][:, :-1], y[chosen], C=100)
-    return measure_head(np.concatenate([weight, bias[:, None]], axis=1), x[chosen], y[chosen], *parts["test"])
+    return measure_head(np.concatenate([weight, bias[:, None] / privacy.BIAS], axis=1), x[chosen], y[chosen], *parts["test"])
 
 
 @study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(8))

@@ -14,7 +14,7 @@ PEOPLE = ("Amina in Kano", "Musa in Zaria", "Otieno in Kisumu", "Wanjiru in Naku
           "Hamza in Sokoto", "Nasrin in Khulna", "Atieno in Homa Bay", "Rumi in Huaraz")
 REPEATS = (0, 1, 4, 16)  # how often a canary stands in the texts
 ENDINGS = ("", ".", "!", " .", " please", " please!", ", thanks", " now", " today", ", ok?", "...", "!!", " tonight",
-           " soon", ", thank you", " or wait")
+           " soon", ", thank you", " asap")
 ORDINARY = 78  # texts beside the 42 copies of canaries
 UPPER = 20  # SmolLM2 has 30 layers; those below learn nothing here, which halves the time
 TARGETS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj")
@@ -58,7 +58,7 @@ def exposure(secret_loss, candidate_losses):
 
     secret_loss: its loss in nats; candidate_losses (n,): those of n other secrets of the same form. Rank 1 is the smallest
     loss of all n + 1; a candidate with the same loss counts as no better. So exposure lies between 0 and log2(n + 1).
-    For a secret the model never saw, it is 1.44 bits on average (and larger than b bits with probability 2^-b).
+    For a secret the model never saw, it is 1.4 bits on average (and b bits or more with probability 2^-b).
     Source: Carlini et al., 2019, definition 5 and section 4.3 (sampling).
 
     >>> exposure(2.0, [1.0, 3.0, 4.0])

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 ROWS = 2000  # labelled texts of the private head that is handed in, at most
-WIDTH = 512  # of hashed character features
+WIDTHS = {"minilm": 385, "characters": 513}  # of the features, with the bias
 BIAS = 0.3  # the last feature of every text; small, since a long constant part would fill the clipped gradient
 
 
@@ -130,7 +130,7 @@ def private_config(language, epsilon=8.0):
 def text_features(texts, kind):
     """Vectors of length 1 with a last BIAS, (n, width + 1): a function of each text alone, learned from nobody in the data.
 
-    kind: "minilm" (frozen encoder, mean over tokens, 384) or "characters" (pieces of 2 to 4 characters, hashed to WIDTH
+    kind: "minilm" (frozen encoder, mean over tokens, 384) or "characters" (pieces of 2 to 4 characters, hashed to 512
     places: a vocabulary counted from the data would itself give something away).
     """
     if kind == "minilm":
@@ -140,7 +140,7 @@ def text_features(texts, kind):
     elif kind == "characters":
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        vectors = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=WIDTH).transform(texts).toarray()
+        vectors = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 4), n_features=512).transform(texts).toarray()
     else:
         raise ValueError(f"kind={kind!r}: use 'minilm' or 'characters'")
     return np.concatenate([vectors, np.full((len(vectors), 1), BIAS)], axis=1).astype(np.float32)

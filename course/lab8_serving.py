@@ -68,7 +68,7 @@ tokenizer = models.load_tokenizer()
 collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
 print(f"{len(texts)} test texts, classes {names}")
 
-# %% locked="teacher"
+# %%
 def train_teacher():
     """Two epochs on 1,000 labels, with the settings of lab 2."""
     runtime.set_seed(0)
@@ -80,7 +80,7 @@ def train_teacher():
     training.train(model, data.tokenize(train_set, tokenizer, 64), collate, config)
     return model
 
-# %% locked="start"
+# %%
 teacher, origin = None, f"trained here: {START} is not there, or has other classes"
 if Path(START).is_file():
     card, found, _ = engine.load_classifier(START)
@@ -95,7 +95,7 @@ print("the model:", origin)
 # waits) and **texts per second** (how many computers you need). And one says what it gives: the accuracy, beside a simple
 # program to beat.
 
-# %% locked="baselines"
+# %%
 majority = evaluation.accuracy(labels, evaluation.majority_baseline(train_set["label"], labels))
 tfidf = evaluation.accuracy(labels, evaluation.tfidf_baseline(train_set, test_set))
 engines = {"PyTorch, 32-bit": versions.version(teacher, tokenizer, names)}
@@ -294,7 +294,7 @@ runtime.free_memory()
 # The table of word vectors has a row for each of 30,522 pieces. Which of them does your text use? The others can go. A
 # word whose piece is gone is cut into smaller ones, so single letters stay.
 
-# %% locked="trim"
+# %%
 kept = compression.used_pieces(tokenizer, list(sentences["train"]["text"]))
 small_tokenizer = compression.trim_tokenizer(tokenizer, kept)
 trimmed = compression.trim_embeddings(teacher, kept)
@@ -362,7 +362,7 @@ assert torch.isclose(distillation_loss(z, z + 5, torch.tensor([0, 1]), 3.0, 0.0)
 # %% [markdown]
 # Now let the teacher answer texts that nobody labelled, and train the student on its answers.
 
-# %% locked="distil"
+# %%
 steps = by_scale(tiny=2, cpu=150, gpu=300)
 unlabelled = sentences["train"].shuffle(seed=0)
 unlabelled = unlabelled.select(range(min(len(unlabelled), 16 * steps)))
@@ -396,7 +396,7 @@ plots.plot_bars(bars, "English, three layers, 150 updates, 3 seeds");
 # which operation on which numbers. **ONNX Runtime** reads it and runs it, on a server, a phone or in a browser. It also
 # has 8-bit arithmetic, and this one makes the word vectors 8-bit too.
 
-# %% locked="onnx"
+# %%
 for name in by_scale(tiny=("student",), cpu=("PyTorch, 32-bit", "student"), gpu=("PyTorch, 32-bit", "student")):
     model = student if name == "student" else teacher
     title = name.replace("PyTorch, 32-bit", "teacher")
@@ -418,7 +418,7 @@ for kind in ("ONNX", "ONNX 8-bit"):
 # %% [markdown]
 # All versions together. **Predict first:** which one would you choose for the clinic's old computer?
 
-# %% locked="table"
+# %%
 scores = versions.score_versions(engines, texts, labels, scores)
 table = versions.time_versions(engines, texts, *how_often).join(scores)
 table.insert(0, "MB", pd.Series(sizes))
@@ -482,7 +482,7 @@ runtime.free_memory()
 # The next cell does the same from here. The **key** is like a password for a program. It is shown once; the file keeps
 # only its hash. `leaplm serve` listens on this machine only (127.0.0.1), and refuses to listen elsewhere without keys.
 
-# %% locked="serve"
+# %%
 Path("keys.json").unlink(missing_ok=True)
 key = keys.add_key("keys.json", "clinic")
 start = process.threaded if runtime.scale() == "tiny" else process.running

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import time
 import uuid
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ class Service:
                 raise Problem(422, "not_text", f"texts[{i}] holds half of a character (a lone surrogate)") from None
 
     async def predict(self, texts):
-        """Probabilities (n, classes); Problem 503 when the queue is full, the service closes, or the wait was too long."""
+        """Probabilities (n, classes); Problem 503 when the queue is full, the service closes, or the wait was too long, 500
+        when the model fails."""
         try:
             return await self.batcher.submit(texts)
         except Overloaded as busy:
@@ -137,6 +139,9 @@ class Service:
             message = {"closing": "the service is closing", "queue_full": "too many texts are waiting",
                        "waited_too_long": "the request waited too long and was given up"}[busy.reason]
             raise Problem(503, busy.reason, f"{message}; try again in {busy.retry_after} s", busy.retry_after) from None
+        except Exception as error:  # told here and not further up: the server's own log would quote its message
+            self.logger.error("failed", exc_info=error)
+            raise Problem(500, "internal", "the model failed on these texts; the place is in the log") from None
 
     def report(self, rows):
         """The answer's list of predictions, counted in the metrics."""
@@ -195,7 +200,7 @@ def add_routes(app, service):
     async def model(request: Request):
         service.identify(request)
         card = service.engine.card
-        return {"labels": service.engine.labels, "engine": service.engine.name,
+        return {"labels": service.engine.labels, "engine": service.engine.name, "process": os.getpid(),
                 **{name: card[name] for name in ("lab", "language", "test_accuracy") if name in card}}
 
 

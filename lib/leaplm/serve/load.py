@@ -33,7 +33,7 @@ class Result:
         return {"requests": len(self.statuses), "accepted": int(good.sum()), "shed": counts[503] + counts[429],
                 "errors": sum(n for status, n in counts.items() if status >= 500 and status != 503),
                 "dropped": counts[DROPPED], "p50_ms": 1000 * p50, "p95_ms": 1000 * p95, "accepted_per_second": rate,
-                "offered_per_second": len(self.starts) / max(1e-9, self.starts.max() - self.starts.min())}
+                "offered_per_second": float(len(self.starts) / max(1e-9, self.starts.max() - self.starts.min()))}
 
 
 class Client:

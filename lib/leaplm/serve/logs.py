@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 
 from leaplm.prompting import redact
 
@@ -22,7 +23,9 @@ class JsonFormatter(logging.Formatter):
         entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)), "level": record.levelname.lower(),
                  "message": record.getMessage(), **getattr(record, "fields", {})}
         if record.exc_info:
-            entry["error"] = record.exc_info[0].__name__  # its message may quote a text
+            place = traceback.extract_tb(record.exc_info[2])[-1]
+            entry["error"] = record.exc_info[0].__name__  # without its message, which may quote a text
+            entry["place"] = f"{place.filename}:{place.lineno}"
         return json.dumps({name: clean(value) for name, value in entry.items()}, ensure_ascii=True)
 
 

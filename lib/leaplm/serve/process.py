@@ -1,10 +1,14 @@
 """`leaplm serve` as a process beside this one, for labs, tests and measurements."""
 
 import contextlib
+import io
+import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -73,10 +77,8 @@ def stop(process, patience=40):
 class Threaded:
     """A service in a thread of this process: starts in no time, but shares its memory and processor time."""
 
-    def __init__(self, server, address, stream):
-        import os
-
-        self.server, self.address, self.pid, self.stream = server, address, os.getpid(), stream
+    def __init__(self, address, stream):
+        self.address, self.pid, self.stream = address, os.getpid(), stream
 
     def log(self):
         return self.stream.getvalue().splitlines()
@@ -87,26 +89,33 @@ class Threaded:
 @contextlib.contextmanager
 def threaded(path, *options):
     """As `running`, in a thread of this process; options as on the command line, "--name", value, ..."""
-    import io
-    import threading
-
-    import uvicorn
-
     from leaplm.serve.logs import make_logger
-    from leaplm.serve.run import prepare, server_settings
+    from leaplm.serve.run import prepare
 
     settings = {name.lstrip("-").replace("-", "_"): value for name, value in zip(options[::2], options[1::2], strict=True)}
     if "queue" in settings:
         settings["max_queue"] = settings.pop("queue")
     app, listening = prepare(path, port=0, **settings)
     make_logger(stream := io.StringIO())
+    with in_thread(app, listening) as address:
+        yield Threaded(address, stream)
+
+
+@contextlib.contextmanager
+def in_thread(app, listening=None):
+    """The address of an ASGI app that is served by a thread of this process."""
+    import uvicorn
+
+    from leaplm.serve.run import server_settings
+
+    listening = listening or socket.create_server(("127.0.0.1", 0), backlog=2048)
     server = uvicorn.Server(uvicorn.Config(app, **server_settings()))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        while not server.started:
+        while not server.started and thread.is_alive():
             time.sleep(0.01)
-        yield Threaded(server, f"http://127.0.0.1:{listening.getsockname()[1]}", stream)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(40)

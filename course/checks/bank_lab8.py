@@ -1,0 +1,623 @@
+"""Bank of lab 8: answers that students really give. Wrong ones must lose marks, right ones must not.
+
+The functions run inside the solution notebook, so they use its names (torch, np, compression, ...).
+"""
+
+from leaplm.grading.banks import right, wrong
+
+# ruff: noqa: F821, B905, B007, B035
+
+# -- latency_summary ------------------------------------------------------------------------------------------------------
+
+
+@wrong("latency_summary", "numpy's percentile, which draws lines between values")
+def interpolated(starts, ends):
+    took = np.asarray(ends) - np.asarray(starts)
+    return (float(np.percentile(took, 50)), float(np.percentile(took, 95)),
+            len(took) / (max(ends) - min(starts)))
+
+
+@wrong("latency_summary", "throughput from the sum of the latencies, as if requests never overlapped")
+def one_by_one(starts, ends):
+    took = np.sort(np.asarray(ends) - np.asarray(starts))
+    return took[int(np.ceil(.5 * len(took))) - 1], took[int(np.ceil(.95 * len(took))) - 1], len(took) / took.sum()
+
+
+@wrong("latency_summary", "forgets to sort")
+def unsorted(starts, ends):
+    took = np.asarray(ends) - np.asarray(starts)
+    n = len(took)
+    return took[int(np.ceil(.5 * n)) - 1], took[int(np.ceil(.95 * n)) - 1], n / (max(ends) - min(starts))
+
+
+@wrong("latency_summary", "counts places from 0")
+def place_too_high(starts, ends):
+    took = np.sort(np.asarray(ends) - np.asarray(starts))
+    n = len(took)
+    return took[min(n - 1, int(.5 * n))], took[min(n - 1, int(.95 * n))], n / (max(ends) - min(starts))
+
+
+@wrong("latency_summary", "the mean instead of p50")
+def mean_for_median(starts, ends):
+    took = np.sort(np.asarray(ends) - np.asarray(starts))
+    return took.mean(), took[int(np.ceil(.95 * len(took))) - 1], len(took) / (max(ends) - min(starts))
+
+
+@wrong("latency_summary", "in milliseconds")
+def milliseconds(starts, ends):
+    took = 1000 * np.sort(np.asarray(ends) - np.asarray(starts))
+    n = len(took)
+    return took[int(np.ceil(.5 * n)) - 1], took[int(np.ceil(.95 * n)) - 1], n / (max(ends) - min(starts))
+
+
+@right("latency_summary", "numpy's percentile with the method of inverted distribution")
+def inverted(starts, ends):
+    starts, ends = np.asarray(starts), np.asarray(ends)
+    p50, p95 = np.percentile(ends - starts, [50, 95], method="inverted_cdf")
+    return p50, p95, len(starts) / (ends.max() - starts.min())
+
+
+@right("latency_summary", "plain Python, returned as a list")
+def plain_lists(starts, ends):
+    import math
+    took = sorted(float(b) - float(a) for a, b in zip(starts, ends))
+    n = len(took)
+    return [took[math.ceil(50 * n / 100) - 1], took[math.ceil(95 * n / 100) - 1], n / float(max(ends) - min(starts))]
+
+
+# -- quantize_int8 --------------------------------------------------------------------------------------------------------
+
+
+@wrong("quantize_int8", "one scale for the whole matrix")
+def per_matrix(weight):
+    scale = weight.abs().max() / 127
+    return (weight / scale).round().to(torch.int8), scale.repeat(len(weight))
+
+
+@wrong("quantize_int8", "a scale for each column")
+def per_column(weight):
+    scale = weight.abs().amax(dim=0) / 127
+    return (weight / scale).round().to(torch.int8), scale
+
+
+@wrong("quantize_int8", "cuts off instead of rounding")
+def truncated(weight):
+    largest = weight.abs().amax(dim=1)
+    scale = torch.where(largest == 0, 1.0, largest / 127)
+    return (weight / scale[:, None]).to(torch.int8), scale
+
+
+@wrong("quantize_int8", "divides a row of zeros by zero")
+def zero_row(weight):
+    scale = weight.abs().amax(dim=1) / 127
+    return (weight / scale[:, None]).nan_to_num().round().to(torch.int8), scale
+
+
+@wrong("quantize_int8", "the largest number instead of the largest absolute value")
+def without_abs(weight):
+    largest = weight.amax(dim=1)
+    scale = torch.where(largest == 0, 1.0, largest / 127)
+    return (weight / scale[:, None]).round().clamp(-127, 127).to(torch.int8), scale
+
+
+@wrong("quantize_int8", "128 levels, which overflow")
+def overflows(weight):
+    largest = weight.abs().amax(dim=1)
+    scale = torch.where(largest == 0, 1.0, largest / 128)
+    return (weight / scale[:, None]).round().to(torch.int8), scale
+
+
+@wrong("quantize_int8", "keeps the rounded numbers as floats")
+def still_floats(weight):
+    largest = weight.abs().amax(dim=1)
+    scale = torch.where(largest == 0, 1.0, largest / 127)
+    return (weight / scale[:, None]).round(), scale
+
+
+@right("quantize_int8", "row by row")
+def row_by_row(weight):
+    numbers, scales = torch.zeros(weight.shape, dtype=torch.int8), torch.ones(len(weight))
+    for i, row in enumerate(weight):
+        if row.abs().max() > 0:
+            scales[i] = row.abs().max() / 127
+            numbers[i] = torch.round(row / scales[i]).to(torch.int8)
+    return numbers, scales
+
+
+@right("quantize_int8", "in NumPy, multiplied by 127 first")
+def in_numpy(weight):
+    array = weight.double().numpy()
+    largest = np.abs(array).max(axis=1)
+    largest[largest == 0] = 127
+    return np.rint(array * 127 / largest[:, None]).astype(np.int8), (largest / 127).astype(np.float32)
+
+
+# -- magnitude_mask -------------------------------------------------------------------------------------------------------
+
+
+@wrong("magnitude_mask", "sorts by value, so that large negative weights go")
+def by_value(weight, share):
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[weight.flatten().argsort(stable=True)[: round(share * weight.numel())]] = False
+    return keep.reshape(weight.shape)
+
+
+@wrong("magnitude_mask", "True for what goes")
+def inverted_mask(weight, share):
+    return ~compression.magnitude_mask(weight, share)
+
+
+@wrong("magnitude_mask", "a threshold: of equal weights all go")
+def threshold(weight, share):
+    n = round(share * weight.numel())
+    if n == 0:
+        return torch.ones(weight.shape, dtype=torch.bool)
+    return weight.abs() > weight.abs().flatten().sort().values[n - 1]
+
+
+@wrong("magnitude_mask", "a threshold: of equal weights all stay")
+def kind_threshold(weight, share):
+    n = round(share * weight.numel())
+    if n == weight.numel():
+        return torch.zeros(weight.shape, dtype=torch.bool)
+    return weight.abs() >= weight.abs().flatten().sort().values[n]
+
+
+@wrong("magnitude_mask", "keeps the share instead of removing it")
+def keeps_share(weight, share):
+    return compression.magnitude_mask(weight, 1 - share)
+
+
+@wrong("magnitude_mask", "the share of the largest value as the threshold")
+def share_of_largest(weight, share):
+    return weight.abs() > share * weight.abs().max()
+
+
+@wrong("magnitude_mask", "returns the pruned weights, not a mask")
+def weights_not_mask(weight, share):
+    return weight[compression.magnitude_mask(weight, share)]
+
+
+@right("magnitude_mask", "NumPy's stable sort")
+def numpy_sort(weight, share):
+    order = np.argsort(np.abs(weight.numpy()).ravel(), kind="stable")
+    keep = np.ones(weight.numel(), dtype=bool)
+    keep[order[: int(round(share * weight.numel()))]] = False
+    return torch.from_numpy(keep.reshape(tuple(weight.shape)))
+
+
+@right("magnitude_mask", "plain Python, sorting pairs of size and place; numbers 0 and 1")
+def sorted_pairs(weight, share):
+    flat = weight.flatten().tolist()
+    gone = sorted(range(len(flat)), key=lambda i: (abs(flat[i]), i))[: round(share * len(flat))]
+    return torch.tensor([i not in set(gone) for i in range(len(flat))]).reshape(weight.shape).long()
+
+
+# -- distillation_loss ----------------------------------------------------------------------------------------------------
+
+
+def _parts(s, t, temperature):
+    return (s / temperature).log_softmax(-1), (t / temperature).log_softmax(-1)
+
+
+@wrong("distillation_loss", "KL the wrong way round")
+def reversed_kl(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+    soft = (q.exp() * (q - p)).sum(-1).mean()
+    return weight * temperature**2 * soft + (1 - weight) * torch.nn.functional.cross_entropy(student_logits, labels)
+
+
+@wrong("distillation_loss", "without T squared")
+def no_square(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+    soft = (p.exp() * (p - q)).sum(-1).mean()
+    return weight * soft + (1 - weight) * torch.nn.functional.cross_entropy(student_logits, labels)
+
+
+@wrong("distillation_loss", "the temperature also in the part with the labels")
+def warm_labels(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+    soft = (p.exp() * (p - q)).sum(-1).mean()
+    hard = torch.nn.functional.cross_entropy(student_logits / temperature, labels)
+    return weight * temperature**2 * soft + (1 - weight) * hard
+
+
+@wrong("distillation_loss", "PyTorch's default: a mean over classes too")
+def mean_over_classes(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).softmax(-1)
+    soft = torch.nn.functional.kl_div(q, p, reduction="mean")
+    return weight * temperature**2 * soft + (1 - weight) * torch.nn.functional.cross_entropy(student_logits, labels)
+
+
+@wrong("distillation_loss", "the two weights swapped")
+def swapped_weights(student_logits, teacher_logits, labels, temperature, weight):
+    return compression.distillation_loss(student_logits, teacher_logits, labels, temperature, 1 - weight)
+
+
+@wrong("distillation_loss", "cross-entropy with the teacher: without the teacher's own entropy")
+def soft_cross_entropy(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).softmax(-1)
+    hard = torch.nn.functional.cross_entropy(student_logits, labels)
+    return weight * temperature**2 * -(p * q).sum(-1).mean() + (1 - weight) * hard
+
+
+@wrong("distillation_loss", "the logarithm of a softmax, which overflows")
+def log_of_softmax(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = (student_logits / temperature).softmax(-1), (teacher_logits / temperature).softmax(-1)
+    soft = (p * (p.log() - q.log())).sum(-1).mean()
+    return weight * temperature**2 * soft + (1 - weight) * torch.nn.functional.cross_entropy(student_logits, labels)
+
+
+@wrong("distillation_loss", "the temperature only for the teacher")
+def cold_student(student_logits, teacher_logits, labels, temperature, weight):
+    q, p = student_logits.log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+    soft = (p.exp() * (p - q)).sum(-1).mean()
+    return weight * temperature**2 * soft + (1 - weight) * torch.nn.functional.cross_entropy(student_logits, labels)
+
+
+@right("distillation_loss", "PyTorch's kl_div with batchmean")
+def with_kl_div(student_logits, teacher_logits, labels, temperature, weight):
+    F = torch.nn.functional
+    soft = F.kl_div(F.log_softmax(student_logits / temperature, -1), F.log_softmax(teacher_logits / temperature, -1),
+                    reduction="batchmean", log_target=True)
+    return weight * temperature**2 * soft + (1 - weight) * F.cross_entropy(student_logits, labels)
+
+
+@right("distillation_loss", "text by text in a loop, as a Python float")
+def looped_distillation(student_logits, teacher_logits, labels, temperature, weight):
+    total = 0.0
+    for z, t, y in zip(student_logits, teacher_logits, labels):
+        q, p = (z / temperature).log_softmax(-1), (t / temperature).log_softmax(-1)
+        total += float(weight * temperature**2 * (p.exp() * (p - q)).sum() - (1 - weight) * z.log_softmax(-1)[y])
+    return total / len(labels)
+
+
+# -- collect_batches ------------------------------------------------------------------------------------------------------
+
+
+@wrong("collect_batches", "the wait counts from the last text")
+def sliding_wait(arrivals, max_size, max_wait):
+    sizes, sent, batch = [], [], []
+    for now in arrivals:
+        if batch and (len(batch) == max_size or now > batch[-1] + max_wait):
+            sizes, sent = sizes + [len(batch)], sent + [batch[-1] if len(batch) == max_size else batch[-1] + max_wait]
+            batch = []
+        batch.append(now)
+    if batch:
+        sizes, sent = sizes + [len(batch)], sent + [batch[-1] if len(batch) == max_size else batch[-1] + max_wait]
+    return sizes, sent
+
+
+@wrong("collect_batches", "a full batch also waits to the end")
+def full_waits(arrivals, max_size, max_wait):
+    sizes, sent, i = [], [], 0
+    while i < len(arrivals):
+        n = sum(a <= arrivals[i] + max_wait for a in arrivals[i : i + max_size])
+        sizes, sent, i = sizes + [n], sent + [arrivals[i] + max_wait], i + n
+    return sizes, sent
+
+
+@wrong("collect_batches", "each batch goes with its last text, full or not")
+def clairvoyant(arrivals, max_size, max_wait):
+    sizes, sent, i = [], [], 0
+    while i < len(arrivals):
+        n = sum(a <= arrivals[i] + max_wait for a in arrivals[i : i + max_size])
+        sizes, sent, i = sizes + [n], sent + [arrivals[i + n - 1]], i + n
+    return sizes, sent
+
+
+@wrong("collect_batches", "no limit on the size")
+def no_limit(arrivals, max_size, max_wait):
+    sizes, sent, i = [], [], 0
+    while i < len(arrivals):
+        n = sum(a <= arrivals[i] + max_wait for a in arrivals[i:])
+        sizes, sent, i = sizes + [n], sent + [arrivals[i] + max_wait], i + n
+    return sizes, sent
+
+
+@wrong("collect_batches", "a text at the moment of closing comes too late")
+def strict_end(arrivals, max_size, max_wait):
+    sizes, sent, i = [], [], 0
+    while i < len(arrivals):
+        n = max(1, sum(a < arrivals[i] + max_wait for a in arrivals[i : i + max_size]))
+        sizes.append(n)
+        sent.append(arrivals[i + n - 1] if n == max_size else arrivals[i] + max_wait)
+        i += n
+    return sizes, sent
+
+
+@wrong("collect_batches", "forgets the last batch")
+def loses_the_last(arrivals, max_size, max_wait):
+    from leaplm.serve.batching import collect_batches as whole
+    sizes, sent = whole(arrivals, max_size, max_wait)
+    return sizes[:-1], sent[:-1]
+
+
+@wrong("collect_batches", "fixed windows from time 0")
+def fixed_windows(arrivals, max_size, max_wait):
+    wait = max_wait or 1e-3
+    windows = {}
+    for a in arrivals:
+        windows.setdefault(int(a // wait), []).append(a)
+    return [len(v) for v in windows.values()], [(k + 1) * wait for k in windows]
+
+
+@right("collect_batches", "text by text, with an open batch")
+def open_batch(arrivals, max_size, max_wait):
+    sizes, sent, count, opened = [], [], 0, None
+    for now in arrivals:
+        if count and now > opened + max_wait:
+            sizes.append(count)
+            sent.append(opened + max_wait)
+            count = 0
+        if not count:
+            opened = now
+        count += 1
+        if count == max_size:
+            sizes.append(count)
+            sent.append(now)
+            count = 0
+    if count:
+        sizes.append(count)
+        sent.append(opened + max_wait)
+    return sizes, sent
+
+
+@right("collect_batches", "with NumPy's searchsorted, as arrays")
+def searched(arrivals, max_size, max_wait):
+    times, sizes, sent, i = np.asarray(arrivals, dtype=float), [], [], 0
+    while i < len(times):
+        end = min(i + max_size, int(np.searchsorted(times, times[i] + max_wait, side="right")))
+        sizes.append(end - i)
+        sent.append(times[end - 1] if end - i == max_size else times[i] + max_wait)
+        i = end
+    return np.array(sizes, dtype=int), np.array(sent)
+
+
+# -- token_bucket ---------------------------------------------------------------------------------------------------------
+
+
+@wrong("token_bucket", "starts empty")
+def starts_empty(times, rate, capacity):
+    out, tokens, before = [], 0.0, times[0]
+    for now in times:
+        tokens, before = min(capacity, tokens + (now - before) * rate), now
+        out.append(tokens >= 1)
+        tokens -= out[-1]
+    return out
+
+
+@wrong("token_bucket", "no upper limit: saves up during a pause")
+def saves_up(times, rate, capacity):
+    out, tokens, before = [], float(capacity), times[0]
+    for now in times:
+        tokens, before = tokens + (now - before) * rate, now
+        out.append(tokens >= 1)
+        tokens -= out[-1]
+    return out
+
+
+@wrong("token_bucket", "a refused request takes a token too")
+def refusal_costs(times, rate, capacity):
+    out, tokens, before = [], float(capacity), times[0]
+    for now in times:
+        tokens, before = min(capacity, tokens + (now - before) * rate), now
+        out.append(tokens >= 1)
+        tokens -= 1
+    return out
+
+
+@wrong("token_bucket", "the clock stands still at refusals, and time is counted twice")
+def double_time(times, rate, capacity):
+    out, tokens, before = [], float(capacity), times[0]
+    for now in times:
+        tokens = min(capacity, tokens + (now - before) * rate)
+        out.append(tokens >= 1)
+        if out[-1]:
+            tokens, before = tokens - 1, now
+    return out
+
+
+@wrong("token_bucket", "never fills up again")
+def never_fills(times, rate, capacity):
+    return [i < capacity for i in range(len(times))]
+
+
+@wrong("token_bucket", "whole tokens only: the rest of the time is lost")
+def whole_tokens(times, rate, capacity):
+    out, tokens, before = [], int(capacity), times[0]
+    for now in times:
+        tokens, before = min(capacity, tokens + int((now - before) * rate)), now
+        out.append(tokens >= 1)
+        tokens -= out[-1]
+    return out
+
+
+@wrong("token_bucket", "allows while anything is left, not only a whole token")
+def any_rest(times, rate, capacity):
+    out, tokens, before = [], float(capacity), times[0]
+    for now in times:
+        tokens, before = min(capacity, tokens + (now - before) * rate), now
+        out.append(tokens > 0)
+        tokens = max(0.0, tokens - out[-1])
+    return out
+
+
+@right("token_bucket", "by the time at which the bucket would be full (virtual scheduling)")
+def virtual(times, rate, capacity):
+    out, full_at = [], times[0]
+    for now in times:
+        full_at = max(full_at, now)
+        out.append(bool((full_at - now) * rate + 1 <= capacity))
+        full_at += 1 / rate if out[-1] else 0
+    return out
+
+
+@right("token_bucket", "the library's bucket")
+def with_class(times, rate, capacity):
+    bucket = keys.TokenBucket(rate, capacity, times[0])
+    return np.array([bucket.take(now) == 0 for now in times])
+
+
+# -- alert_fires ----------------------------------------------------------------------------------------------------------
+
+
+@wrong("alert_fires", "fires at once, without hold")
+def without_hold(times, requests, failures, window, share, hold):
+    from leaplm.serve.metrics import alert_fires as library_alert
+    return library_alert(times, requests, failures, window, share, 0)
+
+
+@wrong("alert_fires", "totals since the start instead of a window")
+def since_start(times, requests, failures, window, share, hold):
+    from leaplm.serve.metrics import alert_fires as library_alert
+    return library_alert(times, requests, failures, 1e9, share, hold)
+
+
+@wrong("alert_fires", "the counters themselves, not what they grew by")
+def counters_themselves(times, requests, failures, window, share, hold):
+    above, out, since = [r > 0 and f / r > share for r, f in zip(requests, failures)], [], None
+    for t, a in zip(times, above):
+        since = None if not a else t if since is None else since
+        out.append(bool(a and t - since >= hold))
+    return out
+
+
+@wrong("alert_fires", "a restart makes the growth negative")
+def negative_growth(times, requests, failures, window, share, hold):
+    r, f, out, since = np.diff(requests), np.diff(failures), [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        above = r[steps].sum() > 0 and f[steps].sum() / r[steps].sum() > share
+        since = None if not above else times[i] if since is None else since
+        out.append(bool(above and times[i] - since >= hold))
+    return out
+
+
+@wrong("alert_fires", "failures for each sample, not for each request")
+def per_sample(times, requests, failures, window, share, hold):
+    from leaplm.serve.metrics import alert_fires as library_alert
+    return library_alert(times, list(range(len(times))), failures, window, share, hold)
+
+
+@wrong("alert_fires", "never forgets that it was above")
+def latched(times, requests, failures, window, share, hold):
+    from leaplm.serve.metrics import alert_fires as library_alert
+    fired, out = False, []
+    for now in library_alert(times, requests, failures, window, share, hold):
+        fired = fired or now
+        out.append(fired)
+    return out
+
+
+@wrong("alert_fires", "a list without the first sample")
+def one_short(times, requests, failures, window, share, hold):
+    from leaplm.serve.metrics import alert_fires as library_alert
+    return library_alert(times, requests, failures, window, share, hold)[1:]
+
+
+@right("alert_fires", "with cumulative sums of the growth")
+def cumulative(times, requests, failures, window, share, hold):
+    def grown(values):
+        values = np.asarray(values, dtype=float)
+        steps = np.diff(values, prepend=values[0])
+        return np.cumsum(np.where(steps < 0, values, steps))
+    t, r, f = np.asarray(times), grown(requests), grown(failures)
+    out, since = [], None
+    for i in range(len(t)):
+        j = int(np.searchsorted(t, t[i] - window, side="right")) - 1  # the last sample outside the window
+        total, failed = (r[i] - r[max(j, 0)], f[i] - f[max(j, 0)])
+        above = i > 0 and total > 0 and failed > share * total
+        since = None if not above else t[i] if since is None else since
+        out.append(bool(above and t[i] - since >= hold))
+    return out
+
+
+@right("alert_fires", "the library's, as an array of 0 and 1")
+def from_library(times, requests, failures, window, share, hold):
+    from leaplm.serve.metrics import alert_fires as library_alert
+    return np.array(library_alert(times, requests, failures, window, share, hold), dtype=int)
+
+
+# -- compressed_model -----------------------------------------------------------------------------------------------------
+
+
+def changed(content, edit_card=None, edit=None):
+    """A file's bytes again, with its card or tensors changed."""
+    import json
+
+    from leaplm.artifacts import CARD, read_artifact
+    from safetensors.torch import save
+
+    card, tensors = read_artifact(content)
+    card = edit_card(dict(card)) if edit_card else card
+    tensors = edit(dict(tensors)) if edit else tensors
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata={CARD: json.dumps(card)})
+
+
+@wrong.artifact("compressed_model", "no file")
+def nothing():
+    return {}
+
+
+@wrong.artifact("compressed_model", "cut off by a bad line")
+def half(trained):
+    return {name: content[: len(content) // 2] for name, content in trained.items()}
+
+
+@wrong.artifact("compressed_model", "32-bit numbers: above 12 MB")
+def too_large(trained):
+    def edit(tensors):
+        from leaplm.compressed import SCALE
+        return {n: t.float() * tensors[n + SCALE][:, None] if n + SCALE in tensors else t
+                for n, t in tensors.items() if not n.endswith(SCALE)}
+    return {name: changed(content, edit=edit) for name, content in trained.items()}
+
+
+@wrong.artifact("compressed_model", "the classes in another order")
+def classes_swapped(trained):
+    def edit(tensors):
+        for name in ("classifier.weight", "classifier.weight::scale", "classifier.bias"):
+            tensors[name] = tensors[name].flip(0)
+        return tensors
+    return {name: changed(content, edit=edit) for name, content in trained.items()}
+
+
+@wrong.artifact("compressed_model", "scales left out")
+def no_scales(trained):
+    return {name: changed(content, edit=lambda tensors: {n: t for n, t in tensors.items() if not n.endswith("::scale")})
+            for name, content in trained.items()}
+
+
+@wrong.artifact("compressed_model", "the word vectors stand beside the wrong pieces")
+def shifted_words(trained):
+    def edit(tensors):
+        for name in ("bert.embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight::scale"):
+            tensors[name] = tensors[name].roll(7, 0)
+        return tensors
+    return {name: changed(content, edit=edit) for name, content in trained.items()}
+
+
+@wrong.artifact("compressed_model", "trained at scale tiny only")
+def tiny_only(trained):
+    return {"compressed-tiny.safetensors": content for content in trained.values()}
+
+
+@wrong.artifact("compressed_model", "pickled instead of safetensors")
+def pickled():
+    import pickle
+    return {"compressed-cpu.safetensors": pickle.dumps({"classifier.weight": [[0.0]]})}
+
+
+@right.artifact("compressed_model", "the same again, from a GPU")
+def from_gpu(trained):
+    return {"compressed-gpu.safetensors": changed(content) for content in trained.values()}
+
+
+@right.artifact("compressed_model", "some matrices as 16-bit numbers instead of 8-bit")
+def some_half(trained):
+    def edit(tensors):
+        name = "classifier.weight"
+        value = tensors[name].float() * tensors.pop(name + "::scale")[:, None]
+        return {**tensors, name: value.half()}
+    return {name: changed(content, edit=edit) for name, content in trained.items()}

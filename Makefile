@@ -23,11 +23,12 @@ build: setup        ## course/*.py -> solutions/ and labs/
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
 
-bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring of prompts, grading of a class
+bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring of prompts, grading of a class; the service under load
 	python tests/bench/training.py
 	python tests/bench/pretraining.py
 	python tests/bench/scoring.py
 	python tests/bench/grading.py
+	python tests/bench/serving.py
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
 	python -m leaplm.calibration course/studies/$(or $(LAB),lab2_finetuning).py

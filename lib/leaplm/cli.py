@@ -106,3 +106,46 @@ def add_key(
     except (ValueError, OSError) as problem:
         typer.echo(f"leaplm add-key: {problem}", err=True)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def bundle(
+    out: Annotated[Path, typer.Argument(help="Folder to fill, for instance on a USB stick; run again to renew it.")],
+    platform: Annotated[list[str] | None, typer.Option(
+        help="here, linux-x86_64, linux-aarch64, windows-x86_64, macos-arm64; may be repeated.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Optional assets too.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that the bundle there is whole.")] = False,
+) -> None:
+    """Make the classroom kit: wheels, models, data, labs and an installer that needs no internet."""
+    from leaplm.assets import AssetError
+    from leaplm.bundle import BundleError, make_bundle, verify
+    from leaplm.grading.checks import find_course
+
+    try:
+        if check:
+            broken = verify(out)
+            typer.echo("\n".join(f"damaged or missing: {name}" for name in broken) or "every file is whole")
+            raise typer.Exit(int(bool(broken)))
+        files = make_bundle(find_course(), out, platform or ["here"], everything, typer.echo)
+    except (BundleError, AssetError) as problem:
+        typer.echo(f"leaplm bundle: {problem}", err=True)
+        raise typer.Exit(1) from None
+    size = sum(facts["bytes"] for facts in files.values()) / 1e6
+    typer.echo(f"{out}: {len(files)} files, {size:.0f} MB. Open {out / 'START.html'}")
+
+
+@app.command()
+def serve_mirror(
+    folder: Annotated[Path, typer.Argument(help="A bundle that `leaplm bundle` made.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is the whole local network.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="Port.")] = 8000,
+) -> None:
+    """Give a bundle to a class on the local network, read-only."""
+    from leaplm.bundle import BundleError
+    from leaplm.bundle.serve import serve as serve_bundle
+
+    try:
+        serve_bundle(folder, host, port, typer.echo)
+    except BundleError as problem:
+        typer.echo(f"leaplm serve-mirror: {problem}", err=True)
+        raise typer.Exit(1) from None

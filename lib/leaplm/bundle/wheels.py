@@ -1,0 +1,113 @@
+"""The wheels of a bundle: what pip would install, for this machine and for others, into one folder."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from leaplm.assets.download import sha256_of
+from leaplm.bundle.contents import BundleError
+
+EXTRAS = "grade,serve"
+# What a platform is called by uv, which works out the packages, and by pip, which downloads their wheels.
+PLATFORMS = {
+    "linux-x86_64": ("x86_64-manylinux_2_28", ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64",
+                                               "manylinux2014_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64")),
+    "linux-aarch64": ("aarch64-manylinux_2_28", ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64",
+                                                 "manylinux2014_aarch64")),
+    "windows-x86_64": ("x86_64-pc-windows-msvc", ("win_amd64",)),
+    "macos-arm64": ("aarch64-apple-darwin", ("macosx_14_0_arm64", "macosx_13_0_arm64", "macosx_12_0_arm64",
+                                             "macosx_11_0_arm64", "macosx_11_0_universal2")),
+}
+SAVED = re.compile(r"(?:Saved|File was already downloaded) (.+)")
+HERE = "here"
+
+
+def get_wheels(root, folder, platforms, say):
+    """Put the course's wheel and those of all its packages into `folder`; delete what an earlier version left there.
+
+    root: the course, with pyproject.toml and constraints.txt. platforms: HERE or names of PLATFORMS. What is in the
+    folder already is not downloaded again. Raises BundleError with pip's words.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {build_course(root, folder)}
+    for name in platforms:
+        say(f"wheels for {name} …")
+        wanted |= for_this_machine(root, folder) if name == HERE else for_platform(root, folder, name)
+    for old in set(folder.iterdir()) - wanted:
+        old.unlink()
+    write_links(folder)
+
+
+def build_course(root, folder):
+    """The wheel of leaplm itself."""
+    with tempfile.TemporaryDirectory() as fresh:
+        pip("wheel", "--no-deps", "--wheel-dir", fresh, str(root))
+        [wheel] = Path(fresh).glob("leaplm-*.whl")
+        target = folder / wheel.name
+        target.write_bytes(wheel.read_bytes())
+    return target
+
+
+def for_this_machine(root, folder):
+    """What pip would install here. On Linux without a GPU that is a CPU build of torch, where the index has one."""
+    constraints = root / "constraints.txt"
+    build = re.search(r"^torch==\S+", constraints.read_text(), re.M)[0] + "+cpu"
+    if platform.system() == "Linux" and not shutil.which("nvidia-smi"):
+        pip("download", "--no-deps", "--dest", str(folder), build, check=False)
+    said = pip("download", "--dest", str(folder), "--find-links", str(folder), "--constraint", str(constraints),
+               f"leaplm[{EXTRAS}]")
+    return {folder / Path(line).name for line in SAVED.findall(said)}
+
+
+def for_platform(root, folder, name):
+    """What pip would install on another kind of machine: uv works out the versions, pip downloads them."""
+    if name not in PLATFORMS:
+        raise BundleError(f"platform {name!r} is not known. Use one of: {HERE}, {', '.join(PLATFORMS)}")
+    target, tags = PLATFORMS[name]
+    with tempfile.TemporaryDirectory() as fresh:
+        pins = Path(fresh, "pins.txt")
+        uv_compile(root, target, pins)
+        chosen = [f"--platform={tag}" for tag in tags]
+        said = pip("download", "--no-deps", "--only-binary=:all:", "--implementation=cp", "--python-version",
+                   platform.python_version(), *chosen, "--dest", str(folder), "--requirement", str(pins))
+    return {folder / Path(line).name for line in SAVED.findall(said)}
+
+
+def uv_compile(root, target, pins):
+    """The exact packages for a platform, from pyproject.toml within constraints.txt, with pip's own indexes."""
+    from leaplm.assets.web import pip_settings
+
+    settings = pip_settings()
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--native-tls",
+               "--python-platform", target, "--python-version", ".".join(platform.python_version_tuple()[:2]),
+               "--constraint", str(root / "constraints.txt"), "--output-file", str(pins), str(root / "pyproject.toml")]
+    command += [f"--extra={extra}" for extra in EXTRAS.split(",")]
+    for option in ("index-url", "extra-index-url", "find-links"):
+        command += [word for place in settings.get(option, "").split() for word in (f"--{option}", place)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BundleError(f"the packages for {target} could not be worked out:\n{done.stderr.strip()[-2000:]}\n"
+                          'Is uv here? pip install "leaplm[bundle]"')
+
+
+def pip(*words, check=True):
+    """Run this environment's pip and return what it said. Raises BundleError if it failed."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if check and done.returncode:
+        raise BundleError(f"pip {words[0]} failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+    return done.stdout
+
+
+def write_links(folder):
+    """A page with all wheels and their hashes, in the form of a package index, for `pip --find-links` over http."""
+    wheels = sorted(path for path in folder.iterdir() if path.suffix == ".whl")
+    links = "\n".join(f'<a href="{quote(path.name)}#sha256={sha256_of(path)}">{escape(path.name)}</a><br>'
+                      for path in wheels)
+    (folder / "index.html").write_text(f"<!doctype html>\n<title>Wheels</title>\n{links}\n", encoding="utf-8")

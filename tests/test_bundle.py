@@ -1,0 +1,156 @@
+"""The classroom kit: whole or known to be broken, renewed by differences, and enough to install without any network."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import uvicorn
+from leaplm.bundle import BundleError, make_bundle, serve, verify, wheels
+from leaplm.bundle.contents import write_contents
+from leaplm.bundle.make import copy_course, write_start
+from leaplm.grading.sandbox import find_bwrap
+from walled import needs_sandbox
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A bundle with the real course and installer, and small files in the place of wheels and models."""
+    folder = tmp_path / "bundle"
+    for name, content in (("wheels/a-1-py3-none-any.whl", b"a" * 5000), ("assets/pypi/model.bin", b"m" * 70_000)):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+    copy_course(ROOT, folder)
+    wheels.write_links(folder / "wheels")
+    write_start(folder, write_contents(folder))
+    write_contents(folder, platforms=["here"])
+    return folder
+
+
+def installer(bundle, *words, **settings):
+    return subprocess.run([sys.executable, bundle / "install.py", *words], capture_output=True, text=True, **settings)
+
+
+def test_a_bundle_has_labs_without_solutions_and_its_licences(bundle):
+    names = set(json.loads((bundle / "manifest.json").read_text())["files"])
+    assert {"START.html", "install.py", "course/LICENSE", "course/labs/lab2_finetuning/lab2_finetuning.ipynb"} <= names
+    assert not any("solution" in name or "check" in name for name in names)
+    assert "BEGIN SOLUTION" not in (bundle / "course/labs/lab2_finetuning/lab2_finetuning.ipynb").read_text()
+    page = (bundle / "START.html").read_text()
+    assert "lab2_finetuning" in page and "MB</td>" in page and "{rows}" not in page
+
+
+def test_damage_is_found_and_named(bundle):
+    assert verify(bundle) == [] and "are whole" in installer(bundle, "--check").stdout
+    (bundle / "assets/pypi/model.bin").write_bytes(b"x" * 70_000)
+    (bundle / "wheels/a-1-py3-none-any.whl").unlink()
+    assert verify(bundle) == ["assets/pypi/model.bin", "wheels/a-1-py3-none-any.whl"]
+    told = installer(bundle, "--check")
+    assert told.returncode and "2 files" in told.stderr and "assets/pypi/model.bin" in told.stderr
+
+
+def test_a_copy_brings_only_differences_and_goes_on_after_a_break(bundle, tmp_path):
+    target = tmp_path / "stick"
+    assert installer(bundle, "--copy", target).returncode == 0 and verify(target) == []
+    untouched = target / "assets/pypi/model.bin"
+    before = untouched.stat().st_ino
+    (target / "wheels/a-1-py3-none-any.whl").write_bytes(b"broken")
+    (target / "wheels/old-0-py3-none-any.whl").write_bytes(b"from last year")
+    (target / "course/NOTICE").unlink()
+    (target / "course/NOTICE.part").write_bytes((bundle / "course/NOTICE").read_bytes()[:100])
+    assert installer(bundle, "--copy", target).returncode == 0
+    assert verify(target) == [] and untouched.stat().st_ino == before
+    assert not (target / "wheels/old-0-py3-none-any.whl").exists() and not (target / "course/NOTICE.part").exists()
+
+
+def test_a_manifest_that_leads_out_of_the_folder_is_refused(bundle, tmp_path):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["../evil"] = {"bytes": 1, "sha256": "0"}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    told = installer(bundle, "--copy", tmp_path / "stick")
+    assert told.returncode and "do not trust" in told.stderr and not (tmp_path / "evil").exists()
+
+
+def test_what_is_no_bundle_is_told(tmp_path):
+    with pytest.raises(BundleError, match="leaplm bundle"):
+        verify(tmp_path)
+    with pytest.raises(BundleError, match="folder labs"):
+        copy_course(tmp_path, tmp_path / "out")
+
+
+def test_an_unknown_platform_is_told(tmp_path):
+    with pytest.raises(BundleError, match="windows-x86_64"):
+        wheels.for_platform(ROOT, tmp_path, "amiga")
+
+
+@pytest.fixture
+def served(bundle):
+    """The address of a bundle that a thread serves."""
+    server = uvicorn.Server(uvicorn.Config(serve.make_app(bundle), log_level="error"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+def test_the_server_gives_ranges_and_the_start_page_and_takes_nothing(served):
+    rest = urllib.request.Request(f"{served}/assets/pypi/model.bin", headers={"Range": "bytes=69990-"})
+    part = urllib.request.urlopen(rest)
+    assert part.status == 206 and part.read() == b"m" * 10
+    assert b"LeapLM" in urllib.request.urlopen(served).read()
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        urllib.request.urlopen(urllib.request.Request(f"{served}/wheels/new.whl", data=b"x", method="PUT"))
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{served}/..%2f..%2fetc/passwd")
+
+
+def test_a_served_bundle_can_be_copied(bundle, served, tmp_path):
+    target = tmp_path / "stick"
+    (target / "assets/pypi").mkdir(parents=True)
+    (target / "assets/pypi/model.bin.part").write_bytes(b"m" * 30_000)
+    done = installer(bundle, "--from", served, "--copy", target)
+    assert done.returncode == 0, done.stderr
+    assert verify(target) == []
+
+
+IN_THE_ROOM = """
+set -e
+{python} -m leaplm serve-mirror {here}/bundle --host 127.0.0.1 --port 8000 &
+until (echo > /dev/tcp/127.0.0.1/8000) 2>&-; do sleep 0.2; done
+{python} {here}/bundle/install.py --from http://127.0.0.1:8000 --into {here}/course
+cd {here}/course/labs/lab2_finetuning
+{here}/course/.venv/bin/python {here}/run.py
+"""
+RUN = """
+import nbclient, nbformat
+notebook = nbformat.read({solution!r}, 4)
+nbclient.NotebookClient(notebook, timeout=300).execute()
+print("the lab ran", len(list(__import__("pathlib").Path("artifacts").iterdir())))
+"""
+
+
+@needs_sandbox
+def test_installs_and_runs_a_lab_where_only_that_server_is_within_reach(tmp_path, assets_ready):
+    """The whole kit, from a computer in the room: in a network namespace whose only address is the server's own."""
+    make_bundle(ROOT, tmp_path / "bundle", say=lambda line: None)
+    solution = str(ROOT / "solutions/lab2_finetuning/lab2_finetuning.ipynb")
+    (tmp_path / "run.py").write_text(RUN.format(solution=solution))
+    script = IN_THE_ROOM.format(python=sys.executable, here=tmp_path)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LEAPLM_HOME": str(tmp_path / "store"),
+                   "LANG": "C.UTF-8", "LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT)}
+    walls = [find_bwrap(), "--dev-bind", "/", "/", "--unshare-net", "--unshare-pid", "--proc", "/proc", "--die-with-parent"]
+    done = subprocess.run([*walls, "bash", "-c", script], env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0 and "the lab ran 1" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (tmp_path / "course" / "start.sh").is_file()

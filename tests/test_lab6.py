@@ -158,6 +158,14 @@ def test_a_paired_interval_is_scipys():
         evaluation.paired_difference([0.5], [0.6])
 
 
+def test_nonsense_is_refused_in_words():
+    for function, argument in ((regularization.early_stopping, ([], 1)), (regularization.early_stopping, ([0.5], 0)),
+                               (regularization.fgm_perturbation, (torch.ones(2, 3), 1.0)), (memory.autocast, ("fp8",)),
+                               (several_processes.train_in_processes, ([], [], None, "."))):
+        with pytest.raises(ValueError, match="needed|shape|fp16|no rows"):
+            function(*argument)
+
+
 # -- memory ---------------------------------------------------------------------------------------------------------------
 
 

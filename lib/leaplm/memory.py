@@ -98,8 +98,10 @@ def autocast(precision, device=None):
     """A context in which matrix products run in "bf16" or "fp16" (with "no": in 32 bits)."""
     if precision == "no":
         return contextlib.nullcontext()
-    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast((device or get_device()).type, dtype=kind)
+    kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in kinds:
+        raise ValueError(f"precision={precision!r}: use 'no', 'bf16' or 'fp16'")
+    return torch.autocast((device or get_device()).type, dtype=kinds[precision])
 
 
 def underflow_share(model, scale=1.0, kind=torch.float16):

@@ -52,10 +52,13 @@ def fgm_perturbation(gradient, epsilon):
 
     gradient (batch, tokens, width) of the loss by the word vectors; the norm is taken over all numbers of one text. Same
     shape back; 0 where a text's gradient is 0. Source: Miyato et al., 2017, equation 5 (the fast gradient method, FGM).
+    Raises ValueError for another number of dimensions.
 
     >>> fgm_perturbation(torch.tensor([[[3.0, 0.0], [0.0, 4.0]]]), epsilon=1.0).tolist()
     [[[0.6000000238418579, 0.0], [0.0, 0.800000011920929]]]
     """
+    if gradient.ndim != 3:
+        raise ValueError(f"gradient has the shape {tuple(gradient.shape)}; it should be (batch, tokens, width)")
     norm = gradient.flatten(1).norm(dim=1)[:, None, None]
     return torch.where(norm > 0, epsilon * gradient / norm.clamp(min=torch.finfo(gradient.dtype).tiny), 0.0)
 
@@ -107,10 +110,13 @@ def early_stopping(losses, patience):
 
     losses (epochs,): validation losses; epochs count from 1. Only a strictly smaller loss is better.
     `training.TrainingConfig.patience` does the same. Source: Prechelt, 1998, *Early stopping, but when?*
+    Raises ValueError without losses, or for a patience below 1.
 
     >>> early_stopping([0.7, 0.5, 0.6, 0.55, 0.4], patience=2)
     (2, 4)
     """
+    if not len(losses) or patience < 1:
+        raise ValueError(f"{len(losses)} losses and patience={patience}: at least one of each is needed")
     best = 0
     for epoch, loss in enumerate(losses):
         if loss < losses[best]:
@@ -122,6 +128,8 @@ def early_stopping(losses, patience):
 
 def ensemble_probabilities(logits):
     """The mean of the members' probabilities: logits (members, texts, classes) -> (texts, classes).
+
+    Source: Lakshminarayanan et al., 2017, section 2.4.
 
     >>> ensemble_probabilities([[[0.0, 0.0]], [[0.0, 100.0]]]).round(2).tolist()
     [[0.25, 0.75]]

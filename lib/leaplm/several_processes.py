@@ -22,8 +22,10 @@ def train_in_processes(rows, labels, config, folder, processes=2, freeze="embedd
     config: a TrainingConfig; its batch_size is that of all processes together. threads: of each process.
     Returns a list of dicts, one a process: losses and gradient norms of the updates, seconds, peak_mb (how much the
     process grew during the training), and checksum, the sum of all weights.
-    Raises RuntimeError with the end of what the processes said if they fail.
+    Raises ValueError without rows, and RuntimeError with the end of what the processes said if they fail.
     """
+    if not rows:
+        raise ValueError("there are no rows to train on")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     task = {"rows": rows, "labels": labels, "config": asdict(config), "freeze": freeze}

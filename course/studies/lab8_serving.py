@@ -44,9 +44,12 @@ def sentiment(language):
 
 
 def teacher_settings(language):
-    """Two epochs; in a language that MiniLM has not read its word vectors learn too, and faster (lab 2, section 13)."""
+    """In a language that MiniLM has not read, its word vectors learn too, and faster (lab 2, section 13).
+
+    Two epochs are enough for English and Hausa; after two in Swahili the model says little but "neutral" (macro-F1 0.34).
+    """
     words = {} if language == "eng" else {"embedding_learning_rate": 1e-3}
-    return {"learning_rate": 1e-4, "epochs": 2, **words}
+    return {"learning_rate": 1e-4, "epochs": 2 if language in ("eng", "hau") else 4, **words}
 
 
 @functools.cache

@@ -43,7 +43,8 @@ def add_key(path, name, per_minute=0):
     key, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(16)
     known.append(Key(name, salt, hash_key(key, salt), per_minute))
     fresh = path.with_suffix(".part")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    fresh.unlink(missing_ok=True)  # an old one could be readable for others
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump({"keys": [vars(entry) for entry in known]}, file, indent=1)
     os.replace(fresh, path)
     return key

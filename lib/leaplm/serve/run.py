@@ -36,9 +36,10 @@ def prepare(path, host="127.0.0.1", port=8000, keys=None, engine="torch", thread
 
 
 def server_settings():
-    """Settings of uvicorn: no log of its own (addresses may hold anything), and an end that waits for what was accepted."""
+    """Settings of uvicorn: no log of its own (addresses may hold anything), an end that waits for what was accepted, and
+    503 for everybody above 900 connections, since systems often allow a process 1,024 open files."""
     return {"log_config": None, "access_log": False, "timeout_keep_alive": 20, "server_header": False,
-            "timeout_graceful_shutdown": 30}
+            "timeout_graceful_shutdown": 30, "limit_concurrency": 900}
 
 
 def serve(app, listening):

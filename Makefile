@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
-.PHONY: lab test build grade-demo bench calibrate measure run-labs clean setup setup-dev
+.PHONY: lab test build grade-demo bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=labs $(LAB_ARGS)
@@ -29,6 +29,10 @@ bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring 
 	python tests/bench/scoring.py
 	python tests/bench/grading.py
 	python tests/bench/serving.py
+
+docs: setup-dev     ## the book as a web site and an EPUB, in build/docs; the first time every lab is run
+	python course/book/build.py
+	python course/book/build.py --format epub
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
 	python -m leaplm.calibration course/studies/$(or $(LAB),lab2_finetuning).py

@@ -1,0 +1,148 @@
+"""Builds the book: chapters, and the labs with the results of a run, as a web site (html) or an EPUB.
+
+    python course/book/build.py                     build/docs/html, from runs at this machine's scale
+    python course/book/build.py --format epub       build/docs/epub/leaplm.epub
+    python course/book/build.py --labs lab2_finetuning --scale tiny
+
+A lab's results come from running its solution once; they are kept in build/docs/runs until the lab changes, so an
+interrupted build goes on with the next lab. What the pages show is the release: answers stay empty.
+"""
+
+import argparse
+import base64
+import copy
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from PIL import Image
+from tqdm.auto import tqdm
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+OUT = ROOT / "build" / "docs"
+COLOURS = 48  # of a figure: enough for lines and bars, and a quarter of the bytes
+LONGEST_OUTPUT = 4000  # characters of printed text
+# Names, signs and spaces of code have no colour of their own: their marks are a third of a page's bytes.
+PLAIN = re.compile(r'<span class="(?:n|nn|nc|p|o|w|bp|nb|nf)">([^<]*)</span>')
+
+
+def lab_number(name):
+    return int(re.match(r"lab(\d+)_", name)[1])
+
+
+def all_labs():
+    return sorted((path.name for path in (ROOT / "labs").iterdir() if path.is_dir()), key=lab_number)
+
+
+def run_of(lab, scale):
+    """The solution of a lab with its outputs; from build/docs/runs if the lab was run before as it is now."""
+    source = ROOT / "solutions" / lab / f"{lab}.ipynb"
+    digest = hashlib.sha256(source.read_bytes() + (scale or "").encode()).hexdigest()[:16]
+    kept = OUT / "runs" / f"{lab}-{digest}.ipynb"
+    if not kept.is_file():
+        notebook = nbformat.read(source, as_version=4)
+        with tempfile.TemporaryDirectory() as folder:
+            client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": folder}})
+            environment = {**os.environ, "LEAPLM_COURSE": str(ROOT), **({"LEAPLM_SCALE": scale} if scale else {})}
+            client.execute(env=environment)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, kept)
+    return nbformat.read(kept, as_version=4)
+
+
+def page_of(lab, run):
+    """The release of a lab with the outputs of the run; figures with few colours, no progress bars, no widgets."""
+    page = nbformat.read(ROOT / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    outputs = {cell.id: cell.get("outputs", []) for cell in run.cells}
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [small for output in outputs.get(cell.id, []) for small in shown(output)]
+            cell.execution_count = None
+    page.metadata.pop("widgets", None)
+    return page
+
+
+def shown(output):
+    """An output as the page shows it, as a list of none or one."""
+    output = copy.deepcopy(output)
+    if output.output_type == "stream":
+        if output.name == "stderr":
+            return []
+        output.text = output.text[:LONGEST_OUTPUT].replace(str(Path.home()), "~")
+    if output.output_type in ("display_data", "execute_result"):
+        if "application/vnd.jupyter.widget-view+json" in output.data:
+            return []
+        if "image/png" in output.data:
+            output.data = {"image/png": fewer_colours(output.data["image/png"])}
+    return [output]
+
+
+def fewer_colours(png):
+    """A PNG (base64) with at most COLOURS colours."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    image.save(small, "PNG", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def lay_out(pages, labs, scale):
+    """The folder that Sphinx reads: index, chapters and labs in turn."""
+    shutil.rmtree(pages, ignore_errors=True)
+    (pages / "_static").mkdir(parents=True)
+    shutil.copy(HERE / "conf.py", pages)
+    shutil.copy(HERE / "book.css", pages / "_static")
+    if (ROOT / "course" / "figures").is_dir():
+        shutil.copytree(ROOT / "course" / "figures", pages / "figures")
+    names = []
+    for lab in tqdm(labs, desc="labs", unit="lab"):
+        chapter = ROOT / "course" / "chapters" / f"{lab}.md"
+        if chapter.is_file():
+            names.append(f"chapters/{lab}")
+            (pages / "chapters").mkdir(exist_ok=True)
+            shutil.copy(chapter, pages / "chapters")
+        names.append(f"labs/{lab}")
+        (pages / "labs").mkdir(exist_ok=True)
+        nbformat.write(page_of(lab, run_of(lab, scale)), pages / "labs" / f"{lab}.ipynb")
+    index = (HERE / "index.md").read_text(encoding="utf-8").replace("{toc}", "\n".join(names))
+    (pages / "index.md").write_text(index, encoding="utf-8")
+
+
+def lighten(target):
+    """Take what nobody sees out of the pages, so that they load on a bad line."""
+    for path in target.rglob("*.html"):
+        path.write_text(PLAIN.sub(r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in target.rglob("*.map"):
+        path.unlink()
+    for path in target.rglob("mystnb.*.css"):  # 43 KB, most of it colours of terminals; book.css has what is needed
+        path.write_text("")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Build the book.")
+    parser.add_argument("--format", choices=("html", "epub"), default="html")
+    parser.add_argument("--labs", nargs="*", help="only these labs (default: all)")
+    parser.add_argument("--scale", choices=("tiny", "cpu", "gpu"), help="of the runs (default: this machine's)")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the book goes")
+    options = parser.parse_args(argv)
+    pages = options.out / "pages"
+    lay_out(pages, options.labs or all_labs(), options.scale)
+    target = options.out / options.format
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", options.format,
+               "-d", str(options.out / "doctrees"), str(pages), str(target)]
+    if subprocess.call(command):
+        sys.exit("the book has faults: see the warnings above")
+    lighten(target)
+    print(f"the book: {target / ('index.html' if options.format == 'html' else 'leaplm.epub')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Sphinx's settings for the book. `build.py` beside this file lays out the pages first."""
+
+import importlib.metadata
+
+import latex2mathml.converter
+from docutils import nodes
+
+project, author, copyright = "LeapLM", "The LeapLM developers", "The LeapLM developers. Text: CC BY 4.0, code: BSD 3-Clause"
+version = release = importlib.metadata.version("leaplm")
+extensions = ["myst_nb"]
+myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # build.py has run the labs
+nb_merge_streams = True
+suppress_warnings = ["mystnb.unknown_mime_type"]
+html_theme = "furo"
+html_title = "LeapLM"
+html_copy_source, html_show_sourcelink, html_show_sphinx = False, False, False
+html_static_path, html_css_files = ["_static"], ["book.css"]
+html_math_renderer = "mathml"
+epub_show_urls, epub_math_renderer = "no", "mathml"
+epub_basename = "leaplm"
+exclude_patterns = []
+
+
+# Formulas become MathML when the book is built: browsers and e-readers show it without a script or a font from elsewhere.
+def visit_math(translator, node):
+    translator.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def visit_displaymath(translator, node):
+    formula = latex2mathml.converter.convert(node.astext(), display="block")
+    translator.body.append(f'<div class="formula">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app):
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

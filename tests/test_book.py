@@ -1,0 +1,98 @@
+"""The book: it builds without a warning, needs nothing from elsewhere, loads on a bad line, and its links lead somewhere."""
+
+import re
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from leaplm.grading.checks import load_module
+
+ROOT = Path(__file__).resolve().parents[1]
+build = load_module(ROOT / "course" / "book" / "build.py")
+HEAVIEST = 300_000  # bytes of a page with all that it loads
+CHAPTERS = sorted(path.stem for path in (ROOT / "course" / "chapters").glob("*.md"))
+
+
+class Page(HTMLParser):
+    """What a page loads, where it links to, and the places in it that can be linked to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.loads, self.links, self.places = path, set(), set(), set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.places |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
+        if tag in ("script", "img") and attributes.get("src"):
+            self.loads.add(attributes["src"])
+        if tag == "link" and attributes.get("rel") == "stylesheet":
+            self.loads.add(attributes["href"])
+        if tag == "a" and attributes.get("href"):
+            self.links.add(attributes["href"])
+
+    def file(self, url):
+        return (self.path.parent / unquote(urlsplit(url).path)).resolve() if urlsplit(url).path else self.path
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory, assets_ready):
+    """The book with one lab (at scale tiny) and every chapter."""
+    out = tmp_path_factory.mktemp("book")
+    build.main(["--labs", "lab5_fewshot", "--scale", "tiny", "--out", str(out)])
+    return out / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(book):
+    return {path: Page(path) for path in book.rglob("*.html")}
+
+
+def test_a_lab_is_shown_with_results_and_without_answers(book):
+    page = (book / "labs" / "lab5_fewshot.html").read_text(encoding="utf-8")
+    assert "NotImplementedError" in page and "<img" in page and "BEGIN SOLUTION" not in page
+    assert "examples of each" in page and str(Path.home()) not in page
+
+
+def test_nothing_comes_from_elsewhere(pages):
+    assert {url for page in pages.values() for url in page.loads if "//" in url} == set()
+
+
+def test_pages_are_light(pages):
+    weights = {path.name: path.stat().st_size + sum(page.file(url).stat().st_size for url in page.loads)
+               for path, page in pages.items()}
+    assert {name: weight for name, weight in weights.items() if weight > HEAVIEST} == {}
+
+
+def test_links_lead_to_a_page_and_a_place(pages):
+    known = {page.path.resolve(): page for page in pages.values()}
+    broken = {(page.path.name, url) for page in pages.values() for url in page.links
+              if not urlsplit(url).scheme and not leads_somewhere(page, url, known)}
+    assert broken == set()
+
+
+def leads_somewhere(page, url, known):
+    target, place = page.file(url), unquote(urlsplit(url).fragment)
+    if target not in known:
+        return target.is_file()
+    return not place or place in known[target].places
+
+
+def test_formulas_are_mathml(book):
+    assert "<math" in (book / "labs" / "lab5_fewshot.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_has_its_parts(chapter):
+    text = (ROOT / "course" / "chapters" / f"{chapter}.md").read_text(encoding="utf-8")
+    assert (ROOT / "course" / f"{chapter}.py").is_file()
+    assert len(re.findall(r"^\*\*Question \d", text, re.M)) == text.count("<details><summary>Answer</summary>") >= 3
+    assert "## Reading" in text and "$$" in text
+
+
+def test_epub(tmp_path, assets_ready):
+    build.main(["--labs", "lab5_fewshot", "--scale", "tiny", "--out", str(tmp_path), "--format", "epub"])
+    with zipfile.ZipFile(tmp_path / "epub" / "leaplm.epub") as epub:
+        assert epub.testzip() is None and any(name.endswith("lab5_fewshot.xhtml") for name in epub.namelist())

@@ -319,6 +319,20 @@ def test_files_of_the_labs_are_served(files, kind):
     np.testing.assert_allclose(made.predict(["no"])[0], probabilities[2], atol=1e-5)
 
 
+def test_the_onnx_engine_gives_the_same_scores_and_a_file_for_other_programs(files, tmp_path):
+    import onnxruntime
+    import tokenizers
+    from leaplm.onnx_export import load_exported, main
+
+    main([str(files["compressed"]), str(tmp_path / "out")])
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
+    ids = np.array([tokenizers.Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).encode("A good film.").ids])
+    [logits] = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    want = engine.load_engine(files["compressed"]).predict(["A good film."])
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), want, atol=1e-5)
+    np.testing.assert_allclose(load_exported(files["compressed"], int8=True)(ids, np.ones_like(ids)), logits, atol=0.05)
+
+
 def test_an_adapter_is_served_merged_with_its_own_scores(files):
     import torch
 

@@ -20,7 +20,7 @@ def megabytes(model):
 
 
 def version(model, tokenizer, labels, engine="torch"):
-    """A model as an Engine; engine: one of serve.engine.ENGINES."""
+    """A model as an Engine; engine: "torch" or "torch-int8"."""
     return Engine(make_forward(model, engine), tokenizer, labels, {"labels": labels}, engine)
 
 

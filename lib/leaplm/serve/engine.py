@@ -11,7 +11,7 @@ from leaplm.compression import quantize_dynamic
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import log_softmax
 from leaplm.models import load_sequence_classifier, load_tokenizer
-from leaplm.runtime import quiet
+from leaplm.runtime import free_memory, quiet
 
 ENGINES = ("torch", "torch-int8", "onnx", "onnx-int8")
 MAX_TOKENS = 128  # what a text is cut at, as in training
@@ -46,7 +46,14 @@ def load_engine(path, engine="torch", threads=None):
     card, model, tokenizer = load_classifier(path)
     if threads:
         torch.set_num_threads(threads)
-    forward = make_forward(model, engine, threads)
+    if engine.startswith("onnx"):
+        from leaplm.onnx_export import load_exported
+
+        model = None  # it was only a test of the file
+        free_memory()
+        forward = load_exported(path, engine == "onnx-int8", threads)
+    else:
+        forward = make_forward(model, engine)
     made = Engine(forward, tokenizer, card["labels"], card, engine)
     made.predict(["warm up", "the first call is slow, and a model that cannot compute should not open a port"])
     return made
@@ -86,12 +93,8 @@ def add_lora(model, settings):
     return lora.inject_lora(model, targets, rank, alpha)
 
 
-def make_forward(model, engine, threads=None):
-    """The function (input_ids, attention_mask) -> logits of one of ENGINES."""
-    if engine.startswith("onnx"):
-        from leaplm.onnx_export import to_onnx
-
-        return to_onnx(lora.merge_model(model), int8=engine == "onnx-int8", threads=threads)
+def make_forward(model, engine="torch"):
+    """The function (input_ids, attention_mask) -> logits of "torch" or "torch-int8"."""
     model = lora.merge_model(model)
     model = quantize_dynamic(model) if engine == "torch-int8" else model
 

@@ -24,14 +24,18 @@ exclude_patterns = []
 
 
 # Formulas become MathML when the book is built: browsers and e-readers show it without a script or a font from elsewhere.
+def mathml(formula, display="inline"):
+    known = formula.replace(r"\arg", r"\operatorname{arg}").replace(r"\_", "_")  # what latex2mathml does not know
+    return latex2mathml.converter.convert(known, display=display)
+
+
 def visit_math(translator, node):
-    translator.body.append(latex2mathml.converter.convert(node.astext()))
+    translator.body.append(mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def visit_displaymath(translator, node):
-    formula = latex2mathml.converter.convert(node.astext(), display="block")
-    translator.body.append(f'<div class="formula">{formula}</div>')
+    translator.body.append(f'<div class="formula">{mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

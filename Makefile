@@ -17,8 +17,9 @@ lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS
 test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
 	python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
-build: setup        ## course/*.py -> solutions/ and labs/
+build: setup        ## course/*.py -> solutions/ and labs/, banks -> course/MISTAKES.md
 	python course/build.py $(LAB)
+	python course/mistakes.py
 
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)

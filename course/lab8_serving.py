@@ -639,15 +639,7 @@ print(f"memory of the service: {before:.0f} MB before, {service.memory_mb():.0f}
 flood.round(1)
 
 # %%
-axes = plots.new_axes("Waiting time of accepted requests", "requests offered, in times the capacity", "milliseconds")
-axes.plot(flood.index, flood.p50_ms, "o-", color=plots.BLUE, label="p50")
-axes.plot(flood.index, flood.p95_ms, "s-", color=plots.ORANGE, label="p95")
-twin = axes.twinx()
-twin.plot(flood.index, 100 * flood.shed / flood.requests, "^--", color=plots.GREY, label="turned away (right)")
-twin.set(ylabel="% turned away", ylim=(0, 100))
-axes.set_ylim(bottom=0)
-(lines, said), (more, also) = axes.get_legend_handles_labels(), twin.get_legend_handles_labels()
-axes.legend(lines + more, said + also, frameon=False);
+plots.plot_load(flood);
 
 # %% [markdown]
 # Read it from the left. Up to the capacity nearly nobody is turned away. Beyond it, the share of refused requests grows, but

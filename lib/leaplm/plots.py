@@ -237,3 +237,22 @@ def plot_stacks(rows, title, xlabel):
     axes.grid(axis="y", visible=False)
     axes.legend(frameon=False, fontsize=9, ncols=len(rows.columns), loc="lower center", bbox_to_anchor=(0.5, 1.08))
     return axes
+
+
+def plot_load(rows, title="A service under load"):
+    """Waiting time of accepted requests (left) and the share turned away (right) against the load.
+
+    rows: DataFrame whose index is the load in times the capacity, with p50_ms, p95_ms, shed and requests (serve.load).
+    """
+    axes = new_axes(title, "requests offered, in times the capacity", "waiting time of accepted ones (ms)", width=7.2)
+    axes.plot(rows.index, rows.p50_ms, "o-", color=BLUE, label="p50")
+    axes.plot(rows.index, rows.p95_ms, "s-", color=ORANGE, label="p95")
+    axes.set_ylim(bottom=0)
+    axes.axvline(1, color=GREY, linestyle=":", linewidth=1)
+    right = axes.twinx()
+    right.plot(rows.index, 100 * rows.shed / rows.requests, "^--", color=GREY, label="turned away (right)")
+    right.set(ylabel="requests turned away (%)", ylim=(0, 100))
+    right.spines["top"].set_visible(False)
+    handles, labels = (a + b for a, b in zip(axes.get_legend_handles_labels(), right.get_legend_handles_labels(), strict=True))
+    axes.legend(handles, labels, frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.12, 1))
+    return axes

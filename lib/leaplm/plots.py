@@ -253,6 +253,6 @@ def plot_load(rows, title="A service under load"):
     right.plot(rows.index, 100 * rows.shed / rows.requests, "^--", color=GREY, label="turned away (right)")
     right.set(ylabel="requests turned away (%)", ylim=(0, 100))
     right.spines["top"].set_visible(False)
-    handles, labels = (a + b for a, b in zip(axes.get_legend_handles_labels(), right.get_legend_handles_labels(), strict=True))
-    axes.legend(handles, labels, frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.12, 1))
+    (lines, names), (more, others) = axes.get_legend_handles_labels(), right.get_legend_handles_labels()
+    axes.legend(lines + more, names + others, frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.12, 1))
     return axes

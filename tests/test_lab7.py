@@ -8,7 +8,7 @@ import pytest
 import torch
 from leaplm import continual, data, lora, streams
 from leaplm.grading import probes
-from leaplm.training import TrainingConfig
+from leaplm.training import TrainingConfig, make_optimizer
 from solved import solved_lab
 from torch import nn
 
@@ -174,3 +174,11 @@ def test_held_out_texts_are_in_no_stream(assets_ready):
     seen = {data.normalize(row["text"]) for task in tasks for row in task.train + task.test}
     held = [data.normalize(row["text"]) for task in streams.heldout_stream("eng") for row in task.test]
     assert len(held) == 900 and seen.isdisjoint(held)
+
+
+def test_the_head_can_learn_faster():
+    model = classifier()
+    groups = make_optimizer(model, TrainingConfig(learning_rate=1e-4, head_learning_rate=5e-3)).param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for p in model.classifier.parameters()} == {5e-3}
+    assert {rates[id(p)] for p in model.bert.parameters()} == {1e-4}

@@ -45,15 +45,15 @@ class Task:
 def stream_of(language):
     """The tasks of a language's stream as (name, language, domain), the new one last.
 
-    "eng": film reviews, product reviews, tweets. Another language: English film reviews, tweets in Hausa (for Hausa: in
-    Swahili), tweets in the language. A CSV: English film reviews, product reviews, the file.
+    "eng": film reviews, product reviews, tweets. Another language: English film reviews, tweets in Nigerian Pidgin (for
+    Pidgin: in Hausa), tweets in the language. A CSV: English film reviews, product reviews, the file.
     """
     first, second = ("movies", "eng", "movies"), ("products", "eng", "products")
     if language == "eng":
         return [first, second, ("tweets", "eng", "tweets")]
     if str(language).lower().endswith(".csv"):
         return [first, second, ("own", language, "all")]
-    bridge = "swa" if language == "hau" else "hau"
+    bridge = "hau" if language == "pcm" else "pcm"
     return [first, (bridge, bridge, "all"), (language, language, "all")]
 
 

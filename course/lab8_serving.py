@@ -296,7 +296,8 @@ runtime.free_memory()
 # word whose piece is gone is cut into smaller ones, so single letters stay.
 
 # %%
-kept = compression.used_pieces(tokenizer, list(sentences["train"]["text"]))
+counted = list(sentences["train"]["text"])[: by_scale(tiny=300, cpu=None, gpu=None)]
+kept = compression.used_pieces(tokenizer, counted)
 small_tokenizer = compression.trim_tokenizer(tokenizer, kept)
 trimmed = compression.trim_embeddings(teacher, kept)
 cut = sum(len(a) != len(b) for a, b in zip(tokenizer(texts)["input_ids"], small_tokenizer(texts)["input_ids"], strict=True))

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from leaplm import artifacts
 from leaplm.assets import store
 from leaplm.calibration import study
@@ -21,10 +22,9 @@ from leaplm.compression import (
     trim_embeddings,
     trim_tokenizer,
     used_pieces,
-    with_teacher,
 )
 from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
-from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, tfidf_classifier
+from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, predict_logits, tfidf_classifier
 from leaplm.models import load_sequence_classifier, load_tokenizer
 from leaplm.onnx_export import export_onnx, quantize_onnx
 from leaplm.runtime import set_seed
@@ -101,11 +101,21 @@ def distil(model, tokenizer, language, seed, student=None, soft=True, max_steps=
     if not soft:
         train(student, tokenize(labelled, tokenizer, LENGTH), collate, config)
         return student
-    # The order is that of the data, so only those that 150 updates will read need the teacher's answer.
-    plain = plain.select(range(min(16 * max_steps, len(plain))))
-    rows = [{"input_ids": row["input_ids"]} for row in tokenize(plain, tokenizer, LENGTH)]
-    train(student, with_teacher(rows, model, collate), TeacherCollator(collate), config, loss_fn=distillation_objective())
+    plain = plain.select(range(min(16 * max_steps, len(plain))))  # as many as the updates will read
+    answers = taught(language, seed, len(plain))
+    rows = [{"input_ids": row["input_ids"], "label": int(logits.argmax()), "teacher_logits": logits}
+            for row, logits in zip(tokenize(plain, tokenizer, LENGTH), answers, strict=True)]
+    train(student, rows, TeacherCollator(collate), config, loss_fn=distillation_objective())
     return student
+
+
+def taught(language, seed, count):
+    """The teacher's logits (count, classes) on a seed's texts; kept on disk, since several students learn from them."""
+    path = store() / "studies" / f"lab8-taught-{language}-{seed}-{count}.npy"
+    if not path.is_file():
+        rows = tokenize(texts_for(language, seed)[1].select(range(count)), load_tokenizer(), LENGTH)
+        np.save(path, predict_logits(teacher(language, seed % TEACHERS), rows, collate))
+    return np.load(path)
 
 
 @study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(5))

@@ -50,6 +50,13 @@ def test_every_requirement_has_a_pin_within_its_range():
     assert not outside
 
 
+def test_what_is_pinned_runs_on_the_oldest_python():
+    """Debian 12 has Python 3.11.2: pip searches for hours when one pinned package wants a later one."""
+    [oldest] = SpecifierSet(PROJECT["requires-python"])
+    asked = {d.name: d.metadata.get("Requires-Python") or "" for d in distributions() if d.name.lower() in pins()}
+    assert {name: want for name, want in asked.items() if f"{oldest.version}.0" not in SpecifierSet(want)} == {}
+
+
 @pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not the environment that install.py makes")
 def test_install_takes_the_pinned_versions():
     here = distributions(path=[sysconfig.get_path("purelib")])  # not the copies inside setuptools

@@ -107,7 +107,7 @@ def heldout_scores(model, language):
 
 @functools.lru_cache(maxsize=1)
 def after_two_tasks(seed):
-    """Replay's model after English films and Pidgin tweets: the streams of Hausa and Swahili differ from the third task on."""
+    """Replay's model after English films and Pidgin tweets; the streams of Hausa and Swahili differ from there on."""
     tasks, model = stream("hau", seed)[:2], after_first_task("hau", seed)
     replay = learners("hau", seed)["replay"]()
     replay.remember(model, tasks[0])
@@ -121,7 +121,8 @@ def languages(seed, language, method):
     tasks, (model, replay) = stream(language, seed), copy.deepcopy(after_two_tasks(seed))
     replay.learn(model, tasks[2])
     scores = streams.score_all(model, tasks, collate())
-    return {"scores": scores, "average": float(np.mean(scores)), "tfidf": tfidf_scores(tasks), **heldout_scores(model, language)}
+    found = {"scores": scores, "average": float(np.mean(scores)), "tfidf": tfidf_scores(tasks)}
+    return found | heldout_scores(model, language)
 
 
 @study([{"language": "eng", "method": "naive"}], seeds=range(5))

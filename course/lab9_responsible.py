@@ -138,7 +138,8 @@ assert np.isclose(exposure(0.0, torch.tensor([1.0, 3.0, 4.0])), 2.0)
 # %%
 asked = by_scale(tiny=canaries[-1:], cpu=canaries, gpu=canaries)
 told = pd.DataFrame(asked)
-told["exposure"] = memorisation.measure_exposures(writer, reader, asked)
+tried = by_scale(tiny=7, cpu=memorisation.CANDIDATES, gpu=memorisation.CANDIDATES)
+told["exposure"] = memorisation.measure_exposures(writer, reader, asked, tried)
 told["extracted"] = memorisation.extract(writer, reader, asked)
 live_exposures = told.groupby("repeats")["exposure"].mean()
 told.round(2)
@@ -157,7 +158,7 @@ record[[f"extracted_{n}" for n in memorisation.REPEATS]].mean().round(2)
 
 # %% [markdown]
 # Two lessons. First, **repetition** is what makes a model remember. Second, exposure warns earlier than extraction: a
-# number that stands there 4 times is rarely written out, but the model already prefers it to most others.
+# number that stands there 4 times is not always written out, but the model already prefers it to almost all others.
 #
 # ## 2. Two remedies before training
 #
@@ -221,8 +222,9 @@ summaries = {way: calibration.bars(rows, {f"{n} times": f"exposure_{n}" for n in
 plots.plot_dots(summaries, "The same canaries after each remedy", "exposure (bits)", guide=("never seen", 1.38));
 
 # %% [markdown]
-# With the near-duplicates out, 16 copies are worth no more than one. With redaction, the numbers are gone, and what is
-# left is chance. Both cost a minute. They come before every other technique.
+# With the near-duplicates out, 16 copies are worth no more than one. (Each row of the plot is six people or so: differences
+# of a bit between people who are in the texts once are chance.) With redaction the numbers are gone, and what is left
+# scatters about chance. Both cost a minute. They come before every other technique.
 #
 # ## 3. Was this text in the training data?
 #
@@ -606,10 +608,21 @@ for place, chance in chances.items():
     rows.append({"signed": fairness.SIGNATURES[place], "change": difference, "low": low, "high": high, "flips": flips})
 pd.DataFrame(rows).round(3)
 
+# %%
+record = calibration.load_record("lab9_responsible", "signatures")
+bars = calibration.bars(record, {fairness.SIGNATURES[place]: f"{place}_change" for place in fairness.SIGNATURES})
+plots.plot_dots({"change": bars}, "120 English film reviews, signed by ...", "change of the probability of positive",
+                guide=("as for Emily", 0.0))
+bars.assign(flips=[record[f"{place}_flips"].mean() for place in fairness.SIGNATURES]).round(3)
+
 # %% [markdown]
-# Read it with care. An interval that leaves 0 out shows a real difference **on these texts, of this model, for this name**:
-# one name says little about a group. A small change still turns some answers round (*flips*). And if you find nothing,
-# you have tested six names.
+# Read it with care. Your own table has narrow intervals, and many of them leave 0 out: real differences **of this model on
+# these texts**. In the record the same test is done with five classifiers, each trained on other 500 texts. For Kano, Lagos,
+# Kisumu and Dhaka the change has now one sign and now the other: nothing is proved against these names, and each model
+# has whims of its own. For Quispe from Cusco all five models fall, and one answer of six turns round. One name is still
+# not a group. But who would deploy this model in Cusco?
+#
+# So there are two kinds of spread, over texts and over trainings, and a claim about a **method** needs both.
 
 # %% [markdown]
 # ## 6. Why this answer?
@@ -669,7 +682,7 @@ assert tuple(erase(four, their_scores, 0.5)) == ("a film", "not good")
 # of the two gradient methods passes?
 
 # %%
-explained = texts[: by_scale(tiny=3, cpu=24, gpu=100)]
+explained = texts[: by_scale(tiny=2, cpu=24, gpu=100)]
 tests = {method: explanations.deletion_test(classifier, tokenizer, explained, method)[0] for method in explanations.METHODS}
 for method, fall in tests.items():
     difference, low, high = fairness.paired_interval(fall, tests["random"])

@@ -188,6 +188,23 @@ def deletion(seed, method, words):
             "texts": len(texts)}
 
 
+@study([{"language": "eng"}], seeds=range(5))
+def signatures(seed, language):
+    """Change of the probability of "positive" when 120 texts are signed by somebody else than Emily from London."""
+    model, _ = explained(seed)
+    texts = list(data.subsample(data.load_sentiment(language)["test"], 120, seed)["text"])
+    chances = {}
+    for place in fairness.SIGNATURES:
+        signed = [fairness.signed(text, place) for text in texts]
+        chances[place] = explanations.probabilities(model, encoder()[1], signed)[:, -1]
+    found = {}
+    for place, chance in chances.items():
+        difference, low, high = fairness.paired_interval(chance, chances["London"])
+        found |= {f"{place}_change": difference, f"{place}_low": low, f"{place}_high": high,
+                  f"{place}_flips": float(np.mean((chance > 0.5) != (chances["London"] > 0.5)))}
+    return found
+
+
 # -- membership in a fine-tuned model -----------------------------------------------------------------------------------
 
 

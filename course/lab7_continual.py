@@ -538,19 +538,22 @@ for number, task in enumerate(tasks):
 #
 # ## 8. All remedies side by side
 #
-# The same stream with five seeds. In each matrix, read the first column from top to bottom.
+# The English stream with five seeds. In each matrix, read the first column from top to bottom.
 
 # %%
 record = calibration.load_record("lab7_continual", "methods", language="eng")
 labels = [name for name, _, _ in streams.stream_of("eng")]
-plots.plot_matrices(streams.mean_matrices(record), labels, "English stream, task not known (mean of 5 seeds)")
+plots.plot_matrices(streams.mean_matrices(record), labels, "English stream, task not known (means over seeds)")
 plots.plot_matrices(streams.mean_matrices(record, column="known"), labels, "The same, task known");
 
 # %%
 curves = streams.task_curves(record)
-plots.plot_lines(curves, "tasks", "Accuracy on the first task, task not known", "tasks learned so far", log=False);
+axes = plots.plot_lines(curves, "tasks", "Accuracy on the first task, task not known", "tasks learned so far", log=False)
+axes.set_xticks([1, 2, 3]);
 
 # %% [markdown]
+# (The lines of EWC and of naive fine-tuning lie on each other: nothing is left of the first task.)
+#
 # ### What does each remedy cost?
 #
 # *Kept* is what must be stored between tasks beside one model, in megabytes: it is counted, so it is the same everywhere.

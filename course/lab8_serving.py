@@ -393,10 +393,10 @@ plots.plot_bars(bars, "English, three layers, 150 updates, 3 seeds")
 calibration.summarize(students, "student", "loss").round(2)
 
 # %% [markdown]
-# Read both. In accuracy the labels alone do as well as the teacher: half of the fine-tuned layers already know the task, and
-# 1,000 labels keep them on the way. The **start** matters more than the teacher. What the teacher brings is seen in the
-# loss (nats, lower is better): a student that was told *0.7* does not say *0.99*. And the teacher needs no labels at all,
-# so this way is open to you when you have somebody's model but not the data that it learned from.
+# Read both. In accuracy, the teacher's answers and 1,000 labels differ by less than their spread: half of the fine-tuned
+# layers already know the task, and either keeps them on the way. A random start is worse than both. What the teacher brings is
+# seen in the loss (nats, lower is better): a student that was told *0.7* does not say *0.99*. And the teacher needs no
+# labels, so this way is open to you when you have somebody's model but not the data that it learned from.
 #
 # ## 6. Leave PyTorch
 #

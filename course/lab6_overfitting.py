@@ -361,7 +361,8 @@ my_best_three = []
 record = calibration.load_record("lab6_overfitting", "remedies", language="eng")
 live = {"no remedy": plain_accuracy, "early stopping": stopped_accuracy} if comparable else None
 bars = calibration.summarize(record, "remedy", "accuracy")
-plots.plot_bars(bars, "English, 100 labelled texts, one change a row (5 seeds)", live=live);
+title = f"English, 100 labelled texts, one change a row ({bars.seeds.min()} seeds)"
+plots.plot_bars(bars, title, live=live);
 
 # %% [markdown]
 # The deviations are as large as the differences. But most of the deviation has one cause: a seed draws *which* 100 texts
@@ -407,11 +408,12 @@ by_remedy = record.pivot(index="seed", columns="remedy", values=["accuracy", "lo
 rows = []
 for remedy in record.remedy.unique():
     if remedy not in ("no remedy", "majority class"):
-        gain = evaluation.paired_difference(by_remedy["accuracy"]["no remedy"], by_remedy["accuracy"][remedy])
-        rows.append({"remedy": remedy, **gain, "loss": by_remedy["loss"][remedy].mean(),
+        pairs = by_remedy["accuracy"][["no remedy", remedy]].dropna().to_numpy()
+        rows.append({"remedy": remedy, **evaluation.paired_difference(*pairs.T), "loss": by_remedy["loss"][remedy].mean(),
                      "seconds": record[record.remedy == remedy].seconds.mean()})
 differences = pd.DataFrame(rows).set_index("remedy")
-plots.plot_intervals(differences, "Against no remedy, seed by seed (95 % interval, 5 seeds)", "gain in accuracy");
+title = f"Against no remedy, seed by seed (95 % interval, {len(by_remedy.dropna())} seeds)"
+plots.plot_intervals(differences, title, "gain in accuracy");
 
 # %% [markdown]
 # An interval that contains 0 proves nothing: with five seeds we cannot say that the remedy helps. The test loss (nats per
@@ -490,7 +492,8 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
     recipe = calibration.load_record("lab6_overfitting", "main", language=language, recipe="words deleted")
     rows = pd.concat([record[record.language == language], recipe.assign(remedy="words deleted")])
     bars = calibration.summarize(rows, "remedy", "macro_f1")
-    plots.plot_bars(bars, f"{title} tweets, 3 classes, 100 labels (3 to 5 seeds)", xlabel="macro-F1")
+    seeds = f"({bars.seeds.min()} to {bars.seeds.max()} seeds)"
+    plots.plot_bars(bars, f"{title} tweets, 3 classes, 100 labels {seeds}", xlabel="macro-F1")
 
 # %% [markdown]
 # Compare the rows with the first one and with TF-IDF on characters before you believe in any of them. 100 tweets are few for
@@ -822,6 +825,7 @@ processes.round({"last loss": 6, "sum of all weights": 4, "peak MB": 0, "seconds
 record = calibration.load_record("lab6_overfitting", "hardware")
 columns = ["saved_mb", "peak_mb", "seconds", "difference"]
 table = record.groupby(["batch", "way"], sort=False)[columns].mean()
+table["difference"] = table.difference.map("{:.0e}".format)
 table.round({"saved_mb": 1, "peak_mb": 0, "seconds": 2})
 
 # %% [markdown]

@@ -57,7 +57,7 @@ LANGUAGE = "eng"
 
 # %% locked="load"
 english = LANGUAGE == "eng"
-sizes = {"train_size": by_scale(tiny=16, cpu=320, gpu=1000), "test_size": by_scale(tiny=12, cpu=200, gpu=600)}
+sizes = {"train_size": by_scale(tiny=8, cpu=320, gpu=1000), "test_size": by_scale(tiny=6, cpu=200, gpu=600)}
 tasks = streams.load_stream(LANGUAGE, **sizes)
 names = [task.name for task in tasks]
 classes = streams.all_classes(tasks)
@@ -410,7 +410,7 @@ def fisher_diagonal(model, texts):
 # %%
 # Try it. Which part of the model matters most for the first task? Compare with the mean over all weights.
 device = runtime.get_device()
-texts = [{key: tensor.to(device) for key, tensor in collate([row]).items()} for row in tasks[0].train[:8]]
+texts = [{key: tensor.to(device) for key, tensor in collate([row]).items()} for row in tasks[0].train[:4]]
 importance = pd.Series({name: float(tensor.mean()) for name, tensor in fisher_diagonal(first, texts).items()})
 importance.sort_values(ascending=False).head(4)
 
@@ -470,7 +470,7 @@ assert penalty.item() == 10.0 and layer.weight.grad.tolist() == [[10.0], [0.0]]
 # times <code>strength / 2</code>.</details>
 
 # %% locked="ewc"
-ewc = streams.EWC(collate, config, strength=1e4, fisher_rows=by_scale(tiny=4, cpu=100, gpu=100))
+ewc = streams.EWC(collate, config, strength=1e4, fisher_rows=by_scale(tiny=2, cpu=100, gpu=100))
 results["EWC"], _ = run(ewc, tasks)
 plots.plot_matrices({"task not known": results["EWC"].matrix, "task known": results["EWC"].known}, names, "EWC");
 

@@ -11,15 +11,16 @@ endif
 
 .PHONY: lab test build grade-demo bench docs calibrate measure run-labs clean setup setup-dev
 
-lab: setup          ## JupyterLab on the labs; options for it: make lab LAB_ARGS="--no-browser --port 9999"
-	jupyter lab --ServerApp.root_dir=labs $(LAB_ARGS)
+lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
+	jupyter lab --ServerApp.root_dir=labs/$(LEAPLM_LOCALE) $(LAB_ARGS)
 
 test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
 	python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
-build: setup        ## course/*.py -> solutions/ and labs/, banks -> course/MISTAKES.md
+build: setup        ## course/*.py -> solutions/ and labs/ (all languages), banks -> course/MISTAKES.md
 	python course/build.py $(LAB)
 	python course/mistakes.py
+	python course/translate.py build
 
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)

@@ -3,6 +3,7 @@
     python course/book/build.py                     build/docs/html, from runs at this machine's scale
     python course/book/build.py --format epub       build/docs/epub/leaplm.epub
     python course/book/build.py --labs lab2_finetuning --scale tiny
+    python course/book/build.py --locale fr         build/docs/fr/html: the same in French
 
 A lab's results come from running its solution once; they are kept in build/docs/runs until the lab changes, so an
 interrupted build goes on with the next lab. What the pages show is the release: answers stay empty.
@@ -22,11 +23,15 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from leaplm.translation import COMMON, LOCALE, current_locale, load_catalogs, translate_markdown
 from nbclient import NotebookClient
 from PIL import Image
 from tqdm.auto import tqdm
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import translate  # noqa: E402  course/translate.py
+
 ROOT = HERE.parents[1]
 OUT = ROOT / "build" / "docs"
 COLOURS = 48  # of a figure: enough for lines and bars, and a quarter of the bytes
@@ -40,7 +45,7 @@ def lab_number(name):
 
 
 def all_labs():
-    return sorted((path.name for path in (ROOT / "labs").iterdir() if path.is_dir()), key=lab_number)
+    return sorted((path.name for path in (ROOT / "labs").glob("lab*")), key=lab_number)
 
 
 def run_of(lab, scale):
@@ -61,7 +66,7 @@ def run_of(lab, scale):
 
 def page_of(lab, run):
     """The release of a lab with the outputs of the run; figures with few colours, no progress bars, no widgets."""
-    page = nbformat.read(ROOT / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    page = nbformat.read(ROOT / "labs" / current_locale() / lab / f"{lab}.ipynb", as_version=4)
     outputs = {cell.id: cell.get("outputs", []) for cell in run.cells}
     for cell in page.cells:
         if cell.cell_type == "code":
@@ -108,12 +113,21 @@ def lay_out(pages, labs, scale):
         if chapter.is_file():
             names.append(f"chapters/{lab}")
             (pages / "chapters").mkdir(exist_ok=True)
-            shutil.copy(chapter, pages / "chapters")
+            (pages / "chapters" / f"{lab}.md").write_text(in_the_locale(chapter, lab), encoding="utf-8")
         names.append(f"labs/{lab}")
         (pages / "labs").mkdir(exist_ok=True)
         nbformat.write(page_of(lab, run_of(lab, scale)), pages / "labs" / f"{lab}.ipynb")
-    index = (HERE / "index.md").read_text(encoding="utf-8").replace("{toc}", "\n".join(names))
+    index = in_the_locale(HERE / "index.md", COMMON).replace("{toc}", "\n".join(names))
     (pages / "index.md").write_text(index, encoding="utf-8")
+
+
+def in_the_locale(path, lab):
+    """A page of the course in the language of LEAPLM_LOCALE."""
+    text = path.read_text(encoding="utf-8")
+    if not current_locale():
+        return text
+    catalogs = load_catalogs(ROOT, lab, current_locale())
+    return translate_markdown(text, catalogs) + translate.notice(catalogs)
 
 
 def lighten(target):
@@ -131,8 +145,11 @@ def main(argv=None):
     parser.add_argument("--format", choices=("html", "epub"), default="html")
     parser.add_argument("--labs", nargs="*", help="only these labs (default: all)")
     parser.add_argument("--scale", choices=("tiny", "cpu", "gpu"), help="of the runs (default: this machine's)")
+    parser.add_argument("--locale", default=current_locale(), help="language of the text (default: LEAPLM_LOCALE)")
     parser.add_argument("--out", type=Path, default=OUT, help="where the book goes")
     options = parser.parse_args(argv)
+    os.environ[LOCALE] = options.locale
+    options.out /= current_locale()
     pages = options.out / "pages"
     lay_out(pages, options.labs or all_labs(), options.scale)
     target = options.out / options.format

@@ -113,7 +113,7 @@ def write_start(out, files):
     """START.html: what is here, how big it is, and what to type."""
     sizes = {part: sum(facts["bytes"] for name, facts in files.items() if name.startswith(f"{part}/")) / 1e6
              for part in ("wheels", "assets", "course", "book")}
-    labs = sorted(path.name for path in (out / "course" / "labs").iterdir() if path.is_dir())
+    labs = sorted(path.name for path in (out / "course" / "labs").glob("lab*"))
     rows = "\n".join(f"<tr><td>{escape(part)}</td><td>{size:.0f} MB</td></tr>" for part, size in sizes.items() if size)
     book = '<p><a href="book/index.html">Read the book</a> (works without internet).</p>' if sizes["book"] else ""
     page = (package_files("leaplm.bundle") / "start.html").read_text(encoding="utf-8")

@@ -22,15 +22,17 @@ import sys
 import traceback
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from babel.messages import Catalog
 
 from leaplm.grading.student import Student, StudentError
 from leaplm.grading.values import describe
+from leaplm.translation import current_locale, load_catalogs, translate_message
 
 COURSE = "LEAPLM_COURSE"  # environment: the course root
 SEED = "LEAPLM_CHECK_SEED"  # environment: fixes the checks' random inputs, for tests
@@ -53,6 +55,7 @@ class Check:
     points: float
     seconds: float
     function: Callable[[Student, np.random.Generator], Verdict | tuple[float, str]]
+    catalogs: tuple[Catalog, ...] = ()  # of the messages in the language of LEAPLM_LOCALE
 
 
 def check(points: float, seconds: float = 30) -> Callable[[Callable], Check]:
@@ -64,6 +67,11 @@ def check(points: float, seconds: float = 30) -> Callable[[Callable], Check]:
 
 def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
     """Runs one check on fresh random inputs (`seed`, else the environment, else a secret). Never raises."""
+    verdict = _judge(check, student, seed)
+    return replace(verdict, message=translate_message(verdict.message, check.catalogs))
+
+
+def _judge(check: Check, student: Student, seed: int | None) -> Verdict:
     try:
         outcome = check.function(student, random_inputs(check.name, seed))
     except StudentError as error:
@@ -103,7 +111,9 @@ def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, 
     found = {value.name: value for value in vars(load_module(path)).values() if isinstance(value, Check)}
     if not found:
         raise ValueError(f"{path} has no function with the decorator @check(points=...)")
-    return found
+    locale = current_locale()
+    catalogs = load_catalogs(root, lab, locale) if locale else ()
+    return {name: replace(value, catalogs=catalogs) for name, value in found.items()}
 
 
 def load_module(path: Path) -> ModuleType:

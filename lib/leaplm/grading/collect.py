@@ -241,7 +241,7 @@ def distinct(people: Iterator[Person]) -> list[Person]:
 def read_release(course: Path, lab: str) -> NotebookNode:
     path = course / "labs" / lab / f"{lab}.ipynb"
     if not path.is_file():
-        known = sorted(item.name for item in (course / "labs").glob("*") if item.is_dir())
+        known = sorted(item.name for item in (course / "labs").glob("lab*"))
         raise CollectError(f"there is no lab `{lab}`; there are: {', '.join(known) or 'none'}")
     return nbformat.read(path, as_version=4)
 

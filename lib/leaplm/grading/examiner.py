@@ -60,11 +60,20 @@ class Lab:
         self.release = nbformat.read(course / "labs" / name / f"{name}.ipynb", as_version=4)
         self.checks = load_checks(name, course)
         self.asked = names_asked((course / "course" / "checks" / f"{name.partition('_')[0]}.py").read_text())
+        paths = sorted((course / "labs").glob(f"*/{name}/{name}.ipynb"))
+        self.translations = [nbformat.read(path, as_version=4) for path in paths]
 
     def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair]]:
         if submission.notebook is None:
             return copy.deepcopy(self.release), []
-        return rebuild(self.release, nbformat.reads(submission.notebook.decode(), as_version=4))
+        submitted = nbformat.reads(submission.notebook.decode(), as_version=4)
+        return rebuild(self.release_of(submitted), submitted)
+
+    def release_of(self, submitted: NotebookNode) -> NotebookNode:
+        """The release in the language of the submission: the one with most of its texts. Code and ids are the same."""
+        texts = {cell.source for cell in submitted.cells if cell.cell_type == "markdown"}
+        releases = [self.release, *self.translations]
+        return max(releases, key=lambda release: sum(cell.source in texts for cell in release.cells))
 
 
 def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool) -> dict:

@@ -1,0 +1,213 @@
+"""The course in other languages: catalogues out of the sources, and labs out of the catalogues.
+
+    python course/translate.py update fr       what the sources say now -> course/locale/fr/*.po; keeps what is translated
+    python course/translate.py build           catalogues -> labs/<locale>/<lab>/<lab>.ipynb, all locales
+    python course/translate.py check           how much is translated, and every fault; fails if a text has no translation
+
+The .po files are gettext's: open them in Poedit, Weblate or an editor. A catalogue whose head does not say
+`X-Reviewed: yes` counts as made by a machine, and the pages say so. A changed text becomes fuzzy: it is shown in English,
+with a mark, until somebody has looked at it. Code is the same in all languages, and so are cell ids and marks.
+"""
+
+import argparse
+import ast
+import io
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import leaplm.grading
+import nbformat
+from babel.messages import Catalog
+from babel.messages.pofile import read_po, write_po
+from leaplm.translation import COMMON, PLACEHOLDER, has_words, load_catalogs, look_up, split_markdown, translate_markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = """\
+# LeapLM: text of the course. CC BY 4.0.
+# Made by a machine. When a person has read all of it, change the next line to yes.
+# X-Reviewed: no"""
+NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
+MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")  # a string of the code that is a sentence
+LIBRARY = ("checks", "student", "values", "engine")  # modules of leaplm.grading that speak to students
+# What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
+MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
+
+
+def labs(root):
+    return sorted((path.name for path in (root / "labs").glob("lab*_*")), key=lambda name: int(re.search(r"\d+", name)[0]))
+
+
+def locales(root):
+    return sorted(path.name for path in (root / "course" / "locale").glob("*") if path.is_dir())
+
+
+def template(root, lab):
+    """The texts of a lab: notebook, chapter, messages of its checks; or of what all labs share."""
+    catalog = Catalog(project="LeapLM", charset="utf-8", fuzzy=False)
+    for words, place in common_texts(root) if lab == COMMON else lab_texts(root, lab):
+        catalog.add(words, locations=[(place, None)])
+    return catalog
+
+
+def lab_texts(root, lab):
+    for cell in nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells:
+        if translatable(cell):
+            yield from ((words, f"labs/{lab}#{cell.id}") for words in units(cell.source))
+    chapter = root / "course" / "chapters" / f"{lab}.md"
+    if chapter.is_file():
+        yield from ((words, f"course/chapters/{lab}.md") for words in units(chapter.read_text(encoding="utf-8")))
+    checks = root / "course" / "checks" / f"{lab.partition('_')[0]}.py"
+    if checks.is_file():
+        yield from messages(checks, f"course/checks/{checks.name}")
+
+
+def common_texts(root):
+    yield NOTICE, "course/translate.py"
+    index = root / "course" / "book" / "index.md"
+    if index.is_file():
+        yield from ((words, "course/book/index.md") for words in units(index.read_text(encoding="utf-8")))
+    for name in LIBRARY:
+        yield from messages(Path(leaplm.grading.__file__).parent / f"{name}.py", f"leaplm.grading.{name}")
+
+
+def units(text):
+    return [words for _, words in split_markdown(text) if has_words(words)]
+
+
+def translatable(cell):
+    """Text of the course; not a cell that the student writes."""
+    return cell.cell_type == "markdown" and not cell.metadata.get("nbgrader", {}).get("solution")
+
+
+def messages(path, place):
+    """The sentences in a module's code, f-strings as templates: "{n} texts"."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - \
+        {id(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
+    documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
+    inner |= {id(node.body[0].value) for node in ast.walk(tree)
+              if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if id(node) not in inner and (text := sentence(node)) and MESSAGE.search(PLACEHOLDER.sub("", text)):
+            yield text, place
+
+
+def sentence(node):
+    """The text of a string or an f-string of the code, else None."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else re.sub(r"[{}]|\s{2,}", "", ast.unparse(part))
+                       .join("{}") for part in (unquoted(part) for part in node.values))
+    return None
+
+
+def unquoted(part):
+    """A placeholder of an f-string as its expression; its format is not the translator's concern."""
+    return part if isinstance(part, ast.Constant) else part.value
+
+
+def update(root, locale):
+    """Bring a locale's catalogues up to the sources; what changed becomes fuzzy, what is gone is dropped."""
+    for lab in (*labs(root), COMMON):
+        path = root / "course" / "locale" / locale / f"{lab}.po"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(
+            locale=locale, project="LeapLM", version="1", header_comment=HEADER, fuzzy=False,
+            last_translator="The LeapLM developers", language_team=locale, msgid_bugs_address="the issues of the project")
+        catalog.update(template(root, lab))
+        catalog.obsolete.clear()
+        save(catalog, path)
+
+
+def save(catalog, path):
+    for message in catalog:
+        message.flags.discard("python-format")  # "95 % interval" is none
+    content = io.BytesIO()
+    write_po(content, catalog, width=0, omit_header=False, include_previous=True)
+    kept = [line for line in content.getvalue().splitlines(keepends=True) if b"-Date:" not in line]
+    path.write_bytes(b"".join(kept))
+
+
+def build(root, locale):
+    """Write the labs of a locale; returns the paths."""
+    paths = {lab: root / "labs" / locale / lab / f"{lab}.ipynb" for lab in labs(root)}
+    for lab, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(translated(root, lab, locale), encoding="utf-8", newline="\n")
+    return list(paths.values())
+
+
+def translated(root, lab, locale):
+    """A lab's release notebook with its text in another language, as JSON."""
+    catalogs = load_catalogs(root, lab, locale)
+    notebook = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    for number, cell in enumerate(notebook.cells):
+        if translatable(cell):
+            cell.source = translate_markdown(cell.source, catalogs) + (notice(catalogs) if number == 0 else "")
+    return nbformat.writes(notebook) + "\n"
+
+
+def notice(catalogs):
+    """What stands under the first cell of a text that no person has read, or nothing."""
+    if reviewed(catalogs[0]):
+        return ""
+    return f"\n\n> *{look_up(NOTICE, catalogs) or NOTICE}*"
+
+
+def reviewed(catalog):
+    return "X-Reviewed: yes" in catalog.header_comment
+
+
+def faults(root, locale):
+    """(number of texts, number translated, faults in words) of a locale against the sources of today."""
+    total, done, found = 0, 0, []
+    for lab in (*labs(root), COMMON):
+        path = root / "course" / "locale" / locale / f"{lab}.po"
+        catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(locale=locale)
+        for message in template(root, lab):
+            if not message.id:
+                continue
+            total += 1
+            translation = look_up(message.id, [catalog])
+            problem = "no translation" if translation is None else differing_markup(message.id, translation)
+            done += translation is not None
+            if problem:
+                found.append(f"{locale}/{lab}.po: {problem}: {message.id[:70]!r} ({message.locations[0][0]})")
+    return total, done, found
+
+
+def differing_markup(words, translation):
+    """What of code, formulas, links, tags and placeholders is not the same on both sides, in words."""
+    ours, theirs = (Counter(MARKUP.findall(text)) for text in (words, translation))
+    missing, added = list((ours - theirs).elements()), list((theirs - ours).elements())
+    return "; ".join([f"lacks {part}" for part in missing] + [f"has {part} of its own" for part in added])
+
+
+def check(root, chosen):
+    """Print the coverage of each locale and its faults; True if there are none."""
+    clean = True
+    for locale in chosen:
+        total, done, found = faults(root, locale)
+        print(f"{locale}: {done} of {total} texts translated ({100 * done / total:.1f} %)", *found, sep="\n  ")
+        clean &= not found
+    return clean
+
+
+def main():
+    parser = argparse.ArgumentParser(description="The course in other languages.")
+    parser.add_argument("task", choices=("update", "build", "check"))
+    parser.add_argument("locales", nargs="*", help="fr, zh_CN, ...; default: all that are there")
+    options = parser.parse_args()
+    chosen = options.locales or locales(ROOT)
+    if options.task == "check":
+        sys.exit(not check(ROOT, chosen))
+    for locale in chosen:
+        for path in build(ROOT, locale) if options.task == "build" else [update(ROOT, locale)]:
+            print(path.relative_to(ROOT) if path else f"course/locale/{locale}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The course in other languages: gettext catalogues for the text of labs, chapters and the checks' messages.
+
+One catalogue (.po) per lab and locale, `course/locale/<locale>/<lab>.po`; `LEAPLM_LOCALE=fr` chooses one. Code is never
+translated, so that all languages have the same cells, ids and marks. What has no translation stays English, with a mark.
+"""
+
+import functools
+import os
+import re
+from pathlib import Path
+
+from babel.messages.pofile import read_po
+
+LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
+UNTRANSLATED = "[EN] "
+COMMON = "common"  # the catalogue of what is not of one lab
+
+# What stands before the words of a line: heading, list item, quotation, definition, table row.
+PREFIX = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\| ?)?")
+NEW_UNIT = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\|)")
+# Lines that stay as they are: empty ones, rules and empty heads of tables, directives, labels, lone tags.
+VERBATIM = re.compile(r"\s*|\s*(?:\|[-:| ]+\||:{3,}.*|\([\w-]+\)=|</?\w+>)\s*")
+BLOCK = re.compile(r"\s*(```|~~~|\$\$)")  # of code, or a formula on lines of its own
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+def current_locale():
+    """The locale of LEAPLM_LOCALE ("" for English). ValueError if it is not a name of letters such as fr or zh_CN."""
+    locale = os.environ.get(LOCALE, "")
+    if locale and not re.fullmatch(r"[a-z]{2,3}(_[A-Z]{2})?", locale):
+        raise ValueError(f"{LOCALE}={locale!r} is not a locale; use for example fr or zh_CN")
+    return "" if locale.partition("_")[0] == "en" else locale
+
+
+def split_markdown(text):
+    """Cut Markdown into units: a list of (prefix, words), which join to the text again; some words are "".
+
+    A unit is a paragraph, heading, list item or table row. Its words stand on one line: a new line break is no new text.
+
+    >>> split_markdown("## Memory\\n\\n* one,\\n  two\\n")
+    [('## ', 'Memory'), ('\\n\\n* ', 'one, two'), ('\\n', '')]
+    """
+    units, kept, inside = [], "", None  # kept: lines that stay as they are; inside: the mark that ends a code or formula
+    for number, line in enumerate(text.split("\n")):
+        end = "\n" if number else ""
+        if inside or VERBATIM.fullmatch(line) or BLOCK.match(line):
+            kept += end + line
+            inside = _still_inside(line, inside)
+        elif units and not kept and not NEW_UNIT.match(line) and units[-1][0].strip()[:1] not in ("#", "|"):
+            units[-1] = (units[-1][0], f"{units[-1][1]} {line.strip()}")
+        else:
+            prefix = PREFIX.match(line)[0]
+            units.append((kept + end + prefix, line[len(prefix):].rstrip()))
+            kept = ""
+    return [*units, (kept, "")] if kept else units
+
+
+def _still_inside(line, inside):
+    """The mark that will end the block of code or the formula that `line` opens or continues, or None."""
+    if inside:
+        return None if inside in line else inside
+    opened = BLOCK.match(line)
+    return opened[1] if opened and line.count(opened[1]) == 1 else None
+
+
+def translate_markdown(text, catalogs):
+    """Markdown in another language; a unit without a translation stays English behind "[EN] "."""
+    return "".join(prefix + (look_up(words, catalogs) or UNTRANSLATED + words if has_words(words) else words)
+                   for prefix, words in split_markdown(text))
+
+
+def has_words(words):
+    """Whether there is something to translate: a word outside of code, formulas, links and tags."""
+    bare = re.sub(r"`[^`]*`|\$[^$]*\$|<[^>]*>|\]\([^)]*\)", " ", words)
+    return bool(re.search(r"[^\W\d_]{2}", bare))
+
+
+def look_up(words, catalogs):
+    """The translation in the first catalogue that has one and is sure of it (not fuzzy), or None."""
+    for catalog in catalogs:
+        message = catalog.get(words)
+        if message and message.string and not message.fuzzy:
+            return message.string
+    return None
+
+
+@functools.cache
+def load_catalogs(root, lab, locale):
+    """The catalogues of a lab: its own and the common one. FileNotFoundError if the course has no such locale."""
+    folder = Path(root) / "course" / "locale" / locale
+    paths = [path for path in (folder / f"{lab}.po", folder / f"{COMMON}.po") if path.is_file()]
+    if not paths:
+        known = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir())) or "none"
+        raise FileNotFoundError(f"{folder}: the course is not translated into {locale!r}; there are: {known}")
+    return tuple(read_po(path.open("rb"), locale=locale) for path in paths)
+
+
+def translate_message(message, catalogs):
+    """A check's message in another language; English if no template of the catalogues fits.
+
+    The catalogues hold templates, `macro-F1 {score:.3f} on {n} texts`; what stands in a placeholder is translated too.
+    """
+    for pattern, names, string in _templates(catalogs):
+        if found := pattern.fullmatch(message):
+            parts = (translate_message(part, catalogs) for part in found.groups())
+            return PLACEHOLDER.sub(lambda hole, filled=dict(zip(names, parts, strict=True)): filled[hole[0]], string)
+    return message
+
+
+@functools.cache
+def _templates(catalogs):
+    """(pattern of the English message, its placeholders, translation), those with most fixed text first."""
+    templates = []
+    for message in (message for catalog in catalogs for message in catalog if message.id and message.string):
+        holes = list(dict.fromkeys(PLACEHOLDER.findall(message.id)))
+        fixed = [re.escape(part) for part in PLACEHOLDER.split(message.id)]
+        pattern, seen = fixed[0], []
+        for hole, part in zip(PLACEHOLDER.findall(message.id), fixed[1:], strict=True):
+            pattern += (f"(?P=h{seen.index(hole)})" if hole in seen else f"(?P<h{len(seen)}>.+?)") + part
+            seen += [] if hole in seen else [hole]
+        if not message.fuzzy and any(re.search(r"\w{2}", part) for part in fixed):
+            templates.append((re.compile(pattern, re.S), holes, message.string, sum(map(len, fixed))))
+    return [template[:3] for template in sorted(templates, key=lambda template: -template[3])]

@@ -1,0 +1,146 @@
+"""The course in other languages: units of text, catalogues and their drift, labs, messages, and marks."""
+
+import copy
+import json
+
+import nbformat
+import pytest
+from babel.messages.pofile import read_po
+from leaplm.grading.checks import load_module
+from leaplm.grading.demo import Classroom
+from leaplm.grading.engine import Engine
+from leaplm.grading.ingest import Submission
+from leaplm.translation import current_locale, load_catalogs, split_markdown, translate_message
+from mini import LAB, ROOT, make_course
+from walled import needs_sandbox
+
+translate = load_module(ROOT / "course" / "translate.py")
+LOCALES = translate.locales(ROOT)
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """The mini course with a catalogue in which every text begins with FR."""
+    root = make_course(tmp_path_factory.mktemp("translation") / "course")
+    translate.update(root, "fr")
+    for path in (root / "course" / "locale" / "fr").glob("*.po"):
+        catalog = read_po(path.open("rb"), locale="fr")
+        for message in catalog:
+            if message.id:
+                message.string = f"FR {message.id}"
+        translate.save(catalog, path)
+    translate.build(root, "fr")
+    return root
+
+
+def release(course, locale="", lab=LAB):
+    return nbformat.read(course / "labs" / locale / lab / f"{lab}.ipynb", as_version=4)
+
+
+def test_a_text_is_its_units_whatever_its_line_breaks():
+    text = "# Head\n\nOne\ntwo.\n\n1. first\n   goes on\n2. `code`\n\n| a | b |\n|---|---|\n| c d | e |\n\n```\nx = 1\n```\n"
+    text += "End"
+    units = split_markdown(text)
+    assert [words for _, words in units] == ["Head", "One two.", "first goes on", "`code`", "a | b |", "c d | e |", "End"]
+    assert "".join(prefix + words for prefix, words in units).split() == text.split()
+    assert split_markdown("One two.") == split_markdown("One\ntwo.")
+
+
+def test_formulas_and_code_are_nobodys_to_translate():
+    assert [words for _, words in split_markdown("We say\n\n$$\na_i\n= b\n$$\n\n$$x$$\n\nwhere")] == ["We say", "where"]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_nothing_of_the_course_is_without_its_translation(locale):
+    total, done, found = translate.faults(ROOT, locale)
+    listed = "\n".join(found)
+    assert not found, f"{done} of {total}; to mend: python course/translate.py update {locale}, then edit\n{listed}"
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_committed_labs_are_those_of_the_catalogues(locale, tmp_path):
+    for lab in translate.labs(ROOT):
+        committed = ROOT / "labs" / locale / lab / f"{lab}.ipynb"
+        assert committed.read_text(encoding="utf-8") == translate.translated(ROOT, lab, locale), \
+            f"{committed} is old: python course/translate.py build"
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_all_languages_share_code_ids_and_marks(locale):
+    for lab in translate.labs(ROOT):
+        english, other = release(ROOT, lab=lab), release(ROOT, locale, lab)
+        assert [(cell.id, cell.metadata) for cell in english.cells] == [(cell.id, cell.metadata) for cell in other.cells]
+        for ours, theirs in zip(english.cells, other.cells, strict=True):
+            assert ours.source == theirs.source or translate.translatable(ours)
+
+
+def test_a_changed_text_is_shown_in_english_with_a_mark_and_listed(course, tmp_path):
+    path = course / "labs" / LAB / f"{LAB}.ipynb"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace("The smallest lab that has one of everything.", "A small lab with one of everything."))
+    try:
+        total, done, found = translate.faults(course, "fr")
+        assert done == total - 1 and "A small lab with one of everything." in found[0]
+        assert "[EN] A small lab with one of everything." in translate.translated(course, LAB, "fr")
+        translate.update(course, "fr")
+        [fuzzy] = [message for message in read_po((course / f"course/locale/fr/{LAB}.po").open("rb")) if message.fuzzy]
+        assert fuzzy.string.startswith("FR The smallest lab") and translate.faults(course, "fr")[1] == total - 1
+    finally:
+        path.write_text(before)
+        translate.update(course, "fr")
+
+
+def test_a_translation_that_loses_code_is_a_fault():
+    assert translate.differing_markup("write `f` as $x$ [here](a.md)", "écrivez `f` comme $x$ [ici](a.md)") == ""
+    assert "lacks `f`" in translate.differing_markup("write `f`", "écrivez f")
+    assert "has {n}" in translate.differing_markup("{m} texts", "{n} textes")
+
+
+def test_a_machines_translation_says_so(course):
+    assert f"FR {translate.NOTICE}" in release(course, "fr").cells[0].source
+    path = course / "course" / "locale" / "fr" / f"{LAB}.po"
+    catalog = read_po(path.open("rb"), locale="fr")
+    catalog.header_comment = catalog.header_comment.replace("X-Reviewed: no", "X-Reviewed: yes")
+    assert translate.notice((catalog,)) == ""
+
+
+def test_messages_are_filled_in_and_their_parts_translated(tmp_path):
+    folder = tmp_path / "course" / "locale" / "fr"
+    folder.mkdir(parents=True)
+    texts = {"{told}; at least {wanted} was wanted": "{told} ; il fallait au moins {wanted}",
+             "accuracy {score} on {n} texts": "exactitude {score} sur {n} textes"}
+    lines = [f"msgid {json.dumps(english)}\nmsgstr {json.dumps(french)}\n" for english, french in texts.items()]
+    (folder / "lab9_x.po").write_text("\n".join(lines), encoding="utf-8")
+    catalogs = load_catalogs(tmp_path, "lab9_x", "fr")
+    message = translate_message("accuracy 0.71 on 600 texts; at least 0.565 was wanted", catalogs)
+    assert message == "exactitude 0.71 sur 600 textes ; il fallait au moins 0.565"
+    assert translate_message("nothing like it", catalogs) == "nothing like it"
+
+
+@needs_sandbox
+def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monkeypatch, tmp_path):
+    (tmp_path / "slope-cpu.json").write_bytes(b'{"slope": 2.0}')
+    solved = Classroom(LAB, course, tmp_path).perfect().notebook
+    french = copy.deepcopy(solved)
+    texts = {cell.id: cell.source for cell in release(course, "fr").cells if translate.translatable(cell)}
+    for cell in french.cells:
+        cell.source = texts.get(cell.id, cell.source)
+        cell.metadata = {"id": "x"} if cell.cell_type == "markdown" else cell.metadata  # as Colab leaves it
+    monkeypatch.setenv("LEAPLM_LOCALE", "fr")
+    records = []
+    with Engine(course, LAB, jobs=1) as engine:
+        for notebook in (solved, french):
+            files = {"artifacts/slope-cpu.json": b'{"slope": 2.0}'}
+            submission = Submission(LAB, "amina", nbformat.writes(notebook).encode(), files, None, (), None)
+            graded = engine.grade(submission, seed=1)
+            records.append(graded.record)
+    assert "FR " in graded.notebook  # what the student reads is in French
+    assert records[0]["checks"] == records[1]["checks"] and records[0]["state"] == "graded"
+    assert [check["message"] for check in records[1]["checks"]] == [  # one word is no sentence, and stays
+        "right", "FR two steps give the right weights", "FR the slope fits"]
+
+
+def test_a_locale_that_is_none_or_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setenv("LEAPLM_LOCALE", "../fr")
+    with pytest.raises(ValueError, match="use for example fr"):
+        current_locale()
+    with pytest.raises(FileNotFoundError, match="not translated into 'xx'"):
+        load_catalogs(ROOT, "lab0_start", "xx")

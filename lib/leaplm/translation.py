@@ -102,9 +102,13 @@ def translate_message(message, catalogs):
     """
     for pattern, names, string in _templates(catalogs):
         if found := pattern.fullmatch(message):
-            parts = (translate_message(part, catalogs) for part in found.groups())
-            return PLACEHOLDER.sub(lambda hole, filled=dict(zip(names, parts, strict=True)): filled[hole[0]], string)
+            parts = [translate_message(part, catalogs) for part in found.groups()]
+            return _fill(string, dict(zip(names, parts, strict=True)))
     return message
+
+
+def _fill(template, parts):
+    return PLACEHOLDER.sub(lambda hole: parts[hole[0]], template)
 
 
 @functools.cache

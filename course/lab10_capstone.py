@@ -106,7 +106,7 @@ for row in rows.select(range(5)):
 #
 # * **duplicates**: the same text twice. If one copy is in training and one in the test, the test measures memory;
 # * **contradictions**: the same text with two labels. One of them is wrong, or the labels are not clear;
-# * **personal data**: phone numbers, addresses. They do not belong into a model that you share (lab 9).
+# * **personal data**: phone numbers, addresses. They do not belong in a model that you share (lab 9).
 #
 # ### Exercise 2 · Audit the rows (20 minutes, 3 points)
 #

@@ -303,8 +303,8 @@ assert np.isclose(float(cross_entropy(torch.tensor([[1000.0, 0.0]]), torch.tenso
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>torch.log(torch.sigmoid(z))</code> is <code>log(0)</code> = minus infinity
 # when z is −1,000. Work with the logits themselves: −log σ(z) = log(1 + e<sup>−z</sup>).</details>
-# <details><summary>Hint 2</summary>Binary: <code>softplus(-z)</code> for target 1, <code>softplus(z)</code> for target
-# 0. Multi-class: pick each row's right logit with <code>logits[torch.arange(n), labels]</code>.</details>
+# <details><summary>Hint 2</summary>Binary: <code>softplus(-z)</code> for target 1, <code>softplus(z)</code>
+# for target 0. Multi-class: pick each row's right logit with <code>logits[torch.arange(n), labels]</code>.</details>
 
 # %% [markdown]
 # A new head knows nothing, so the loss should start near $\log C$: 0.69 for two classes, 1.10 for three. If yours starts

@@ -706,7 +706,7 @@ plots.plot_bars(bars, "SmolLM2, one lower-case word, 60 English test texts a see
 # %% [markdown]
 # ### Exercise 8 · Which method would you send? (20 minutes, 4 points, read by your teacher)
 #
-# A health office in Cusco has 30 schools' worth of text messages to sort in five tasks. Its server has 2 GB of memory and
+# A health office in Cusco sorts the text messages of 30 villages, in five tasks. Its server has 2 GB of memory and
 # no GPU, runs one base model, and must answer each message fast. New adapters travel over a line of 64 kbit/s and must
 # arrive within one minute. One of the five tasks is in Quechua, which MiniLM has not read. For each task there are
 # 1,000 labelled messages. Choose a method (it may differ from task to task), a rank or width where there is one, and

@@ -80,7 +80,7 @@ def sample_balanced(labels, num_shots, seed):
     ### END SOLUTION
 
 # %%
-# Try it. You should see two words of each class, mixed.
+# Try it. You should see two texts of each class, mixed.
 for row in sample_balanced(sentences["train"]["label"], 2, seed=1):
     example = sentences["train"][int(row)]
     print(f"{names[example['label']]:>9}: {example['text'][:90]}")

@@ -563,6 +563,7 @@ plots.plot_stacks(bars, "One update of MiniLM, texts of 128 tokens", "MB");
 
 # %% locked="counted"
 runtime.set_seed(0)
+runtime.free_memory()
 model = models.load_sequence_classifier(names, freeze="embeddings").to(runtime.get_device())
 regularization.set_dropout(model, 0.0)
 texts, tokens = by_scale(tiny=4, cpu=32, gpu=32), by_scale(tiny=8, cpu=64, gpu=64)

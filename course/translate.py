@@ -29,7 +29,8 @@ HEADER = """\
 # Made by a machine. When a person has read all of it, change the next line to yes.
 # X-Reviewed: no"""
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
-MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")  # a string of the code that is a sentence
+MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
+WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 LIBRARY = ("checks", "student", "values", "engine")  # modules of leaplm.grading that speak to students
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
@@ -90,8 +91,14 @@ def messages(path, place):
     inner |= {id(node.body[0].value) for node in ast.walk(tree)
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
     for node in ast.walk(tree):
-        if id(node) not in inner and (text := sentence(node)) and MESSAGE.search(PLACEHOLDER.sub("", text)):
+        text = sentence(node) if id(node) not in inner else None
+        if text and is_message(PLACEHOLDER.sub("", text)):
             yield text, place
+
+
+def is_message(text):
+    """Whether a string of the code, without its placeholders, is a sentence for a student and no name or test input."""
+    return "\n" not in text and bool(MESSAGE.search(text) or len(re.findall(WORD, text)) > 2)
 
 
 def sentence(node):

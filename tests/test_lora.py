@@ -1,6 +1,7 @@
 """Adapters leave the model as it was at the start, learn alone, merge exactly, and agree with peft."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -135,6 +136,17 @@ def test_only_adapters_pass_for_adapters():
                                "bert.embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight::rows"])
     assert not lora.only_adapters(["bert.layer.0.query.base.weight"])
     assert not lora.only_adapters(["bert.classifier.weight"])
+
+
+def test_counting_memory_keeps_none():
+    """What the hooks keep must not hold the graph that holds it: nothing could free that circle."""
+    model = tiny_classifier()
+    lora.training_memory(model, BATCH)
+    gc.collect()
+    before = sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+    lora.training_memory(model, BATCH)
+    gc.collect()
+    assert sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()) == before
 
 
 def test_memory_is_counted():

@@ -96,7 +96,7 @@ def results(student, rng):
     }
     wrong = [name for name, good in parts.items() if not good]
     if wrong:
-        return 3 - len(wrong), f"missing: {'; '.join(wrong)}"
+        return 3 - len(wrong), f"these parts are missing: {'; '.join(wrong)}"
     return 3, f"{len(told['runs'])} runs on {len(told['true'])} rows, and the numbers follow from them"
 
 

@@ -179,7 +179,7 @@ def head_weights(student, rng):
         right.append(close(evaluation.log_softmax(vectors @ weight.T + bias), evaluation.log_softmax(logits)))
     if all(right):
         return 2, "the same probabilities as the regression's"
-    return sum(right), f"the probabilities differ with {'two classes' if right[1] else 'more than two classes'}"
+    return sum(right), "the probabilities differ with two classes" if right[1] else "they differ with more than two classes"
 
 
 @check(points=6, seconds=120)

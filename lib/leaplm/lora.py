@@ -159,8 +159,8 @@ def training_memory(model, batch, loss_fn=None):
     def keep(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            saved[storage.data_ptr()] = (storage.nbytes(), tensor)  # held, so that no address is used twice
-        return tensor
+            saved[storage.data_ptr()] = (storage.nbytes(), tensor.detach())  # held, so that no address is used twice
+        return tensor.detach()  # with its history, tensor and graph would hold each other for ever
 
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

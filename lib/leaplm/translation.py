@@ -98,13 +98,15 @@ def load_catalogs(root, lab, locale):
 def translate_message(message, catalogs):
     """A check's message in another language; English if no template of the catalogues fits.
 
-    The catalogues hold templates, `macro-F1 {score:.3f} on {n} texts`; what stands in a placeholder is translated too.
+    The catalogues hold templates, `macro-F1 {score} on {n} texts`; what stands in a placeholder is translated too, and so is
+    each part of several joined with semicolons.
     """
     for pattern, names, string in _templates(catalogs):
         if found := pattern.fullmatch(message):
             parts = [translate_message(part, catalogs) for part in found.groups()]
             return _fill(string, dict(zip(names, parts, strict=True)))
-    return message
+    parts = message.split("; ")
+    return message if len(parts) == 1 else "; ".join(translate_message(part, catalogs) for part in parts)
 
 
 def _fill(template, parts):

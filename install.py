@@ -128,8 +128,15 @@ def install_course(extra):
     if pip("install", "-c", os.path.join(ROOT, "constraints.txt"), "-e", f"{ROOT}[{extra}]"):
         stop("pip could not install the packages (its words are above). Is a package index within reach? "
              f"Try: {PYTHON} -m pip download --no-deps typer")
+    ask_nothing()
     with open(STAMP, "w", encoding="utf-8") as file:
         file.write(wanted_stamps(extra)[0])
+
+
+def ask_nothing():
+    """JupyterLab neither asks about news nor looks for updates: both want an internet that may not be there."""
+    subprocess.run([PYTHON, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
+                    "@jupyterlab/apputils-extension:announcements"], capture_output=True)
 
 
 def pip(*arguments, explain=True):

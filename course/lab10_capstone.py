@@ -310,7 +310,7 @@ small_data_methods.forget_models()
 # %%
 table = small_data.results_table(results)
 bars = table.reset_index()[["method", "accuracy", "sd"]].rename(columns={"accuracy": "mean"})
-plots.plot_bars(bars, f"{len(rows)} rows, cross-validation, 3 seeds")
+plots.plot_bars(bars, f"{len(rows)} rows, cross-validation, {len(settings['seeds'])} seeds")
 display(table)
 
 # %% [markdown]

@@ -8,7 +8,7 @@ import numpy as np
 from leaplm import artifacts, data, evaluation, few_shot, lora, models, prompting, training
 from leaplm.runtime import by_scale, free_memory, set_seed
 
-BATCH, AT_LEAST = 16, 40  # rows of a batch; updates, for with few rows three epochs are too few to learn
+BATCH, AT_LEAST = 16, 32  # rows of a batch; updates, for with few rows three epochs are too few to learn
 
 
 def make_methods(names, reads_language=True):

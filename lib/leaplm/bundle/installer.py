@@ -116,6 +116,9 @@ def install(bundle, into):
     say("installing the packages (a few minutes) ...")
     run([python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", *bundle.pip_words(),
          "leaplm[grade,serve]"], "pip could not install the packages (its words are above)")
+    # It would ask about news and look for updates, which both want the internet.
+    run([python, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
+         "@jupyterlab/apputils-extension:announcements"], "JupyterLab could not be set up")
     say("copying the labs; notebooks that you have changed are left alone")
     copy_labs(bundle, into)
     environment = {**os.environ, "LEAPLM_MIRROR": bundle.mirror(), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}

@@ -51,6 +51,8 @@ SOURCES = (
     Source("lab3_lora", "main", 1000, {"LoRA": "macro_f1"}),
     Source("lab4_prompting", "main", 60, {"prompt chosen with 60 labels": "test_macro_f1"}),
     Source("lab5_fewshot", "learning_curves", lambda rows: 2 * rows.shots, by="method", where={"task": "movies"}),
+    Source("lab6_overfitting", "remedies", lambda rows: 100 + 100 * rows.remedy.str.startswith("200"), by="remedy"),
+    Source("lab6_overfitting", "other_languages", 100, by="remedy", score="macro_f1"),
 )
 
 

@@ -4,8 +4,8 @@
 
 The service is a process of its own, the client another, both on this machine, so they share its cores. MiniLM's size with an
 untrained head: speed does not depend on the weights' values. One request is one text of a film review. Goals: no answer of
-5xx but 503, no dropped connection, p95 of accepted requests at three times the capacity below what a full queue takes
-(twice, since its own client competes with it), memory flat within 10 %. With ray installed, the same app with two replicas.
+5xx but 503, no dropped connection, p95 of accepted requests at three times the capacity below 2 s (on two cores, one of
+which is busy with sending), memory flat within 10 %. With ray installed, the same app with two replicas.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from leaplm.compressed import save_compressed
 from leaplm.serve import load, process
 
 QUEUE, BATCH = 64, 16
+LONGEST_MS = 2000  # p95 under three times the capacity
 COLUMNS = ["offered_per_second", "accepted_per_second", "shed", "errors", "dropped", "p50_ms", "p95_ms", "memory_mb"]
 
 
@@ -68,10 +69,9 @@ def problems(table):
     for name, rows in table.groupby("service", sort=False):
         if rows.errors.sum() or rows.dropped.sum():
             found.append(f"{name}: {rows.errors.sum()} errors, {rows.dropped.sum()} dropped connections")
-        capacity, flood = rows.iloc[0].accepted_per_second, rows.iloc[-1]
-        bound = 2000 * (QUEUE + BATCH) / capacity
-        if "Ray" not in name and flood.p95_ms > bound:
-            found.append(f"{name}: p95 under overload is {flood.p95_ms:.0f} ms, above {bound:.0f} ms")
+        flood = rows.iloc[-1]
+        if "Ray" not in name and flood.p95_ms > LONGEST_MS:
+            found.append(f"{name}: p95 under overload is {flood.p95_ms:.0f} ms, above {LONGEST_MS} ms")
         if flood.memory_mb > 1.1 * rows.iloc[0].memory_mb:
             found.append(f"{name}: memory grew from {rows.iloc[0].memory_mb:.0f} to {flood.memory_mb:.0f} MB")
     return found

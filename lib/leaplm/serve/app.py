@@ -113,6 +113,8 @@ class Service:
         if wait := self.gate.wait(name):
             self.metrics.shed.labels("rate_limit").inc()
             raise Problem(429, "too_many_requests", "this key has used up its requests for now", math.ceil(wait))
+        if self.batcher.is_full():  # before anything is read: under overload, saying no must cost little
+            raise self.busy(Overloaded("queue_full", self.batcher.retry_after()))
 
     def check(self, texts):
         """Problem 422 for texts beyond the limits; the message names the place and the limit, never the text."""
@@ -135,13 +137,18 @@ class Service:
         try:
             return await self.batcher.submit(texts)
         except Overloaded as busy:
-            self.metrics.shed.labels(busy.reason).inc()
-            message = {"closing": "the service is closing", "queue_full": "too many texts are waiting",
-                       "waited_too_long": "the request waited too long and was given up"}[busy.reason]
-            raise Problem(503, busy.reason, f"{message}; try again in {busy.retry_after} s", busy.retry_after) from None
+            raise self.busy(busy) from None
         except Exception as error:  # told here and not further up: the server's own log would quote its message
             self.logger.error("failed", exc_info=error)
             raise Problem(500, "internal", "the model failed on these texts; the place is in the log") from None
+
+    def busy(self, overloaded):
+        """The Problem 503 of a request that is turned away, counted."""
+        self.metrics.shed.labels(overloaded.reason).inc()
+        message = {"closing": "the service is closing", "queue_full": "too many texts are waiting",
+                   "waited_too_long": "the request waited too long and was given up"}[overloaded.reason]
+        wait = overloaded.retry_after
+        return Problem(503, overloaded.reason, f"{message}; try again in {wait} s", wait)
 
     def report(self, rows):
         """The answer's list of predictions, counted in the metrics."""

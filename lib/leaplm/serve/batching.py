@@ -86,6 +86,10 @@ class Batcher:
         self.arrived.set()
         return await item.future
 
+    def is_full(self):
+        """Whether a request of one text would be turned away now."""
+        return not self.closing and self.texts_waiting >= self.max_queue
+
     def retry_after(self):
         """Whole seconds in which the work at hand will probably be done, from 1 to 30."""
         return min(30, max(1, math.ceil((self.texts_waiting + self.texts_running) * self.seconds_per_text)))

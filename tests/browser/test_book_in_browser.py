@@ -1,0 +1,45 @@
+"""The book on a phone and on a desk: nothing is wider than the screen, nothing fails to load, and the search finds."""
+
+from pathlib import Path
+
+import pytest
+from leaplm.grading.checks import load_module
+
+ROOT = Path(__file__).resolve().parents[2]
+build = load_module(ROOT / "course" / "book" / "build.py")
+WIDTHS = {"phone": (360, 740), "desk": (1280, 900)}
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory, assets_ready):
+    out = tmp_path_factory.mktemp("book")
+    build.main(["--labs", "lab5_fewshot", "--scale", "tiny", "--locale", "", "--out", str(out)])
+    return out / "html"
+
+
+@pytest.mark.parametrize("place", ["index", "chapters/lab5_fewshot", "labs/lab5_fewshot"])
+@pytest.mark.parametrize("screen", WIDTHS)
+def test_a_page_fits_the_screen(book, page, screen, place):
+    failed = []
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    width, height = WIDTHS[screen]
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(f"{book.as_uri()}/{place}.html")
+    page.shoot(f"book-{screen}-{place.replace('/', '-')}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not failed
+
+
+def test_the_search_finds_a_lab(book, page):
+    page.goto(f"{book.as_uri()}/search.html?q=calibration")
+    page.locator("#search-results li a").first.wait_for()
+    page.shoot("book-search")
+
+
+def test_dark_mode_is_dark(book, page):
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{book.as_uri()}/chapters/lab5_fewshot.html")
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.shoot("book-dark")
+    assert max(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) < 60

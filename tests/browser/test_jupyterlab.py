@@ -1,0 +1,170 @@
+"""A lab as its people meet it: a student fetches, solves, validates and submits it in JupyterLab; a teacher marks it.
+
+Everything is real: nbgrader's exchange, its buttons, our grader behind them, and a browser that types.
+"""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_process import jupyter
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = "lab0_start"
+HAS_RUN = """number => /^\\[\\d+\\]:$/.test(
+    document.querySelectorAll('.jp-Notebook .jp-Cell')[number]?.querySelector('.jp-InputPrompt')?.textContent ?? '')"""
+SETTINGS = 'c = get_config()\nc.CourseDirectory.course_id = "leaplm"\nc.Exchange.root = "{exchange}"\n'
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nbgrader's exchange needs Linux or macOS")
+
+
+class Class:
+    """A course with one lab, an exchange, and folders and settings for the teacher and a student."""
+
+    def __init__(self, folder):
+        self.course, self.home, self.exchange = folder / "course", folder / "amina", folder / "exchange"
+        self.home.mkdir()
+        self.exchange.mkdir()
+        self.exchange.chmod(0o777)
+        self.settings = {}
+        for who in ("teacher", "student"):
+            self.settings[who] = folder / f"{who}-settings"
+            self.settings[who].mkdir()
+            (self.settings[who] / "nbgrader_config.py").write_text(SETTINGS.format(exchange=self.exchange))
+        shutil.copytree(ROOT / "course", self.course / "course")
+        shutil.copy(ROOT / "nbgrader_config.py", self.course)
+        for part in ("labs", "solutions"):
+            shutil.copytree(ROOT / part / LAB, self.course / part / LAB, ignore=shutil.ignore_patterns("artifacts", "runs"))
+
+    def teacher(self, *command):
+        """One of the teacher's commands."""
+        environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(self.settings["teacher"]), "LEAPLM_SCALE": "tiny"}
+        command = [sys.executable, "-m", *command]
+        done = subprocess.run(command, cwd=self.course, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory, assets_ready):
+    school = Class(tmp_path_factory.mktemp("school"))
+    school.teacher("nbgrader", "generate_assignment", LAB, "--force")
+    school.teacher("nbgrader", "release_assignment", LAB)
+    return school
+
+
+def no_news(page):
+    """JupyterLab's question about news, where the set-up has not answered it."""
+    page.add_locator_handler(page.get_by_role("button", name="No", exact=True), lambda button: button.click())
+
+
+def assignments(page):
+    """The assignment list of nbgrader's menu."""
+    page.get_by_role("menuitem", name="Nbgrader").click()
+    page.get_by_role("menuitem", name="Assignment List").click()
+    page.wait_for_selector("#released_assignments_list, #released_assignments")
+
+
+def solve_by_keyboard(page, notebook):
+    """Run every cell with Shift+Enter, as a student does; where an answer is due, type the solution's."""
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    page.keyboard.press("Escape")
+    for number, cell in enumerate(notebook.cells):
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            page.keyboard.press("Enter")
+            page.keyboard.press("Control+A")
+            page.keyboard.insert_text(re.sub(r".*(BEGIN|END) SOLUTION.*\n?", "", cell.source))
+        page.keyboard.press("Shift+Enter")
+        if cell.cell_type == "code":
+            page.wait_for_function(HAS_RUN, arg=number, timeout=120_000)
+        if number == 12:
+            page.shoot("lab0-begun")
+
+
+def fetch_solve_validate_submit(school, page):
+    """The student's part."""
+    solution = nbformat.read(ROOT / "solutions" / LAB / f"{LAB}.ipynb", as_version=4)
+    with jupyter(school.home, school.settings["student"], LEAPLM_SCALE="tiny") as address:
+        no_news(page)
+        page.goto(f"{address}/lab?reset")
+        assignments(page)
+        page.get_by_role("button", name="Fetch").click()
+        page.get_by_role("button", name="Submit").wait_for()
+        page.shoot("assignments-fetched")
+        page.goto(f"{address}/lab/tree/{LAB}/{LAB}.ipynb?reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        solve_by_keyboard(page, solution)
+        page.shoot("lab0-solved")
+        page.get_by_role("button", name="Validate").click()
+        page.get_by_text("Success! Your notebook passes all the tests.").wait_for(timeout=120_000)
+        page.shoot("lab0-validated")
+        page.keyboard.press("Escape")
+        assignments(page)
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_selector("#submitted_assignments_list .list_item, #submitted_assignments_list a")
+        page.shoot("lab0-submitted")
+
+
+def mark_the_written_answer(school, page):
+    """The teacher's part, in Formgrader."""
+    school.teacher("nbgrader", "collect", LAB)
+    assert "graded" in school.teacher("leaplm", "grade", LAB)
+    with jupyter(school.course, school.settings["teacher"]) as address:
+        no_news(page)
+        page.goto(f"{address}/formgrader/gradebook/{LAB}/{LAB}")
+        page.get_by_role("link", name="Submission #1").click()
+        score = page.locator("input.score").last
+        score.wait_for()
+        page.shoot("formgrader")
+        manual = page.locator("input.score[placeholder='?'], input.score.needs_manual_grade").last
+        (manual if manual.count() else score).fill("3")
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(1500)
+        page.shoot("formgrader-marked")
+
+
+def test_a_lab_goes_from_the_teacher_to_a_student_and_back(school, page):
+    fetch_solve_validate_submit(school, page)
+    worked = nbformat.read(school.home / LAB / f"{LAB}.ipynb", as_version=4)
+    outputs = [output for cell in worked.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    mark_the_written_answer(school, page)
+    with sqlite3.connect(school.course / ".nbgrader-work" / "gradebook.db") as book:
+        assert book.execute("select manual_score from grade where manual_score is not null").fetchall() == [(3,)]
+
+
+def look_at(page, place, name):
+    """Scroll to a place and wait until it is drawn: JupyterLab draws only what is near the screen."""
+    place.evaluate("element => element.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(1500)
+    place.evaluate("element => element.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(500)
+    page.shoot(name)
+    assert place.is_visible()
+
+
+def test_training_shows_its_progress_and_its_plots(page, assets_ready, tmp_path):
+    settings, lab = tmp_path / "settings", "lab2_finetuning"
+    cells = nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4).cells
+    last = max(number for number, cell in enumerate(cells) if cell.cell_type == "code")
+    settings.mkdir()
+    shutil.copytree(ROOT / "solutions" / lab, tmp_path / lab, ignore=shutil.ignore_patterns("artifacts", "runs"))
+    with jupyter(tmp_path, settings, LEAPLM_SCALE="tiny", LEAPLM_COURSE=str(ROOT)) as address:
+        no_news(page)
+        page.goto(f"{address}/lab/tree/{lab}/{lab}.ipynb?reset")
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_function(HAS_RUN, arg=last, timeout=240_000)
+        bar = page.locator(".jp-OutputArea-output .widget-hprogress, .jp-OutputArea-output progress").first
+        look_at(page, bar, "lab2-progress")
+        look_at(page, page.locator(".jp-RenderedImage img").first, "lab2-plot")
+        assert page.locator(".jp-RenderedImage img").count() >= 3
+        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0

@@ -1,6 +1,7 @@
 """What student code may read while it is graded: the assets without the grader's rows."""
 
 from leaplm import data
+from leaplm.assets import fetch
 from leaplm.assets.places import STAMP
 from leaplm.grading import heldout
 
@@ -37,3 +38,18 @@ def test_a_copy_made_by_older_rules_is_made_again(tmp_path, monkeypatch):
     assert numbers(heldout.assets_without_heldout() / "sib200" / "hau_Latn" / "test.tsv") != kept  # up to date: as it is
     monkeypatch.setattr(heldout, "EDITION", "next")
     assert numbers(heldout.assets_without_heldout() / "sib200" / "hau_Latn" / "test.tsv") == kept
+
+
+def test_a_secret_draws_other_rows_and_the_students_store_has_none_of_them(assets_ready, tmp_path, monkeypatch):
+    public = set(data.heldout_rows("eng", size=10**6)["text"])
+    seen = {part: set(rows["text"]) for part, rows in data.load_sentiment("eng").items()}
+    monkeypatch.setenv("LEAPLM_COURSE_SECRET", "mangoes of Kano, 2027")
+    private = set(data.heldout_rows("eng", size=10**6)["text"])
+    assert 0.8 < len(private) / len(public) < 1.2 and len(private & public) < 0.3 * len(private)
+    heldout.write_student_store(tmp_path / "store")
+    monkeypatch.delenv("LEAPLM_COURSE_SECRET")
+    monkeypatch.setenv("LEAPLM_HOME", str(tmp_path / "store"))
+    theirs = {part: set(rows["text"]) for part, rows in data.load_sentiment("eng").items()}
+    assert not private & set().union(*theirs.values()) and private & seen["train"]
+    assert all(theirs[part] < seen[part] for part in ("train", "validation", "test"))
+    fetch(["vader"])  # there already, as far as a student can tell

@@ -135,6 +135,21 @@ def bundle(
 
 
 @app.command()
+def student_store(
+    out: Annotated[Path, typer.Argument(help="A new folder, for instance on a USB stick; students set LEAPLM_HOME to it.")],
+) -> None:
+    """Copy models and data without the rows on which we mark; see LEAPLM_COURSE_SECRET in TEACHING.md."""
+    from leaplm.grading.heldout import write_student_store
+
+    try:
+        write_student_store(out)
+    except (ValueError, OSError) as problem:
+        typer.echo(f"leaplm student-store: {problem}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{out}: for students; in their environment LEAPLM_HOME={out.resolve()}")
+
+
+@app.command()
 def serve_mirror(
     folder: Annotated[Path, typer.Argument(help="A bundle that `leaplm bundle` made.")],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is the whole local network.")] = "0.0.0.0",

@@ -6,6 +6,7 @@ never lies on both sides, and adding rows to a CSV does not move the others.
 
 import csv
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ NAMES = {
     "zho": "Chinese", "pcm": "Nigerian Pidgin", "kin": "Kinyarwanda",
 }
 NEUTRAL_BAND = 0.5  # mean ratings in (-0.5, 0.5) on the scale [-4, 4]: raters disagree on the sign
+COURSE_SECRET = "LEAPLM_COURSE_SECRET"  # environment of the teacher: see is_heldout
 SHARES = {"train": 0.65, "validation": 0.1, "test": 0.125, "heldout": 0.125}
 
 
@@ -90,7 +92,7 @@ def heldout_sentences(language):
 
 def is_heldout_sentence(index_id):
     """Whether the grader keeps this sentence of SIB-200's test part for itself; by its number, so in every language."""
-    return position(index_id) < 0.5
+    return is_heldout(index_id, 0, 0.5)
 
 
 def read_topics(language):
@@ -181,7 +183,7 @@ def read_afrisenti(language):
              (("train", "train"), ("validation", "dev"), ("official", "test"))}
     first = drop_seen(parts)
     official = first.pop("official")
-    heldout = official.text.map(position) < 0.5
+    heldout = official.text.map(lambda text: is_heldout(text, 0, 0.5))
     return {**first, "test": official[~heldout], "heldout": official[heldout]}
 
 
@@ -240,13 +242,23 @@ def position(text):
     return int.from_bytes(hashlib.sha256(normalize(text).encode()).digest()[:8], "big") / 2**64
 
 
+def is_heldout(key, low=1 - SHARES["heldout"], high=1.0):
+    """Whether the grader keeps a row for itself: the position of its text (or number) lies in [low, high).
+
+    Where COURSE_SECRET is set, as for an exam, the secret takes part in the draw, so that nobody else knows the rows.
+    """
+    secret = os.environ.get(COURSE_SECRET)
+    return low <= position(f"{secret} {key}" if secret else key) < high
+
+
 def split(rows, shares=SHARES):
     """Split a DataFrame by the hash of its texts into the named shares (default 65/10/12.5/12.5 %)."""
     rows = rows[~rows.text.map(normalize).duplicated()]
-    where = rows.text.map(position)
+    where, heldout = rows.text.map(position), rows.text.map(is_heldout)
     edges = np.cumsum([0, *shares.values()])
-    return {name: rows[(where >= low) & (where < high)]
-            for name, low, high in zip(shares, edges[:-1], edges[1:], strict=True)}
+    parts = {name: rows[~heldout & (where >= low) & (where < high)]
+             for name, low, high in zip(shares, edges[:-1], edges[1:], strict=True)}
+    return {**parts, "heldout": rows[heldout]}
 
 
 def to_dataset_dict(frames):

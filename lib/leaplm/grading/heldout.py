@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leaplm.assets.places import STAMP, store
-from leaplm.data import SHARES, is_heldout_sentence, position
+from leaplm.data import COURSE_SECRET, is_heldout, is_heldout_sentence, position
 
 
 class Rule(NamedTuple):
@@ -22,8 +22,8 @@ class Rule(NamedTuple):
 
 
 RULES = {
-    "vader": Rule("_GroundTruth.txt", 2, False, lambda text: position(text) >= 1 - SHARES["heldout"]),
-    "afrisenti": Rule("test.tsv", 0, True, lambda text: position(text) < 0.5),
+    "vader": Rule("_GroundTruth.txt", 2, False, is_heldout),
+    "afrisenti": Rule("test.tsv", 0, True, lambda text: is_heldout(text, 0, 0.5)),
     "sib200": Rule("test.tsv", 0, True, is_heldout_sentence),
 }
 EDITION = "2"  # of the rules: copies made by other ones are made again
@@ -35,11 +35,19 @@ def assets_without_heldout() -> Path:
     source = store()
     target = source.with_name(f"{source.name}-without-heldout")
     target.mkdir(parents=True, exist_ok=True)
+    edition = f"{EDITION} {position(os.environ.get(COURSE_SECRET, ''))}"
     for stamp in source.glob(f"*/{STAMP}"):
-        copy, wanted = target / stamp.parent.name, f"{EDITION} {stamp.read_text()}"
+        copy, wanted = target / stamp.parent.name, f"{edition} {stamp.read_text()}"
         if not (copy / MADE_BY).is_file() or (copy / MADE_BY).read_text() != wanted:
             copy_asset(stamp.parent, copy, wanted)
     return target
+
+
+def write_student_store(folder: Path) -> None:
+    """A store for students without the rows on which we mark, whole or not there; they set LEAPLM_HOME to it."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; name a new folder")
+    shutil.copytree(assets_without_heldout(), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MADE_BY))
 
 
 def copy_asset(source: Path, target: Path, made_by: str) -> None:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import leaplm
+from leaplm.data import COURSE_SECRET
 from leaplm.grading.walls import HOME
 
 ASSETS = "/assets"  # models and data
@@ -140,6 +141,7 @@ def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool, sca
         words = inner if unsafe else command(assets, inner, inherited, scale)
         general = {name: value for name, value in environment(scale).items() if not value.startswith(HOME)}
         own = {**os.environ, **general, "LEAPLM_HOME": str(assets)}
+        own.pop(COURSE_SECRET, None)
         return subprocess.Popen(
             words,
             pass_fds=[*pass_fds, *inherited],

@@ -46,6 +46,10 @@ runtime.describe_runtime()
 # **If the power goes**, nothing is lost but the variables: open the notebook again and choose *Run All Above*. Long
 # trainings continue where they stopped. If something is missing, type `leaplm check` in a terminal.
 #
+# **On Colab**, files vanish when you close the page. Choose *File → Save a copy in Drive* at the beginning. At the end, run
+# `!zip -qr artifacts.zip artifacts` in a new cell, and download two files: `artifacts.zip` (folder icon on the left) and the
+# notebook (*File → Download → .ipynb*). Hand in both.
+#
 # The next cell holds **the only setting of this lab**. Choose your language: one of `eng hau swa ibo yor amh arb ben
 # fra hin ind khm mya por quy spa tgl urd vie zho`, or a file of your own sentences: `LANGUAGE = "my_sentences.csv"`, with a
 # first line `text,label` (the labels are not used here). With such a file everything runs; but for the marks of section 7

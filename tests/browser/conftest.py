@@ -11,7 +11,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")     # no longer: its event loop stands in the way of asyncio.run in other tests
 def chromium():
     """Playwright's Chromium, or the system's; skips where there is neither."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install leaplm[dev]")

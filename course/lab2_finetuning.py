@@ -18,8 +18,10 @@
 # %%
 # On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
 import importlib.util
+import os
 if importlib.util.find_spec("leaplm") is None:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/leaplm/leaplm")
+    source = os.environ.get("LEAPLM_SOURCE", "git+https://github.com/leaplm/leaplm")  # or a folder, a wheel, a mirror
+    get_ipython().run_line_magic("pip", f'install -q "leaplm @ {source}"')
 
 # %% locked="setup"
 from types import SimpleNamespace

@@ -18,8 +18,10 @@
 # %%
 # On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
 import importlib.util
+import os
 if any(importlib.util.find_spec(name) is None for name in ("leaplm", "fastapi", "onnxruntime")):
-    get_ipython().run_line_magic("pip", 'install -q "leaplm[serve] @ git+https://github.com/leaplm/leaplm"')
+    source = os.environ.get("LEAPLM_SOURCE", "git+https://github.com/leaplm/leaplm")  # or a folder, a wheel, a mirror
+    get_ipython().run_line_magic("pip", f'install -q "leaplm[serve] @ {source}"')
 
 # %% locked="setup"
 import contextlib

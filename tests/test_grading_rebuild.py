@@ -8,6 +8,7 @@ import time
 import jupytext
 import nbformat
 import pytest
+from colab import as_colab_saves
 from leaplm.grading.rebuild import rebuild
 from mini import LAB, ROOT, make_course
 
@@ -256,21 +257,7 @@ def test_jupyterlab_adds_metadata_and_outputs(release, submitted):
 
 @pytest.mark.parametrize("keeps_ours", [True, False])
 def test_colab_brings_ids_of_its_own(release, submitted, keeps_ours):
-    """Colab: nbformat 4.0, ids in the metadata, runs and outputs of its own, a badge on top."""
-    for number, c in enumerate(submitted.cells):
-        own = {"id": f"xY{number:02}mPq_aZ", "colab": {"base_uri": "https://localhost:8080/"}, "outputId": f"a{number}-b",
-               "executionInfo": {"status": "ok", "user": {"displayName": "A"}}, "cellView": "form"}  # fmt: skip
-        c.metadata = nbformat.from_dict({**(c.metadata if keeps_ours else {}), **own})
-        del c["id"]
-    badge = nbformat.from_dict(
-        {"cell_type": "markdown", "metadata": {"id": "view-in-github"}, "source": '<a href="x"><img src="y"></a>'}
-    )
-    submitted.cells.insert(0, badge)
-    submitted.metadata = nbformat.from_dict(
-        {"colab": {"provenance": []}, "accelerator": "GPU", "kernelspec": {"name": "python3"}}
-    )
-    submitted.nbformat_minor = 0
-    made, repairs = rebuild(release, nbformat.reads(json.dumps(submitted), as_version=4))
+    made, repairs = rebuild(release, nbformat.reads(as_colab_saves(submitted, keeps_ours), as_version=4))
     assert_whole(made, release)
     assert len(made.cells) == len(release.cells) + 1 and not any(repair.doubtful for repair in repairs)
     assert ("were gone" in texts(repairs)) is not keeps_ours

@@ -87,10 +87,11 @@ def checkpoint_activations(model, on=True):
 
     Source: Chen et al., 2016, *Training deep nets with sublinear memory cost*.
     """
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"  # older transformers
     if on:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    elif model.is_activation_checkpointing:
-        model.activation_checkpointing_disable()
+        getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    elif getattr(model, f"is_{name}_checkpointing"):
+        getattr(model, f"{name}_checkpointing_disable")()
     return model
 
 

@@ -1,0 +1,99 @@
+"""Colab without Colab: an environment with its versions, and a notebook as its editor leaves it."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import nbformat
+from filelock import FileLock
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from leaplm.bundle.wheels import build_course
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSIONS = Path(__file__).with_name("colab.txt")
+TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
+
+
+class Colab:
+    """A Python environment in `folder` with Colab's versions and nothing of the course; made once, by whoever is first.
+
+    Raises subprocess.CalledProcessError where no package index is within reach.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.python = folder, folder / "bin" / "python"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                self.make()
+                (folder / "made").touch()
+
+    def make(self):
+        subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)
+        theirs = Path(self.pythonic("import sysconfig; print(sysconfig.get_path('purelib'))"))
+        for pattern in TORCH:
+            for path in Path(sysconfig.get_path("purelib")).glob(pattern):
+                (theirs / path.name).symlink_to(path)
+        self.pip("install", "-q", "-r", VERSIONS)
+        (self.folder / "before.json").write_text(json.dumps(self.versions()))
+        kernel = self.folder / "kernels" / "colab"
+        kernel.mkdir(parents=True)
+        (kernel / "kernel.json").write_text(json.dumps({
+            "argv": [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": "Colab", "language": "python"}))
+        build_course(ROOT, self.folder)
+        for lab in ("lab0_start", "lab8_serving", "lab0_start"):  # lab 8 needs more, and twice does no harm
+            self.run(first_cell(lab), self.folder)
+
+    def pip(self, *arguments):
+        subprocess.run([self.python, "-m", "pip", *arguments], check=True, capture_output=True)
+
+    def pythonic(self, code):
+        return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+    def versions(self):
+        """{package: version} of what is installed."""
+        listed = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+        return json.loads(self.pythonic(listed))
+
+    def run(self, notebook, folder):
+        """Run a notebook in place, at scale tiny; `leaplm` comes from a wheel beside the environment."""
+        [wheel] = self.folder.glob("leaplm-*.whl")
+        kernels = KernelSpecManager(kernel_dirs=[str(self.folder / "kernels")])
+        manager = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=kernels)
+        client = NotebookClient(notebook, manager, timeout=900, resources={"metadata": {"path": str(folder)}})
+        client.execute(env={**os.environ, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"})
+
+
+def first_cell(lab):
+    """A lab with its first code cell alone, the one that installs."""
+    notebook = nbformat.read(ROOT / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    notebook.cells = [next(cell for cell in notebook.cells if cell.cell_type == "code")]
+    return notebook
+
+
+def as_colab_saves(notebook, keeps_ours=True):
+    """The notebook's JSON after Colab's editor: nbformat 4.0, ids in the metadata, a badge, and the state of widgets."""
+    notebook = copy.deepcopy(notebook)
+    for number, cell in enumerate(notebook.cells):
+        own = {"id": f"xY{number:02}mPq_aZ", "colab": {"base_uri": "https://localhost:8080/"}, "outputId": f"a{number}-b",
+               "executionInfo": {"status": "ok", "user": {"displayName": "A"}}, "cellView": "form"}
+        cell.metadata = nbformat.from_dict({**(cell.metadata if keeps_ours else {}), **own})
+        cell.pop("id", None)
+    badge = '<a href="https://colab.research.google.com/x"><img src="y"></a>'
+    notebook.cells.insert(0, nbformat.from_dict(
+        {"cell_type": "markdown", "metadata": {"id": "view-in-github"}, "source": badge}))
+    state = {"8f3a": {"model_module": "@jupyter-widgets/controls", "model_name": "HBoxModel", "state": {}}}
+    notebook.metadata = nbformat.from_dict(
+        {"colab": {"provenance": [], "gpuType": "T4"}, "accelerator": "GPU", "kernelspec": {"name": "python3"},
+         "widgets": {"application/vnd.jupyter.widget-state+json": state}})
+    notebook.nbformat_minor = 0
+    return json.dumps(notebook)

@@ -404,7 +404,7 @@ for hole in holes:
 # To save memory, each batch goes through the model in four parts before one update (**gradient accumulation**); the
 # update is the same.
 #
-# **Predict first:** in the same time MiniLM sees a tenth of the tokens, because it is 30 times larger. Which model
+# **Predict first:** in the same time MiniLM sees a sixteenth of the tokens, because it is 30 times larger. Which model
 # guesses hidden words better?
 
 # %% locked="adapt"
@@ -466,7 +466,7 @@ plots.plot_bars(bars, "Swahili tweets, the same hidden words", xlabel="nats per 
 # %% [markdown]
 # In **Hausa** the small model has 4.84 ± 0.19 (5 seeds) and the adapted one 5.08 ± 0.15 (3 seeds). Some runs of each are
 # better than some of the other, so do not call it a victory; but the model that is 30 times smaller is not behind.
-# MiniLM's English helps little there, and it sees an eighth of the tokens in the same time. In **Swahili** there are
+# MiniLM's English helps little there, and it sees a sixteenth of the tokens in the same time. In **Swahili** there are
 # 1,800 tweets only: the small model (5.27 ± 0.04) does not even reach the frequencies (5.15). So there is no rule
 # without measuring: it depends on the language, and on how much text you have.
 #

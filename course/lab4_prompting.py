@@ -135,7 +135,7 @@ assert shown == "Judge.\n\nText: Bad\nMood: sad\n\nText: Nice\nMood:"
 #
 # ## 2. What does the model say next?
 #
-# SmolLM2 has 134.5 million weights and has read two trillion tokens, nearly all English. After a text of $T$ tokens it
+# SmolLM2 has 135 million weights and has read two trillion tokens, nearly all English. After a text of $T$ tokens it
 # gives one number (a **logit**) for each of the 49,152 tokens that could come next. Softmax makes them probabilities:
 #
 # $$p(\text{next} = v \mid x_1 \dots x_T) = \mathrm{softmax}(z_T)_v \qquad z\;(T \times 49{,}152)$$
@@ -533,7 +533,7 @@ plots.plot_dots(dots, "Chosen by probability, or written freely (English)", xlab
 #
 # Words are points in a space of 576 numbers per token. Why search among words only? A **soft prompt** is a few vectors
 # before the text, trained by gradient descent while the model stays frozen: $10 \times 576 = 5{,}760$ numbers instead of
-# 134.5 million. We start them from the words of an instruction, and train on batches of four labelled texts. To save
+# 135 million. We start them from the words of an instruction, and train on batches of four labelled texts. To save
 # memory, only the logits of our words at the last position are computed, and a batch goes through the model in two halves.
 
 # %% locked="soft_rows"
@@ -734,8 +734,8 @@ print(f"test accuracy {final_accuracy:.2f} (95 % interval {low:.2f} to {high:.2f
       f"macro-F1 {final_f1:.2f}")
 
 # %% [markdown]
-# The test score is often lower than the one it was chosen by: the best of 40 is also the luckiest of 40. In
-# the record, prompts chosen at a macro-F1 of 0.78 on 50 texts reach 0.74 ± 0.05 on test texts.
+# The test score is often lower than the one it was chosen by: the best of 40 (ten templates, four ways to
+# score) is also the luckiest of 40. In the record, prompts chosen at a macro-F1 of 0.78 on 50 texts reach 0.74 ± 0.05 on test texts.
 #
 # The file holds the template, the words and the score. Your teacher's computer asks its own SmolLM2 with it, on
 # 150 texts that you never saw. Full points at the level of our own runs (mean macro-F1 minus three standard

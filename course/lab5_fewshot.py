@@ -295,7 +295,7 @@ assert sent <= 7 + 2 * 2, f"{sent} tokens went through the model"
 # Measured in one run with 8 demonstrations and 5 labels on SmolLM2: more than ten times as fast as the plain loop, and
 # the same numbers to 0.0001.
 #
-# **Predict first.** SmolLM2 has 134 million weights and has read 2,000 billion tokens of mostly English text. Does it get
+# **Predict first.** SmolLM2 has 135 million weights and has read 2,000 billion tokens of mostly English text. Does it get
 # better with 4 demonstrations of each class?
 
 # %%
@@ -344,7 +344,7 @@ plots.plot_lines(calibration.curves(record, "shots", lines), "shots", title, "de
 # Read it from left to right (3 draws). With no demonstration: 0.76. With 1, 2 and 4 of each class it is **worse** on
 # average (0.67, 0.64, 0.58), and the third line shows how: one word is said in eight or nine of ten cases. With 8
 # of each it is back at 0.77. Subtracting what the model says for an empty text (lab 4) helps at 1 and 2, and hurts at 0
-# and at 8. Larger models often gain from demonstrations; in our runs this one, of 134 million weights, does not.
+# and at 8. Larger models often gain from demonstrations; in our runs this one, of 135 million weights, does not.
 #
 # ## 4. Choice and order
 #

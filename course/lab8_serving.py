@@ -9,7 +9,7 @@
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 30: seven exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
 #
-# A clinic in Kisumu wants to sort the messages of its patients. The model of lab 2 can do it. But its file is 91 MB, the
+# A clinic in Kisumu wants to sort the messages of its patients. The model of lab 2 can do it. But it has 91 MB of weights, the
 # clinic's computer is ten years old, and on Monday morning 200 messages come in one minute.
 #
 # First part: make the model small and fast, and measure what is lost. Second part: make it a **service** that other
@@ -789,7 +789,7 @@ summary.round(3)
 # 3. A service is good when it is good at saying no: keys, limits, a bounded queue, clear errors, and an alert for a person.
 #
 # **Sources.** Han et al., 2015, *Learning both weights and connections* (pruning) · Jacob et al., 2018, *Quantization and
-# training of neural networks for integer-arithmetic-only inference* · Hinton et al., 2015, *Distilling the knowledge in a
+# training of neural networks for efficient integer-arithmetic-only inference* · Hinton et al., 2015, *Distilling the knowledge in a
 # neural network* · Sanh et al., 2019, *DistilBERT* · Abdaoui et al., 2020, *Load what you need* (smaller vocabularies) ·
 # Dean & Barroso, 2013, *The tail at scale* (percentiles) · Beyer et al., 2016, *Site Reliability Engineering*, chapters 6
 # and 21 (alerts, load shedding) · the manuals of ONNX Runtime, FastAPI, Prometheus and Ray Serve.

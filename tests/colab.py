@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 from filelock import FileLock
-from jupyter_client import AsyncKernelManager
+from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from leaplm.bundle.wheels import build_course
 from nbclient import NotebookClient
@@ -68,9 +68,12 @@ class Colab:
         """Run a notebook in place, at scale tiny; `leaplm` comes from a wheel beside the environment."""
         [wheel] = self.folder.glob("leaplm-*.whl")
         kernels = KernelSpecManager(kernel_dirs=[str(self.folder / "kernels")])
-        manager = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=kernels)
+        manager = KernelManager(kernel_name="colab", kernel_spec_manager=kernels)
         client = NotebookClient(notebook, manager, timeout=900, resources={"metadata": {"path": str(folder)}})
-        client.execute(env={**os.environ, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"})
+        try:
+            client.execute(env={**os.environ, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"})
+        finally:
+            manager.shutdown_kernel(now=True)
 
 
 def first_cell(lab):

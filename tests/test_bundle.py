@@ -91,6 +91,23 @@ def test_an_unknown_platform_is_told(tmp_path):
         wheels.for_platform(ROOT, tmp_path, "amiga")
 
 
+@pytest.mark.parametrize("name, own, not_own", [
+    ("windows-x86_64", "pywinpty", "uvloop"),
+    ("macos-arm64", "appnope", "pywinpty"),
+    ("linux-x86_64", "uvloop", "appnope"),
+])
+def test_the_packages_of_another_platform_are_worked_out(name, own, not_own, tmp_path):
+    try:
+        wheels.uv_compile(ROOT, wheels.PLATFORMS[name][0], tmp_path / "pins.txt")
+    except BundleError as problem:
+        if "Failed to fetch" in str(problem) or "client error" in str(problem):
+            pytest.skip(f"no package index within reach: {problem}")
+        raise
+    pins = (tmp_path / "pins.txt").read_text()
+    assert "torch==2.13.0" in pins and own in pins and not_own not in pins
+    assert not ("+cpu" in pins and "nvidia" in pins)
+
+
 @pytest.fixture
 def served(bundle):
     """The address of a bundle that a thread serves."""

@@ -1,5 +1,6 @@
 """The wheels of a bundle: what pip would install, for this machine and for others, into one folder."""
 
+import os
 import platform
 import re
 import shutil
@@ -15,11 +16,14 @@ from leaplm.bundle.contents import BundleError
 
 EXTRAS = "grade,serve"
 # What a platform is called by uv, which works out the packages, and by pip, which downloads their wheels.
+def manylinux(machine):
+    """The tags of wheels that run where glibc is 2.28 (Debian 10, RHEL 8) or newer."""
+    return (*(f"manylinux_2_{minor}_{machine}" for minor in range(28, 4, -1)), f"manylinux2014_{machine}")
+
+
 PLATFORMS = {
-    "linux-x86_64": ("x86_64-manylinux_2_28", ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64",
-                                               "manylinux2014_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64")),
-    "linux-aarch64": ("aarch64-manylinux_2_28", ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64",
-                                                 "manylinux2014_aarch64")),
+    "linux-x86_64": ("x86_64-manylinux_2_28", (*manylinux("x86_64"), "manylinux1_x86_64")),
+    "linux-aarch64": ("aarch64-manylinux_2_28", manylinux("aarch64")),
     "windows-x86_64": ("x86_64-pc-windows-msvc", ("win_amd64",)),
     "macos-arm64": ("aarch64-apple-darwin", ("macosx_14_0_arm64", "macosx_13_0_arm64", "macosx_12_0_arm64",
                                              "macosx_11_0_arm64", "macosx_11_0_universal2")),
@@ -80,20 +84,34 @@ def for_platform(root, folder, name):
 
 
 def uv_compile(root, target, pins):
-    """The exact packages for a platform, from pyproject.toml within constraints.txt, with pip's own indexes."""
+    """The exact packages for a platform, from pyproject.toml within constraints.txt, with pip's own indexes.
+
+    On Linux with PyTorch's build for CPUs, where an index has it: the other one brings gigabytes for GPUs.
+    """
+    tested = (root / "constraints.txt").read_text()
+    within = pins.with_name("constraints.txt")
+    for build in ("+cpu", "") if "linux" in target else ("",):
+        within.write_text(re.sub(r"^torch==.*", rf"\g<0>{build}", tested, flags=re.M))
+        done = run_uv(root, target, within, pins)
+        if not done.returncode:
+            return
+    raise BundleError(f"the packages for {target} could not be worked out:\n{done.stderr.strip()[-2000:]}\n"
+                      'Is uv here? pip install "leaplm[bundle]"')
+
+
+def run_uv(root, target, constraints, pins):
     from leaplm.assets.web import pip_settings
 
     settings = pip_settings()
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--native-tls",
                "--python-platform", target, "--python-version", ".".join(platform.python_version_tuple()[:2]),
-               "--constraint", str(root / "constraints.txt"), "--output-file", str(pins), str(root / "pyproject.toml")]
+               "--constraint", str(constraints), "--output-file", str(pins), str(root / "pyproject.toml")]
     command += [f"--extra={extra}" for extra in EXTRAS.split(",")]
+    command += ["--index-strategy", "unsafe-best-match"]  # as pip: the best of all indexes, not only of the first
     for option in ("index-url", "extra-index-url", "find-links"):
         command += [word for place in settings.get(option, "").split() for word in (f"--{option}", place)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise BundleError(f"the packages for {target} could not be worked out:\n{done.stderr.strip()[-2000:]}\n"
-                          'Is uv here? pip install "leaplm[bundle]"')
+    oldest_macos = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}  # PyTorch has no wheels for older ones
+    return subprocess.run(command, capture_output=True, text=True, env=oldest_macos)
 
 
 def pip(*words, check=True):

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,7 +68,8 @@ def run_lab(lab, memory=MEMORY):
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **limited)
         started = time.monotonic()
         try:
-            done = subprocess.run([sys.executable, "-m", "jupyter", "execute", str(path), "--output", f"{folder}/run.ipynb"],
+            own = shutil.copy(path, folder)  # what a lab saves goes beside it
+            done = subprocess.run([sys.executable, "-m", "jupyter", "execute", own],
                                   capture_output=True, text=True, **limited)
         finally:
             server.terminate()

@@ -72,7 +72,7 @@ print(f"{len(choose_texts)} texts to choose on, {len(test_texts)} to test on")
 print(choose_texts[:3])
 
 # %% [markdown]
-# ### Two programs to beat
+# ## Two programs to beat
 #
 # As in lab 2: the most frequent class, and TF-IDF on 1,000 labelled texts. The second has something that a prompt does
 # without: 1,000 labels.

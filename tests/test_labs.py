@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import statistics
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def handed_in(folder):
     if path.name == "tokenizer.json":
         return token_costs.read_tokenizer(path.read_bytes())[0]
     return prompting.read_prompt_file(path.read_bytes()) if path.suffix == ".json" else artifacts.read_artifact(path)[0]
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_headings_go_down_one_level_at_a_time(lab):
+    """Sphinx stops at a step from # to ###, and a screen reader loses its place."""
+    lines = "\n".join(cell.source for cell in read("labs", lab).cells if cell.cell_type == "markdown").splitlines()
+    levels = [len(line) - len(line.lstrip("#")) for line in lines if re.match("#+ ", line)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
 
 
 @pytest.mark.parametrize("lab", LABS)

@@ -798,6 +798,8 @@ print({kind: f"{1000 * some:.1f} ms" for kind, some in seconds.items()}, "for on
 #
 # `python -m torch.distributed.run --nproc_per_node 2 -m leaplm.several_processes runs/two`
 #
+# With less than 2 GB of free memory, as on Binder, only one process runs here. The record below has both.
+#
 # **Predict first.** Does each of the two processes need half the memory?
 
 # %% locked="processes"
@@ -807,7 +809,7 @@ config = training.TrainingConfig(learning_rate=1e-4, batch_size=16, max_steps=by
                                  progress=False, mixed_precision="no")
 short = [{"input_ids": row["input_ids"], "label": row["label"]} for row in train_rows]
 runs = {n: several_processes.train_in_processes(short, names, config, f"runs/processes-{n}", n)
-        for n in by_scale(tiny=(), cpu=(1, 2), gpu=(1, 2))}
+        for n in by_scale(tiny=(), cpu=(1, 2), gpu=(1, 2)) if n == 1 or runtime.available_memory_mb() > 1000 * n}
 processes = pd.DataFrame([
     {"processes": n, "process": i, "last loss": row["losses"][-1], "sum of all weights": row["checksum"],
      "peak MB": row["peak_mb"], "seconds": row["seconds"]} for n, run in runs.items() for i, row in enumerate(run)])

@@ -55,3 +55,22 @@ def test_peak_memory_counts_what_is_allocated():
     before = runtime.peak_memory_mb()
     block = np.ones(int(before * 1e6 / 8) + 25_000_000)  # more than the peak so far
     assert runtime.peak_memory_mb() > before and block.sum() > 0
+
+
+def test_available_memory_is_that_of_the_container(tmp_path):
+    def group(place, **files):
+        place.mkdir(parents=True)
+        for name, text in files.items():
+            (place / name.replace("__", ".")).write_text(text)
+
+    group(tmp_path / "two", memory__max="2000000000\n", memory__current="900000000\n",
+          memory__stat="inactive_file 100000000\n")
+    group(tmp_path / "one" / "memory" / "box", memory__limit_in_bytes="1000000000", memory__usage_in_bytes="600000000",
+          memory__stat="total_inactive_file 0\n")
+    (tmp_path / "v2").write_text("0::/\n")
+    (tmp_path / "v1").write_text("3:cpu:/\n2:memory:/box\n")
+    assert runtime.available_memory_mb(tmp_path / "v2", tmp_path / "two") == 1200
+    assert runtime.available_memory_mb(tmp_path / "v1", tmp_path / "one") == 400
+    (tmp_path / "two" / "memory.max").write_text("max\n")
+    assert runtime.available_memory_mb(tmp_path / "v2", tmp_path / "two") > 1200
+    assert runtime.available_memory_mb(tmp_path / "nowhere", tmp_path) > 100

@@ -1,5 +1,6 @@
 """What this machine is, and the one dial that scales the course to it."""
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -7,6 +8,7 @@ import os
 import platform
 import random
 import warnings
+from pathlib import Path
 
 SCALES = ("tiny", "cpu", "gpu")
 
@@ -124,3 +126,33 @@ def describe_runtime():
     precision = {"no": "fp32"}.get(mixed_precision(), mixed_precision())
     print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory:.0f} GB · "
           f"Python {platform.python_version()} · torch {torch.__version__}")
+
+
+def available_memory_mb(proc=Path("/proc/self/cgroup"), groups=Path("/sys/fs/cgroup")):
+    """What may still be taken in MB: of the machine, or of this process's container where that has less.
+
+    Source: Linux's manuals of control groups, versions 1 and 2.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    lines = proc.read_text().splitlines() if proc.exists() else []
+    for number, controllers, path in (line.split(":", 2) for line in lines):
+        if number == "0":
+            places, names = [groups / path.strip("/"), groups], ("memory.max", "memory.current", "inactive_file")
+        elif controllers == "memory":
+            base = groups / "memory"
+            places = [base / path.strip("/"), base]
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        for place in places:
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
+                free = min(free, group_room(place, *names))
+    return free / 1e6
+
+
+def group_room(place, limit, usage, cache):
+    """Bytes left in a control group; files that the kernel keeps in memory count as free. ValueError without a limit."""
+    kept = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+    return int((place / limit).read_text()) - int((place / usage).read_text()) + int(kept.get(cache, 0))

@@ -14,6 +14,7 @@ from filelock import FileLock
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from leaplm.bundle.wheels import build_course
+from leaplm.grading.verdicts import grader_digest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +23,7 @@ TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
 
 
 class Colab:
-    """A Python environment in `folder` with Colab's versions and nothing of the course; made once, by whoever is first.
+    """A Python environment in `folder` with Colab's versions; made once, and again when the course changed.
 
     Raises subprocess.CalledProcessError where no package index is within reach.
     """
@@ -30,11 +31,14 @@ class Colab:
     def __init__(self, folder):
         self.folder, self.python = folder, folder / "bin" / "python"
         folder.parent.mkdir(parents=True, exist_ok=True)
+        made = folder / "made"
+        files = [ROOT / "pyproject.toml", VERSIONS]
+        course = "\n".join([grader_digest(ROOT, "lab8_serving"), *(path.read_text() for path in files)])
         with FileLock(f"{folder}.lock"):
-            if not (folder / "made").exists():
+            if not made.exists() or made.read_text() != course:
                 shutil.rmtree(folder, ignore_errors=True)
                 self.make()
-                (folder / "made").touch()
+                made.write_text(course)
 
     def make(self):
         subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)

@@ -17,10 +17,11 @@ lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_AR
 test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
 	python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
-build: setup        ## course/*.py -> solutions/ and labs/ (all languages), banks -> course/MISTAKES.md
-	python course/build.py $(LAB)
-	python course/mistakes.py
-	python course/translate.py build
+build: setup        ## course/*/lab.py -> solutions/ and labs/ (all languages), banks -> course/MISTAKES.md, the tables of labs
+	python course/tools/build.py $(LAB)
+	python course/tools/mistakes.py
+	python course/tools/translate.py build
+	python course/tools/tables.py
 
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
@@ -33,14 +34,14 @@ bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring 
 	python tests/bench/serving.py
 
 docs: setup-dev     ## the book as a web site and an EPUB, in build/docs; the first time every lab is run
-	python course/book/build.py
-	python course/book/build.py --format epub
+	python course/tools/book/build.py
+	python course/tools/book/build.py --format epub
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
-	python -m leaplm.calibration course/studies/$(or $(LAB),lab2_finetuning).py
+	python -m leaplm.calibration course/$(or $(LAB),lab2_finetuning)/study.py
 
 measure: setup      ## minutes and memory of the labs on this machine, into the table of README.md
-	python course/measure.py $(LAB)
+	python course/tools/measure.py $(LAB)
 
 run-labs: measure   ## every solved lab from top to bottom, with its minutes and memory
 

@@ -29,7 +29,7 @@ c.FileNameCollectorPlugin.named_regexp = (
     r".*/extracted/(?P<student_id>[^/]+)/(?:[^/]+/)*?(?P<file_id>(?:artifacts/)?[^/]+)$"
 )
 c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json", ".csv", ".txt"]
-c.ZipCollectApp.extractor_plugin = "leaplm.grading.extractor.SafeExtractor"
+c.ZipCollectApp.extractor_plugin = "leaplm.grading.intake.extractor.SafeExtractor"
 
 # nbgrader's own steps with ours among them; leaplm.grading.steps says what each is for. Student code runs in a sandbox
 # (bubblewrap), and the checks run outside it. `nbgrader autograde LAB --GradeSubmission.unsafe=True` does without.
@@ -43,15 +43,15 @@ c.Autograde.autograde_preprocessors = [
 ]
 
 # Feedback and Formgrader show a student's work, and run nothing of it. Feedback tells no hidden test.
-c.HTMLExporter.preprocessors = ["leaplm.grading.feedback.SafeContent"]
-c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.feedback.safe_markdown"}
-c.GenerateFeedback.exporter_class = "leaplm.grading.feedback.FeedbackExporter"
+c.HTMLExporter.preprocessors = ["leaplm.grading.book.feedback.SafeContent"]
+c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.book.feedback.safe_markdown"}
+c.GenerateFeedback.exporter_class = "leaplm.grading.book.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = [
-    "leaplm.grading.feedback.HideTests",
+    "leaplm.grading.book.feedback.HideTests",
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
-c.ExportApp.plugin_class = "leaplm.grading.export.CsvExport"
+c.ExportApp.plugin_class = "leaplm.grading.book.export.CsvExport"
 
 # What running a solution in place leaves beside it must reach neither the release nor, over their own, the students'
 # submissions. The pattern is absolute, so a submission's own artifacts/ is not meant; "." is nbgrader's student here.

@@ -4,7 +4,7 @@ import argparse
 import signal
 
 from dask_jobqueue import SLURMCluster
-from leaplm.grading.checks import find_course
+from leaplm.grading.course import find_course
 
 
 def main():

@@ -5,7 +5,7 @@ The functions run inside the solution notebook, so they use its names (np, token
 
 import json
 
-from leaplm.grading.banks import right, wrong
+from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905
 
@@ -395,10 +395,10 @@ def changed(trained, change):
 
 def made(alpha=None, language="hau", change=lambda tokenizer: None, size=2048):
     """The file of a tokenizer for English and `language`, trained another way."""
-    from leaplm import token_costs, tokenization
+    from leaplm.tokens import costs as token_costs, tokenizers
 
     texts = [token_costs.plenty_of(some) for some in ("eng", language)]
-    tokenizer = tokenization.train_byte_bpe(texts[1], size) if alpha is None else \
+    tokenizer = tokenizers.train_byte_bpe(texts[1], size) if alpha is None else \
         token_costs.shared_tokenizer(texts, alpha, seed=7, vocab_size=size)
     card = {"language": language, "partner": "eng"}
     parts = json.loads(tokenizer.backend_tokenizer.to_str())

@@ -1,7 +1,8 @@
 """Checks of lab 0, what a language costs. Inputs are fresh and random at each run; references are computed here."""
 
 import numpy as np
-from leaplm import data, token_costs, tokenization
+from leaplm import data
+from leaplm.tokens import costs as token_costs, tokenizers
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check
 
@@ -55,7 +56,7 @@ def split_word(student, rng):
     unknown = lost = 0
     for word, vocabulary in [random_word(rng) for _ in range(60)] + [dead_end(rng) for _ in range(10)]:
         got = student.call("split_word", word, vocabulary)
-        want = tokenization.split_word(word, set(vocabulary))
+        want = tokenizers.split_word(word, set(vocabulary))
         if not isinstance(got, list) or not all(isinstance(piece, str) for piece in got):
             return 0, "split_word should return a list of strings"
         if got != want:
@@ -90,7 +91,7 @@ def byte_fallback(student, rng):
         known = rng.choice(LETTERS, size=8, replace=False).tolist() + rng.choice(strange, size=3, replace=False).tolist()
         text = "".join(rng.permutation(strange + known + LETTERS))
         got = student.call("byte_fallback", text, known)
-        want = tokenization.byte_fallback(text, set(known))
+        want = tokenizers.byte_fallback(text, set(known))
         if not isinstance(got, list) or not all(isinstance(token, str) for token in got):
             return 0, "byte_fallback should return a list of strings"
         if got != want:
@@ -141,7 +142,7 @@ def fair_tokenizer(student, rng):
         texts = [data.heldout_sentences(some) for some in ("eng", language)]
     except ValueError as error:
         return 0, f"the tokenizer cannot be used: {error}"
-    if not tokenization.is_lossless(tokenizer, texts[0] + texts[1]):
+    if not tokenizers.is_lossless(tokenizer, texts[0] + texts[1]):
         return 0, "held-out sentences do not come back from their tokens: has it a piece for each of the 256 bytes?"
     return judge_counts([token_costs.mean_tokens(tokenizer, some) for some in texts], language)
 

@@ -2,9 +2,9 @@
 
 import functools
 
-from leaplm import token_costs, tokenization
+from leaplm.tokens import costs as token_costs, tokenizers
 from leaplm.calibration import study
-from leaplm.data import SIB200, heldout_sentences, load_sentences
+from leaplm.data import heldout_sentences, load_sentences, SIB200
 
 OTHERS = [language for language in SIB200 if language != "eng"]  # each together with English
 DRAWN = ("hau", "swa", "yor", "amh", "hin", "mya", "zho")  # with the whole curve
@@ -18,7 +18,7 @@ def texts(language):
 @functools.cache
 def own(language):
     """A tokenizer of the language alone, with as many pieces as the shared one."""
-    return tokenization.train_byte_bpe(texts(language), token_costs.VOCABULARY)
+    return tokenizers.train_byte_bpe(texts(language), token_costs.VOCABULARY)
 
 
 def costs(tokenizer, language):

@@ -5,8 +5,8 @@ The functions run inside the solution notebook, so they use its names (np, norma
 
 import json
 
-from leaplm import small_data
-from leaplm.grading.banks import right, wrong
+from leaplm.capstone import small_data
+from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905
 

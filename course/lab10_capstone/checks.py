@@ -1,8 +1,9 @@
 """Checks of lab 10, the capstone: three functions, and the file of results, whose numbers are worked out again here."""
 
 import numpy as np
-from leaplm import small_data
-from leaplm.grading import StudentError, as_array, check, first_artifact, probes
+from leaplm.capstone import small_data
+from leaplm.grading import as_array, check, first_artifact, StudentError
+from leaplm.grading.judge import probes
 
 FILES = tuple(f"results-{scale}.json" for scale in ("gpu", "cpu"))
 CLOSE = 1e-6
@@ -70,7 +71,7 @@ def cross_validate(student, rng):
     """A model whose answers depend on every training row: one row too many or too few changes all of them."""
     n, folds = int(rng.integers(20, 30)), int(rng.integers(3, 6))
     rows, where = rng.integers(1, 10**6, size=n).tolist(), rng.permutation(np.arange(n) % folds)
-    model = student.build("leaplm.grading.probes:checksum_model")
+    model = student.build("leaplm.grading.judge.probes:checksum_model")
     got = as_array(student.call("cross_validate", model, rows, where), (n,), "cross_validate")
     want = small_data.cross_validate(probes.checksum_model(), rows, where)
     if np.array_equal(got, want):

@@ -31,11 +31,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from leaplm import assets, evidence, plots, runtime
-from leaplm import small_data, small_data_methods
+from leaplm import assets, plots, runtime
+from leaplm.capstone import evidence, methods as small_data_methods, small_data
 from leaplm.data import normalize
-from leaplm.fairness import paired_interval
 from leaplm.prompting import redact
+from leaplm.responsible.fairness import paired_interval
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet

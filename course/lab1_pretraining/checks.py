@@ -2,9 +2,12 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, data, evaluation, masking, models, pretrain, tokenization
+from leaplm import artifacts, data, evaluation, models
+from leaplm.pretraining import masking, run as pretrain
+from leaplm.tokens import tokenizers
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, probes
+from leaplm.grading import as_array, as_number, check, first_artifact
+from leaplm.grading.judge import probes
 
 CLOSE = 1e-4
 
@@ -66,7 +69,7 @@ def masked_lm_loss(student, rng):
     hidden = rng.normal(size=(4, 9, width)).astype(np.float32)
     labels = np.where(rng.random((4, 9)) < 0.3, rng.integers(vocabulary, size=(4, 9)), -100)
     labels[0, :2] = [3, 0]  # token 0 is a token like any other
-    head = student.build("leaplm.grading.probes:counting_decoder", width, vocabulary, seed)
+    head = student.build("leaplm.grading.judge.probes:counting_decoder", width, vocabulary, seed)
     got = as_number(student.call("masked_lm_loss", hidden, labels, head), "masked_lm_loss")
     chosen = labels != -100
     with torch.no_grad():
@@ -74,7 +77,7 @@ def masked_lm_loss(student, rng):
     want = -evaluation.log_softmax(scores)[np.arange(chosen.sum()), labels[chosen]].mean()
     if not close(got, want):
         return 0, f"got {got:.3f}, want {want:.3f}: the mean over the hidden places, nothing else"
-    if student.read(head, "leaplm.grading.probes:rows_scored") > chosen.sum():
+    if student.read(head, "leaplm.grading.judge.probes:rows_scored") > chosen.sum():
         return 1, "the right number; but the head scored places that are not hidden, and that is most of the work"
     nothing = student.call("masked_lm_loss", hidden, np.full((4, 9), -100), head)
     if not close(as_array(nothing, (), "masked_lm_loss"), 0):
@@ -126,7 +129,7 @@ def pseudo_perplexity(student, rng):
     """A tiny BERT with dropout, in training mode at first."""
     settings = {"seed": int(rng.integers(10**6)), "dropout": 0.5}
     ids = np.array([2, *rng.integers(5, 40, size=9), 3])
-    model = student.build("leaplm.grading.probes:tiny_masked_lm", **settings)
+    model = student.build("leaplm.grading.judge.probes:tiny_masked_lm", **settings)
     got = as_number(student.call("pseudo_perplexity", model, ids, 4), "pseudo_perplexity")
     reference = probes.tiny_masked_lm(**settings).eval()
     want = evaluation.token_log_probs(FullLogits(reference), ids.tolist(), [[i] for i in range(1, 10)], 4)
@@ -198,10 +201,10 @@ def read_tokenizer(vocabulary, corpus):
     """The tokenizer in the card. It must be the course's but for a few pieces: other pieces would make the task easier."""
     if not isinstance(vocabulary, list) or not all(isinstance(piece, str) for piece in vocabulary):
         raise ValueError("its card has no vocabulary")
-    ours = set(tokenization.train_wordpiece(corpus, 2048).get_vocab())
+    ours = set(tokenizers.train_wordpiece(corpus, 2048).get_vocab())
     if len(ours & set(vocabulary)) < 0.95 * max(len(ours), len(vocabulary)):
         raise ValueError("its vocabulary is not the one of section 2")
-    return tokenization.wordpiece_from(vocabulary)
+    return tokenizers.wordpiece_from(vocabulary)
 
 
 def shape_of(card):

@@ -29,9 +29,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation, masking
-from leaplm import models, plots, pretrain, runtime, tokenization, training
+from leaplm import artifacts, assets, calibration, data, evaluation, models, plots, runtime
+from leaplm import training
+from leaplm.pretraining import masking, run as pretrain
 from leaplm.runtime import by_scale
+from leaplm.tokens import tokenizers
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)
@@ -67,7 +69,7 @@ print(*texts[:4], sep="\n")
 # piece; rare words stay in several. `##` marks a piece that continues a word.
 
 # %% locked="tokenizer"
-tokenizer = tokenization.train_wordpiece(texts, vocab_size=2048)
+tokenizer = tokenizers.train_wordpiece(texts, vocab_size=2048)
 minilm_tokenizer = models.load_tokenizer("minilm")
 for name, some in (("ours", tokenizer), ("MiniLM", minilm_tokenizer)):
     print(f"{name:>6}, {len(some):,} pieces:", some.tokenize(texts[0])[:18])
@@ -587,8 +589,8 @@ assert sum(is_next for _, _, is_next in pairs) == 4
 # first:** which accuracy, if guessing gives 0.50?
 
 # %%
-pair_rows = tokenization.encode_pairs(data.sentence_pairs(texts), minilm_tokenizer)
-pair_test = tokenization.encode_pairs(data.sentence_pairs(validation_texts), minilm_tokenizer)
+pair_rows = tokenizers.encode_pairs(data.sentence_pairs(texts), minilm_tokenizer)
+pair_test = tokenizers.encode_pairs(data.sentence_pairs(validation_texts), minilm_tokenizer)
 runtime.set_seed(0)
 judge = models.load_sequence_classifier(["does not follow", "follows"], freeze="embeddings")
 collate = data.DynamicPaddingCollator(minilm_tokenizer.pad_token_id)
@@ -635,8 +637,8 @@ plots.plot_lines(curves, "texts", "From nothing, 400 updates each", "training te
 # several processes or GPUs each batch is shared between them, and the result is the same:
 #
 # ```
-# python -m leaplm.pretrain --language hau --start minilm --steps 5000 --output-dir runs/minilm-hau
-# accelerate launch --multi_gpu --num_processes 2 -m leaplm.pretrain --language hau --output-dir runs/minilm-hau
+# python -m leaplm.pretraining.run --language hau --start minilm --steps 5000 --output-dir runs/minilm-hau
+# accelerate launch --multi_gpu --num_processes 2 -m leaplm.pretraining.run --language hau --output-dir runs/minilm-hau
 # ```
 #
 # ## 12. What does it buy?

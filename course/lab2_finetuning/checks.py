@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, models, training
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, probes
+from leaplm.grading import as_array, as_number, check, first_artifact
+from leaplm.grading.judge import probes
 
 CLOSE = 1e-4
 
@@ -94,10 +95,10 @@ def training_step(student, rng):
     """Two steps of gradient descent on a tiny BERT with large weights, whose gradient has to be clipped."""
     first, second = random_batch(rng), random_batch(rng)
     settings = {"seed": int(rng.integers(10**6)), "initializer_range": 0.5}
-    model = student.build("leaplm.grading.probes:tiny_classifier", **settings)
-    student.read(model, "leaplm.grading.probes:set_training", False)
-    optimizer = student.build("leaplm.grading.probes:sgd", model, lr=0.3)
-    scheduler = student.build("leaplm.grading.probes:step_schedule", optimizer)
+    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
+    student.read(model, "leaplm.grading.judge.probes:set_training", False)
+    optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=0.3)
+    scheduler = student.build("leaplm.grading.judge.probes:step_schedule", optimizer)
     want = probes.tiny_classifier(**settings)
     want_optimizer = probes.sgd(want, lr=0.3)
     want_scheduler = probes.step_schedule(want_optimizer)
@@ -106,15 +107,15 @@ def training_step(student, rng):
         want_loss = reference_step(want, on_torch(batch), want_optimizer, want_scheduler)
         got = student.call("training_step", model, batch, optimizer, scheduler)
         losses.append((as_number(got, "the loss"), want_loss))
-    weights = student.read(model, "leaplm.grading.probes:state_dict")
-    rates = student.read(optimizer, "leaplm.grading.probes:learning_rates")
+    weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
+    rates = student.read(optimizer, "leaplm.grading.judge.probes:learning_rates")
     moved = all(close(weights[name], value) for name, value in probes.state_dict(want).items())
     parts = {
         "the weights after two steps (order of the calls, old gradients, clipping to 1.0)": moved,
         "the loss returned (the one before the update)": all(close(got, right) for got, right in losses),
         "the learning rate after two steps (scheduler.step() once per step)":
             close(rates, probes.learning_rates(want_optimizer)),
-        "the model's training mode during the step": student.read(model, "leaplm.grading.probes:training"),
+        "the model's training mode during the step": student.read(model, "leaplm.grading.judge.probes:training"),
     }
     wrong = [name for name, good in parts.items() if not good]
     if not wrong:
@@ -152,14 +153,14 @@ def evaluation_loop(student, rng):
     """Batches of different sizes on a model with strong dropout that is in training mode at first."""
     seed, batches = int(rng.integers(10**6)), [random_batch(rng, size, labels=3) for size in (7, 8, 1)]
     settings = {"seed": seed, "num_labels": 3, "dropout": 0.5, "initializer_range": 0.5}
-    model = student.build("leaplm.grading.probes:tiny_classifier", **settings)
-    before = student.read(model, "leaplm.grading.probes:state_dict")
+    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
+    before = student.read(model, "leaplm.grading.judge.probes:state_dict")
     result = student.call("evaluation_loop", model, batches)
     if not isinstance(result, (list, tuple)) or len(result) != 2:
         return 0, "evaluation_loop should return two things: the loss and the predictions"
     want_loss, want = reference_evaluation(probes.tiny_classifier(**settings).eval(), batches)
     predictions = as_array(result[1], (16,), "the predictions")
-    after = student.read(model, "leaplm.grading.probes:state_dict")
+    after = student.read(model, "leaplm.grading.judge.probes:state_dict")
     if any(not np.array_equal(before[name], after[name]) for name in before):
         return 0, "evaluation changed the weights of the model"
     if not np.array_equal(predictions, want):

@@ -32,8 +32,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation
-from leaplm import models, plots, runtime, training
+from leaplm import artifacts, assets, calibration, data, evaluation, models, plots, runtime
+from leaplm import training
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet

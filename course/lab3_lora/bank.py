@@ -4,8 +4,8 @@ The functions run inside the solution notebook, so they use its names (np, pd, a
 """
 
 import torch
-from leaplm import lora
-from leaplm.grading.banks import right, wrong
+from leaplm.peft import lora
+from leaplm.grading.judge.banks import right, wrong
 from torch import nn
 
 # ruff: noqa: F821, B905, B035
@@ -592,7 +592,7 @@ def by_position(answers, labels, names):
 
 @right("score_answers", "with the library")
 def score_by_library(answers, labels, names):
-    from leaplm.answers import score_answers
+    from leaplm.peft.instruction_tuning import score_answers
     return score_answers(answers, labels, names)
 
 

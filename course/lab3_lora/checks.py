@@ -2,10 +2,12 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, data, evaluation, lora, models
+from leaplm import artifacts, data, evaluation, models
+from leaplm.peft import lora
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, first_artifact, probes
-from leaplm.grading.values import Ref
+from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
+from leaplm.grading.judge import probes
+from leaplm.grading.sandbox.values import Ref
 
 CLOSE = 1e-4
 LIMIT_MB = 3.0
@@ -30,11 +32,11 @@ def lora_linear(student, rng):
     """The formula on random A and B (2 points), the start, and what learns."""
     inputs, outputs, rank = (int(n) for n in rng.permutation([3, 5, 8]))
     alpha, seed = float(rng.integers(1, 30)), int(rng.integers(10**6))
-    base = student.build("leaplm.grading.probes:linear", inputs, outputs, seed)
+    base = student.build("leaplm.grading.judge.probes:linear", inputs, outputs, seed)
     layer = student.call("LoRALinear", base, rank, alpha)
     if not is_module(layer):
         return 0, "LoRALinear should be a class: a module that is made from (base, rank, alpha)"
-    state = student.read(layer, "leaplm.grading.probes:state_dict")
+    state = student.read(layer, "leaplm.grading.judge.probes:state_dict")
     shapes = {"lora_A": (rank, inputs), "lora_B": (outputs, rank)}
     for name, shape in shapes.items():
         if name not in state or state[name].shape != shape:
@@ -43,9 +45,9 @@ def lora_linear(student, rng):
     weights = probes.state_dict(probes.linear(inputs, outputs, seed))
     plain = x @ weights["weight"].T + weights["bias"]
     at_start = close(as_array(student.call(layer, x), plain.shape, "the output"), plain) and not state["lora_B"].any()
-    learns = set(student.read(layer, "leaplm.grading.probes:trainable"))
-    student.read(layer, "leaplm.grading.probes:randomize", "lora_", seed)
-    after = student.read(layer, "leaplm.grading.probes:state_dict")
+    learns = set(student.read(layer, "leaplm.grading.judge.probes:trainable"))
+    student.read(layer, "leaplm.grading.judge.probes:randomize", "lora_", seed)
+    after = student.read(layer, "leaplm.grading.judge.probes:state_dict")
     want = plain + alpha / rank * (x @ after["lora_A"].T) @ after["lora_B"].T
     if not close(as_array(student.call(layer, x), want.shape, "the output"), want):
         return 0, "with random A and B the output is not base(x) + alpha / rank * B A x (try x with three dimensions, too)"
@@ -62,8 +64,8 @@ def merge(student, rng):
     for bias in (True, False):
         inputs, outputs, rank = (int(n) for n in rng.permutation([4, 6, 2]))
         settings = {"alpha": float(rng.integers(5, 30)), "seed": int(rng.integers(10**6)), "bias": bias}
-        layer = student.build("leaplm.grading.probes:lora_linear", inputs, outputs, rank, **settings)
-        before = student.read(layer, "leaplm.grading.probes:state_dict")
+        layer = student.build("leaplm.grading.judge.probes:lora_linear", inputs, outputs, rank, **settings)
+        before = student.read(layer, "leaplm.grading.judge.probes:state_dict")
         try:
             merged = student.call("merge", layer)
         except StudentError as error:
@@ -72,9 +74,9 @@ def merge(student, rng):
             return 1, f"right with a bias; without one: {error}"
         if not is_module(merged) or merged.kind != "Linear":
             return 0, "merge should return an nn.Linear"
-        got = student.read(merged, "leaplm.grading.probes:state_dict")
+        got = student.read(merged, "leaplm.grading.judge.probes:state_dict")
         want = probes.state_dict(lora.merge(probes.lora_linear(inputs, outputs, rank, **settings)))
-        after = student.read(layer, "leaplm.grading.probes:state_dict")
+        after = student.read(layer, "leaplm.grading.judge.probes:state_dict")
         if set(after) != set(before) or any(not np.array_equal(after[name], before[name]) for name in before):
             return 0, "merge changed the layer that it was given: a second call would add the update twice"
         good += set(got) == set(want) and all(got[n].shape == want[n].shape and close(got[n], want[n]) for n in want)
@@ -108,21 +110,21 @@ def inject_lora(student, rng):
     settings = {"seed": seed, "layers": 2, "initializer_range": 0.3}
     ours = probes.tiny_classifier(**settings).eval()
     names = lora.target_modules(ours, targets)
-    model = student.build("leaplm.grading.probes:tiny_classifier", **settings)
+    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
     batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
     start = probes.logits(ours, **batch)
     returned = student.call("inject_lora", model, targets, rank, alpha)
-    state = student.read(model, "leaplm.grading.probes:state_dict")
+    state = student.read(model, "leaplm.grading.judge.probes:state_dict")
     if {name for name in state if name.endswith("lora_A")} != {f"{name}.lora_A" for name in names}:
         return 0, f"with targets {targets}, other layers of a small BERT should get LoRA: each nn.Linear with that last name"
-    if not close(student.read(model, "leaplm.grading.probes:logits", **batch), start):
+    if not close(student.read(model, "leaplm.grading.judge.probes:logits", **batch), start):
         return 0, "before the first update the model should give the logits it gave without LoRA"
-    learns = set(student.read(model, "leaplm.grading.probes:trainable"))
+    learns = set(student.read(model, "leaplm.grading.judge.probes:trainable"))
     expected = {f"{name}.lora_{ab}" for name in names for ab in "AB"} | {"classifier.weight", "classifier.bias"}
     lora.inject_lora(ours, targets, rank, alpha)
     probes.randomize(ours, "lora_", seed)
-    student.read(model, "leaplm.grading.probes:randomize", "lora_", seed)
-    same = close(student.read(model, "leaplm.grading.probes:logits", **batch), probes.logits(ours, **batch))
+    student.read(model, "leaplm.grading.judge.probes:randomize", "lora_", seed)
+    same = close(student.read(model, "leaplm.grading.judge.probes:logits", **batch), probes.logits(ours, **batch))
     parts = {"what learns: A and B of the new layers, and the classifier": learns == expected,
              "the output with random A and B (rank and alpha handed on?)": same,
              "the list of names that is returned": isinstance(returned, list) and set(map(str, returned)) == set(names)}
@@ -160,11 +162,11 @@ def bottleneck_adapter(student, rng):
     """The formula on random weights (1 point), identity at the start, and what learns."""
     inputs, outputs, width = (int(n) for n in rng.permutation([3, 6, 9]))
     seed = int(rng.integers(10**6))
-    base = student.build("leaplm.grading.probes:linear", inputs, outputs, seed)
+    base = student.build("leaplm.grading.judge.probes:linear", inputs, outputs, seed)
     layer = student.call("BottleneckAdapter", base, width)
     if not is_module(layer):
         return 0, "BottleneckAdapter should be a class: a module that is made from (base, width)"
-    state = student.read(layer, "leaplm.grading.probes:state_dict")
+    state = student.read(layer, "leaplm.grading.judge.probes:state_dict")
     shapes = {"down.weight": (width, outputs), "down.bias": (width,), "up.weight": (outputs, width), "up.bias": (outputs,)}
     for name, shape in shapes.items():
         if name not in state or state[name].shape != shape:
@@ -174,12 +176,12 @@ def bottleneck_adapter(student, rng):
     plain = ours.base(torch.from_numpy(x)).detach().numpy()
     at_start = close(as_array(student.call(layer, x), plain.shape, "the output"), plain)
     for part in ("down.", "up."):
-        student.read(layer, "leaplm.grading.probes:randomize", part, seed)
+        student.read(layer, "leaplm.grading.judge.probes:randomize", part, seed)
         probes.randomize(ours, part, seed)
     want = ours(torch.from_numpy(x)).detach().numpy()
     if not close(as_array(student.call(layer, x), want.shape, "the output"), want):
         return 0, "with random weights the output is not h + up(gelu(down(h))) with h = base(x)"
-    learns = set(student.read(layer, "leaplm.grading.probes:trainable"))
+    learns = set(student.read(layer, "leaplm.grading.judge.probes:trainable"))
     parts = {"the start, where the output should be base(x)": at_start,
              "what learns: down and up, not the base": learns == set(shapes)}
     wrong = [name for name, good in parts.items() if not good]

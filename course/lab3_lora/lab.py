@@ -33,8 +33,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import answers, artifacts, assets, calibration, data, evaluation
-from leaplm import lora, models, peft_methods, plots, runtime, training
+from leaplm import artifacts, assets, calibration, data, evaluation, models, plots, runtime
+from leaplm import training
+from leaplm.peft import instruction_tuning as answers, lora, methods as peft_methods
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet

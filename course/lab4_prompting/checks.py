@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from leaplm import data, evaluation, models, prompting
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, probes
+from leaplm.grading import as_array, as_number, check
+from leaplm.grading.judge import probes
 
 CLOSE = 1e-4
 HELDOUT_ROWS = 150
@@ -49,7 +50,7 @@ def reference_log_prob(model, prompt, answer):
 def answer_log_prob(student, rng):
     """A tiny generative model with large random weights: neighbouring positions differ by many nats."""
     seed = int(rng.integers(10**6))
-    model = student.build("leaplm.grading.probes:tiny_causal_lm", seed=seed)
+    model = student.build("leaplm.grading.judge.probes:tiny_causal_lm", seed=seed)
     reference = probes.tiny_causal_lm(seed)
     for lengths, said in (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token")):
         prompt, answer = random_ids(rng, lengths[0]), random_ids(rng, lengths[1])
@@ -69,7 +70,7 @@ def batch_log_probs(student, rng):
     answers = [random_ids(rng, k).tolist() for _, k in lengths]
     for answer in answers:
         answer[-1] = pad
-    model = student.build("leaplm.grading.probes:tiny_causal_lm", seed=seed)
+    model = student.build("leaplm.grading.judge.probes:tiny_causal_lm", seed=seed)
     result = student.call("batch_log_probs", model, prompts, answers, pad)
     if not isinstance(result, (list, tuple)) or len(result) != 2:
         return 0, "batch_log_probs should return two things: the sums and the numbers of tokens"

@@ -34,8 +34,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from leaplm import answers, assets, calibration, data, evaluation, models, plots
-from leaplm import prompting, runtime, soft_prompts, training
+from leaplm import assets, calibration, data, evaluation, models, plots, prompting, runtime
+from leaplm import training
+from leaplm.peft import instruction_tuning as answers, soft_prompts
 from leaplm.prompting import PromptTemplate, Verbalizer
 from leaplm.runtime import by_scale
 

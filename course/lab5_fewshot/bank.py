@@ -1,9 +1,9 @@
 """Bank of lab 5: answers that students really give. Wrong ones must lose marks, right ones must not.
 
-The functions run inside the solution notebook, so they use its names (torch, np, stats, few_shot, copy, ...).
+The functions run inside the solution notebook, so they use its names (torch, np, stats, fewshot, copy, ...).
 """
 
-from leaplm.grading.banks import right, wrong
+from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905, B035
 
@@ -168,25 +168,25 @@ def no_answers(demonstrations, text, words, template):
 
 @wrong("few_shot_prompt", "a space at the end of the prompt")
 def trailing_space(demonstrations, text, words, template):
-    prefix, prompt = few_shot.demonstration_prefix(demonstrations, words, template, [text]), template.format(text=text)
+    prefix, prompt = fewshot.demonstration_prefix(demonstrations, words, template, [text]), template.format(text=text)
     return prefix, prompt + " "
 
 
 @wrong("few_shot_prompt", "sorts the demonstrations by class")
 def sorted_by_class(demonstrations, text, words, template):
     rows = sorted(demonstrations, key=lambda row: (row["label"], row["text"]))
-    return few_shot.demonstration_prefix(rows, words, template, [text]), template.format(text=text)
+    return fewshot.demonstration_prefix(rows, words, template, [text]), template.format(text=text)
 
 
 @wrong("few_shot_prompt", "leaves a leaking demonstration out in silence")
 def dropped(demonstrations, text, words, template):
     rows = [row for row in demonstrations if row["text"].lower().split() != text.lower().split()]
-    return few_shot.demonstration_prefix(rows, words, template), template.format(text=text)
+    return fewshot.demonstration_prefix(rows, words, template), template.format(text=text)
 
 
 @right("few_shot_prompt", "with the library")
 def by_library(demonstrations, text, words, template):
-    return few_shot.demonstration_prefix(demonstrations, words, template, [text]), template.format(text=text)
+    return fewshot.demonstration_prefix(demonstrations, words, template, [text]), template.format(text=text)
 
 
 @right("few_shot_prompt", "with replace and a loop")
@@ -302,33 +302,33 @@ def population(scores):
 
 @wrong("summarize_runs", "an interval over all runs, as if they were independent")
 def all_runs(scores):
-    found, values = few_shot.summarize_runs(scores), np.asarray(scores).ravel()
+    found, values = fewshot.summarize_runs(scores), np.asarray(scores).ravel()
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return {**found, "low": found["mean"] - half, "high": found["mean"] + half}
 
 
 @wrong("summarize_runs", "1.96 instead of t")
 def normal_interval(scores):
-    found = few_shot.summarize_runs(scores)
+    found = fewshot.summarize_runs(scores)
     half = 1.96 * found["choice_sd"] / np.sqrt(len(scores))
     return {**found, "low": found["mean"] - half, "high": found["mean"] + half}
 
 
 @wrong("summarize_runs", "rows and columns mixed up")
 def transposed(scores):
-    return few_shot.summarize_runs(np.asarray(scores).T)
+    return fewshot.summarize_runs(np.asarray(scores).T)
 
 
 @wrong("summarize_runs", "the one-sided quantile")
 def one_sided(scores):
-    found = few_shot.summarize_runs(scores)
+    found = fewshot.summarize_runs(scores)
     half = stats.t.ppf(0.95, len(scores) - 1) * found["choice_sd"] / np.sqrt(len(scores))
     return {**found, "low": found["mean"] - half, "high": found["mean"] + half}
 
 
 @wrong("summarize_runs", "forgets the square root of n")
 def no_root(scores):
-    found = few_shot.summarize_runs(scores)
+    found = fewshot.summarize_runs(scores)
     half = stats.t.ppf(0.975, len(scores) - 1) * found["choice_sd"]
     return {**found, "low": found["mean"] - half, "high": found["mean"] + half}
 

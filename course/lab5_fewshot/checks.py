@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, data, evaluation, few_shot, models
+from leaplm import artifacts, data, evaluation, fewshot, models
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, first_artifact, probes
+from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
+from leaplm.grading.judge import probes
 
 CLOSE = 1e-4
 MOST_SHOTS = 16
@@ -48,14 +49,14 @@ def nearest_label(student, rng):
 
     texts, labels = vectors(200), vectors(4, 3)
     got = as_array(student.call("nearest_label", texts, labels), (200,), "nearest_label")
-    similar = np.einsum("nw,cdw->nc", few_shot.unit(texts), few_shot.unit(labels))
+    similar = np.einsum("nw,cdw->nc", fewshot.unit(texts), fewshot.unit(labels))
     best = np.sort(similar, axis=1)
     clear = best[:, -1] - best[:, -2] > 1e-5
     if np.array_equal(got[clear], similar.argmax(axis=1)[clear]):
         return 3, "the label with the largest mean cosine"
     one = vectors(4, 1)
     single = as_array(student.call("nearest_label", texts, one), (200,), "nearest_label")
-    want = np.einsum("nw,cdw->nc", few_shot.unit(texts), few_shot.unit(one)).argmax(axis=1)
+    want = np.einsum("nw,cdw->nc", fewshot.unit(texts), fewshot.unit(one)).argmax(axis=1)
     if np.mean(single == want) > 0.99:
         return 1, "right for one description a class; with several, take the mean of their cosines"
     return 0, "other labels are nearer: is it the cosine (all vectors of length 1), and its largest value?"
@@ -101,9 +102,9 @@ def score_labels(student, rng):
     seed = int(rng.integers(10**6))
     prefix, prompts = rng.integers(5, 40, size=int(rng.integers(12, 18))), rng.integers(5, 40, size=(5, 4))
     labels = rng.choice(np.arange(5, 40), size=3, replace=False)
-    model = student.build("leaplm.grading.probes:counting_causal_lm", seed)
+    model = student.build("leaplm.grading.judge.probes:counting_causal_lm", seed)
     got = as_array(student.call("score_labels", model, prefix, prompts, labels), (5, 3), "score_labels")
-    sent = student.read(model, "leaplm.grading.probes:tokens_seen")
+    sent = student.read(model, "leaplm.grading.judge.probes:tokens_seen")
     whole = np.concatenate([np.repeat(prefix[None], 5, axis=0), prompts], axis=1)
     logits = probes.logits(probes.tiny_causal_lm(seed), input_ids=whole)
     if not close(got, evaluation.log_softmax(logits)[:, -1][:, labels]):
@@ -119,7 +120,7 @@ def summarize_runs(student, rng):
     """Interval, spread over choices and spread over orders, one point each."""
     choices, orders = int(rng.integers(3, 8)), int(rng.integers(3, 6))
     scores = rng.normal(0.7, 0.06, size=(choices, 1)) + rng.normal(0, 0.04, size=(choices, orders))
-    found, want = student.call("summarize_runs", scores), few_shot.summarize_runs(scores)
+    found, want = student.call("summarize_runs", scores), fewshot.summarize_runs(scores)
     if not isinstance(found, dict) or set(want) - set(found):
         return 0, f"summarize_runs should return a dict with {', '.join(want)}"
     parts = {"mean, low and high (t-interval over the choices' means)": ("mean", "low", "high"),
@@ -136,10 +137,10 @@ def summarize_runs(student, rng):
 def embed(student, rng):
     """Padded batches of different sizes on an encoder with strong dropout, in training mode at first."""
     seed, batches = int(rng.integers(10**6)), [padded_batch(rng, size) for size in (4, 6, 1)]
-    encoder = student.build("leaplm.grading.probes:tiny_encoder", seed, dropout=0.5)
-    before = student.read(encoder, "leaplm.grading.probes:state_dict")
+    encoder = student.build("leaplm.grading.judge.probes:tiny_encoder", seed, dropout=0.5)
+    before = student.read(encoder, "leaplm.grading.judge.probes:state_dict")
     got = as_array(student.call("embed", encoder, batches), (11, 16), "embed")
-    after = student.read(encoder, "leaplm.grading.probes:state_dict")
+    after = student.read(encoder, "leaplm.grading.judge.probes:state_dict")
     if any(not np.array_equal(before[name], after[name]) for name in before):
         return 0, "the encoder's weights changed: it should stay frozen"
     reference, want, whole = probes.tiny_encoder(seed, dropout=0.5).eval(), [], []

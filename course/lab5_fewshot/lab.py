@@ -31,8 +31,10 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from leaplm import artifacts, assets, calibration, data, evaluation, few_shot
-from leaplm import lora, models, plots, runtime, scoring, training
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import plots, runtime, training
+from leaplm.peft import lora
+from leaplm.prompting import scoring
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
@@ -145,11 +147,11 @@ my_zero_shot = 0.0  # an accuracy between 0 and 1
 
 # %% locked="zero_shot"
 encoder, tokenizer = models.load_encoder("minilm"), models.load_tokenizer("minilm")
-test_vectors = few_shot.embed(encoder, tokenizer, test_set["text"])
+test_vectors = fewshot.embed(encoder, tokenizer, test_set["text"])
 majority = evaluation.accuracy(test_labels, evaluation.majority_baseline(sentences["train"]["label"], test_labels))
 forms = ["This film review is {}.", "A {} opinion."] if english else ["{}", "A {} opinion."]
-descriptions = np.stack([few_shot.embed(encoder, tokenizer, [form.format(name) for form in forms]) for name in names])
-zero_shot = evaluation.accuracy(test_labels, few_shot.nearest_label(test_vectors, descriptions))
+descriptions = np.stack([fewshot.embed(encoder, tokenizer, [form.format(name) for form in forms]) for name in names])
+zero_shot = evaluation.accuracy(test_labels, fewshot.nearest_label(test_vectors, descriptions))
 
 # %%
 print(f"accuracy: majority {majority:.2f} · nearest label {zero_shot:.2f} · you predicted {my_zero_shot}")
@@ -266,7 +268,7 @@ def score_labels(model, prefix_ids, prompt_ids, label_ids):
     ### END SOLUTION
 
 # %% locked="tiny_lm"
-from leaplm.grading.probes import counting_causal_lm  # a very small model with random weights
+from leaplm.grading.judge.probes import counting_causal_lm  # a very small model with random weights
 
 # %%
 # Try it. You should see a table of 2 x 3 negative numbers.
@@ -305,16 +307,16 @@ my_gain = 0.0  # accuracy with 4 demonstrations of each class minus accuracy wit
 encoder = None
 runtime.free_memory()  # one large model at a time
 language_model, lm_tokenizer = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
-TEMPLATE, words = few_shot.TEMPLATE, [f" {name}" for name in names]
+TEMPLATE, words = fewshot.TEMPLATE, [f" {name}" for name in names]
 prompt_set = data.subsample(sentences["test"], by_scale(tiny=6, cpu=100 if english else 60, gpu=600))
 print("prompt:", repr(TEMPLATE), "· answers:", words)
 
 # %% locked="in_context"
 def in_context(num_shots, seed=0):
     """Predictions of the language model for `prompt_set` after num_shots demonstrations of each class."""
-    rows = sentences["train"].select(few_shot.sample_balanced(sentences["train"]["label"], num_shots, seed)) \
+    rows = sentences["train"].select(fewshot.sample_balanced(sentences["train"]["label"], num_shots, seed)) \
         if num_shots else []
-    prefix = few_shot.demonstration_prefix(rows, words, TEMPLATE, prompt_set["text"])
+    prefix = fewshot.demonstration_prefix(rows, words, TEMPLATE, prompt_set["text"])
     prompts = [TEMPLATE.format(text=text[:300]) for text in prompt_set["text"]]
     sums, _ = scoring.continuation_log_probs(language_model, lm_tokenizer, prompts, words, prefix)
     return sums.argmax(axis=1)
@@ -440,7 +442,7 @@ print(embed(encoder, batches).shape)
 # %% check="embed" points=3
 found = embed(encoder, batches)
 assert found.shape == (5, 384)
-alone = few_shot.embed(encoder, tokenizer, ["One text."])  # without padding
+alone = fewshot.embed(encoder, tokenizer, ["One text."])  # without padding
 assert np.allclose(found[0], alone[0], atol=1e-4)
 
 # %% [markdown]
@@ -491,8 +493,8 @@ assert torch.equal(head_weights(torch.eye(3), torch.ones(3))[0], torch.eye(3))
 my_head = 0.0  # an accuracy between 0 and 1
 
 # %% locked="head"
-few = sentences["train"].select(few_shot.sample_balanced(sentences["train"]["label"], SHOTS, seed=0))
-weight, bias = few_shot.fit_head(few_shot.embed(encoder, tokenizer, few["text"]), few["label"])
+few = sentences["train"].select(fewshot.sample_balanced(sentences["train"]["label"], SHOTS, seed=0))
+weight, bias = fewshot.fit_head(fewshot.embed(encoder, tokenizer, few["text"]), few["label"])
 head_predictions = (test_vectors @ weight.T + bias).argmax(axis=1)
 head = evaluation.accuracy(test_labels, head_predictions)
 low, high = evaluation.bootstrap_interval(test_labels, head_predictions)
@@ -623,9 +625,9 @@ try:
     english_topics = data.subsample(data.load_topics("eng")["train"], by_scale(tiny=30, cpu=400, gpu=700))
     others = data.subsample(data.load_topics(other)["test"], by_scale(tiny=20, cpu=204, gpu=204))
     encoder = models.load_encoder("minilm")
-    vectors = few_shot.embed(encoder, tokenizer, english_topics["text"])
-    topic_weight, topic_bias = few_shot.fit_head(vectors, english_topics["label"])
-    scores = few_shot.embed(encoder, tokenizer, others["text"]) @ topic_weight.T + topic_bias
+    vectors = fewshot.embed(encoder, tokenizer, english_topics["text"])
+    topic_weight, topic_bias = fewshot.fit_head(vectors, english_topics["label"])
+    scores = fewshot.embed(encoder, tokenizer, others["text"]) @ topic_weight.T + topic_bias
     right = evaluation.accuracy(others["label"], scores.argmax(axis=1))
     print(f"trained on English, tested on {other}: accuracy {right:.2f}; "
           f"most frequent topic {np.bincount(others['label']).max() / len(others):.2f}")
@@ -644,7 +646,7 @@ encoder = None
 
 # %% locked="save"
 reference = models.load_sequence_classifier(names)
-model = few_shot.put_head(models.load_sequence_classifier(names), weight, bias)
+model = fewshot.put_head(models.load_sequence_classifier(names), weight, bias)
 card = {"lab": "lab5_fewshot", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "shots": SHOTS,
         "seed": 0, "test_accuracy": head}
 path = f"artifacts/fewshot-{runtime.scale()}.safetensors"

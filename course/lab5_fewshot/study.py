@@ -7,11 +7,12 @@ import functools
 import time
 
 import numpy as np
-from leaplm import data, evaluation, few_shot, models, scoring
+from leaplm import data, evaluation, fewshot, models
+from leaplm.prompting import scoring
 from leaplm.calibration import study
-from leaplm.lora import inject_lora
+from leaplm.peft.lora import inject_lora
 from leaplm.runtime import free_memory, set_seed
-from leaplm.training import TrainingConfig, train
+from leaplm.training import train, TrainingConfig
 
 SHOTS = (2, 4, 8, 16, 32, 64)
 TEST_ROWS = {"movies": 200, "topics": 150}
@@ -29,7 +30,7 @@ DESCRIPTIONS = {
 def task(name):
     """The data, the answer words and the template of a task: "movies" or "topics"."""
     if name == "movies":
-        found, template = data.load_sentiment("eng"), few_shot.TEMPLATE
+        found, template = data.load_sentiment("eng"), fewshot.TEMPLATE
     else:
         found, template = data.load_topics("eng"), TOPIC_TEMPLATE
     names = found["train"].features["label"].names
@@ -48,11 +49,11 @@ def encoder():
 
 
 def embed(texts):
-    return few_shot.embed(*encoder(), texts)
+    return fewshot.embed(*encoder(), texts)
 
 
 def shots(dataset, num_shots, seed):
-    return dataset.select(few_shot.sample_balanced(dataset["label"], num_shots, seed))
+    return dataset.select(fewshot.sample_balanced(dataset["label"], num_shots, seed))
 
 
 def seconds(started):
@@ -71,7 +72,7 @@ def in_context_scores(name, demonstrations, test):
     _, _, words, template = task(name)
     model, tokenizer = language_model()
     started = time.process_time()
-    prefix = few_shot.demonstration_prefix(demonstrations, words, template, test["text"])
+    prefix = fewshot.demonstration_prefix(demonstrations, words, template, test["text"])
     prompts = [template.format(text=text) for text in [*test["text"], "N/A", "...", "?"]]
     sums, _ = scoring.continuation_log_probs(model, tokenizer, prompts, words, prefix)
     spent = seconds(started)
@@ -119,7 +120,7 @@ def label_embeddings(seed, task, description):
     forms = DESCRIPTIONS[description]
     texts = [[form.format(name) for form in forms] if isinstance(forms, list) else forms[name] for name in names]
     test, vectors, cost = test_vectors(task, seed)
-    predictions = few_shot.nearest_label(vectors, np.stack([embed(some) for some in texts]))
+    predictions = fewshot.nearest_label(vectors, np.stack([embed(some) for some in texts]))
     return {**score(test["label"], predictions), "train_seconds": 0.0, "seconds_per_100": cost}
 
 
@@ -143,9 +144,9 @@ def transfer(seed, language):
     found = {"majority_accuracy": np.bincount(labels).max() / len(labels)}
     for name, source in (("transfer", "eng"), ("native", language)):
         x, y = topic_vectors(source, "train")
-        weight, bias = few_shot.fit_head(x[chosen], y[chosen])
+        weight, bias = fewshot.fit_head(x[chosen], y[chosen])
         found[f"{name}_accuracy"] = evaluation.accuracy(labels, (vectors @ weight.T + bias).argmax(1))
-    found["labels_accuracy"] = evaluation.accuracy(labels, few_shot.nearest_label(vectors, embed(names)[:, None]))
+    found["labels_accuracy"] = evaluation.accuracy(labels, fewshot.nearest_label(vectors, embed(names)[:, None]))
     train_rows = rows["train"].select(chosen)
     found["tfidf_accuracy"] = evaluation.accuracy(labels, evaluation.tfidf_baseline(train_rows, rows["test"], "characters"))
     tokenizer = encoder()[1]
@@ -191,7 +192,7 @@ def few_shot_scores(name, method, num_shots, seed):
         predictions = model.predict(list(test["text"]))
         cost = 100 * seconds(started) / len(test)
     elif method == "frozen encoder + head":
-        weight, bias = few_shot.fit_head(embed(rows["text"]), rows["label"])
+        weight, bias = fewshot.fit_head(embed(rows["text"]), rows["label"])
         spent, predictions = seconds(started), (vectors @ weight.T + bias).argmax(1)
     else:
         model = fine_tune(names, rows, seed, lora=method == "LoRA")
@@ -228,7 +229,7 @@ def heldout_vectors(language):
 def main(seed, language):
     """What is handed in: 16 examples per class, a head on the frozen encoder, scored on the grader's rows."""
     rows = shots(data.load_sentiment(language)["train"], 16, seed)
-    weight, bias = few_shot.fit_head(embed(rows["text"]), rows["label"])
+    weight, bias = fewshot.fit_head(embed(rows["text"]), rows["label"])
     vectors, labels = heldout_vectors(language)
     found = {f"heldout_{name}": value for name, value in score(labels, (vectors @ weight.T + bias).argmax(1)).items()}
     return {**found, "majority_macro_f1": evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))}

@@ -3,7 +3,7 @@
 The functions run inside the solution notebook, so they use its names (torch, np, stats, memory, ...).
 """
 
-from leaplm.grading.banks import right, wrong
+from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905, B007, B035
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, data, evaluation, memory, models, regularization
+from leaplm import artifacts, data, evaluation, models
+from leaplm.overfitting import memory, regularization
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, probes
+from leaplm.grading import as_array, as_number, check, first_artifact
+from leaplm.grading.judge import probes
 
 CLOSE = 1e-4
 
@@ -137,20 +139,20 @@ def accumulate_gradients(student, rng):
     """Parts with very different numbers of targets; then one without any."""
     seed = int(rng.integers(10**6))
     batches = [masked_batch(rng, rows, tokens, hidden) for rows, tokens, hidden in ((3, 8, 2), (2, 9, 14), (4, 6, 5))]
-    model = student.build("leaplm.grading.probes:counting_masked_lm", seed)
+    model = student.build("leaplm.grading.judge.probes:counting_masked_lm", seed)
     got = student.call("accumulate_gradients", model, batches)
     want_loss, want = reference_gradient(seed, batches)
-    if not same_gradient(student.read(model, "leaplm.grading.probes:gradients"), want):
+    if not same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want):
         return 0, "the gradient is not that of the mean loss over all targets: how much should each part weigh?"
     problems = []
     if not close(as_number(got, "the loss"), want_loss):
         problems.append("the loss returned should be the mean over all targets, as a number")
-    if student.read(model, "leaplm.grading.probes:most_open_graphs") > 1:
+    if student.read(model, "leaplm.grading.judge.probes:most_open_graphs") > 1:
         problems.append("several graphs wait for backward at once, so no memory is saved: go backward after each part")
     batches.insert(int(rng.integers(3)), masked_batch(rng, 2, 7, 0))
-    model = student.build("leaplm.grading.probes:tiny_masked_lm", seed)
+    model = student.build("leaplm.grading.judge.probes:tiny_masked_lm", seed)
     got = as_array(student.call("accumulate_gradients", model, batches), (), "the loss")
-    if not (close(got, want_loss) and same_gradient(student.read(model, "leaplm.grading.probes:gradients"), want)):
+    if not (close(got, want_loss) and same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)):
         problems.append("a part without any target has the loss NaN: it should be left out")
     return 4 - len(problems), "; ".join(problems) or "the gradient of the whole batch, one part at a time"
 
@@ -170,8 +172,8 @@ def scaled_step(student, rng):
     """Two steps whose gradient fits, and between them one whose largest numbers overflow while the loss does not."""
     batches = [random_batch(rng) for _ in range(3)]
     settings = steep_model(rng, batches[1])
-    model = student.build("leaplm.grading.probes:tiny_classifier", **settings)
-    optimizer = student.build("leaplm.grading.probes:sgd", model, lr=RATE)
+    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
+    optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
     reference = probes.tiny_classifier(**settings)
     scale = float(2 ** rng.integers(6, 12))
     returned = [as_number(student.call("scaled_step", model, batches[0], optimizer, scale), "the scale")]
@@ -226,7 +228,7 @@ def overflowing_scale(model, batch):
 
 
 def same_weights(student, model, reference):
-    weights = student.read(model, "leaplm.grading.probes:state_dict")
+    weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
     return all(close(weights[name], value) for name, value in probes.state_dict(reference).items())
 
 

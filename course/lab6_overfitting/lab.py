@@ -32,8 +32,10 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from leaplm import artifacts, assets, calibration, data, evaluation, few_shot, lora
-from leaplm import memory, models, plots, regularization, runtime, several_processes, training
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import plots, runtime, training
+from leaplm.overfitting import data_parallel, memory, regularization
+from leaplm.peft import lora
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
@@ -80,9 +82,9 @@ test_rows = data.tokenize(test_set, tokenizer)
 majority_predictions = evaluation.majority_baseline(train_set["label"], test_labels)
 tfidf_predictions = evaluation.tfidf_baseline(train_set, test_set, "words" if english else "characters")
 encoder = models.load_encoder("minilm")
-vectors = few_shot.embed(encoder, tokenizer, train_set["text"])
-weight, bias = few_shot.fit_head(vectors, train_set["label"])
-frozen_predictions = (few_shot.embed(encoder, tokenizer, test_set["text"]) @ weight.T + bias).argmax(1)
+vectors = fewshot.embed(encoder, tokenizer, train_set["text"])
+weight, bias = fewshot.fit_head(vectors, train_set["label"])
+frozen_predictions = (fewshot.embed(encoder, tokenizer, test_set["text"]) @ weight.T + bias).argmax(1)
 encoder = None
 baselines = {"majority class": majority_predictions, "TF-IDF": tfidf_predictions,
              "frozen encoder + head": frozen_predictions}
@@ -321,7 +323,7 @@ assert step[1].tolist() == [[0.0, 0.0], [0.0, 0.0]], "a text without gradient st
 # %% locked="directions"
 runtime.set_seed(0)
 probe = models.load_sequence_classifier(names).eval()
-few_shot.put_head(probe, weight, bias)  # the baseline's head: it has learned something
+fewshot.put_head(probe, weight, bias)  # the baseline's head: it has learned something
 batch = collate(validation_rows[:16])
 vectors = []
 words = probe.get_input_embeddings()
@@ -796,7 +798,7 @@ print({kind: f"{1000 * some:.1f} ms" for kind, some in seconds.items()}, "for on
 #
 # This command runs the training in two real processes on this computer:
 #
-# `python -m torch.distributed.run --nproc_per_node 2 -m leaplm.several_processes runs/two`
+# `python -m torch.distributed.run --nproc_per_node 2 -m leaplm.overfitting.data_parallel runs/two`
 #
 # With less than 2 GB of free memory, as on Binder, only one process runs here. The record below has both.
 #
@@ -808,7 +810,7 @@ runtime.free_memory()
 config = training.TrainingConfig(learning_rate=1e-4, batch_size=16, max_steps=by_scale(tiny=1, cpu=4, gpu=4),
                                  progress=False, mixed_precision="no")
 short = [{"input_ids": row["input_ids"], "label": row["label"]} for row in train_rows]
-runs = {n: several_processes.train_in_processes(short, names, config, f"runs/processes-{n}", n)
+runs = {n: data_parallel.train_in_processes(short, names, config, f"runs/processes-{n}", n)
         for n in by_scale(tiny=(), cpu=(1, 2), gpu=(1, 2)) if n == 1 or runtime.available_memory_mb() > 1000 * n}
 processes = pd.DataFrame([
     {"processes": n, "process": i, "last loss": row["losses"][-1], "sum of all weights": row["checksum"],

@@ -10,12 +10,13 @@ import time
 
 import numpy as np
 import torch
-from leaplm import data, evaluation, few_shot, memory, models, several_processes
-from leaplm import regularization as reg
+from leaplm import data, evaluation, fewshot, models
+from leaplm.overfitting import data_parallel, memory
+from leaplm.overfitting import regularization as reg
 from leaplm.calibration import study
-from leaplm.lora import inject_lora, train_word_embeddings
+from leaplm.peft.lora import inject_lora, train_word_embeddings
 from leaplm.runtime import set_seed
-from leaplm.training import TrainingConfig, classification_loss, train
+from leaplm.training import classification_loss, train, TrainingConfig
 
 LABELS, TEST_ROWS = 100, 300
 EPOCHS, BATCH, RATE = 5, 8, 1e-4
@@ -141,10 +142,10 @@ def without_training(some, remedy):
     else:
         encoder = models.load_encoder()
         started = time.process_time()
-        vectors = {"train": few_shot.embed(encoder, tokenizer(), some["train"]["text"])}
-        weight, bias = few_shot.fit_head(vectors["train"], some["train"]["label"])
+        vectors = {"train": fewshot.embed(encoder, tokenizer(), some["train"]["text"])}
+        weight, bias = fewshot.fit_head(vectors["train"], some["train"]["label"])
         seconds = round(time.process_time() - started, 1)
-        vectors["test"] = few_shot.embed(encoder, tokenizer(), some["test"]["text"])
+        vectors["test"] = fewshot.embed(encoder, tokenizer(), some["test"]["text"])
         return all_scores(some, {part: v @ weight.T + bias for part, v in vectors.items()}, seconds)
     return all_scores(some, both, 0.0)
 
@@ -248,7 +249,7 @@ def processes(seed, processes):
     rows = [{"input_ids": row, "label": i % 2} for i, row in enumerate(ids)]
     config = TrainingConfig(learning_rate=RATE, batch_size=32, max_steps=3, progress=False, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        found = several_processes.train_in_processes(rows, ["no", "yes"], config, folder, processes)
+        found = data_parallel.train_in_processes(rows, ["no", "yes"], config, folder, processes)
     first = found[0]
     return {"losses": first["losses"], "checksum": first["checksum"], "peak_mb": first["peak_mb"],
             "seconds_an_update": first["seconds"] / 3}

@@ -34,8 +34,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, continual, data, evaluation
-from leaplm import lora, models, plots, runtime, streams, training
+from leaplm import artifacts, assets, calibration, continual, data, evaluation, models, plots
+from leaplm import runtime, training
+from leaplm.continual import streams
+from leaplm.peft import lora
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet

@@ -3,7 +3,7 @@
 The functions run inside the solution notebook, so they use its names (torch, np, compression, ...).
 """
 
-from leaplm.grading.banks import right, wrong
+from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905, B007, B035
 
@@ -568,7 +568,7 @@ def half(trained):
 @wrong.artifact("compressed_model", "32-bit numbers: above 12 MB")
 def too_large(trained):
     def edit(tensors):
-        from leaplm.compressed import SCALE
+        from leaplm.compression.checkpoint import SCALE
         return {n: t.float() * tensors[n + SCALE][:, None] if n + SCALE in tensors else t
                 for n, t in tensors.items() if not n.endswith(SCALE)}
     return {name: changed(content, edit=edit) for name, content in trained.items()}

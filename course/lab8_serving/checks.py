@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from leaplm import compressed, compression, data, evaluation, latency
+from leaplm.compression import checkpoint as compressed, latency
+from leaplm import compression, data, evaluation
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check, first_artifact
 from leaplm.serve import batching, keys, metrics

@@ -33,10 +33,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from leaplm import assets, calibration, compressed, compression, data
-from leaplm import evaluation, models, plots, runtime, training, versions
+from leaplm import assets, calibration, compression, data, evaluation, models, plots, runtime
+from leaplm import training
+from leaplm.compression import checkpoint as compressed, comparison as versions, engine
 from leaplm.runtime import by_scale
-from leaplm.serve import engine, keys, load, process
+from leaplm.serve import keys, load, process
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)

@@ -3,7 +3,7 @@
 The functions run inside the solution notebook, so they use its names (torch, np, math, re, privacy, artifacts, ...).
 """
 
-from leaplm.grading.banks import right, wrong
+from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905
 
@@ -125,12 +125,12 @@ def plain_split(texts, threshold):
 
 @wrong("deduplicate", "keeps texts that are exactly at the threshold")
 def edge_kept(texts, threshold):
-    return memorisation.deduplicate(texts, threshold + 1e-9)
+    return memorization.deduplicate(texts, threshold + 1e-9)
 
 
 @right("deduplicate", "with the library")
 def by_library(texts, threshold):
-    return memorisation.deduplicate(texts, threshold)
+    return memorization.deduplicate(texts, threshold)
 
 
 @right("deduplicate", "with an inner loop and a flag, returns an array")

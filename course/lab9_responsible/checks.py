@@ -4,9 +4,10 @@ import functools
 import math
 
 import numpy as np
-from leaplm import artifacts, data, evaluation, explanations, fairness, memorisation, privacy
+from leaplm import artifacts, data, evaluation
+from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
+from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
 
 CLOSE = 1e-4
 LARGEST_EPSILON = 8.0
@@ -42,7 +43,7 @@ def exposure(student, rng):
             return 0, "the bits differ: log2 of all secrets, this one too, minus log2 of the rank (1 is the smallest loss)"
     tied = np.repeat(candidates, 3)
     got = as_number(student.call("exposure", 4.0, tied), "exposure")
-    if not close(got, memorisation.exposure(4.0, tied)):
+    if not close(got, memorization.exposure(4.0, tied)):
         return 2, "right without ties; a candidate with exactly the secret's loss does not stand before it"
     return 3, "log2 |R| minus log2 of the rank, also with equal losses"
 
@@ -63,7 +64,7 @@ def deduplicate(student, rng):
     parts = [" ".join(words[:4]), " ".join(words[:12]), " ".join(words[2:4] + words[40:46])]
     if as_row_numbers(student.call("deduplicate", parts, 0.5), "deduplicate", 3) != [0, 1, 2]:
         return 0, "texts went that share few words: divide by the words in either text"
-    got, want = student.call("deduplicate", texts, 0.6), memorisation.deduplicate(texts, 0.6)
+    got, want = student.call("deduplicate", texts, 0.6), memorization.deduplicate(texts, 0.6)
     if as_row_numbers(got, "deduplicate", 4) != want:
         return 1, "right for copies; compare with the texts that were kept, not with those that were left out"
     exact = [" ".join(words[:4]), " ".join(words[:3] + words[50:51])]  # 3 of 5 words: exactly 0.6

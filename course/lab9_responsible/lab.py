@@ -38,8 +38,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation, explanations, fairness, few_shot
-from leaplm import memorisation, models, plots, privacy, prompting, runtime
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import plots, prompting, runtime
+from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
@@ -71,9 +72,9 @@ print(f"classes: {names} · {len(sentences['train'])} training texts · {len(tes
 # is stored again and again), and two people's not at all.
 
 # %% locked="canaries"
-canaries = memorisation.make_canaries(seed=0)
-ordinary = data.subsample(sentences["train"], by_scale(tiny=10, cpu=memorisation.ORDINARY, gpu=memorisation.ORDINARY))
-planted = memorisation.plant(ordinary["text"], canaries, seed=0)
+canaries = memorization.make_canaries(seed=0)
+ordinary = data.subsample(sentences["train"], by_scale(tiny=10, cpu=memorization.ORDINARY, gpu=memorization.ORDINARY))
+planted = memorization.plant(ordinary["text"], canaries, seed=0)
 pd.DataFrame(canaries)
 
 # %%
@@ -90,7 +91,7 @@ for text in planted[:6]:
 my_repeats = 0  # 1, 4 or 16
 
 # %%
-writer, reader, history = memorisation.fine_tune(
+writer, reader, history = memorization.fine_tune(
     planted, max_steps=by_scale(tiny=1, cpu=None, gpu=None), output_dir=f"runs/canaries-{runtime.scale()}")
 plots.plot_history(history, unit="token");
 
@@ -140,9 +141,9 @@ assert np.isclose(exposure(0.0, torch.tensor([1.0, 3.0, 4.0])), 2.0)
 # %%
 asked = by_scale(tiny=canaries[-1:], cpu=canaries, gpu=canaries)
 told = pd.DataFrame(asked)
-tried = by_scale(tiny=7, cpu=memorisation.CANDIDATES, gpu=memorisation.CANDIDATES)
-told["exposure"] = memorisation.measure_exposures(writer, reader, asked, tried)
-told["extracted"] = memorisation.extract(writer, reader, asked)
+tried = by_scale(tiny=7, cpu=memorization.CANDIDATES, gpu=memorization.CANDIDATES)
+told["exposure"] = memorization.measure_exposures(writer, reader, asked, tried)
+told["extracted"] = memorization.extract(writer, reader, asked)
 live_exposures = told.groupby("repeats")["exposure"].mean()
 told.round(2)
 
@@ -150,13 +151,13 @@ told.round(2)
 writer = reader = None  # 600 MB that are not needed any more
 runtime.free_memory()
 record = calibration.load_record("lab9_responsible", "canaries", treatment="as they are")
-bars = calibration.bars(record, {f"{n} times in the texts": f"exposure_{n}" for n in memorisation.REPEATS})
+bars = calibration.bars(record, {f"{n} times in the texts": f"exposure_{n}" for n in memorization.REPEATS})
 live = {f"{n} times in the texts": value for n, value in live_exposures.items()} if comparable else None
 plots.plot_bars(bars, "What the model gives away of a number", "exposure (bits, at most 6)", live=live);
 
 # %%
 print(f"you predicted {my_repeats} times · share of numbers that the model writes by itself:")
-record[[f"extracted_{n}" for n in memorisation.REPEATS]].mean().round(2)
+record[[f"extracted_{n}" for n in memorization.REPEATS]].mean().round(2)
 
 # %% [markdown]
 # Two lessons. First, **repetition** is what makes a model remember. Second, exposure warns earlier than extraction: a
@@ -211,7 +212,7 @@ assert deduplicate(["a b c d", "a b c e", "x"], 0.6) == [0, 2]
 # stands there once. But it finds only what it has a pattern for; names, for example, stay.
 
 # %%
-kept = [planted[i] for i in memorisation.deduplicate(planted)]
+kept = [planted[i] for i in memorization.deduplicate(planted)]
 redacted = [prompting.redact(text) for text in planted]
 for way, texts in (("as they are", planted), ("near-duplicates out", kept), ("numbers redacted", redacted)):
     numbers = sum(canary["prompt"][-8:] in text for canary in canaries for text in texts)
@@ -219,7 +220,7 @@ for way, texts in (("as they are", planted), ("near-duplicates out", kept), ("nu
 
 # %%
 record = calibration.load_record("lab9_responsible", "canaries")
-summaries = {way: calibration.bars(rows, {f"{n} times": f"exposure_{n}" for n in memorisation.REPEATS})
+summaries = {way: calibration.bars(rows, {f"{n} times": f"exposure_{n}" for n in memorization.REPEATS})
              for way, rows in record.groupby("treatment", sort=False)}
 plots.plot_dots(summaries, "The same canaries after each remedy", "exposure (bits)", guide=("never seen", 1.38));
 
@@ -579,8 +580,8 @@ runtime.set_seed(0)
 tokenizer = models.load_tokenizer("minilm")
 classifier = models.load_sequence_classifier(names)
 some = data.subsample(sentences["train"], by_scale(tiny=40, cpu=500, gpu=500))
-vectors = few_shot.embed(classifier.bert, tokenizer, some["text"])
-few_shot.put_head(classifier, *few_shot.fit_head(vectors, some["label"]))
+vectors = fewshot.embed(classifier.bert, tokenizer, some["text"])
+fewshot.put_head(classifier, *fewshot.fit_head(vectors, some["label"]))
 texts = list(test_set["text"])
 clean = explanations.probabilities(classifier, tokenizer, texts)
 head_accuracy = evaluation.accuracy(test_labels, clean.argmax(1))

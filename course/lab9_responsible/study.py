@@ -3,7 +3,8 @@
 import functools
 
 import numpy as np
-from leaplm import data, evaluation, explanations, fairness, few_shot, memorisation, models, privacy, prompting
+from leaplm import data, evaluation, fewshot, models, prompting
+from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.calibration import study
 from leaplm.runtime import free_memory
 
@@ -18,7 +19,7 @@ def encoder():
 
 
 def embed(texts):
-    return few_shot.embed(*encoder(), list(texts))
+    return fewshot.embed(*encoder(), list(texts))
 
 
 def score(labels, predictions, prefix=""):
@@ -67,7 +68,7 @@ def without_privacy(seed, language, rows):
     parts = sentiment(language)
     x, y = parts["train"]
     chosen = np.random.default_rng(seed).permutation(len(y))[:rows]
-    weight, bias = few_shot.fit_head(x[chosen][:, :-1], y[chosen], C=100)
+    weight, bias = fewshot.fit_head(x[chosen][:, :-1], y[chosen], C=100)
     return measure_head(np.concatenate([weight, bias[:, None] / privacy.BIAS], axis=1), x[chosen], y[chosen], *parts["test"])
 
 
@@ -121,7 +122,7 @@ def languages(seed, language, method):
     if method == "MiniLM + head":
         vectors, tests = topic_vectors(language)[0], [topic_vectors(language, marks)[1] for marks in (True, False)]
         chosen = np.random.default_rng(seed).permutation(len(train_rows))[:560]
-        weight, bias = few_shot.fit_head(vectors[chosen], rows["label"])
+        weight, bias = fewshot.fit_head(vectors[chosen], rows["label"])
         full, plain = ((x @ weight.T + bias).argmax(1) for x in tests)
     else:
         model = evaluation.tfidf_classifier("characters").fit(list(rows["text"]), list(rows["label"]))
@@ -154,7 +155,7 @@ def dialect(seed, language, method):
     chosen = np.random.default_rng(seed).permutation(len(labels))[:1000]
     test_texts, test_labels, test_vectors = tweets(language)["test"]
     if method == "MiniLM + head":
-        weight, bias = few_shot.fit_head(vectors[chosen], labels[chosen])
+        weight, bias = fewshot.fit_head(vectors[chosen], labels[chosen])
         predictions = (test_vectors @ weight.T + bias).argmax(1)
     else:
         model = evaluation.tfidf_classifier("words").fit([texts[i] for i in chosen], labels[chosen])
@@ -172,7 +173,7 @@ def explained(seed):
     found = data.load_sentiment("eng")
     model = models.load_sequence_classifier(found["train"].features["label"].names)
     rows = data.subsample(found["train"], 500, seed)
-    few_shot.put_head(model, *few_shot.fit_head(embed(rows["text"]), rows["label"]))
+    fewshot.put_head(model, *fewshot.fit_head(embed(rows["text"]), rows["label"]))
     return model, list(data.subsample(found["test"], 24, seed)["text"])
 
 
@@ -224,20 +225,20 @@ def membership(seed, language):
        seeds=range(5))
 def canaries(seed, treatment):
     """Exposure (bits) and extraction of planted numbers by how often they stand in the texts; two people for each."""
-    planted = memorisation.make_canaries(seed=seed)
-    rows = data.subsample(data.load_sentiment("eng")["train"], memorisation.ORDINARY, seed)
-    texts = memorisation.plant(rows["text"], planted, seed)
+    planted = memorization.make_canaries(seed=seed)
+    rows = data.subsample(data.load_sentiment("eng")["train"], memorization.ORDINARY, seed)
+    texts = memorization.plant(rows["text"], planted, seed)
     if treatment == "near-duplicates out":
-        texts = [texts[i] for i in memorisation.deduplicate(texts)]
+        texts = [texts[i] for i in memorization.deduplicate(texts)]
     if treatment == "numbers redacted":
         texts = [prompting.redact(text) for text in texts]
     encoder.cache_clear()
     free_memory()
-    model, tokenizer, history = memorisation.fine_tune(texts, seed=seed, progress=False)
-    exposures = memorisation.measure_exposures(model, tokenizer, planted, seed=seed)
-    extracted = memorisation.extract(model, tokenizer, planted)
+    model, tokenizer, history = memorization.fine_tune(texts, seed=seed, progress=False)
+    exposures = memorization.measure_exposures(model, tokenizer, planted, seed=seed)
+    extracted = memorization.extract(model, tokenizer, planted)
     found = {"texts": len(texts), "updates": len(history.train)}
-    for times in memorisation.REPEATS:
+    for times in memorization.REPEATS:
         these = [i for i, canary in enumerate(planted) if canary["repeats"] == times]
         found |= {f"exposure_{times}": float(exposures[these].mean()), f"extracted_{times}": float(extracted[these].mean())}
     return found

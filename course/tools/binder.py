@@ -1,7 +1,7 @@
 """Run solved labs as on Binder: one core, and 2 GB of memory for JupyterLab's server and the kernel together.
 
-    python course/binder.py                 all labs
-    python course/binder.py lab3_lora       these labs
+    python course/tools/binder.py                 all labs
+    python course/tools/binder.py lab3_lora       these labs
 
 The memory is a control group's where this user may make one (as root): a real limit, counted by the kernel over all
 processes. Elsewhere it is the kernel process's own limit of private memory, less what the server takes. A lab that does
@@ -19,7 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from leaplm.grading.course import list_labs
+
+ROOT = Path(__file__).resolve().parents[2]
 CGROUPS = Path("/sys/fs/cgroup")
 MEMORY = 2 * 10**9                        # bytes, as mybinder.org gives
 SERVER = 250 * 10**6                      # bytes: JupyterLab's server, where only the kernel can be limited
@@ -81,7 +83,7 @@ def run_lab(lab, memory=MEMORY):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Run solved labs with one core and 2 GB of memory.")
-    parser.add_argument("labs", nargs="*", default=sorted(path.stem for path in (ROOT / "course").glob("lab*.py")))
+    parser.add_argument("labs", nargs="*", default=list_labs(ROOT))
     failed = []
     for lab in parser.parse_args(argv).labs:
         result = run_lab(lab)

@@ -1,7 +1,7 @@
-"""Builds the notebooks: course/labN_topic.py -> solutions/<lab>/<lab>.ipynb and labs/<lab>/<lab>.ipynb.
+"""Builds the notebooks: course/labN_topic/lab.py -> solutions/<lab>/<lab>.ipynb and labs/<lab>/<lab>.ipynb.
 
-    python course/build.py                    all labs
-    python course/build.py lab2_finetuning    these labs
+    python course/tools/build.py                    all labs
+    python course/tools/build.py lab2_finetuning    these labs
 
 A lab is one jupytext py:percent file with the solutions inside. Cell markers:
 
@@ -11,7 +11,7 @@ A lab is one jupytext py:percent file with the solutions inside. Cell markers:
     # %% answer="cross_entropy"               code the student writes, between ### BEGIN SOLUTION and ### END SOLUTION;
                                               without these two lines the whole cell is the solution
     # %% check="cross_entropy" points=3       visible asserts; the build puts the hidden call of the function
-                                              `cross_entropy` of course/checks/labN.py before them. Its points must be 3
+                                              `cross_entropy` of the lab's checks.py before them. Its points must be 3
     # %% [markdown] manual="errors" points=2  an answer marked by a person: text, or code without [markdown]
     # %% tags=["hide"]                        tags may stand on any cell
 
@@ -33,12 +33,12 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from leaplm.grading.checks import load_checks
+from leaplm.grading.course import LAB_NAME, lab_file, list_labs
+from leaplm.grading.judge.checks import load_checks
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("answer", "check", "manual", "locked")
-LAB_NAME = re.compile(r"lab\d+_\w+")
 GRADE_ID = re.compile(r"[a-zA-Z0-9_\-]{1,50}")
 HIDDEN_CALL = """\
 ### BEGIN HIDDEN TESTS
@@ -70,26 +70,12 @@ def build(root: Path, labs: list[str] | None = None) -> list[Path]:
     return written
 
 
-def copy_records(root: Path) -> list[Path]:
-    """Puts the calibration records into the package, so that a notebook on Colab finds them; returns the copies."""
-    copies = []
-    for record in sorted((root / "course" / "calibration").glob("lab*.json")):
-        copies.append(root / "lib" / "leaplm" / "records" / record.name)
-        copies[-1].write_bytes(record.read_bytes())
-    return copies
-
-
-def list_labs(root: Path) -> list[str]:
-    """The names of the labs in course/, in order."""
-    return sorted(path.stem for path in (root / "course").glob("lab*.py") if LAB_NAME.fullmatch(path.stem))
-
-
 def make_solution(root: Path, lab: str) -> str:
     """nbgrader's source version of a lab, as the text of a notebook."""
-    path = root / "course" / f"{lab}.py"
+    path = lab_file(root, lab, "lab.py")
     if not LAB_NAME.fullmatch(lab) or not path.is_file():
         known = ", ".join(list_labs(root)) or "none"
-        raise BuildError(f"{path}: no such lab. Labs are files course/labN_topic.py; there are: {known}")
+        raise BuildError(f"{path}: no such lab. Labs are folders course/labN_topic with a file lab.py; there are: {known}")
     source = LabSource(path, root)
     notebook = nbformat.v4.new_notebook(cells=source.cells(), metadata=KERNEL)
     nbformat.validate(notebook)
@@ -134,7 +120,7 @@ class LabSource:
     def __init__(self, path: Path, root: Path) -> None:
         self.path = path
         self.root = root
-        self.lab = path.stem
+        self.lab = path.parent.name
         self.text = path.read_text(encoding="utf-8")
         self.checks = load_checks(self.lab, root) if re.search(r"^# %%.*\bcheck=", self.text, re.M) else {}
         self.seen: dict[str, int] = {}  # cell id -> how often
@@ -208,7 +194,7 @@ class LabSource:
         if isinstance(points, bool) or not isinstance(points, (int, float)) or points <= 0:
             self.fail(f"{kind} needs points=N, N above 0")
         if kind == "check":
-            file = f"course/checks/{self.lab.partition('_')[0]}.py"
+            file = f"course/{self.lab}/checks.py"
             if name not in self.checks:
                 self.fail(f"{file} has no check {name!r}; it has {', '.join(sorted(self.checks))}")
             if points != self.checks[name].points:
@@ -228,7 +214,7 @@ class LabSource:
         """A check without a cell would never be run."""
         unused = sorted(name for name in self.checks if f"check_{name}" not in self.seen)
         if unused:
-            raise BuildError(f"{self.path}: no cell has check=\"{unused[0]}\" (of course/checks); add one or delete it")
+            raise BuildError(f"{self.path}: no cell has check=\"{unused[0]}\" (of checks.py); add one or delete it")
 
     def unique(self, cell_id: str, kind: str | None) -> str:
         """The id, numbered from the second time on where that is allowed."""
@@ -247,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Build the notebooks of the course.")
     parser.add_argument("labs", nargs="*", help="names like lab2_finetuning; default: all")
     try:
-        for path in build(ROOT, parser.parse_args().labs) + copy_records(ROOT):
+        for path in build(ROOT, parser.parse_args().labs):
             print(path.relative_to(ROOT))
     except (BuildError, FileNotFoundError, ValueError) as error:
         sys.exit(f"build: {error}")

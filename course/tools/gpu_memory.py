@@ -1,6 +1,6 @@
 """How much memory the labs' largest updates keep on a GPU, counted without one; into the table of TEACHING.md.
 
-    python course/gpu_memory.py
+    python course/tools/gpu_memory.py
 
 Counted as `lora.training_memory` does, with 32-bit activations: mixed precision halves most of them, so a T4 needs less
 than the table says. Not counted: the driver's own 0.5 GB, and what the allocator keeps in reserve.
@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 
 import torch
-from leaplm import lora, models, soft_prompts
-from leaplm.answers import answer_loss
+from leaplm import models
+from leaplm.peft import lora, soft_prompts
+from leaplm.peft.instruction_tuning import answer_loss
 from transformers import AutoConfig, AutoModelForCausalLM
 
 TEACHING = Path(__file__).resolve().parent / "TEACHING.md"

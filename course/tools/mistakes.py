@@ -1,14 +1,15 @@
 """Writes course/MISTAKES.md: for each exercise the mistakes that its check is tested against, from the banks.
 
-    python course/mistakes.py
+    python course/tools/mistakes.py
 """
 
 import re
 from pathlib import Path
 
-from leaplm.grading.banks import load_bank
+from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.judge.banks import load_bank
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "course" / "MISTAKES.md"
 HEADING = re.compile(r"^# ### (Exercise \d+ · .+?) \(", re.M)
 CHECK = re.compile(r'^# %% check="([^"]+)"', re.M)
@@ -16,13 +17,8 @@ TITLE = re.compile(r"^# # (Lab \d+ · .+)$", re.M)
 HEAD = """# Common mistakes
 
 For teachers. Each line is a plausible wrong answer that loses marks: our own tests judge it with the real check. Use them to
-prepare a lesson, or to read a submission. This page is made by `python course/mistakes.py` from the banks in `checks/`.
+prepare a lesson, or to read a submission. This page is made by `python course/tools/mistakes.py` from the labs' banks.
 """
-
-
-def labs():
-    """The labs' sources in the order of their numbers."""
-    return sorted((ROOT / "course").glob("lab*_*.py"), key=lambda path: int(re.match(r"lab(\d+)", path.name)[1]))
 
 
 def exercises(source):
@@ -38,9 +34,9 @@ def exercises(source):
     return found
 
 
-def section(path):
-    source = path.read_text(encoding="utf-8")
-    lines, bank = [f"## {TITLE.search(source)[1]}"], load_bank(path.stem, ROOT)
+def section(lab):
+    source = lab_file(ROOT, lab, "lab.py").read_text(encoding="utf-8")
+    lines, bank = [f"## {TITLE.search(source)[1]}"], load_bank(lab, ROOT)
     for title, checks in exercises(source).items():
         for check in checks:
             wrong = [answer.why for answer in bank if answer.check == check and not answer.right]
@@ -50,7 +46,7 @@ def section(path):
 
 def page():
     """The whole page as text."""
-    return "\n\n".join([HEAD.strip(), *map(section, labs())]) + "\n"
+    return "\n\n".join([HEAD.strip(), *map(section, list_labs(ROOT))]) + "\n"
 
 
 if __name__ == "__main__":

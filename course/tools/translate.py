@@ -1,8 +1,8 @@
 """The course in other languages: catalogues out of the sources, and labs out of the catalogues.
 
-    python course/translate.py update fr       what the sources say now -> course/locale/fr/*.po; keeps what is translated
-    python course/translate.py build           catalogues -> labs/<locale>/<lab>/<lab>.ipynb, all locales
-    python course/translate.py check           how much is translated, and every fault; fails if a text has no translation
+    python course/tools/translate.py update fr       what the sources say now -> course/<lab>/locale/fr.po; keeps what is translated
+    python course/tools/translate.py build           catalogues -> labs/languages/<locale>/, all locales
+    python course/tools/translate.py check           how much is translated, and every fault; fails if a text has no translation
 
 The .po files are gettext's: open them in Poedit, Weblate or an editor. A catalogue whose head does not say
 `X-Reviewed: yes` counts as made by a machine, and the pages say so. A changed text becomes fuzzy: it is shown in English,
@@ -21,9 +21,21 @@ import leaplm.grading
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
-from leaplm.translation import COMMON, PLACEHOLDER, has_words, load_catalogs, look_up, split_markdown, translate_markdown
+from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.judge.translation import (
+    COMMON,
+    LANGUAGES,
+    PLACEHOLDER,
+    catalog_path,
+    has_words,
+    list_locales,
+    load_catalogs,
+    look_up,
+    split_markdown,
+    translate_markdown,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HEADER = """\
 # LeapLM: text of the course. CC BY 4.0.
 # Made by a machine. When a person has read all of it, change the next line to yes.
@@ -31,17 +43,9 @@ HEADER = """\
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
-LIBRARY = ("checks", "student", "values", "engine")  # modules of leaplm.grading that speak to students
+LIBRARY = ("judge.checks", "sandbox.student", "sandbox.values", "judge.engine")  # modules of leaplm.grading that speak to students
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
-
-
-def labs(root):
-    return sorted((path.name for path in (root / "labs").glob("lab*_*")), key=lambda name: int(re.search(r"\d+", name)[0]))
-
-
-def locales(root):
-    return sorted(path.name for path in (root / "course" / "locale").glob("*") if path.is_dir())
 
 
 def template(root, lab):
@@ -56,21 +60,21 @@ def lab_texts(root, lab):
     for cell in nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells:
         if translatable(cell):
             yield from ((words, f"labs/{lab}#{cell.id}") for words in units(cell.source))
-    chapter = root / "course" / "chapters" / f"{lab}.md"
+    chapter = lab_file(root, lab, "chapter.md")
     if chapter.is_file():
-        yield from ((words, f"course/chapters/{lab}.md") for words in units(chapter.read_text(encoding="utf-8")))
-    checks = root / "course" / "checks" / f"{lab.partition('_')[0]}.py"
+        yield from ((words, f"course/{lab}/chapter.md") for words in units(chapter.read_text(encoding="utf-8")))
+    checks = lab_file(root, lab, "checks.py")
     if checks.is_file():
-        yield from messages(checks, f"course/checks/{checks.name}")
+        yield from messages(checks, f"course/{lab}/checks.py")
 
 
 def common_texts(root):
-    yield NOTICE, "course/translate.py"
-    index = root / "course" / "book" / "index.md"
+    yield NOTICE, "course/tools/translate.py"
+    index = root / "course" / "tools" / "book" / "index.md"
     if index.is_file():
-        yield from ((words, "course/book/index.md") for words in units(index.read_text(encoding="utf-8")))
+        yield from ((words, "course/tools/book/index.md") for words in units(index.read_text(encoding="utf-8")))
     for name in LIBRARY:
-        yield from messages(Path(leaplm.grading.__file__).parent / f"{name}.py", f"leaplm.grading.{name}")
+        yield from messages(Path(leaplm.grading.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.grading.{name}")
 
 
 def units(text):
@@ -118,8 +122,8 @@ def unquoted(part):
 
 def update(root, locale):
     """Bring a locale's catalogues up to the sources; what changed becomes fuzzy, what is gone is dropped."""
-    for lab in (*labs(root), COMMON):
-        path = root / "course" / "locale" / locale / f"{lab}.po"
+    for lab in (*list_labs(root), COMMON):
+        path = catalog_path(root, lab, locale)
         path.parent.mkdir(parents=True, exist_ok=True)
         catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(
             locale=locale, project="LeapLM", version="1", header_comment=HEADER, fuzzy=False,
@@ -140,7 +144,7 @@ def save(catalog, path):
 
 def build(root, locale):
     """Write the labs of a locale; returns the paths."""
-    paths = {lab: root / "labs" / locale / lab / f"{lab}.ipynb" for lab in labs(root)}
+    paths = {lab: root / "labs" / LANGUAGES / locale / lab / f"{lab}.ipynb" for lab in list_labs(root)}
     for lab, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(translated(root, lab, locale), encoding="utf-8", newline="\n")
@@ -171,8 +175,8 @@ def reviewed(catalog):
 def faults(root, locale):
     """(number of texts, number translated, faults in words) of a locale against the sources of today."""
     total, done, found = 0, 0, []
-    for lab in (*labs(root), COMMON):
-        path = root / "course" / "locale" / locale / f"{lab}.po"
+    for lab in (*list_labs(root), COMMON):
+        path = catalog_path(root, lab, locale)
         catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(locale=locale)
         for message in template(root, lab):
             if not message.id:
@@ -182,7 +186,7 @@ def faults(root, locale):
             problem = "no translation" if translation is None else differing_markup(message.id, translation)
             done += translation is not None
             if problem:
-                found.append(f"{locale}/{lab}.po: {problem}: {message.id[:70]!r} ({message.locations[0][0]})")
+                found.append(f"{lab}, {locale}: {problem}: {message.id[:70]!r} ({message.locations[0][0]})")
     return total, done, found
 
 
@@ -208,12 +212,12 @@ def main():
     parser.add_argument("task", choices=("update", "build", "check"))
     parser.add_argument("locales", nargs="*", help="fr, zh_CN, ...; default: all that are there")
     options = parser.parse_args()
-    chosen = options.locales or locales(ROOT)
+    chosen = options.locales or list_locales(ROOT)
     if options.task == "check":
         sys.exit(not check(ROOT, chosen))
     for locale in chosen:
         for path in build(ROOT, locale) if options.task == "build" else [update(ROOT, locale)]:
-            print(path.relative_to(ROOT) if path else f"course/locale/{locale}")
+            print(path.relative_to(ROOT) if path else f"course/*/locale/{locale}.po")
 
 
 if __name__ == "__main__":

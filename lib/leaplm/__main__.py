@@ -1,10 +1,10 @@
 import sys
 
 if sys.argv[1:] == ["check"]:       # starts even where the command line's own packages are missing
-    from leaplm.check import main
+    from leaplm.cli.check import main
 
     sys.exit(main())
 
-from leaplm.cli import app
+from leaplm.cli.app import app
 
 app()

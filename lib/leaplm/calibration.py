@@ -1,15 +1,14 @@
 """Calibration records: studies with many seeds, run once by the course, plotted in the labs, and behind the marks.
 
-    python -m leaplm.calibration course/studies/lab2_finetuning.py
+    python -m leaplm.calibration course/lab2_finetuning/study.py
 
-runs what is missing in `course/calibration/lab2_finetuning.json` and can be stopped and started at any time. A study is
-a function of one seed and one setting (a dict) that returns a dict of measures; its grid lists the settings.
+runs what is missing in the record `lib/leaplm/records/lab2_finetuning.json` and can be stopped and started at any time.
+A study is a function of one seed and one setting (a dict) that returns a dict of measures; its grid lists the settings.
 """
 
 import argparse
 import datetime
 import importlib.metadata
-import importlib.resources
 import importlib.util
 import json
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
+RECORDS = Path(__file__).with_name("records")  # in the package, so that a notebook on Colab has them
 PACKAGES = ("torch", "transformers", "datasets", "scikit-learn", "numpy")
 
 
@@ -96,7 +96,7 @@ def load_record(lab, study_name, **where):
 
     >>> load_record("lab2_finetuning", "learning_curve", language="eng")    # doctest: +SKIP
     """
-    source = importlib.resources.files("leaplm") / "records" / f"{lab}.json"
+    source = RECORDS / f"{lab}.json"
     if not source.is_file():
         raise FileNotFoundError(f"there is no calibration record for {lab!r}; `make calibrate LAB={lab}` makes it")
     studies = json.loads(source.read_text())["studies"]
@@ -128,11 +128,11 @@ def bars(rows, columns):
 
 def main():
     parser = argparse.ArgumentParser(description="Run the studies of a lab that its calibration record lacks.")
-    parser.add_argument("studies", help="course/studies/<lab>.py")
+    parser.add_argument("studies", help="course/<lab>/study.py")
     parser.add_argument("--only", nargs="*", help="names of studies (default: all)")
     arguments = parser.parse_args()
     path = Path(arguments.studies)
-    calibrate(path, path.parent.parent / "calibration" / f"{path.stem}.json", arguments.only)
+    calibrate(path, RECORDS / f"{path.parent.name}.json", arguments.only)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leaplm.grading.collect import collect
-from leaplm.grading.gradebook import CourseBook, scores
-from leaplm.grading.ingest import safe_id
+from leaplm.grading.book.gradebook import CourseBook, scores
+from leaplm.grading.intake.collect import collect
+from leaplm.grading.intake.ingest import safe_id
 from mini import LAB, ROOT, make_course
 
 from attacks import world
@@ -158,5 +158,5 @@ def watched_files(group: Class) -> dict[str, str]:
 
 def publish(group: Class) -> None:
     """Feedback for the students and the table of marks, by nbgrader's commands."""
-    for command in (["generate_feedback", LAB], ["export", "--exporter", "leaplm.grading.export.CsvExport"]):
+    for command in (["generate_feedback", LAB], ["export", "--exporter", "leaplm.grading.book.export.CsvExport"]):
         subprocess.run([sys.executable, "-m", "nbgrader", *command], cwd=group.course, check=True, capture_output=True)

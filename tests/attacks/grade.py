@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from leaplm.grading.classroom import grade_class
-from leaplm.grading.walls import Limits
+from leaplm.grading.sandbox.walls import Limits
 from mini import LAB
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def false_references(work: Work) -> None:
     """Values that name objects that do not exist, of kinds that are scripts and control characters."""
     work.code(WIRE)
     work.code("""
-        from leaplm.grading.values import Ref
+        from leaplm.grading.sandbox.values import Ref
         kinds = iter([Ref(10**9, "<script>leaplm_attack()</script>\\x1b[2J"), Ref(-1, "x" * 10**6), Ref(0, "\\ud800")] * 99)
         def false(channel, reply):
             if is_value(reply) and not isinstance(reply["value"], dict):

@@ -10,14 +10,15 @@ import os
 from pathlib import Path
 
 import pytest
+from leaplm.grading.intake.collect import collect
+from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
+from mini import LAB, make_course
+
 from attacks.classroom import KINDS, LIMITS, add_earlier, add_neighbours, add_rows, make_class, publish, run
 from attacks.ours import look, same_verdict
 from attacks.rows import ABSENT, load
 from attacks.table import BASELINE
 from attacks.traps import Listeners
-from leaplm.grading.collect import collect
-from leaplm.grading.sandbox import NoSandbox, find_bwrap
-from mini import LAB, make_course
 
 ROWS = load()
 CATALOGUE = {"A": 18, "B": 12, "C": 10, "D": 13, "E": 26}

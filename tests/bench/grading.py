@@ -30,9 +30,9 @@ from safetensors.numpy import load, save
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from leaplm.grading.book.gradebook import CourseBook, scores  # noqa: E402
 from leaplm.grading.classroom import grade_class  # noqa: E402
 from leaplm.grading.demo import Classroom, trained_artifacts  # noqa: E402
-from leaplm.grading.gradebook import CourseBook, scores  # noqa: E402
 from mini import LAB as MINI  # noqa: E402
 from mini import make_course  # noqa: E402
 

@@ -3,7 +3,7 @@
     python tests/bench/pretraining.py [--updates 8] [--rounds 3]
 
 (a) transformers' DataCollatorForLanguageModeling on padded batches, with BertForMaskedLM, which scores all positions;
-(b) packed blocks, and the vocabulary head at hidden positions only, as in leaplm.pretrain. Same weights, optimizer,
+(b) packed blocks, and the vocabulary head at hidden positions only, as in leaplm.pretraining.run. Same weights, optimizer,
 learning rate and number of tokens in a batch. The two take turns, and the ratio is taken within each round.
 """
 
@@ -12,8 +12,9 @@ import time
 
 import numpy as np
 import torch
-from leaplm import data, models, pretrain, runtime
-from leaplm.masking import MaskingCollator
+from leaplm import data, models, runtime
+from leaplm.pretraining import run as pretrain
+from leaplm.pretraining.masking import MaskingCollator
 from transformers import BertForMaskedLM, DataCollatorForLanguageModeling
 
 BATCH, BLOCK = 16, 64

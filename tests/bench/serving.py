@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 from leaplm import artifacts, assets, compression, data, models, runtime
-from leaplm.compressed import save_compressed
+from leaplm.compression.checkpoint import save_compressed
 from leaplm.serve import load, process
 
 QUEUE, BATCH = 64, 16

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from leaplm.grading.checks import load_module
+from leaplm.grading.course import load_module
 
 ROOT = Path(__file__).resolve().parents[2]
 build = load_module(ROOT / "course" / "book" / "build.py")

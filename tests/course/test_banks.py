@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from leaplm.grading import demo
-from leaplm.grading.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
+from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
 from mini import MINI, ROOT, make_course
 
 SEEDS = (0, 1, 2)

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 from colab import ROOT, Colab, as_colab_saves
 from leaplm.grading.demo import Classroom
-from leaplm.grading.engine import Engine
-from leaplm.grading.ingest import Submission
+from leaplm.grading.judge.engine import Engine
+from leaplm.grading.submission import Submission
 
 LABS = sorted(path.stem for path in (ROOT / "course").glob("lab*.py"))
 

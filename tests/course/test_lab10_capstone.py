@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from leaplm import data, evidence, small_data
-from leaplm.grading.probes import checksum_model
+from leaplm import data
+from leaplm.capstone import evidence, small_data
+from leaplm.grading.judge.probes import checksum_model
 from solved import solved_lab
 
 lab10 = solved_lab("lab10_capstone")

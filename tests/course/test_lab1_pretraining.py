@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import data, evaluation, masking, models, tokenization
-from leaplm.grading.probes import tiny_masked_lm
+from leaplm import data, evaluation, models
+from leaplm.grading.judge.probes import tiny_masked_lm
+from leaplm.pretraining import masking
+from leaplm.tokens import tokenizers
 from solved import solved_lab
 
 lab1 = solved_lab("lab1_pretraining")
@@ -12,9 +14,9 @@ lab1 = solved_lab("lab1_pretraining")
 
 def test_fertility(lab1):
     texts = ["ina kwana", "lafiya lau ne?"]
-    tokenizer = tokenization.train_wordpiece(texts * 5, 40)
+    tokenizer = tokenizers.train_wordpiece(texts * 5, 40)
     tokens = [tokenizer.tokenize(text) for text in texts]
-    assert lab1["fertility"](tokens, texts) == pytest.approx(tokenization.fertility(tokenizer, texts))
+    assert lab1["fertility"](tokens, texts) == pytest.approx(tokenizers.fertility(tokenizer, texts))
 
 
 def test_mask_tokens_gives_the_same_masks_from_the_same_seed(lab1):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import answers, lora
-from leaplm.grading.probes import linear, lora_linear, randomize, tiny_classifier
+from leaplm.grading.judge.probes import linear, lora_linear, randomize, tiny_classifier
+from leaplm.peft import instruction_tuning as answers
+from leaplm.peft import lora
 from solved import solved_lab
 
 lab3 = solved_lab("lab3_lora")

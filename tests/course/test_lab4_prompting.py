@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from leaplm import prompting
-from leaplm.grading.probes import tiny_causal_lm, tiny_tokenizer
-from leaplm.scoring import continuation_log_probs_naive
+from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.prompting.scoring import continuation_log_probs_naive
 from solved import solved_lab
 
 lab4 = solved_lab("lab4_prompting")

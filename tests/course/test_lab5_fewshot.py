@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import few_shot, models, scoring
-from leaplm.grading.probes import tiny_causal_lm, tiny_encoder, tiny_tokenizer
+from leaplm import fewshot, models
+from leaplm.grading.judge.probes import tiny_causal_lm, tiny_encoder, tiny_tokenizer
+from leaplm.prompting import scoring
 from solved import solved_lab
 
 lab5 = solved_lab("lab5_fewshot")
@@ -12,19 +13,19 @@ lab5 = solved_lab("lab5_fewshot")
 
 def test_lab5_samples_as_the_library(lab5):
     labels = [0, 1, 1, 0, 2, 2, 1, 0, 2]
-    np.testing.assert_array_equal(lab5["sample_balanced"](labels, 2, 5), few_shot.sample_balanced(labels, 2, 5))
+    np.testing.assert_array_equal(lab5["sample_balanced"](labels, 2, 5), fewshot.sample_balanced(labels, 2, 5))
 
 
 def test_lab5_prompt_is_the_librarys(lab5):
     rows, words = [{"text": "Fine.", "label": 1}, {"text": "Dull.", "label": 0}], [" no", " yes"]
-    prefix, prompt = lab5["few_shot_prompt"](rows, "New.", words, few_shot.TEMPLATE)
-    assert prefix == few_shot.demonstration_prefix(rows, words) and prompt == few_shot.TEMPLATE.format(text="New.")
+    prefix, prompt = lab5["few_shot_prompt"](rows, "New.", words, fewshot.TEMPLATE)
+    assert prefix == fewshot.demonstration_prefix(rows, words) and prompt == fewshot.TEMPLATE.format(text="New.")
 
 
 def test_lab5_nearest_label_and_summary_are_the_librarys(lab5):
     texts, labels, scores = torch.randn(9, 5), torch.randn(3, 2, 5), torch.rand(4, 3)
-    np.testing.assert_array_equal(lab5["nearest_label"](texts, labels), few_shot.nearest_label(texts, labels))
-    assert lab5["summarize_runs"](scores) == pytest.approx(few_shot.summarize_runs(scores), abs=1e-5)
+    np.testing.assert_array_equal(lab5["nearest_label"](texts, labels), fewshot.nearest_label(texts, labels))
+    assert lab5["summarize_runs"](scores) == pytest.approx(fewshot.summarize_runs(scores), abs=1e-5)
 
 
 def test_lab5_scores_as_the_library(lab5):
@@ -40,7 +41,7 @@ def test_lab5_vectors_are_the_librarys(lab5):
     encoder, tokenizer, texts = tiny_encoder(dropout=0.5), tiny_tokenizer(["good", "bad"]), ["good", "bad bad good", "bad"]
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     theirs = lab5["embed"](encoder, [{name: batch[name] for name in ("input_ids", "attention_mask")}])
-    np.testing.assert_allclose(theirs, few_shot.embed(encoder, tokenizer, texts, batch_size=2), atol=1e-5)
+    np.testing.assert_allclose(theirs, fewshot.embed(encoder, tokenizer, texts, batch_size=2), atol=1e-5)
 
 
 def test_lab5_head_is_the_librarys(lab5):
@@ -48,7 +49,7 @@ def test_lab5_head_is_the_librarys(lab5):
     for rows in (1, 3):
         coefficients, intercepts = torch.randn(rows, 4), torch.randn(rows)
         probabilities = [torch.softmax(vectors @ torch.as_tensor(w).T + torch.as_tensor(b), dim=-1) for w, b in
-                         (lab5["head_weights"](coefficients, intercepts), few_shot.head_weights(coefficients, intercepts))]
+                         (lab5["head_weights"](coefficients, intercepts), fewshot.head_weights(coefficients, intercepts))]
         assert torch.allclose(*probabilities, atol=1e-5)
 
 
@@ -58,25 +59,25 @@ def test_fit_head_gives_scikit_learns_probabilities():
     rng = np.random.default_rng(0)
     for classes in (2, 3):
         x, y = rng.normal(size=(60, 5)), rng.integers(classes, size=60)
-        weight, bias = few_shot.fit_head(x, y)
+        weight, bias = fewshot.fit_head(x, y)
         found = torch.softmax(torch.tensor(x @ weight.T + bias), dim=-1)
         np.testing.assert_allclose(found, LogisticRegression(C=1.0, max_iter=2000).fit(x, y).predict_proba(x), atol=1e-3)
 
 
 def test_put_head_changes_what_the_model_says(assets_ready):
     model = models.load_sequence_classifier(["no", "yes"])
-    few_shot.put_head(model, np.zeros((2, 384)), np.array([0.0, 1.0]))
+    fewshot.put_head(model, np.zeros((2, 384)), np.array([0.0, 1.0]))
     logits = model(input_ids=torch.tensor([[101, 2204, 102]])).logits
     assert logits.tolist() == [[0.0, 1.0]]
 
 
 def test_a_leak_is_refused_whatever_its_letter_case():
     with pytest.raises(ValueError, match="also test texts"):
-        few_shot.demonstration_prefix([{"text": "Fine  day", "label": 0}], [" a"], test_texts=["fine day"])
+        fewshot.demonstration_prefix([{"text": "Fine  day", "label": 0}], [" a"], test_texts=["fine day"])
 
 
 def test_too_few_rows_and_runs_are_said():
     with pytest.raises(ValueError, match="fewer than num_shots"):
-        few_shot.sample_balanced([0, 0, 1], 2)
+        fewshot.sample_balanced([0, 0, 1], 2)
     with pytest.raises(ValueError, match="at least 2"):
-        few_shot.summarize_runs([[0.5, 0.6]])
+        fewshot.summarize_runs([[0.5, 0.6]])

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import evaluation, lora, memory, models, regularization, several_processes, training
+from leaplm import evaluation, models, training
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.probes import tiny_classifier, tiny_masked_lm, tiny_tokenizer
+from leaplm.grading.judge.probes import tiny_classifier, tiny_masked_lm, tiny_tokenizer
+from leaplm.overfitting import data_parallel, memory, regularization
+from leaplm.peft import lora
 from solved import solved_lab
 
 lab6 = solved_lab("lab6_overfitting")
@@ -161,7 +163,7 @@ def test_a_paired_interval_is_scipys():
 def test_nonsense_is_refused_in_words():
     for function, argument in ((regularization.early_stopping, ([], 1)), (regularization.early_stopping, ([0.5], 0)),
                                (regularization.fgm_perturbation, (torch.ones(2, 3), 1.0)), (memory.autocast, ("fp8",)),
-                               (several_processes.train_in_processes, ([], [], None, "."))):
+                               (data_parallel.train_in_processes, ([], [], None, "."))):
         with pytest.raises(ValueError, match="needed|shape|fp16|no rows"):
             function(*argument)
 
@@ -221,7 +223,7 @@ def test_peak_memory_is_seen():
 def test_two_processes_are_one_training(assets_ready, tmp_path):
     config = training.TrainingConfig(learning_rate=1e-4, batch_size=6, max_steps=2, progress=False)
     some = [{**row, "label": i % 2} for i, row in enumerate(rows(12))]
-    two = several_processes.train_in_processes(some, ["no", "yes"], config, tmp_path, 2)
+    two = data_parallel.train_in_processes(some, ["no", "yes"], config, tmp_path, 2)
     torch.manual_seed(config.seed)
     model = minilm()
     history = training.train(model, some, DynamicPaddingCollator(0), config)
@@ -231,6 +233,6 @@ def test_two_processes_are_one_training(assets_ready, tmp_path):
 
 
 def test_failing_processes_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(several_processes.sys, "executable", "/bin/false")
+    monkeypatch.setattr(data_parallel.sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="2 processes failed"):
-        several_processes.train_in_processes(rows(4), ["no", "yes"], training.TrainingConfig(), tmp_path, 2)
+        data_parallel.train_in_processes(rows(4), ["no", "yes"], training.TrainingConfig(), tmp_path, 2)

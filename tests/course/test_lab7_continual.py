@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from leaplm import continual, data, lora, streams
-from leaplm.grading import probes
+from leaplm import continual, data
+from leaplm.continual import streams
+from leaplm.grading.judge import probes
+from leaplm.peft import lora
 from leaplm.training import TrainingConfig, make_optimizer
 from solved import solved_lab
 from torch import nn

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import compression, latency
+from leaplm import compression
+from leaplm.compression import latency
 from leaplm.serve import batching, keys, metrics
 from solved import solved_lab
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from leaplm import explanations, fairness, memorisation, models, privacy
-from leaplm.grading.checks import load_module
-from leaplm.grading.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm import models
+from leaplm.grading.course import load_module
+from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.responsible import explanations, fairness, memorization, privacy
 from solved import ROOT, solved_lab
 
 lab9 = solved_lab("lab9_responsible")
@@ -16,7 +17,7 @@ lab9 = solved_lab("lab9_responsible")
 def test_lab9_functions_are_the_librarys(lab9):
     rng = np.random.default_rng(0)
     losses, others = torch.tensor(rng.gamma(1, size=30)), torch.tensor(rng.gamma(2, size=20))
-    assert lab9["exposure"](losses[0], others) == pytest.approx(memorisation.exposure(float(losses[0]), others))
+    assert lab9["exposure"](losses[0], others) == pytest.approx(memorization.exposure(float(losses[0]), others))
     for limit in (0.0, 0.1):
         assert lab9["membership_attack"](losses, others, limit) == \
             pytest.approx(privacy.membership_attack(losses, others, limit))
@@ -29,7 +30,7 @@ def test_lab9_functions_are_the_librarys(lab9):
 
 def test_lab9_functions_on_words_are_the_librarys(lab9):
     texts = ["Call Amina now", "call amina, NOW!", "Call Musa", "Musa: call!", "no"]
-    assert lab9["deduplicate"](texts, 0.7) == memorisation.deduplicate(texts, 0.7) == [0, 2, 4]
+    assert lab9["deduplicate"](texts, 0.7) == memorization.deduplicate(texts, 0.7) == [0, 2, 4]
     words, scores = ["a", "b", "a", "c", "d"], torch.tensor([0.3, -2.0, 0.1, 0.9, 0.2])
     assert lab9["erase"](words, scores, 0.3) == explanations.erase(words, scores, 0.3) == ("b a d", "a c")
     rows = [{"town": t, "age": a} for t, a in (("Kano", 1), ("Kano", 1), ("Jos", 1))]
@@ -41,24 +42,24 @@ def test_lab9_functions_on_words_are_the_librarys(lab9):
 
 def test_a_secret_that_was_never_seen_has_the_exposure_of_chance():
     rng = np.random.default_rng(0)
-    found = [memorisation.exposure(rng.random(), rng.random(63)) for _ in range(4000)]
+    found = [memorization.exposure(rng.random(), rng.random(63)) for _ in range(4000)]
     assert np.mean(found) == pytest.approx(1.39, abs=0.08) and np.mean(np.array(found) > 3) == pytest.approx(1 / 8, abs=0.02)
 
 
 def test_canaries_stand_as_often_as_they_say_and_differ_between_seeds():
-    canaries = memorisation.make_canaries(seed=3)
-    texts = memorisation.plant(["one", "two"], canaries, seed=3)
+    canaries = memorization.make_canaries(seed=3)
+    texts = memorization.plant(["one", "two"], canaries, seed=3)
     for canary in canaries:
         assert sum(text.startswith(canary["prompt"] + canary["secret"]) for text in texts) == canary["repeats"]
-    assert canaries != memorisation.make_canaries(seed=4) and len({c["prompt"] for c in canaries}) == 8
+    assert canaries != memorization.make_canaries(seed=4) and len({c["prompt"] for c in canaries}) == 8
     with pytest.raises(ValueError, match="names"):
-        memorisation.make_canaries(people=99)
+        memorization.make_canaries(people=99)
 
 
 def test_near_duplicates_of_a_canary_leave_one_copy():
-    canaries = memorisation.make_canaries(seed=0)
-    texts = memorisation.plant(["a film about a dog", "another text"], canaries)
-    kept = [texts[i] for i in memorisation.deduplicate(texts)]
+    canaries = memorization.make_canaries(seed=0)
+    texts = memorization.plant(["a film about a dog", "another text"], canaries)
+    kept = [texts[i] for i in memorization.deduplicate(texts)]
     assert all(sum(c["prompt"] in text for text in kept) == min(1, c["repeats"]) for c in canaries) and len(kept) == 8
 
 
@@ -74,11 +75,11 @@ def test_the_measures_find_what_a_model_knows_by_heart():
         optimizer.zero_grad()
         model(ids, labels=ids).loss.backward()
         optimizer.step()
-    from leaplm.scoring import continuation_log_probs
+    from leaplm.prompting.scoring import continuation_log_probs
 
     others = [f" {a} {b} 2 7" for a in range(10) for b in range(10) if (a, b) != (4, 1)]
     losses = -continuation_log_probs(model, tokenizer, [canary["prompt"]], [[canary["secret"], *others]])[0][0]
-    assert memorisation.exposure(losses[0], losses[1:]) == math.log2(100)
+    assert memorization.exposure(losses[0], losses[1:]) == math.log2(100)
 
 
 # -- privacy ------------------------------------------------------------------------------------------------------------
@@ -188,11 +189,11 @@ def test_integrated_gradients_add_up_to_the_change_of_the_score(assets_ready):
 def test_deletion_test_finds_the_word_that_decides(assets_ready):
     """With a head that points at 'superb', taking this word out hurts more than taking out the least important ones."""
     model, tokenizer = models.load_sequence_classifier(["no", "yes"]).eval(), models.load_tokenizer()
-    from leaplm import few_shot
+    from leaplm import fewshot
 
-    vectors = few_shot.embed(model.bert, tokenizer, ["superb superb", "terrible terrible"])
+    vectors = fewshot.embed(model.bert, tokenizer, ["superb superb", "terrible terrible"])
     difference = vectors[0] - vectors[1]
-    few_shot.put_head(model, np.stack([-difference, difference]), np.zeros(2))
+    fewshot.put_head(model, np.stack([-difference, difference]), np.zeros(2))
     texts = ["the people in the hall said it was superb", "the terrible film was shown in the hall"]
     most, _ = explanations.deletion_test(model, tokenizer, texts, "integrated gradients")
     least, _ = explanations.deletion_test(model, tokenizer, texts, "integrated gradients", least=True)

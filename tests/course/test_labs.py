@@ -10,8 +10,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from leaplm import artifacts, data, evaluation, models, prompting, small_data, token_costs, training
-from leaplm.grading.probes import tiny_classifier
+from leaplm import artifacts, data, evaluation, models, prompting, training
+from leaplm.capstone import small_data
+from leaplm.grading.judge.probes import tiny_classifier
+from leaplm.tokens import costs as token_costs
 from nbclient import NotebookClient
 from solved import solved_lab
 

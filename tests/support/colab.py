@@ -14,7 +14,7 @@ from filelock import FileLock
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from leaplm.bundle.wheels import build_course
-from leaplm.grading.verdicts import grader_digest
+from leaplm.grading.book.verdicts import grader_digest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from leaplm.grading.checks import load_module
+from leaplm.grading.course import load_module
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = ROOT / "tests" / "mini_course"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from leaplm.grading.banks import Workbench
+from leaplm.grading.judge.banks import Workbench
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,7 @@
 """Tests that run student code need the sandbox; where there is none, they say so."""
 
 import pytest
-from leaplm.grading.sandbox import NoSandbox, find_bwrap
+from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
 
 try:
     find_bwrap()

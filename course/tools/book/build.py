@@ -1,9 +1,9 @@
 """Builds the book: chapters, and the labs with the results of a run, as a web site (html) or an EPUB.
 
-    python course/book/build.py                     build/docs/html, from runs at this machine's scale
-    python course/book/build.py --format epub       build/docs/epub/leaplm.epub
-    python course/book/build.py --labs lab2_finetuning --scale tiny
-    python course/book/build.py --locale fr         build/docs/fr/html: the same in French
+    python course/tools/book/build.py                     build/docs/html, from runs at this machine's scale
+    python course/tools/book/build.py --format epub       build/docs/epub/leaplm.epub
+    python course/tools/book/build.py --labs lab2_finetuning --scale tiny
+    python course/tools/book/build.py --locale fr         build/docs/fr/html: the same in French
 
 A lab's results come from running its solution once; they are kept in build/docs/runs until the lab changes, so an
 interrupted build goes on with the next lab. What the pages show is the release: answers stay empty.
@@ -23,29 +23,22 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from leaplm.translation import COMMON, LOCALE, current_locale, load_catalogs, translate_markdown
+from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.judge.translation import COMMON, LANGUAGES, LOCALE, current_locale, load_catalogs, translate_markdown
 from nbclient import NotebookClient
 from PIL import Image
 from tqdm.auto import tqdm
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-import translate  # noqa: E402  course/translate.py
+import translate  # noqa: E402  course/tools/translate.py
 
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 OUT = ROOT / "build" / "docs"
 COLOURS = 48  # of a figure: enough for lines and bars, and a quarter of the bytes
 LONGEST_OUTPUT = 4000  # characters of printed text
 # Names, signs and spaces of code have no colour of their own: their marks are a third of a page's bytes.
 PLAIN = re.compile(r'<span class="(?:n|nn|nc|p|o|w|bp|nb|nf)">([^<]*)</span>')
-
-
-def lab_number(name):
-    return int(re.match(r"lab(\d+)_", name)[1])
-
-
-def all_labs():
-    return sorted((path.name for path in (ROOT / "labs").glob("lab*")), key=lab_number)
 
 
 def run_of(lab, scale):
@@ -64,9 +57,15 @@ def run_of(lab, scale):
     return nbformat.read(kept, as_version=4)
 
 
+def release_path(lab):
+    """The notebook of a lab that students open, in the language of LEAPLM_LOCALE."""
+    folder = ROOT / "labs" / LANGUAGES / current_locale() if current_locale() else ROOT / "labs"
+    return folder / lab / f"{lab}.ipynb"
+
+
 def page_of(lab, run):
     """The release of a lab with the outputs of the run; figures with few colours, no progress bars, no widgets."""
-    page = nbformat.read(ROOT / "labs" / current_locale() / lab / f"{lab}.ipynb", as_version=4)
+    page = nbformat.read(release_path(lab), as_version=4)
     outputs = {cell.id: cell.get("outputs", []) for cell in run.cells}
     for cell in page.cells:
         if cell.cell_type == "code":
@@ -105,11 +104,12 @@ def lay_out(pages, labs, scale):
     (pages / "_static").mkdir(parents=True)
     shutil.copy(HERE / "conf.py", pages)
     shutil.copy(HERE / "book.css", pages / "_static")
-    if (ROOT / "course" / "figures").is_dir():
-        shutil.copytree(ROOT / "course" / "figures", pages / "figures")
+    (pages / "figures").mkdir()
     names = []
     for lab in tqdm(labs, desc="labs", unit="lab"):
-        chapter = ROOT / "course" / "chapters" / f"{lab}.md"
+        chapter, figure = lab_file(ROOT, lab, "chapter.md"), lab_file(ROOT, lab, "figure.svg")
+        if figure.is_file():
+            shutil.copy(figure, pages / "figures" / f"{lab}.svg")
         if chapter.is_file():
             names.append(f"chapters/{lab}")
             (pages / "chapters").mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ def main(argv=None):
     os.environ[LOCALE] = options.locale
     options.out /= current_locale()
     pages = options.out / "pages"
-    lay_out(pages, options.labs or all_labs(), options.scale)
+    lay_out(pages, options.labs or list_labs(ROOT), options.scale)
     target = options.out / options.format
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", options.format,
                "-d", str(options.out / "doctrees"), str(pages), str(target)]

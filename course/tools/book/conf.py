@@ -4,7 +4,7 @@ import importlib.metadata
 
 import latex2mathml.converter
 from docutils import nodes
-from leaplm.translation import current_locale
+from leaplm.grading.judge.translation import current_locale
 
 language = current_locale() or "en"
 project, author, copyright = "LeapLM", "The LeapLM developers", "The LeapLM developers. Text: CC BY 4.0, code: BSD 3-Clause"

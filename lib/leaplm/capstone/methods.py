@@ -5,7 +5,8 @@ import pickle
 
 import numpy as np
 
-from leaplm import artifacts, data, evaluation, few_shot, lora, models, prompting, training
+from leaplm import artifacts, data, evaluation, fewshot, models, prompting, training
+from leaplm.peft import lora
 from leaplm.runtime import by_scale, free_memory, set_seed
 
 BATCH, AT_LEAST = 16, 32  # rows of a batch; updates, for with few rows three epochs are too few to learn
@@ -36,8 +37,8 @@ def tfidf(train, test, seed, units):
 def frozen(train, test, seed):
     """A logistic regression on MiniLM's vectors (labs 2 and 5)."""
     encoder, tokenizer = models.load_encoder(), models.load_tokenizer()
-    train_vectors, test_vectors = (few_shot.embed(encoder, tokenizer, rows["text"]) for rows in (train, test))
-    weight, bias = few_shot.fit_head(train_vectors, train["label"])
+    train_vectors, test_vectors = (fewshot.embed(encoder, tokenizer, rows["text"]) for rows in (train, test))
+    weight, bias = fewshot.fit_head(train_vectors, train["label"])
     return (test_vectors @ weight.T + bias).argmax(axis=1), (weight.nbytes + bias.nbytes) / 1e6
 
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from leaplm.data import normalize, subsample
 from leaplm.evaluation import accuracy, bootstrap_interval, macro_f1
-from leaplm.prompting import redact
+from leaplm.prompting.redaction import redact
 
 FEWEST, MOST = 50, 500  # rows
 BASELINES = ("majority class", "TF-IDF, words", "TF-IDF, characters")

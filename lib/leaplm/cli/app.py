@@ -28,7 +28,7 @@ def fetch(
 @app.command()
 def check() -> None:
     """Say what this machine has, what is missing, and how to mend it."""
-    from leaplm.check import main
+    from leaplm.cli.check import main
 
     raise typer.Exit(main())
 
@@ -41,8 +41,8 @@ def collect(
     received: Annotated[str | None, typer.Option(help="When all was handed in (ISO 8601); else the files' times.")] = None,
 ) -> None:
     """Put what a class handed in where nbgrader looks for it; nothing is run, nothing lost."""
-    from leaplm.grading.checks import find_course
-    from leaplm.grading.collect import run
+    from leaplm.grading.course import find_course
+    from leaplm.grading.intake.collect import run
 
     raise typer.Exit(run(find_course(), lab, source, students, received, typer.echo))
 
@@ -58,8 +58,8 @@ def grade(
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: student code gets your rights.")] = False,
 ) -> None:
     """Grade a class: one verdict for each submission, and nbgrader's gradebook."""
-    from leaplm.grading.checks import find_course
     from leaplm.grading.classroom import run
+    from leaplm.grading.course import find_course
 
     raise typer.Exit(run(find_course(), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))
 
@@ -119,7 +119,7 @@ def bundle(
     """Make the classroom kit: wheels, models, data, labs and an installer that needs no internet."""
     from leaplm.assets import AssetError
     from leaplm.bundle import BundleError, make_bundle, verify
-    from leaplm.grading.checks import find_course
+    from leaplm.grading.course import find_course
 
     try:
         if check:
@@ -139,7 +139,7 @@ def student_store(
     out: Annotated[Path, typer.Argument(help="A new folder, for instance on a USB stick; students set LEAPLM_HOME to it.")],
 ) -> None:
     """Copy models and data without the rows on which we mark; see LEAPLM_COURSE_SECRET in TEACHING.md."""
-    from leaplm.grading.heldout import write_student_store
+    from leaplm.grading.judge.heldout import write_student_store
 
     try:
         write_student_store(out)

@@ -137,7 +137,7 @@ def describe_assets() -> tuple[str, list[Missing]]:
 def describe_sandbox() -> tuple[str, list[Missing]]:
     """Whether students' code can be kept apart while it is graded; for teachers, so nothing that a student misses."""
     try:
-        from leaplm.grading.sandbox import NoSandbox, find_bwrap, how_to_install
+        from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap, how_to_install
 
         return f"bubblewrap at {find_bwrap()}, for grading", []
     except ImportError as problem:

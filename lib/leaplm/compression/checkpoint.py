@@ -14,7 +14,8 @@ from safetensors.torch import save
 from transformers import AutoConfig
 
 from leaplm.artifacts import CARD, read_artifact
-from leaplm.compression import dequantize, quantize_int8, trim_tokenizer
+from leaplm.compression.quantization import dequantize, quantize_int8
+from leaplm.compression.vocabulary import trim_tokenizer
 from leaplm.models import MeanPoolClassifier, load_tokenizer, model_folder
 from leaplm.runtime import quiet
 

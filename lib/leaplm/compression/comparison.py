@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from leaplm.compression.engine import Engine, make_forward
+from leaplm.compression.latency import percentile, time_in_turns
 from leaplm.evaluation import accuracy, bootstrap_interval
-from leaplm.latency import percentile, time_in_turns
-from leaplm.serve.engine import Engine, make_forward
 
 
 def megabytes(model):
@@ -70,7 +70,7 @@ def onnx_versions(model, tokenizer, labels):
     import tempfile
     from pathlib import Path
 
-    from leaplm.onnx_export import OnnxClassifier, export_onnx, quantize_onnx
+    from leaplm.compression.onnx import OnnxClassifier, export_onnx, quantize_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"

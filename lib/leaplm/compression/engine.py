@@ -1,16 +1,20 @@
 """From a file that a lab saved to something that predicts. Whatever is wrong with the file is said before a port opens."""
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from leaplm import artifacts, lora
-from leaplm.compressed import check_labels, load_compressed
-from leaplm.compression import quantize_dynamic
+from leaplm import artifacts
+from leaplm.compression.checkpoint import check_labels, load_compressed
+from leaplm.compression.quantization import quantize_dynamic
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import log_softmax
 from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.peft import lora
 from leaplm.runtime import free_memory, quiet
 
 ENGINES = ("torch", "torch-int8", "onnx", "onnx-int8")
@@ -47,8 +51,6 @@ def load_engine(path, engine="torch", threads=None):
     if threads:
         torch.set_num_threads(threads)
     if engine.startswith("onnx"):
-        from leaplm.onnx_export import load_exported
-
         model = None  # it was only a test of the file
         free_memory()
         forward = load_exported(path, engine == "onnx-int8", threads)
@@ -57,6 +59,18 @@ def load_engine(path, engine="torch", threads=None):
     made = Engine(forward, tokenizer, card["labels"], card, engine)
     made.predict(["warm up", "the first call is slow, and a model that cannot compute should not open a port"])
     return made
+
+
+def load_exported(path, int8=False, threads=None):
+    """The OnnxClassifier of a file that a lab saved; another process exports it, whose memory is then free again."""
+    from leaplm.compression.onnx import OnnxClassifier
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "leaplm.compression.export", str(path), folder, *(["--int8"] if int8 else [])]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise ValueError(f"{path} could not be exported: {done.stderr.strip().splitlines()[-1:]}")
+        return OnnxClassifier(Path(folder) / "model.onnx", threads)
 
 
 def load_classifier(path):

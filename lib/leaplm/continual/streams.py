@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from leaplm import data, lora
-from leaplm.continual import ReservoirBuffer, ewc_penalty, fisher_diagonal, grow_head, mixed_batch, route
+from leaplm import data
+from leaplm.continual.methods import ReservoirBuffer, ewc_penalty, fisher_diagonal, grow_head, mixed_batch, route
 from leaplm.evaluation import predict_logits
 from leaplm.models import load_tokenizer, mean_pool
+from leaplm.peft import lora
 from leaplm.training import classification_loss, train
 
 MAX_LENGTH = 48

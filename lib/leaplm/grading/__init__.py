@@ -1,9 +1,19 @@
 """Grading: checks, the handle to a student's code, and what nbgrader needs from us."""
 
-from leaplm.grading.cell import grade, grade_cell
-from leaplm.grading.checks import Check, Verdict, as_array, as_number, check, find_course, first_artifact, judge, load_checks
-from leaplm.grading.student import Student, StudentError
-from leaplm.grading.values import Ref
+from leaplm.grading.judge.cell import grade, grade_cell
+from leaplm.grading.judge.checks import (
+    Check,
+    Verdict,
+    as_array,
+    as_number,
+    check,
+    find_course,
+    first_artifact,
+    judge,
+    load_checks,
+)
+from leaplm.grading.sandbox.student import Student, StudentError
+from leaplm.grading.sandbox.values import Ref
 
 __all__ = [
     "Check",

@@ -25,14 +25,15 @@ from typing import Any
 
 import nbformat
 
-from leaplm.grading.audit import near_duplicates, retrain
-from leaplm.grading.engine import Engine, Graded, default_jobs, our_fault
-from leaplm.grading.gradebook import CourseBook, Writer
-from leaplm.grading.ingest import Submission, safe_id
-from leaplm.grading.receipts import read_collected
-from leaplm.grading.sandbox import NoSandbox
-from leaplm.grading.verdicts import STATES, Store, grader_digest
-from leaplm.grading.walls import Limits
+from leaplm.grading.book.gradebook import CourseBook, Writer
+from leaplm.grading.book.verdicts import STATES, Store, grader_digest
+from leaplm.grading.intake.ingest import safe_id
+from leaplm.grading.intake.receipts import read_collected
+from leaplm.grading.judge.audit import near_duplicates, retrain
+from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
+from leaplm.grading.sandbox.bubblewrap import NoSandbox
+from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.submission import Submission
 
 ATTEMPTS = 3  # at a submission whose Dask worker was lost
 RECONNECT_SECONDS = 300  # to wait for a scheduler that went away

@@ -27,11 +27,11 @@ import nbformat
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
-from leaplm.grading.banks import Answer, Workbench, load_bank
-from leaplm.grading.checks import find_course
-from leaplm.grading.notebooks import exercises, role
-from leaplm.grading.plan import saving_cells
-from leaplm.grading.student import ARTIFACTS
+from leaplm.grading.course import find_course
+from leaplm.grading.judge.banks import Answer, Workbench, load_bank
+from leaplm.grading.rebuild.exercises import exercises, role
+from leaplm.grading.rebuild.plan import saving_cells
+from leaplm.grading.submission import ARTIFACTS
 
 KEPT_ARTIFACTS = "LEAPLM_DEMO_ARTIFACTS"  # environment: the folder that keeps trained models, by lab
 WORK = ".nbgrader-work"

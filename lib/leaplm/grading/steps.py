@@ -21,13 +21,13 @@ from nbgrader.apps.baseapp import NbGrader
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Dict, Integer
 
+from leaplm.grading.book.gradebook import verdict_lines
+from leaplm.grading.book.verdicts import Store
 from leaplm.grading.classroom import grade_class
-from leaplm.grading.engine import Engine
-from leaplm.grading.extractor import sweep
-from leaplm.grading.gradebook import verdict_lines
-from leaplm.grading.receipts import read_collected
-from leaplm.grading.verdicts import Store
-from leaplm.grading.walls import Limits
+from leaplm.grading.intake.extractor import sweep
+from leaplm.grading.intake.receipts import read_collected
+from leaplm.grading.judge.engine import Engine
+from leaplm.grading.sandbox.walls import Limits
 
 IDLE_SECONDS = 120  # after which an engine that nobody uses gives its memory back: Formgrader's server runs for days
 
@@ -45,7 +45,7 @@ class GradeSubmission(NbGraderPreprocessor):
     """Puts in the notebook as our grader ran it: our release, the student's answers, and a mark in each check cell."""
 
     unsafe = Bool(False, help="Run student code without a sandbox, with your rights.").tag(config=True)
-    limits = Dict(help="Limits of a submission; see leaplm.grading.walls.Limits for the names.").tag(config=True)
+    limits = Dict(help="Limits of a submission; see leaplm.grading.sandbox.walls.Limits for the names.").tag(config=True)
     jobs = Integer(0, help="Submissions at once; 0: as many as this machine can.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:

@@ -1,6 +1,6 @@
 """Data-parallel training on one machine: the same model in several processes, each with its share of every batch.
 
-    python -m torch.distributed.run --nproc_per_node 2 -m leaplm.several_processes FOLDER
+    python -m torch.distributed.run --nproc_per_node 2 -m leaplm.overfitting.data_parallel FOLDER
 
 is what `train_in_processes` starts after it has written the task into the folder. The processes are on the CPU: there
 are seldom two GPUs. On two GPUs or two machines the launcher is the same, and `training.train` is too.
@@ -31,7 +31,7 @@ def train_in_processes(rows, labels, config, folder, processes=2, freeze="embedd
     task = {"rows": rows, "labels": labels, "config": asdict(config), "freeze": freeze}
     (folder / TASK).write_text(json.dumps(task))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m",
-               "leaplm.several_processes", str(folder)]
+               "leaplm.overfitting.data_parallel", str(folder)]
     environment = {**os.environ, "LEAPLM_SCALE": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -43,7 +43,7 @@ def work(task):
     """One process's part of a task; the same in all of them but for the rows."""
     from leaplm.data import DynamicPaddingCollator
     from leaplm.models import load_sequence_classifier
-    from leaplm.regularization import set_dropout
+    from leaplm.overfitting.regularization import set_dropout
     from leaplm.runtime import peak_memory_mb, set_seed
     from leaplm.training import TrainingConfig, train
 

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from leaplm.lora import training_memory
+from leaplm.peft.lora import training_memory
 from leaplm.runtime import free_memory, get_device
 from leaplm.training import classification_loss, take_rows
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from leaplm.data import DynamicPaddingCollator
-from leaplm.masking import IGNORE_INDEX
+from leaplm.pretraining.masking import IGNORE_INDEX
 
 MAX_TEXT_TOKENS = 40
 

@@ -9,8 +9,8 @@ import contextlib
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from leaplm import lora
 from leaplm.models import load_sequence_classifier
+from leaplm.peft import lora
 
 METHODS = ("full fine-tuning", "frozen encoder", "LoRA", "AdaLoRA", "IA3", "bottleneck adapter", "prefix tuning",
            "prompt tuning")

@@ -1,7 +1,7 @@
 """Masked-language-model pretraining from the command line, on one process or many, on a CPU or on GPUs.
 
-    python -m leaplm.pretrain --language hau --start minilm --steps 2000 --output-dir runs/minilm-hau
-    accelerate launch --multi_gpu --num_processes 2 -m leaplm.pretrain --language hau --output-dir runs/minilm-hau
+    python -m leaplm.pretraining.run --language hau --start minilm --steps 2000 --output-dir runs/minilm-hau
+    accelerate launch --multi_gpu --num_processes 2 -m leaplm.pretraining.run --language hau --output-dir runs/minilm-hau
 
 The result is a transformers folder (weights and tokenizer) that every loader of `leaplm.models` takes as a name. A run
 that was killed goes on where it stopped when the same command is given again.
@@ -16,10 +16,10 @@ import torch
 
 from leaplm.data import DynamicPaddingCollator, group_texts, load_corpus, tokenize_texts
 from leaplm.evaluation import log_frequencies, masked_lm_loss, unigram_entropy
-from leaplm.masking import MaskingCollator
 from leaplm.models import load_masked_lm, load_tokenizer, new_bert
+from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
-from leaplm.tokenization import train_wordpiece
+from leaplm.tokens.tokenizers import train_wordpiece
 from leaplm.training import TrainingConfig, train
 
 
@@ -50,7 +50,7 @@ def pretrain(model, tokenizer, texts, validation, config, block_size=64, mask_ra
 
 
 def next_sentence_accuracy(model, rows, tokenizer, batch_size=64):
-    """Share of pairs (rows of `tokenization.encode_pairs`) that the next-sentence head gets right; guessing gives 0.5."""
+    """Share of pairs (rows of `tokens.tokenizers.encode_pairs`) that the next-sentence head gets right; guessing gives 0.5."""
     collate, right = DynamicPaddingCollator(tokenizer.pad_token_id), 0
     model.eval()
     with torch.inference_mode():
@@ -70,7 +70,7 @@ def save(model, tokenizer, folder, card):
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(prog="leaplm.pretrain", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="leaplm.pretraining.run", description=__doc__.split("\n")[0])
     parser.add_argument("--language", default="eng", help="eng, an AfriSenti language, or a CSV file of yours")
     parser.add_argument("--start", default="minilm", help="'new', a course model, or a folder")
     parser.add_argument("--output-dir", required=True)

@@ -72,7 +72,7 @@ def exposure(secret_loss, candidate_losses):
 
 def measure_exposures(model, tokenizer, canaries, candidates=CANDIDATES, seed=0):
     """The exposure in bits of each canary (n,), against `candidates` random numbers of its own, all in one pass."""
-    from leaplm.scoring import continuation_log_probs
+    from leaplm.prompting.scoring import continuation_log_probs
 
     rng, found = np.random.default_rng([seed, 11]), []
     for canary in canaries:
@@ -84,7 +84,7 @@ def measure_exposures(model, tokenizer, canaries, candidates=CANDIDATES, seed=0)
 
 def extract(model, tokenizer, canaries):
     """Whether the model writes each canary's secret by itself (n,): the most probable continuation of its prompt."""
-    from leaplm.answers import generate_answers
+    from leaplm.peft.instruction_tuning import generate_answers
 
     longest = max(len(tokenizer(canary["secret"], add_special_tokens=False)["input_ids"]) for canary in canaries)
     written = generate_answers(model, tokenizer, [canary["prompt"] for canary in canaries], longest)
@@ -96,7 +96,9 @@ def fine_tune(texts, epochs=3, learning_rate=5e-3, batch_size=8, max_steps=None,
 
     Every token but the first of a text counts in the loss; texts are cut at 24 tokens.
     """
-    from leaplm import answers, lora, models, training
+    from leaplm import models, training
+    from leaplm.peft import instruction_tuning as answers
+    from leaplm.peft import lora
     from leaplm.runtime import free_memory, set_seed
 
     set_seed(seed)

@@ -134,9 +134,9 @@ def text_features(texts, kind):
     places: a vocabulary counted from the data would itself give something away).
     """
     if kind == "minilm":
-        from leaplm import few_shot, models
+        from leaplm import fewshot, models
 
-        vectors = few_shot.unit(few_shot.embed(models.load_encoder(), models.load_tokenizer(), list(texts)))
+        vectors = fewshot.unit(fewshot.embed(models.load_encoder(), models.load_tokenizer(), list(texts)))
     elif kind == "characters":
         from sklearn.feature_extraction.text import HashingVectorizer
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 import numpy as np
 
-from leaplm.latency import latency_summary
+from leaplm.compression.latency import latency_summary
 
 DROPPED = 0  # the status of a request that got no answer
 

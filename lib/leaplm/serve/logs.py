@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from leaplm.prompting import redact
+from leaplm.prompting.redaction import redact
 
 LOGGER = "leaplm.serve"
 MOST_CHARACTERS = 200

@@ -8,7 +8,7 @@ import sysconfig
 import venv
 
 import pytest
-from leaplm.grading.checks import load_module
+from leaplm.grading.course import load_module
 from mini import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are Linux's")

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from leaplm.grading.checks import load_module
+from leaplm.grading.course import load_module
 
 ROOT = Path(__file__).resolve().parents[1]
 build = load_module(ROOT / "course" / "book" / "build.py")

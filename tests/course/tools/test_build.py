@@ -7,7 +7,7 @@ import sys
 
 import nbformat
 import pytest
-from leaplm.grading.banks import load_bank
+from leaplm.grading.judge.banks import load_bank
 from mini import LAB, MINI, ROOT, build, make_course
 
 LABS = build.list_labs(ROOT)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from leaplm.grading.checks import load_module
+from leaplm.grading.course import load_module
 from mini import ROOT
 
 WITHIN = {"minutes": 8, "longest_cell_seconds": 120, "peak_memory_mb": 1600}

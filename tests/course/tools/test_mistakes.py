@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from leaplm.grading.checks import load_checks, load_module
+from leaplm.grading.course import load_module
+from leaplm.grading.judge.checks import load_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 mistakes = load_module(ROOT / "course" / "mistakes.py")

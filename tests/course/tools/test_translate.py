@@ -6,11 +6,11 @@ import json
 import nbformat
 import pytest
 from babel.messages.pofile import read_po
-from leaplm.grading.checks import load_module
+from leaplm.grading.course import load_module
 from leaplm.grading.demo import Classroom
-from leaplm.grading.engine import Engine
-from leaplm.grading.ingest import Submission
-from leaplm.translation import current_locale, load_catalogs, split_markdown, translate_message
+from leaplm.grading.judge.engine import Engine
+from leaplm.grading.judge.translation import current_locale, load_catalogs, split_markdown, translate_message
+from leaplm.grading.submission import Submission
 from mini import LAB, ROOT, make_course
 from walled import needs_sandbox
 

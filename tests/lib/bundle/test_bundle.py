@@ -15,7 +15,7 @@ import uvicorn
 from leaplm.bundle import BundleError, make_bundle, serve, verify, wheels
 from leaplm.bundle.contents import write_contents
 from leaplm.bundle.make import copy_course, write_start
-from leaplm.grading.sandbox import find_bwrap
+from leaplm.grading.sandbox.bubblewrap import find_bwrap
 from walled import needs_sandbox
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from leaplm import check
+from leaplm.cli import check
 
 ROOT = Path(__file__).parents[1]
 

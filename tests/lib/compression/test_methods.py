@@ -5,8 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from leaplm import artifacts, compressed, compression, data, latency, models, versions
-from leaplm.serve.engine import make_forward
+from leaplm import artifacts, compression, data, models
+from leaplm.compression import checkpoint as compressed
+from leaplm.compression import comparison as versions
+from leaplm.compression import latency
+from leaplm.compression.engine import make_forward
 from leaplm.training import TrainingConfig, train
 from torch import nn
 

@@ -12,9 +12,9 @@ import time
 import psutil
 import pytest
 from leaplm.grading import classroom
+from leaplm.grading.book.gradebook import CourseBook, scores
+from leaplm.grading.book.verdicts import latest_records
 from leaplm.grading.classroom import grade_class
-from leaplm.grading.gradebook import CourseBook, scores
-from leaplm.grading.verdicts import latest_records
 from mini import LAB, make_course
 from walled import needs_sandbox
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from leaplm import answers
 from leaplm.data import subsample
+from leaplm.peft import instruction_tuning as answers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 NAMES = ["negative", "positive"]

@@ -5,9 +5,9 @@ import gc
 
 import pytest
 import torch
-from leaplm import lora
-from leaplm.grading.probes import linear, lora_linear, randomize, tiny_classifier
-from leaplm.peft_methods import METHODS, VIRTUAL_TOKENS, make_method, megabytes, method_hooks, peft_twin
+from leaplm.grading.judge.probes import linear, lora_linear, randomize, tiny_classifier
+from leaplm.peft import lora
+from leaplm.peft.methods import METHODS, VIRTUAL_TOKENS, make_method, megabytes, method_hooks, peft_twin
 from leaplm.training import TrainingConfig, train
 from torch import nn
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import soft_prompts
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.probes import tiny_causal_lm, tiny_tokenizer
-from leaplm.prompting import PromptTemplate, Verbalizer
+from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.peft import soft_prompts
+from leaplm.prompting.templates import PromptTemplate, Verbalizer
 from leaplm.training import TrainingConfig, train
 
 ROWS = [{"input_ids": [5 + i % 3, 7, 9][: 1 + i % 3], "label": i % 2} for i in range(8)]

@@ -2,8 +2,8 @@
 
 import torch
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.probes import tiny_tokenizer
-from leaplm.masking import IGNORE_INDEX, MaskingCollator, mask_tokens
+from leaplm.grading.judge.probes import tiny_tokenizer
+from leaplm.pretraining.masking import IGNORE_INDEX, MaskingCollator, mask_tokens
 
 MASK, VOCAB = 4, 1000
 

@@ -8,9 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from leaplm import evaluation, masking, models, pretrain, tokenization, training
+from leaplm import evaluation, models, training
 from leaplm.data import DynamicPaddingCollator, sentence_pairs
-from leaplm.grading.probes import tiny_tokenizer
+from leaplm.grading.judge.probes import tiny_tokenizer
+from leaplm.pretraining import masking
+from leaplm.pretraining import run as pretrain
+from leaplm.tokens import tokenizers
 from transformers import BertForMaskedLM, BertForPreTraining
 
 WORDS = ["ruwa", "gida", "kasuwa", "mota", "yaro", "hanya", "littafi", "abinci", "makaranta", "rana"]
@@ -51,7 +54,7 @@ def test_both_heads_give_the_loss_of_bert(tokenizer, texts):
     ours = models.new_bert(tokenizer, layers=1, width=64, next_sentence=True)
     theirs = BertForPreTraining(ours.config).eval()
     theirs.load_state_dict(ours.state_dict())
-    rows = tokenization.encode_pairs(sentence_pairs(texts[:20]), tokenizer)
+    rows = tokenizers.encode_pairs(sentence_pairs(texts[:20]), tokenizer)
     batch = collator(tokenizer)(rows)
     assert set(batch) == {"input_ids", "attention_mask", "token_type_ids", "labels", "next_sentence_label"}
     assert ours(**batch).loss.item() == pytest.approx(theirs(**batch).loss.item(), abs=1e-5)
@@ -131,7 +134,7 @@ def test_a_batch_without_a_hidden_token_does_no_harm(tokenizer, texts):
     assert all(torch.isfinite(weights).all() for weights in model.parameters())
 
 
-COMMAND = ["-m", "leaplm.pretrain", "--language", "hadisai.csv", "--start", "new", "--layers", "1", "--width", "64",
+COMMAND = ["-m", "leaplm.pretraining.run", "--language", "hadisai.csv", "--start", "new", "--layers", "1", "--width", "64",
            "--vocab-size", "60", "--steps", "60", "--learning-rate", "5e-3", "--batch-size", "8", "--block-size", "16",
            "--eval-steps", "20"]
 

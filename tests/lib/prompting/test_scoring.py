@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from leaplm import models, scoring
-from leaplm.grading.probes import tiny_tokenizer
-from leaplm.scoring import continuation_log_probs, continuation_log_probs_naive
+from leaplm import models
+from leaplm.grading.judge.probes import tiny_tokenizer
+from leaplm.prompting import scoring
+from leaplm.prompting.scoring import continuation_log_probs, continuation_log_probs_naive
 from transformers import LlamaConfig, LlamaForCausalLM
 
 WORDS = [f"w{i}" for i in range(30)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from leaplm import prompting
 from leaplm.evaluation import log_softmax
-from leaplm.grading.probes import tiny_causal_lm, tiny_tokenizer
-from leaplm.prompting import PromptTemplate, Verbalizer
-from leaplm.scoring import continuation_log_probs_naive
+from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.prompting.scoring import continuation_log_probs_naive
+from leaplm.prompting.templates import PromptTemplate, Verbalizer
 
 WORDS = ["Text:", "Label:", "good", "bad", "very", "film", "N/A", "...", "Judge"]
 TEMPLATE = PromptTemplate("Text: {text}\nLabel:", "Judge")

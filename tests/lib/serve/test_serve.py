@@ -22,9 +22,11 @@ for needed in ("fastapi", "uvicorn", "prometheus_client"):
 
 import httpx2  # noqa: E402
 import yaml  # noqa: E402
-from leaplm import artifacts, compression, lora, models  # noqa: E402
-from leaplm.compressed import save_compressed  # noqa: E402
-from leaplm.serve import engine, keys, load, process, run  # noqa: E402
+from leaplm import artifacts, compression, models
+from leaplm.compression import engine
+from leaplm.compression.checkpoint import save_compressed  # noqa: E402
+from leaplm.peft import lora  # noqa: E402
+from leaplm.serve import keys, load, process, run  # noqa: E402
 from leaplm.serve.app import Settings, create_app  # noqa: E402
 from leaplm.serve.batching import Batcher, Overloaded, collect_batches  # noqa: E402
 from leaplm.serve.logs import make_logger  # noqa: E402
@@ -322,7 +324,7 @@ def test_files_of_the_labs_are_served(files, kind):
 def test_the_onnx_engine_gives_the_same_scores_and_a_file_for_other_programs(files, tmp_path):
     import onnxruntime
     import tokenizers
-    from leaplm.onnx_export import load_exported, main
+    from leaplm.compression.onnx_export import load_exported, main
 
     main([str(files["compressed"]), str(tmp_path / "out")])
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])

@@ -1,8 +1,8 @@
 """Marks as tables: safe CSV, and files that Moodle and Canvas import as they are.
 
-    nbgrader export --exporter leaplm.grading.export.CsvExport --to grades.csv
-    nbgrader export --exporter leaplm.grading.export.MoodleExport --assignment '["lab2_finetuning"]' --to moodle.csv
-    nbgrader export --exporter leaplm.grading.export.CanvasExport --to canvas.csv
+    nbgrader export --exporter leaplm.grading.book.export.CsvExport --to grades.csv
+    nbgrader export --exporter leaplm.grading.book.export.MoodleExport --assignment '["lab2_finetuning"]' --to moodle.csv
+    nbgrader export --exporter leaplm.grading.book.export.CanvasExport --to canvas.csv
 
 Names and comments are foreign text: cells are quoted by the csv module, and one that a spreadsheet would take for a
 formula gets a ' before it. A student who handed in nothing has 0 in our CSV, as nbgrader's; the platforms get an empty
@@ -24,8 +24,8 @@ from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, Submitted
 from nbgrader.plugins import ExportPlugin
 from traitlets import Dict, Enum, Float, Unicode
 
-from leaplm.grading.receipts import Receipt, read_receipt
-from leaplm.grading.verdicts import latest_records
+from leaplm.grading.book.verdicts import latest_records
+from leaplm.grading.intake.receipts import Receipt, read_receipt
 
 FORMULA = re.compile(r"\s*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")  # the full-width forms count in some spreadsheets
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

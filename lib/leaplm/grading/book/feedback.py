@@ -4,11 +4,11 @@ Both pages hold what the student wrote and what the student's program put out, a
 Formgrader that would run with the teacher's rights. So every text is a text, HTML is cut down to tables and the like,
 pictures are PNG or JPEG, and nothing else comes through. In nbgrader_config.py:
 
-    c.HTMLExporter.preprocessors = ["leaplm.grading.feedback.SafeContent"]                  # both pages
-    c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.feedback.safe_markdown"}
-    c.GenerateFeedback.exporter_class = "leaplm.grading.feedback.FeedbackExporter"          # feedback alone
+    c.HTMLExporter.preprocessors = ["leaplm.grading.book.feedback.SafeContent"]                  # both pages
+    c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.book.feedback.safe_markdown"}
+    c.GenerateFeedback.exporter_class = "leaplm.grading.book.feedback.FeedbackExporter"          # feedback alone
     c.GenerateFeedback.preprocessors = [
-        "leaplm.grading.feedback.HideTests",
+        "leaplm.grading.book.feedback.HideTests",
         "nbgrader.preprocessors.GetGrades",
         "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
     ]
@@ -32,7 +32,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
-from leaplm.grading.safe_html import clean_html
+from leaplm.grading.book.safe_html import clean_html
 
 MAX_SOURCE = 50_000  # characters of a cell
 MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length

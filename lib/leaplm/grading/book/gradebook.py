@@ -23,8 +23,8 @@ from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution
 from sqlalchemy.exc import SAWarning
 
-from leaplm.grading.engine import Graded
-from leaplm.grading.verdicts import write_whole
+from leaplm.grading.book.verdicts import write_whole
+from leaplm.grading.judge.engine import Graded
 
 APPLIED = "leaplm_verdict"  # key in an autograded notebook's metadata: the verdict it shows
 

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import leaplm
-from leaplm.grading.engine import Graded
-from leaplm.grading.ingest import Submission
+from leaplm.grading.course import lab_file
+from leaplm.grading.judge.engine import Graded
+from leaplm.grading.submission import Submission
 
 WORK = ".nbgrader-work"
 STATES = {  # state -> what it means, for the summary
@@ -100,7 +101,7 @@ def grader_digest(course: Path, lab: str) -> str:
     """
     package = Path(leaplm.__file__).resolve().parent
     ours = [path for suffix in ("py", "toml", "json") for path in package.rglob(f"*.{suffix}")]
-    lab_files = [course / "course" / "checks" / f"{lab.partition('_')[0]}.py", course / "labs" / lab / f"{lab}.ipynb"]
+    lab_files = [lab_file(course, lab, "checks.py"), course / "labs" / lab / f"{lab}.ipynb"]
     digest = hashlib.sha256()
     for name, path in sorted((str(path.relative_to(package)), path) for path in ours) + [(p.name, p) for p in lab_files]:
         digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

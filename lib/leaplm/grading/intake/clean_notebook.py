@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from leaplm.grading.uploads import Refused
+from leaplm.grading.intake.uploads import Refused
 
 MAX_NOTEBOOK_BYTES = 20 * 2**20
 MAX_VALUES = 2_000_000  # in the file's JSON: bounds the memory that parsing takes

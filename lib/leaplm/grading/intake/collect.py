@@ -24,12 +24,13 @@ import nbformat
 import psutil
 from nbformat import NotebookNode
 
-from leaplm.grading.clean_notebook import clean_notebook
-from leaplm.grading.ingest import Submission, read_submission
-from leaplm.grading.layouts import Incoming, Sorted, sort_out
-from leaplm.grading.receipts import WORK, Receipt, read_receipt, submitted_folder, write_receipt
-from leaplm.grading.roster import Person, Roster, read_roster
-from leaplm.grading.uploads import CLASS, Entry, Refused, Upload, show
+from leaplm.grading.intake.clean_notebook import clean_notebook
+from leaplm.grading.intake.ingest import read_submission
+from leaplm.grading.intake.layouts import Incoming, Sorted, sort_out
+from leaplm.grading.intake.receipts import WORK, Receipt, read_receipt, submitted_folder, write_receipt
+from leaplm.grading.intake.roster import Person, Roster, read_roster
+from leaplm.grading.intake.uploads import CLASS, Entry, Refused, Upload, show
+from leaplm.grading.submission import Submission
 
 EMPTY = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'  # stands for a refused notebook
 WITHOUT_TIMES = {"moodle", "canvas"}

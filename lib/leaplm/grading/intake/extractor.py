@@ -1,6 +1,6 @@
 """nbgrader's own ways in, made safe: its zip_collect, and folders that something else put into submitted/.
 
-    c.ZipCollectApp.extractor_plugin = "leaplm.grading.extractor.SafeExtractor"
+    c.ZipCollectApp.extractor_plugin = "leaplm.grading.intake.extractor.SafeExtractor"
 
 nbgrader unpacks archives inside archives without end or limit, honours their rights, and stops for the whole class at a
 file that is there twice; its autograde follows links, waits for pipes, and stops at a bad timestamp.txt. `SafeExtractor`
@@ -21,10 +21,10 @@ import nbformat
 from nbgrader.plugins import ExtractorPlugin
 from nbgrader.utils import parse_utc
 
-from leaplm.grading.collect import EMPTY, fill
-from leaplm.grading.ingest import modified, read_submission, safe_id
-from leaplm.grading.receipts import WORK, Receipt, write_receipt
-from leaplm.grading.uploads import STUDENT, is_foreign, open_regular, show
+from leaplm.grading.intake.collect import EMPTY, fill
+from leaplm.grading.intake.ingest import modified, read_submission, safe_id
+from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
+from leaplm.grading.intake.uploads import STUDENT, is_foreign, open_regular, show
 
 KINDS = re.compile(r"\.(zip|ipynb|tar\.gz|gz|tgz|tar|rar|7z)$", re.IGNORECASE)
 

@@ -15,7 +15,6 @@ No Python file, library or hidden file is kept, so none can shadow a module when
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -27,9 +26,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from leaplm.grading.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
-from leaplm.grading.student import ARTIFACTS
-from leaplm.grading.uploads import Entry, Refused, Upload, show
+from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
+from leaplm.grading.intake.uploads import Entry, Refused, Upload, show
+from leaplm.grading.submission import ARTIFACTS, Submission
 
 ARTIFACT_KINDS = (".safetensors", ".json", ".csv", ".txt")
 DATA_KINDS = (".csv", ".txt")
@@ -39,27 +38,6 @@ MAX_NOTEBOOKS = 12  # looked into to find the lab's
 MAX_ID = 120
 DOWNLOADED_AGAIN = re.compile(r" ?\(\d+\)(?=\.\w+$)")  # what browsers add: "lab2 (1).ipynb"
 FILE_NAME = re.compile(r"[\w(][\w .,()+=@-]*")
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What one student handed in for one lab; small, and the same for the same work."""
-
-    lab: str
-    student: str
-    notebook: bytes | None  # nbformat 4 as checked UTF-8 JSON, None when there is none to use
-    files: dict[str, bytes]  # "artifacts/sentiment-cpu.safetensors" -> content
-    received: str | None  # ISO 8601 in UTC, from the instructor's side, never from a file inside an upload
-    notes: tuple[str, ...]  # what was left out or repaired, for student and instructor
-    refused: str | None  # why nothing of it can be graded
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of lab, notebook and files, or of why it is refused; the same for the same work, whoever hands it in."""
-        parts = [("lab", self.lab.encode()), ("notebook", self.notebook or b""), *sorted(self.files.items())]
-        parts += [("refused", self.refused.encode())] if self.refused else []
-        sums = [(name, hashlib.sha256(data).hexdigest()) for name, data in parts]
-        return hashlib.sha256(json.dumps(sums).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

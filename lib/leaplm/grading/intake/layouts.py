@@ -24,9 +24,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaplm.grading.ingest import DOWNLOADED_AGAIN, modified
-from leaplm.grading.roster import Person, Roster, fold
-from leaplm.grading.uploads import CLUTTER, OTHER_ARCHIVES
+from leaplm.grading.intake.ingest import DOWNLOADED_AGAIN, modified
+from leaplm.grading.intake.roster import Person, Roster, fold
+from leaplm.grading.intake.uploads import CLUTTER, OTHER_ARCHIVES
 
 MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?P<kind>[a-z]+)_?(?P<file>.*)")
 CANVAS = re.compile(r"(?:(?P<name>.+?)_)??(?P<late>LATE_)?(?P<number>\d+|anon_[A-Za-z0-9]+)_(?P<file_id>\d+)_(?P<file>.+)")

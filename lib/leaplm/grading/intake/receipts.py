@@ -16,7 +16,8 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from leaplm.grading.ingest import Submission, read_submission, safe_id
+from leaplm.grading.intake.ingest import read_submission, safe_id
+from leaplm.grading.submission import Submission
 
 WORK = ".nbgrader-work"
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from leaplm.grading.ingest import safe_id
+from leaplm.grading.intake.ingest import safe_id
 
 COLUMNS = ("id", "first_name", "last_name", "email", "lms_user_id", "lms_name")
 PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load
 
-from leaplm.grading.engine import Engine
-from leaplm.grading.ingest import Submission
-from leaplm.grading.student import ARTIFACTS
-from leaplm.grading.walls import Limits
+from leaplm.grading.judge.engine import Engine
+from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.submission import ARTIFACTS, Submission
 
 NEAR = 0.01  # relative distance of two artifacts' numbers
 SAMPLE = 4096  # numbers compared of each artifact

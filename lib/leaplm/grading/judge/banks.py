@@ -1,8 +1,8 @@
 """Banks: for every check, plausible wrong answers that must lose marks and other right ones that must not.
 
-The bank of lab 2 is course/checks/bank_lab2.py. Each entry names the check it is judged by and says why:
+The bank of lab 2 is course/lab2_finetuning/bank.py. Each entry names the check it is judged by and says why:
 
-    from leaplm.grading.banks import right, wrong
+    from leaplm.grading.judge.banks import right, wrong
 
     @wrong("cross_entropy", "sums instead of averaging")
     def summed(logits, labels):                  # takes the place of the notebook's `cross_entropy`
@@ -36,9 +36,11 @@ from typing import Any
 
 import nbformat
 
-from leaplm.grading.checks import Verdict, judge, load_checks, load_module
-from leaplm.grading.notebooks import exercises, role
-from leaplm.grading.student import ARTIFACTS, Student
+from leaplm.grading.course import lab_file, load_module
+from leaplm.grading.judge.checks import Verdict, judge, load_checks
+from leaplm.grading.rebuild.exercises import exercises, role
+from leaplm.grading.sandbox.student import Student
+from leaplm.grading.submission import ARTIFACTS
 
 FEWEST_WRONG, FEWEST_RIGHT = 4, 2
 
@@ -90,7 +92,7 @@ right, wrong = _Entries(True), _Entries(False)
 
 def load_bank(lab: str, course: str | os.PathLike) -> list[Answer]:
     """The entries of a lab's bank, in order."""
-    path = Path(course) / "course" / "checks" / f"bank_{lab.partition('_')[0]}.py"
+    path = lab_file(course, lab, "bank.py")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: the wrong and right answers of {lab} belong there")
     _Entries.collected.clear()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from leaplm.grading.checks import Verdict, judge, load_checks
-from leaplm.grading.student import Student
+from leaplm.grading.judge.checks import Verdict, judge, load_checks
+from leaplm.grading.sandbox.student import Student
 
 
 def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathLike = ".") -> Verdict:

@@ -1,4 +1,4 @@
-"""Checks: one function per graded check in course/checks/labN.py, and the verdict it gives.
+"""Checks: one function per graded check in a lab's checks.py, and the verdict it gives.
 
     from leaplm.grading import check
 
@@ -14,27 +14,24 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import math
 import os
 import secrets
-import sys
 import traceback
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from babel.messages import Catalog
 
-from leaplm.grading.student import Student, StudentError
-from leaplm.grading.values import describe
-from leaplm.translation import current_locale, load_catalogs, translate_message
+from leaplm.grading.course import find_course, lab_file, load_module
+from leaplm.grading.judge.translation import current_locale, load_catalogs, translate_message
+from leaplm.grading.sandbox.student import Student, StudentError
+from leaplm.grading.sandbox.values import describe
 
-COURSE = "LEAPLM_COURSE"  # environment: the course root
 SEED = "LEAPLM_CHECK_SEED"  # environment: fixes the checks' random inputs, for tests
 
 
@@ -103,9 +100,9 @@ def random_inputs(name: str, seed: int | None = None) -> np.random.Generator:
 
 
 def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, Check]:
-    """The checks of a lab by name: those of course/checks/lab2.py for the lab 'lab2_finetuning'."""
+    """The checks of a lab by name, those of its file checks.py."""
     root = Path(course) if course else find_course()
-    path = root / "course" / "checks" / f"{lab.partition('_')[0]}.py"
+    path = lab_file(root, lab, "checks.py")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: the checks of {lab} belong there")
     found = {value.name: value for value in vars(load_module(path)).values() if isinstance(value, Check)}
@@ -114,29 +111,6 @@ def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, 
     locale = current_locale()
     catalogs = load_catalogs(root, lab, locale) if locale else ()
     return {name: replace(value, catalogs=catalogs) for name, value in found.items()}
-
-
-def load_module(path: Path) -> ModuleType:
-    """Runs a Python file of the course as a module, afresh each time."""
-    name = f"leaplm_course_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and inspect look it up there
-    spec.loader.exec_module(module)
-    return module
-
-
-def find_course(start: str | os.PathLike = ".") -> Path:
-    """The course root: LEAPLM_COURSE, else the nearest folder at or above `start` that holds course/checks."""
-    if named := os.environ.get(COURSE):
-        if (Path(named) / "course" / "checks").is_dir():
-            return Path(named)
-        raise FileNotFoundError(f"{COURSE}={named} holds no folder course/checks")
-    here = Path(start).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "course" / "checks").is_dir():
-            return folder
-    raise FileNotFoundError(f"no course root at or above {here}: set {COURSE} to the folder that holds course/checks")
 
 
 def as_array(value: Any, shape: tuple[int, ...] | None = None, what: str = "The answer") -> np.ndarray:

@@ -27,15 +27,15 @@ from typing import Any
 import nbformat
 import psutil
 
-from leaplm.grading import sandbox
-from leaplm.grading.examiner import new_seed
-from leaplm.grading.heldout import assets_without_heldout
-from leaplm.grading.ingest import Submission
-from leaplm.grading.notebooks import check_name, role
-from leaplm.grading.self_test import breaches
-from leaplm.grading.student import EXIT_UNSTOPPABLE
-from leaplm.grading.walls import Limits
-from leaplm.grading.wire import Channel, Gone
+from leaplm.grading.judge.examiner import new_seed
+from leaplm.grading.judge.heldout import assets_without_heldout
+from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.sandbox import bubblewrap as sandbox
+from leaplm.grading.sandbox.self_test import breaches
+from leaplm.grading.sandbox.student import EXIT_UNSTOPPABLE
+from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.sandbox.wire import Channel, Gone
+from leaplm.grading.submission import Submission
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
 JUDGE_SECONDS = 600  # for the checks of one submission, beside what the student's code takes
@@ -68,7 +68,7 @@ class ForkServer:
     def __init__(self, assets: Path, modules: list[str], limits: Limits, unsafe: bool, scale: str) -> None:
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
-        words = [sys.executable, "-P", "-s", "-m", "leaplm.grading.zygote", str(inner.fileno()), json.dumps(settings)]
+        words = [sys.executable, "-P", "-s", "-m", "leaplm.grading.sandbox.fork_server", str(inner.fileno()), json.dumps(settings)]
         self._folder = Path(tempfile.mkdtemp(prefix="leaplm-"))  # where it starts; student code works there if unsafe
         self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._folder)
         inner.close()
@@ -145,7 +145,7 @@ class Examiner:
         self._end, inner = socket.socketpair()
         own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
         own |= {"LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        words = [sys.executable, "-P", "-m", "leaplm.grading.examiner", str(inner.fileno())]
+        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno())]
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         inner.close()
@@ -302,7 +302,7 @@ def default_jobs(limits: Limits) -> int:
 def heavy_modules(course: Path, lab: str) -> list[str]:
     """What the code cells of our release import; the fork server imports it before it forks."""
     release = nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
-    found = {"leaplm.grading.worker": None, "leaplm.grading.probes": None, "matplotlib_inline.backend_inline": None}
+    found = {"leaplm.grading.sandbox.worker": None, "leaplm.grading.judge.probes": None, "matplotlib_inline.backend_inline": None}
     for cell in release.cells:
         if cell.cell_type == "code":
             with contextlib.suppress(SyntaxError):

@@ -1,6 +1,6 @@
 """The examiner: a trusted process that takes one submission after another through the sandbox and judges it.
 
-    python -m leaplm.grading.examiner SOCKET_FD
+    python -m leaplm.grading.judge.examiner SOCKET_FD
 
 It rebuilds the notebook on our release, has the student's process run its cells one by one, and at each check cell runs
 the check here, with a `RemoteStudent` that asks that process for values. Checks, labels and references stay here.
@@ -24,17 +24,18 @@ import nbformat
 import numpy as np
 from nbformat import NotebookNode
 
-from leaplm.grading.checks import SEED, Verdict, judge, load_checks
-from leaplm.grading.ingest import Submission
-from leaplm.grading.notebooks import check_name, role
-from leaplm.grading.outputs import KEPT_TYPES
-from leaplm.grading.plan import Plan, names_asked
-from leaplm.grading.rebuild import Repair, rebuild
-from leaplm.grading.remote import GRACE, NOT_REACHED, Ended, Line, RemoteStudent
-from leaplm.grading.student import ARTIFACTS, PATIENCE, StudentError
-from leaplm.grading.values import clean_text
-from leaplm.grading.walls import Limits
-from leaplm.grading.wire import MAX_TEXT, Channel, Gone
+from leaplm.grading.course import lab_file
+from leaplm.grading.judge.checks import SEED, Verdict, judge, load_checks
+from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.rebuild.plan import Plan, names_asked
+from leaplm.grading.rebuild.repair import Repair, rebuild
+from leaplm.grading.sandbox.outputs import KEPT_TYPES
+from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteStudent
+from leaplm.grading.sandbox.student import PATIENCE, StudentError
+from leaplm.grading.sandbox.values import clean_text
+from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
+from leaplm.grading.submission import ARTIFACTS, Submission
 
 # Of one cell, as kept here: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
@@ -59,7 +60,7 @@ class Lab:
         self.name = name
         self.release = nbformat.read(course / "labs" / name / f"{name}.ipynb", as_version=4)
         self.checks = load_checks(name, course)
-        self.asked = names_asked((course / "course" / "checks" / f"{name.partition('_')[0]}.py").read_text())
+        self.asked = names_asked(lab_file(course, name, "checks.py").read_text(encoding="utf-8"))
         paths = sorted((course / "labs").glob(f"*/{name}/{name}.ipynb"))
         self.translations = [nbformat.read(path, as_version=4) for path in paths]
 

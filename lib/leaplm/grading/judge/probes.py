@@ -1,6 +1,6 @@
 """Small objects that checks put on the student's side, and readers that bring their state back as plain values.
 
-A check names them as 'leaplm.grading.probes:tiny_classifier' in `student.build` and `student.read`, and may call the
+A check names them as 'leaplm.grading.judge.probes:tiny_classifier' in `student.build` and `student.read`, and may call the
 same functions for its own reference. Same seed, same weights, in every process and without touching the global
 random state. Nothing here is downloaded.
 """
@@ -102,7 +102,7 @@ def linear(inputs: int, outputs: int, seed: int = 0, bias: bool = True) -> torch
 
 def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 0, bias: bool = True) -> torch.nn.Module:
     """The library's LoRA layer on a random base; A and B are random too, as after training."""
-    from leaplm.lora import LoRALinear
+    from leaplm.peft.lora import LoRALinear
 
     layer = LoRALinear(linear(inputs, outputs, seed, bias), rank, alpha)
     randomize(layer, "lora_", seed)

@@ -1,6 +1,6 @@
 """The course in other languages: gettext catalogues for the text of labs, chapters and the checks' messages.
 
-One catalogue (.po) per lab and locale, `course/locale/<locale>/<lab>.po`; `LEAPLM_LOCALE=fr` chooses one. Code is never
+One catalogue (.po) per lab and locale, `course/<lab>/locale/<locale>.po`, and one common to all; `LEAPLM_LOCALE=fr` chooses one. Code is never
 translated, so that all languages have the same cells, ids and marks. What has no translation stays English, with a mark.
 """
 
@@ -13,6 +13,7 @@ from babel.messages.pofile import read_po
 
 LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
 UNTRANSLATED = "[EN] "
+LANGUAGES = "languages"  # the folder of labs/ that holds the labs in other languages
 COMMON = "common"  # the catalogue of what is not of one lab
 
 # What stands before the words of a line: heading, list item, quotation, definition, table row.
@@ -84,14 +85,26 @@ def look_up(words, catalogs):
     return None
 
 
+def catalog_path(root, lab, locale):
+    """The catalogue of a lab, or of what is COMMON to all labs, in a language."""
+    folder = Path(root) / "course"
+    return folder / "locale" / locale / f"{COMMON}.po" if lab == COMMON else folder / lab / "locale" / f"{locale}.po"
+
+
+def list_locales(root):
+    """The languages into which a course is translated, or begun to be."""
+    folder = Path(root) / "course"
+    return sorted({path.stem for path in folder.glob("lab*_*/locale/*.po")}
+                  | {path.parent.name for path in folder.glob(f"locale/*/{COMMON}.po")})
+
+
 @functools.cache
 def load_catalogs(root, lab, locale):
     """The catalogues of a lab: its own and the common one. FileNotFoundError if the course has no such locale."""
-    folder = Path(root) / "course" / "locale" / locale
-    paths = [path for path in (folder / f"{lab}.po", folder / f"{COMMON}.po") if path.is_file()]
+    paths = [path for name in (lab, COMMON) if (path := catalog_path(root, name, locale)).is_file()]
     if not paths:
-        known = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir())) or "none"
-        raise FileNotFoundError(f"{folder}: the course is not translated into {locale!r}; there are: {known}")
+        known = ", ".join(list_locales(root)) or "none"
+        raise FileNotFoundError(f"{root}: the course is not translated into {locale!r}; there are: {known}")
     return tuple(read_po(path.open("rb"), locale=locale) for path in paths)
 
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from leaplm.grading.notebooks import role
-from leaplm.grading.student import ARTIFACTS
+from leaplm.grading.rebuild.exercises import role
+from leaplm.grading.submission import ARTIFACTS
 
 
 class Plan:

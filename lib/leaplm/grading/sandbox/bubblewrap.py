@@ -15,7 +15,7 @@ from pathlib import Path
 
 import leaplm
 from leaplm.data import COURSE_SECRET
-from leaplm.grading.walls import HOME
+from leaplm.grading.sandbox.walls import HOME
 
 ASSETS = "/assets"  # models and data
 DEVICES = ("null", "zero", "full", "random", "urandom")

@@ -1,6 +1,6 @@
 """The fork server: a sandboxed process that has imported the heavy libraries and forks one child per submission.
 
-    python -m leaplm.grading.zygote CONTROL_FD SETTINGS_JSON
+    python -m leaplm.grading.sandbox.fork_server CONTROL_FD SETTINGS_JSON
 
 It imports what our own release imports, runs no tensor operation and starts no thread before it forks, and holds no
 secret: no checks, no answers, no keys. Messages on the control socket (one JSON object each):
@@ -28,8 +28,8 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from leaplm.grading import walls
-from leaplm.grading.walls import Limits
+from leaplm.grading.sandbox import walls
+from leaplm.grading.sandbox.walls import Limits
 
 TICK = 0.1  # s between two looks at the children
 END_SECONDS = 1.0  # for a child to end by itself, so that we learn how it ended
@@ -167,7 +167,7 @@ def run_child(fd: int, limits: Limits, walled: bool) -> None:
         walls.set_limits(limits)
         if walled:
             walls.drop_capabilities()
-        from leaplm.grading.worker import serve
+        from leaplm.grading.sandbox.worker import serve
 
         serve(fd, limits)
         status = 0

@@ -10,10 +10,11 @@ import secrets
 import time
 from typing import Any
 
-from leaplm.grading.student import ARTIFACTS, MAX_ARTIFACT_BYTES, StudentError, artifact_problem, check_artifact_name
-from leaplm.grading.student import PATIENCE as CLOCK_PER_COMPUTING
-from leaplm.grading.values import Ref, clean_text
-from leaplm.grading.wire import Broken, Channel, Gone, checked
+from leaplm.grading.sandbox.student import MAX_ARTIFACT_BYTES, StudentError, artifact_problem, check_artifact_name
+from leaplm.grading.sandbox.student import PATIENCE as CLOCK_PER_COMPUTING
+from leaplm.grading.sandbox.values import Ref, clean_text
+from leaplm.grading.sandbox.wire import Broken, Channel, Gone, checked
+from leaplm.grading.submission import ARTIFACTS
 
 NOT_REACHED = "Not judged, since the notebook's program had ended before."
 GRACE = 10.0  # s: for a process to stop itself at its own limit, before we stop it

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from leaplm.grading.remote import Ended, Line
-from leaplm.grading.student import StudentError
-from leaplm.grading.wire import Channel
+from leaplm.grading.sandbox.remote import Ended, Line
+from leaplm.grading.sandbox.student import StudentError
+from leaplm.grading.sandbox.wire import Channel
 
 SECONDS = 60
 # Runs in the sandbox as a notebook's cell; `found` tells what it could do that it should not.

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leaplm.grading.values import NotPlain, Ref, TooLarge, describe, plain, to_student
+from leaplm.grading.sandbox.values import NotPlain, Ref, TooLarge, describe, plain, to_student
+from leaplm.grading.submission import ARTIFACTS
 
-ARTIFACTS = "artifacts"  # the folder beside the notebook
 MAX_ARTIFACT_BYTES = 512 * 2**20
 PATIENCE = 10  # a time limit by the clock is this many times the one in processor time
 EXIT_UNSTOPPABLE = 75  # of a process whose code could not be stopped otherwise

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from leaplm.grading.values import MAX_BYTES, NotPlain, Ref, TooLarge, plain
+from leaplm.grading.sandbox.values import MAX_BYTES, NotPlain, Ref, TooLarge, plain
 
 MAX_FRAME = 2 * MAX_BYTES
 MAX_TEXT = 8 * 2**20  # of a frame's JSON from a student's side: parsed, it takes many times its size

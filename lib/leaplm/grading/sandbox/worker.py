@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from leaplm.grading.outputs import Outputs, make_shell
-from leaplm.grading.student import Student, StudentError, time_limit
-from leaplm.grading.values import TooLarge
-from leaplm.grading.walls import HOME, Limits
-from leaplm.grading.wire import MAX_TEXT, Broken, Channel, Gone
+from leaplm.grading.sandbox.outputs import Outputs, make_shell
+from leaplm.grading.sandbox.student import Student, StudentError, time_limit
+from leaplm.grading.sandbox.values import TooLarge
+from leaplm.grading.sandbox.walls import HOME, Limits
+from leaplm.grading.sandbox.wire import MAX_TEXT, Broken, Channel, Gone
 
 MOST_RINGS = 5  # of the time limit, for a cell that catches them
 

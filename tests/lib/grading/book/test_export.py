@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from leaplm.grading.export import WORKSHEET, CanvasExport, CsvExport, MoodleExport, cell, safe_text, write_csv
-from leaplm.grading.receipts import WORK, Receipt, write_receipt
+from leaplm.grading.book.export import WORKSHEET, CanvasExport, CsvExport, MoodleExport, cell, safe_text, write_csv
+from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
 from nbgrader.apps import ExportApp
@@ -148,7 +148,7 @@ def test_c9_texts_are_one_line_without_control_characters():
 
 
 def test_moodles_grading_worksheet(course, tmp_path):
-    command = [sys.executable, "-m", "nbgrader", "export", "--exporter", "leaplm.grading.export.MoodleExport"]
+    command = [sys.executable, "-m", "nbgrader", "export", "--exporter", "leaplm.grading.book.export.MoodleExport"]
     path = tmp_path / "moodle.csv"
     done = subprocess.run([*command, "--to", path, "--assignment", f'["{LAB}"]'], cwd=course, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

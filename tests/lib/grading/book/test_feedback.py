@@ -12,7 +12,7 @@ import time
 
 import nbformat
 import pytest
-from leaplm.grading.feedback import (
+from leaplm.grading.book.feedback import (
     LEFT_OUT,
     MAX_OUTPUTS,
     MAX_PICTURE,
@@ -24,8 +24,8 @@ from leaplm.grading.feedback import (
     safe_outputs,
     without_hidden,
 )
-from leaplm.grading.receipts import WORK
-from leaplm.grading.safe_html import clean_html
+from leaplm.grading.book.safe_html import clean_html
+from leaplm.grading.intake.receipts import WORK
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
 
@@ -33,11 +33,11 @@ NAME = f"{LAB}.ipynb"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 OWN = "window.name='owned';document.documentElement.dataset.owned='yes'"  # what a script of the student does
 CONFIG = """
-c.HTMLExporter.preprocessors = ["leaplm.grading.feedback.SafeContent"]
-c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.feedback.safe_markdown"}
-c.GenerateFeedback.exporter_class = "leaplm.grading.feedback.FeedbackExporter"
+c.HTMLExporter.preprocessors = ["leaplm.grading.book.feedback.SafeContent"]
+c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.book.feedback.safe_markdown"}
+c.GenerateFeedback.exporter_class = "leaplm.grading.book.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = [
-    "leaplm.grading.feedback.HideTests",
+    "leaplm.grading.book.feedback.HideTests",
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
@@ -382,7 +382,7 @@ def test_c7_in_nbgraders_own_page_it_does(course, page, tmp_path):
     exporter = 'c.GenerateFeedback.exporter_class = "%s"\n'
     unsafe = feedback(course, "evil", reset + plain + "\n" + exporter % "nbconvert.exporters.HTMLExporter")
     assert in_browser(unsafe, tmp_path, policy=True)
-    walled = feedback(course, "evil", reset + plain + "\n" + exporter % "leaplm.grading.feedback.FeedbackExporter")
+    walled = feedback(course, "evil", reset + plain + "\n" + exporter % "leaplm.grading.book.feedback.FeedbackExporter")
     assert not in_browser(walled, tmp_path, policy=True)
 
 

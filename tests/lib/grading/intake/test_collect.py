@@ -10,11 +10,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from leaplm.grading import collect as collecting
-from leaplm.grading.collect import CollectError, collect, run, table
-from leaplm.grading.layouts import sort_out
-from leaplm.grading.receipts import WORK, read_collected, read_receipt, submitted_folder
-from leaplm.grading.roster import Person, Roster, RosterError, Student, fold, make_id, read_roster
+from leaplm.grading.intake import collect as collecting
+from leaplm.grading.intake.collect import CollectError, collect, run, table
+from leaplm.grading.intake.layouts import sort_out
+from leaplm.grading.intake.receipts import WORK, read_collected, read_receipt, submitted_folder
+from leaplm.grading.intake.roster import Person, Roster, RosterError, Student, fold, make_id, read_roster
 from mini import LAB, make_course
 
 SLOPE = b'{"slope": 2.0}'

@@ -8,14 +8,14 @@ import zipfile
 
 import nbformat
 import pytest
-from leaplm.grading.extractor import sweep
-from leaplm.grading.receipts import WORK, read_collected, submitted_folder
+from leaplm.grading.intake.extractor import sweep
+from leaplm.grading.intake.receipts import WORK, read_collected, submitted_folder
 from mini import LAB, make_course
 
 NAME = f"{LAB}.ipynb"
 SLOPE = b'{"slope": 2.0}'
 CONFIG = """
-c.ZipCollectApp.extractor_plugin = "leaplm.grading.extractor.SafeExtractor"
+c.ZipCollectApp.extractor_plugin = "leaplm.grading.intake.extractor.SafeExtractor"
 c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json", ".csv", ".txt"]
 """
 

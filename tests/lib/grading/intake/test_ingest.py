@@ -11,9 +11,9 @@ import zipfile
 
 import nbformat
 import pytest
-from leaplm.grading import clean_notebook, ingest, uploads
-from leaplm.grading.ingest import read_submission, safe_id
-from leaplm.grading.rebuild import rebuild
+from leaplm.grading.intake import clean_notebook, ingest, uploads
+from leaplm.grading.intake.ingest import read_submission, safe_id
+from leaplm.grading.rebuild.repair import rebuild
 from mini import LAB, make_course
 
 SLOPE = b'{"slope": 2.0}'

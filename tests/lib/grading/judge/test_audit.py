@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from leaplm.grading.audit import distance, near_duplicates, retrain, sample
-from leaplm.grading.ingest import Submission
-from leaplm.grading.walls import Limits
+from leaplm.grading.judge.audit import distance, near_duplicates, retrain, sample
+from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.submission import Submission
 from mini import LAB, make_course
 from safetensors.numpy import save
 from walled import needs_sandbox

@@ -5,11 +5,11 @@ import json
 
 import nbformat
 import pytest
-from leaplm.grading import sandbox
 from leaplm.grading.demo import Classroom
-from leaplm.grading.engine import Engine, heavy_modules
-from leaplm.grading.ingest import Submission
-from leaplm.grading.walls import Limits
+from leaplm.grading.judge.engine import Engine, heavy_modules
+from leaplm.grading.sandbox import bubblewrap as sandbox
+from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.submission import Submission
 from mini import LAB, make_course
 from walled import needs_sandbox
 

@@ -3,7 +3,7 @@
 from leaplm import data
 from leaplm.assets import fetch
 from leaplm.assets.places import STAMP
-from leaplm.grading import heldout
+from leaplm.grading.judge import heldout
 
 
 def make_store(folder):

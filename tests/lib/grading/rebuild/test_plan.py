@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from leaplm.grading.plan import Names, Plan, names_asked, saving_cells
+from leaplm.grading.rebuild.plan import Names, Plan, names_asked, saving_cells
 
 
 def notebook(*cells):

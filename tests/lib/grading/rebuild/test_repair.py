@@ -9,7 +9,7 @@ import jupytext
 import nbformat
 import pytest
 from colab import as_colab_saves
-from leaplm.grading.rebuild import rebuild
+from leaplm.grading.rebuild.repair import rebuild
 from mini import LAB, ROOT, make_course
 
 ANSWERS = {

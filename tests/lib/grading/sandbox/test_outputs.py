@@ -9,7 +9,7 @@ import pytest
 RUN = """
 import json, os, sys
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-from leaplm.grading.outputs import Outputs, make_shell
+from leaplm.grading.sandbox.outputs import Outputs, make_shell
 shell, outputs = make_shell(), Outputs(int(sys.argv[2]))
 with outputs.captured(shell):
     result = shell.run_cell(sys.argv[1], store_history=True)

@@ -8,11 +8,13 @@ import time
 import numpy as np
 import pytest
 import torch
-from leaplm.grading import Student, StudentError, Verdict, as_array, as_number, check, grade, judge, load_checks, probes
-from leaplm.grading.checks import find_course, random_inputs
-from leaplm.grading.values import MAX_DEPTH, NotPlain, Ref, TooLarge, plain
+from leaplm.grading import Student, StudentError, Verdict, as_array, as_number, check, grade, judge, load_checks
+from leaplm.grading.course import find_course
+from leaplm.grading.judge import probes
+from leaplm.grading.judge.checks import random_inputs
+from leaplm.grading.sandbox.values import MAX_DEPTH, NotPlain, Ref, TooLarge, plain
 
-PROBES = "leaplm.grading.probes"
+PROBES = "leaplm.grading.judge.probes"
 
 
 def student(folder=".", seconds=5, **names):

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 import pytest
-from leaplm.grading.values import NotPlain, Ref, clean_text
-from leaplm.grading.wire import Broken, Channel, Gone, checked, decode, encode
+from leaplm.grading.sandbox.values import NotPlain, Ref, clean_text
+from leaplm.grading.sandbox.wire import Broken, Channel, Gone, checked, decode, encode
 
 VALUES = [
     None, True, 3, -2.5, float("inf"), "ɗan Kano", b"\x00\xff", Ref(3, "Linear"),

@@ -1,7 +1,7 @@
 """Wrong and right answers of the mini lab."""
 # ruff: noqa: F821 (the names are the notebook's)
 
-from leaplm.grading.banks import right, wrong
+from leaplm.grading.judge.banks import right, wrong
 
 
 @wrong("mean_square", "the square of the mean")

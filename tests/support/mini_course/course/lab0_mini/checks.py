@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import torch
-from leaplm.grading import as_number, check, probes
+from leaplm.grading import as_number, check
+from leaplm.grading.judge import probes
 
 
 @check(points=3, seconds=1)
@@ -21,8 +22,8 @@ def mean_square(student, rng):
 def train_step(student, rng):
     seed = int(rng.integers(1000))
     batch = {"input_ids": rng.integers(1, 60, size=(4, 9)), "labels": rng.integers(2, size=4)}
-    model = student.build("leaplm.grading.probes:tiny_classifier", seed=seed)
-    optimizer = student.build("leaplm.grading.probes:sgd", model, lr=0.1)
+    model = student.build("leaplm.grading.judge.probes:tiny_classifier", seed=seed)
+    optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=0.1)
     want = probes.tiny_classifier(seed=seed)
     for _ in range(2):  # twice, so that gradients left over would show
         loss = as_number(student.call("train_step", model, batch, optimizer), "train_step")
@@ -31,7 +32,7 @@ def train_step(student, rng):
         with torch.no_grad():
             for parameter, gradient in zip(want.parameters(), gradients, strict=True):
                 parameter -= 0.1 * gradient
-    weights = student.read(model, "leaplm.grading.probes:state_dict")
+    weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
     moved = all(np.allclose(weights[name], array, atol=1e-5) for name, array in probes.state_dict(want).items())
     reported = np.isclose(loss, want_loss.item(), atol=1e-4)
     if not moved:

@@ -1,19 +1,15 @@
 """Classifiers outside of PyTorch: ONNX files, and ONNX Runtime that runs them. Everything that calls `onnx` stands here.
 
-    python -m leaplm.onnx_export artifacts/compressed-cpu.safetensors clinic --int8
+    python -m leaplm.compression.onnx_export artifacts/compressed-cpu.safetensors clinic --int8
 
 writes clinic/model.onnx and clinic/tokenizer.json, all that a program without PyTorch needs (packages onnxruntime and
 tokenizers). Needs the packages of the extra `serve`: pip install "leaplm[serve]".
 """
 
-import argparse
 import contextlib
 import io
 import logging
 import os
-import subprocess
-import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -87,47 +83,3 @@ class OnnxClassifier:
     def __call__(self, input_ids, attention_mask):
         arrays = (np.asarray(tensor, dtype=np.int64) for tensor in (input_ids, attention_mask))
         return self.session.run(None, dict(zip(INPUTS, arrays, strict=True)))[0]
-
-
-def export_file(path, folder, int8=False):
-    """Write model.onnx and tokenizer.json of a file that a lab saved to `folder`; the size of model.onnx in MB."""
-    from leaplm.lora import merge_model
-    from leaplm.serve.engine import load_classifier
-
-    folder = Path(folder)
-    _, model, tokenizer = load_classifier(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    target = folder / "model.onnx"
-    if not int8:
-        return export_onnx(merge_model(model), target)
-    with tempfile.TemporaryDirectory() as scratch:
-        export_onnx(merge_model(model), full := Path(scratch) / "full.onnx")
-        return quantize_onnx(full, target)
-
-
-def load_exported(path, int8=False, threads=None):
-    """The OnnxClassifier of a file that a lab saved; another process exports it, whose memory is then free again."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "leaplm.onnx_export", str(path), folder, *(["--int8"] if int8 else [])]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise ValueError(f"{path} could not be exported: {done.stderr.strip().splitlines()[-1:]}")
-        return OnnxClassifier(Path(folder) / "model.onnx", threads)
-
-
-def main(argv=None):
-    parser = argparse.ArgumentParser(description="Write a trained classifier as an ONNX file with its tokenizer.")
-    parser.add_argument("path", help="what lab 2, 3, 5 or 8 saved")
-    parser.add_argument("folder")
-    parser.add_argument("--int8", action="store_true", help="8-bit weights")
-    arguments = parser.parse_args(argv)
-    try:
-        size = export_file(arguments.path, arguments.folder, arguments.int8)
-    except (ValueError, OSError) as problem:
-        sys.exit(f"leaplm.onnx_export: {problem}")
-    print(f"{arguments.folder}: model.onnx ({size:.1f} MB) and tokenizer.json")
-
-
-if __name__ == "__main__":
-    main()

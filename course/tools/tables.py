@@ -1,0 +1,111 @@
+"""Writes the tables that list the labs, from the labs' folders: README.md, course/README.md, course/TEACHING.md.
+
+    python course/tools/tables.py
+
+Each table stands between <!-- NAME:begin --> and <!-- NAME:end -->. What it says comes from the lab's title, its card.json,
+and the points of its notebook; `measure.py` puts what was measured into the cards.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+from leaplm.grading.course import lab_file, list_labs
+
+ROOT = Path(__file__).resolve().parents[2]
+REPOSITORY = "leaplm/leaplm"
+COLAB = "https://colab.research.google.com/assets/colab-badge.svg"
+BINDER = "https://mybinder.org/badge_logo.svg"
+TITLE = re.compile(r"^# # Lab (\d+ · .+)$", re.M)
+
+
+def read_card(root, lab):
+    """What card.json says of a lab; an empty one where there is none yet."""
+    path = lab_file(root, lab, "card.json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_card(root, lab, card):
+    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+    lab_file(root, lab, "card.json").write_text(text, encoding="utf-8")
+
+
+def title(root, lab):
+    """The lab's number and name: "7 · Continual learning", without what stands behind a colon."""
+    return TITLE.search(lab_file(root, lab, "lab.py").read_text(encoding="utf-8"))[1].partition(":")[0]
+
+
+def table(heads, rows):
+    lines = [f"| {' | '.join(cells)} |" for cells in [heads, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
+
+
+def badges(lab):
+    notebook = f"labs/{lab}/{lab}.ipynb"
+    return (f"[![Open in Colab]({COLAB})](https://colab.research.google.com/github/{REPOSITORY}/blob/main/{notebook}) "
+            f"[![Open in Binder]({BINDER})](https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/{notebook})")
+
+
+def costs(root):
+    """README.md: what each lab builds and costs, and where it opens."""
+    rows = []
+    for lab in list_labs(root):
+        card = read_card(root, lab)
+        seen = card.get("measured")
+        measured = [f"{seen['minutes']}", f"{seen['longest_cell_seconds']} s",
+                    f"{seen['peak_memory_mb'] / 1000:.2f} GB"] if seen else ["?", "?", "?"]
+        rows.append([f"[{title(root, lab)}](labs/{lab}/{lab}.ipynb)", card.get("build", ""), *measured,
+                     str(card.get("megabytes", "?")), badges(lab)])
+    return table(["lab", "you build", "minutes", "longest cell", "memory", "megabytes", "open in"], rows)
+
+
+def syllabus(root):
+    """course/README.md: the question, ideas and work of each lab."""
+    names = ("question", "ideas", "work", "hours")
+    rows = [[f"[{title(root, lab)}]({lab}/lab.py)", *(read_card(root, lab).get(name, "") for name in names)]
+            for lab in list_labs(root)]
+    return table(["lab", "question", "ideas", "graded work", "time"], rows)
+
+
+def points(root, lab):
+    """(points that the computer gives, points that a person gives) of a lab's notebook."""
+    cells = nbformat.read(root / "solutions" / lab / f"{lab}.ipynb", as_version=4).cells
+    graded = [cell.metadata.nbgrader for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    by_hand = sum(meta.points for meta in graded if meta.solution)
+    return sum(meta.points for meta in graded) - by_hand, by_hand
+
+
+def marks(root):
+    """course/TEACHING.md: who marks what, labs with equal numbers in one row."""
+    groups = {}
+    for lab in list_labs(root):
+        computer, person = points(root, lab)
+        key = (f"{computer:g} of {computer + person:g}", f"{person:g} of {computer + person:g}",
+               str(read_card(root, lab).get("minutes_to_read", 3 if person else 0)))
+        groups.setdefault(key, []).append(title(root, lab).partition(" ")[0])
+    return table(["lab", "by the computer", "read by you", "minutes to read one"],
+                 [[", ".join(labs), *key] for key, labs in groups.items()])
+
+
+TABLES = {"README.md": {"budget": costs}, "course/README.md": {"syllabus": syllabus}, "course/TEACHING.md": {"marks": marks}}
+
+
+def filled(root, page):
+    """The text of a page with its tables made anew. ValueError if a table's place is missing."""
+    text = (root / page).read_text(encoding="utf-8")
+    for name, make in TABLES[page].items():
+        place = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)
+        if not place.search(text):
+            raise ValueError(f"{page} has no <!-- {name}:begin --> ... <!-- {name}:end -->")
+        text = place.sub(lambda match, made=make(root): match[1] + made + "\n" + match[2], text)
+    return text
+
+
+def write_tables(root):
+    for page in TABLES:
+        (root / page).write_text(filled(root, page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_tables(ROOT)

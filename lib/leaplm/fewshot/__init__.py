@@ -1,0 +1,32 @@
+"""Few labelled examples, or none (lab 5).
+
+examples: demonstrations in a prompt, label embeddings, heads on a frozen encoder.
+"""
+
+from leaplm.fewshot.examples import (
+    TEMPLATE,
+    PooledEncoder,
+    demonstration_prefix,
+    embed,
+    fit_head,
+    head_weights,
+    nearest_label,
+    put_head,
+    sample_balanced,
+    summarize_runs,
+    unit,
+)
+
+__all__ = [
+    "PooledEncoder",
+    "TEMPLATE",
+    "demonstration_prefix",
+    "embed",
+    "fit_head",
+    "head_weights",
+    "nearest_label",
+    "put_head",
+    "sample_balanced",
+    "summarize_runs",
+    "unit",
+]

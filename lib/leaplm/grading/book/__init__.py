@@ -1,0 +1,1 @@
+"""What becomes of the marks: verdicts, nbgrader's gradebook, feedback pages, exports."""

@@ -1,0 +1,47 @@
+"""Where things stand in a course: its root, its labs, and the files of a lab. Common to all stages."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+COURSE = "LEAPLM_COURSE"  # environment: the course root
+LAB_NAME = re.compile(r"lab(\d+)_\w+")
+
+
+def find_course(start: str | os.PathLike = ".") -> Path:
+    """The course root: LEAPLM_COURSE, else the nearest folder at or above `start` whose folder course/ holds labs."""
+    if named := os.environ.get(COURSE):
+        if list_labs(Path(named)):
+            return Path(named)
+        raise FileNotFoundError(f"{COURSE}={named} holds no lab, course/labN_topic/lab.py")
+    here = Path(start).resolve()
+    for folder in (here, *here.parents):
+        if list_labs(folder):
+            return folder
+    raise FileNotFoundError(f"no course at or above {here}: set {COURSE} to the folder that holds course/labN_topic/lab.py")
+
+
+def list_labs(root: Path) -> list[str]:
+    """The names of the labs of a course, in the order of their numbers: each is a folder course/labN_topic."""
+    names = [path.parent.name for path in (root / "course").glob("lab*_*/lab.py") if LAB_NAME.fullmatch(path.parent.name)]
+    return sorted(names, key=lambda name: (int(LAB_NAME.fullmatch(name)[1]), name))
+
+
+def lab_file(root: Path, lab: str, name: str) -> Path:
+    """A file of a lab's folder, for example lab_file(root, "lab2_finetuning", "checks.py"); it need not exist."""
+    return Path(root) / "course" / lab / name
+
+
+def load_module(path: Path) -> ModuleType:
+    """Runs a Python file of the course as a module, afresh each time."""
+    name = f"leaplm_course_{path.parent.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and inspect look it up there
+    spec.loader.exec_module(module)
+    return module

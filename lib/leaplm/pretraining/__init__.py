@@ -1,0 +1,6 @@
+"""Masked-language-model pretraining (lab 1).
+
+masking: which tokens to hide, and what with. run: the whole of it as a command, `python -m leaplm.pretraining.run`.
+"""
+
+__all__ = ["masking", "run"]

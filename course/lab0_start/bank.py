@@ -395,7 +395,8 @@ def changed(trained, change):
 
 def made(alpha=None, language="hau", change=lambda tokenizer: None, size=2048):
     """The file of a tokenizer for English and `language`, trained another way."""
-    from leaplm.tokens import costs as token_costs, tokenizers
+    from leaplm.tokens import costs as token_costs
+    from leaplm.tokens import tokenizers
 
     texts = [token_costs.plenty_of(some) for some in ("eng", language)]
     tokenizer = tokenizers.train_byte_bpe(texts[1], size) if alpha is None else \

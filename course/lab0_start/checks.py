@@ -2,9 +2,10 @@
 
 import numpy as np
 from leaplm import data
-from leaplm.tokens import costs as token_costs, tokenizers
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check
+from leaplm.tokens import costs as token_costs
+from leaplm.tokens import tokenizers
 
 CLOSE = 1e-6
 LETTERS = list("abdeghiklmnorstuwyɓɗƙ")

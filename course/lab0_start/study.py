@@ -2,9 +2,10 @@
 
 import functools
 
-from leaplm.tokens import costs as token_costs, tokenizers
 from leaplm.calibration import study
-from leaplm.data import heldout_sentences, load_sentences, SIB200
+from leaplm.data import SIB200, heldout_sentences, load_sentences
+from leaplm.tokens import costs as token_costs
+from leaplm.tokens import tokenizers
 
 OTHERS = [language for language in SIB200 if language != "eng"]  # each together with English
 DRAWN = ("hau", "swa", "yor", "amh", "hin", "mya", "zho")  # with the whole curve

@@ -2,7 +2,7 @@
 
 import numpy as np
 from leaplm.capstone import small_data
-from leaplm.grading import as_array, check, first_artifact, StudentError
+from leaplm.grading import StudentError, as_array, check, first_artifact
 from leaplm.grading.judge import probes
 
 FILES = tuple(f"results-{scale}.json" for scale in ("gpu", "cpu"))

@@ -3,11 +3,12 @@
 import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, models
-from leaplm.pretraining import masking, run as pretrain
-from leaplm.tokens import tokenizers
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check, first_artifact
 from leaplm.grading.judge import probes
+from leaplm.pretraining import masking
+from leaplm.pretraining import run as pretrain
+from leaplm.tokens import tokenizers
 
 CLOSE = 1e-4
 

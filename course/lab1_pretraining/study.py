@@ -6,8 +6,6 @@ import time
 
 import numpy as np
 from leaplm import evaluation, models
-from leaplm.pretraining import run as pretrain
-from leaplm.tokens import tokenizers
 from leaplm.assets import store
 from leaplm.calibration import study
 from leaplm.data import (
@@ -19,9 +17,11 @@ from leaplm.data import (
     subsample,
     tokenize,
 )
+from leaplm.pretraining import run as pretrain
 from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
-from leaplm.training import train, TrainingConfig
+from leaplm.tokens import tokenizers
+from leaplm.training import TrainingConfig, train
 
 LANGUAGES = ("eng", "hau", "swa")
 ADAPTED = ("eng", "hau")

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from leaplm.assets import store
 from leaplm.calibration import study
-from leaplm.data import domains, DynamicPaddingCollator, heldout_rows, load_sentiment, subsample
+from leaplm.data import DynamicPaddingCollator, domains, heldout_rows, load_sentiment, subsample
 from leaplm.data import tokenize as tokenize_rows
 from leaplm.evaluation import (
     accuracy,
@@ -17,10 +17,10 @@ from leaplm.evaluation import (
     predict_logits,
     tfidf_classifier,
 )
-from leaplm.pretraining.masking import MaskingCollator
 from leaplm.models import load_masked_lm, load_sequence_classifier, load_tokenizer
+from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
-from leaplm.training import train, TrainingConfig
+from leaplm.training import TrainingConfig, train
 
 TEST_ROWS = 1000
 SIZES = [16, 32, 64, 128, 256, 512, 1000]

@@ -4,8 +4,8 @@ The functions run inside the solution notebook, so they use its names (np, pd, a
 """
 
 import torch
-from leaplm.peft import lora
 from leaplm.grading.judge.banks import right, wrong
+from leaplm.peft import lora
 from torch import nn
 
 # ruff: noqa: F821, B905, B035

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, models
-from leaplm.peft import lora
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
 from leaplm.grading.judge import probes
 from leaplm.grading.sandbox.values import Ref
+from leaplm.peft import lora
 
 CLOSE = 1e-4
 LIMIT_MB = 3.0

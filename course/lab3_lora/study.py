@@ -5,15 +5,16 @@ import time
 
 import numpy as np
 import torch
-from leaplm.peft import instruction_tuning as answers, lora
 from leaplm.calibration import study
 from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample
 from leaplm.data import tokenize as tokenize_rows
 from leaplm.evaluation import accuracy, bootstrap_interval, macro_f1, predict_logits
 from leaplm.models import count_parameters, load_causal_lm, load_sequence_classifier, load_tokenizer
-from leaplm.peft.methods import make_method, megabytes, method_hooks, METHODS
+from leaplm.peft import instruction_tuning as answers
+from leaplm.peft import lora
+from leaplm.peft.methods import METHODS, make_method, megabytes, method_hooks
 from leaplm.runtime import free_memory, set_seed
-from leaplm.training import make_optimizer, train, TrainingConfig
+from leaplm.training import TrainingConfig, make_optimizer, train
 
 EPOCHS, TEST_ROWS, MAX_LENGTH = 2, 600, 64
 RATES = {"LoRA": 1e-3, "AdaLoRA": 5e-3, "IA3": 2e-2,

@@ -3,15 +3,16 @@
 import functools
 
 import numpy as np
-from leaplm.peft import instruction_tuning as answers, soft_prompts
 from leaplm import prompting
 from leaplm.calibration import study
-from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, load_topics, SIB200, subsample
+from leaplm.data import SIB200, DynamicPaddingCollator, heldout_rows, load_sentiment, load_topics, subsample
 from leaplm.evaluation import accuracy, macro_f1
 from leaplm.models import load_causal_lm, load_tokenizer
-from leaplm.prompting.templates import make_templates, score_methods, Verbalizer
+from leaplm.peft import instruction_tuning as answers
+from leaplm.peft import soft_prompts
+from leaplm.prompting.templates import Verbalizer, make_templates, score_methods
 from leaplm.runtime import set_seed
-from leaplm.training import train, TrainingConfig
+from leaplm.training import TrainingConfig, train
 
 LANGUAGES = ("eng", "hau", "swa")
 ROWS = {"eng": 50, "hau": 30, "swa": 30}  # labelled texts on which templates are compared; others for each seed

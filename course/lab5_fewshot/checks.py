@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, fewshot, models
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
 from leaplm.grading.judge import probes
 
 CLOSE = 1e-4

@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 from leaplm import data, evaluation, fewshot, models
-from leaplm.prompting import scoring
 from leaplm.calibration import study
 from leaplm.peft.lora import inject_lora
+from leaplm.prompting import scoring
 from leaplm.runtime import free_memory, set_seed
-from leaplm.training import train, TrainingConfig
+from leaplm.training import TrainingConfig, train
 
 SHOTS = (2, 4, 8, 16, 32, 64)
 TEST_ROWS = {"movies": 200, "topics": 150}

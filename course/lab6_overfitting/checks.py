@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, models
-from leaplm.overfitting import memory, regularization
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check, first_artifact
 from leaplm.grading.judge import probes
+from leaplm.overfitting import memory, regularization
 
 CLOSE = 1e-4
 

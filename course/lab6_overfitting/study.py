@@ -11,12 +11,12 @@ import time
 import numpy as np
 import torch
 from leaplm import data, evaluation, fewshot, models
+from leaplm.calibration import study
 from leaplm.overfitting import data_parallel, memory
 from leaplm.overfitting import regularization as reg
-from leaplm.calibration import study
 from leaplm.peft.lora import inject_lora, train_word_embeddings
 from leaplm.runtime import set_seed
-from leaplm.training import classification_loss, train, TrainingConfig
+from leaplm.training import TrainingConfig, classification_loss, train
 
 LABELS, TEST_ROWS = 100, 300
 EPOCHS, BATCH, RATE = 5, 8, 1e-4

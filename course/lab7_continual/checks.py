@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 from leaplm import artifacts, continual, models
-from leaplm.continual import streams
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
+from leaplm.continual import streams
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
 from leaplm.grading.judge import probes
 
 PROBES = "leaplm.grading.judge.probes"

@@ -5,14 +5,14 @@ import functools
 
 import numpy as np
 from leaplm import continual
-from leaplm.peft import lora
-from leaplm.continual import streams
 from leaplm.calibration import study
+from leaplm.continual import streams
+from leaplm.continual.streams import EWC, Learner, PerTask, Replay, run_stream
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import tfidf_classifier
 from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.peft import lora
 from leaplm.runtime import set_seed
-from leaplm.continual.streams import EWC, Learner, PerTask, Replay, run_stream
 from leaplm.training import TrainingConfig
 
 TRAIN_ROWS, TEST_ROWS = 320, 200

@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
-from leaplm.compression import checkpoint as compressed, latency
 from leaplm import compression, data, evaluation
 from leaplm.calibration import load_record
+from leaplm.compression import checkpoint as compressed
+from leaplm.compression import latency
 from leaplm.grading import as_array, as_number, check, first_artifact
 from leaplm.serve import batching, keys, metrics
 

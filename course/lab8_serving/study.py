@@ -11,25 +11,25 @@ import numpy as np
 from leaplm import artifacts
 from leaplm.assets import store
 from leaplm.calibration import study
-from leaplm.compression.checkpoint import load_compressed, save_compressed
 from leaplm.compression import (
+    TeacherCollator,
     distillation_objective,
     fake_quantize,
     finish_pruning,
     make_student,
     prune_model,
-    TeacherCollator,
     trim_embeddings,
     trim_tokenizer,
     used_pieces,
 )
+from leaplm.compression.checkpoint import load_compressed, save_compressed
+from leaplm.compression.engine import load_classifier
+from leaplm.compression.onnx import export_onnx, quantize_onnx
 from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
 from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, predict_logits, tfidf_classifier
 from leaplm.models import load_sequence_classifier, load_tokenizer
-from leaplm.compression.onnx import export_onnx, quantize_onnx
 from leaplm.runtime import set_seed
-from leaplm.compression.engine import load_classifier
-from leaplm.training import train, TrainingConfig
+from leaplm.training import TrainingConfig, train
 
 LABELLED, UNLABELLED, TEST_ROWS = 1000, 3000, 300
 TEACHERS = 3  # seeds 3 and 4 of a student learn from the teachers 0 and 1

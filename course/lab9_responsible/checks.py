@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 from leaplm import artifacts, data, evaluation
-from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact, StudentError
+from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
+from leaplm.responsible import explanations, fairness, memorization, privacy
 
 CLOSE = 1e-4
 LARGEST_EPSILON = 8.0

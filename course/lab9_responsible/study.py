@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 from leaplm import data, evaluation, fewshot, models, prompting
-from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.calibration import study
+from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.runtime import free_memory
 
 TOPIC_LANGUAGES = ("eng", "fra", "swa", "hau", "yor", "vie")

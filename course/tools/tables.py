@@ -95,10 +95,11 @@ def filled(root, page):
     """The text of a page with its tables made anew. ValueError if a table's place is missing."""
     text = (root / page).read_text(encoding="utf-8")
     for name, make in TABLES[page].items():
-        place = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)
-        if not place.search(text):
+        before, begin, rest = text.partition(f"<!-- {name}:begin -->\n")
+        _, end, after = rest.partition(f"<!-- {name}:end -->")
+        if not (begin and end):
             raise ValueError(f"{page} has no <!-- {name}:begin --> ... <!-- {name}:end -->")
-        text = place.sub(lambda match, made=make(root): match[1] + made + "\n" + match[2], text)
+        text = f"{before}{begin}{make(root)}\n{end}{after}"
     return text
 
 

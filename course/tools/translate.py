@@ -1,8 +1,8 @@
 """The course in other languages: catalogues out of the sources, and labs out of the catalogues.
 
-    python course/tools/translate.py update fr       what the sources say now -> course/<lab>/locale/fr.po; keeps what is translated
-    python course/tools/translate.py build           catalogues -> labs/languages/<locale>/, all locales
-    python course/tools/translate.py check           how much is translated, and every fault; fails if a text has no translation
+    python course/tools/translate.py update fr    the sources of today -> course/<lab>/locale/fr.po; keeps what is translated
+    python course/tools/translate.py build        catalogues -> labs/languages/<locale>/, all locales
+    python course/tools/translate.py check        how much is translated, and every fault; fails where a translation is missing
 
 The .po files are gettext's: open them in Poedit, Weblate or an editor. A catalogue whose head does not say
 `X-Reviewed: yes` counts as made by a machine, and the pages say so. A changed text becomes fuzzy: it is shown in English,
@@ -43,7 +43,8 @@ HEADER = """\
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
-LIBRARY = ("judge.checks", "sandbox.student", "sandbox.values", "judge.engine")  # modules of leaplm.grading that speak to students
+# Modules of leaplm.grading that speak to students.
+LIBRARY = ("judge.checks", "sandbox.student", "sandbox.values", "judge.engine")
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
 

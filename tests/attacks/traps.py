@@ -52,8 +52,8 @@ class Traps:
 
 def plant_in_course(course: Path) -> None:
     """Secrets in the checks, in the hidden tests and in the solution."""
-    for name in ("lab0", "bank_lab0"):
-        path = course / "course" / "checks" / f"{name}.py"
+    for name in ("checks", "bank"):
+        path = course / "course" / LAB / f"{name}.py"
         path.write_text(f'{path.read_text()}\n\nSECRET = "{canary("checks")}"\n')
     path = course / "solutions" / LAB / f"{LAB}.ipynb"
     notebook = nbformat.read(path, as_version=4)

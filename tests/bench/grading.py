@@ -25,9 +25,9 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import psutil
+from repo import ROOT
 from safetensors.numpy import load, save
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from leaplm.grading.book.gradebook import CourseBook, scores  # noqa: E402

@@ -2,7 +2,7 @@
 
     python tests/bench/scoring.py [--rows 24] [--shots 8] [--rounds 3]
 
-(a) the plain loop: the whole prompt again for every text and label, all logits; (b) leaplm.prompting.scoring: the demonstrations
+(a) the plain loop: the whole prompt again for every text and label, all logits; (b) prompting.scoring: the demonstrations
 once, each text once with all its labels. Same texts, labels (of 1 and of 2 tokens) and model (SmolLM2-135M). The two
 take turns, and the ratio is taken within each round. Goal: at least 4 times, largest difference at most 1e-4 nats.
 """

@@ -1,12 +1,11 @@
 """The book on a phone and on a desk: nothing is wider than the screen, nothing fails to load, and the search finds."""
 
-from pathlib import Path
 
 import pytest
 from leaplm.grading.course import load_module
+from repo import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-build = load_module(ROOT / "course" / "book" / "build.py")
+build = load_module(ROOT / "course" / "tools" / "book" / "build.py")
 WIDTHS = {"phone": (360, 740), "desk": (1280, 900)}
 
 

@@ -9,13 +9,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 from jupyter_process import jupyter
+from repo import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LAB = "lab0_start"
 HAS_RUN = """number => /^\\[\\d+\\]:$/.test(
     document.querySelectorAll('.jp-Notebook .jp-Cell')[number]?.querySelector('.jp-InputPrompt')?.textContent ?? '')"""

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 from leaplm.grading import demo
+from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
 from mini import MINI, ROOT, make_course
 
 SEEDS = (0, 1, 2)
+CHECK = r'^# %%.*\bcheck="([^"]+)"'
 CHECKS = [
-    (course, path.stem, check)
+    (course, lab, check)
     for course in (MINI, ROOT)
-    for path in sorted((course / "course").glob("lab*_*.py"))
-    for check in re.findall(r'^# %%.*\bcheck="([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+    for lab in list_labs(course)
+    for check in re.findall(CHECK, lab_file(course, lab, "lab.py").read_text(encoding="utf-8"), re.MULTILINE)
 ]
 
 

@@ -5,11 +5,12 @@ import subprocess
 
 import pytest
 from colab import ROOT, Colab, as_colab_saves
+from leaplm.grading.course import list_labs
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.submission import Submission
 
-LABS = sorted(path.stem for path in (ROOT / "course").glob("lab*.py"))
+LABS = list_labs(ROOT)
 
 
 @pytest.fixture(scope="module")

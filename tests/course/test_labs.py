@@ -4,7 +4,6 @@ import ast
 import os
 import re
 import statistics
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -12,13 +11,14 @@ import pytest
 import torch
 from leaplm import artifacts, data, evaluation, models, prompting, training
 from leaplm.capstone import small_data
+from leaplm.grading.course import list_labs
 from leaplm.grading.judge.probes import tiny_classifier
 from leaplm.tokens import costs as token_costs
 from nbclient import NotebookClient
+from repo import ROOT
 from solved import solved_lab
 
-ROOT = Path(__file__).resolve().parents[1]
-LABS = sorted(path.stem for path in (ROOT / "course").glob("lab*.py"))
+LABS = list_labs(ROOT)
 WITHOUT_CLASSES = {"lab0_start", "lab1_pretraining"}
 
 

@@ -1,12 +1,12 @@
 """A record is complete after any number of stops, and holds each run once."""
 
 import json
-from pathlib import Path
 
 import pytest
 from leaplm import calibration
+from leaplm.grading.course import lab_file, list_labs
+from repo import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 STUDIES = """
 from leaplm.calibration import study
 import pathlib
@@ -43,10 +43,9 @@ def test_unknown_study_names_the_known_ones(tmp_path):
         calibration.calibrate(tmp_path / "lab0.py", tmp_path / "r.json", ["cube"])
 
 
-def test_the_package_has_the_records_of_the_course():
-    for record in (ROOT / "course" / "calibration").glob("lab*.json"):
-        packaged = ROOT / "lib" / "leaplm" / "records" / record.name
-        assert packaged.read_bytes() == record.read_bytes(), "run `make build`"
+def test_every_record_belongs_to_a_lab_with_a_study():
+    records = {path.stem for path in calibration.RECORDS.glob("*.json")}
+    assert records == {lab for lab in list_labs(ROOT) if lab_file(ROOT, lab, "study.py").is_file()}
 
 
 def test_records_of_the_course_load():

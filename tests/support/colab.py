@@ -16,8 +16,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from leaplm.bundle.wheels import build_course
 from leaplm.grading.book.verdicts import grader_digest
 from nbclient import NotebookClient
+from repo import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = Path(__file__).with_name("colab.txt")
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
 

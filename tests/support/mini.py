@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 from leaplm.grading.course import load_module
+from repo import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-MINI = ROOT / "tests" / "mini_course"
+MINI = ROOT / "tests" / "support" / "mini_course"
 LAB = "lab0_mini"
-build = load_module(ROOT / "course" / "build.py")
+build = load_module(ROOT / "course" / "tools" / "build.py")
 
 
 def make_course(folder: Path) -> Path:

@@ -1,11 +1,9 @@
 """A fixture that gives what a lab's solution defines."""
 
-from pathlib import Path
 
 import pytest
 from leaplm.grading.judge.banks import Workbench
-
-ROOT = Path(__file__).resolve().parents[1]
+from repo import ROOT
 
 
 def solved_lab(name):

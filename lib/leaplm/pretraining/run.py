@@ -50,7 +50,7 @@ def pretrain(model, tokenizer, texts, validation, config, block_size=64, mask_ra
 
 
 def next_sentence_accuracy(model, rows, tokenizer, batch_size=64):
-    """Share of pairs (rows of `tokens.tokenizers.encode_pairs`) that the next-sentence head gets right; guessing gives 0.5."""
+    """Share of pairs (rows of `tokens.tokenizers.encode_pairs`) that the next-sentence head gets right; by chance 0.5."""
     collate, right = DynamicPaddingCollator(tokenizer.pad_token_id), 0
     model.eval()
     with torch.inference_mode():

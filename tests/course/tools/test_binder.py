@@ -1,4 +1,4 @@
-"""Labs within Binder's limits; `python course/binder.py` runs all of them, which takes 45 minutes."""
+"""Labs within Binder's limits; `python course/tools/binder.py` runs all of them, which takes 45 minutes."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are 
 
 @pytest.fixture
 def binder():
-    return load_module(ROOT / "course" / "binder.py")
+    return load_module(ROOT / "course" / "tools" / "binder.py")
 
 
 def test_a_lab_with_two_models_runs_on_one_core_with_two_gigabytes(binder, assets_ready):

@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from leaplm.grading.course import load_module
+from leaplm.grading.course import lab_file, list_labs, load_module
+from repo import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-build = load_module(ROOT / "course" / "book" / "build.py")
+build = load_module(ROOT / "course" / "tools" / "book" / "build.py")
 HEAVIEST = 300_000  # bytes of a page with all that it loads
-CHAPTERS = sorted(path.stem for path in (ROOT / "course" / "chapters").glob("*.md"))
+CHAPTERS = [lab for lab in list_labs(ROOT) if lab_file(ROOT, lab, "chapter.md").is_file()]
 
 
 class Page(HTMLParser):
@@ -86,8 +86,7 @@ def test_formulas_are_mathml(book):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_has_its_parts(chapter):
-    text = (ROOT / "course" / "chapters" / f"{chapter}.md").read_text(encoding="utf-8")
-    assert (ROOT / "course" / f"{chapter}.py").is_file()
+    text = lab_file(ROOT, chapter, "chapter.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^\*\*Question \d", text, re.M)) == text.count("<details><summary>Answer</summary>") >= 3
     assert "## Reading" in text and "$$" in text
 

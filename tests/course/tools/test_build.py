@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import nbformat
 import pytest
+from leaplm.grading.course import lab_file
 from leaplm.grading.judge.banks import load_bank
 from mini import LAB, MINI, ROOT, build, make_course
 
@@ -133,15 +135,15 @@ def test_committed_releases_do_not_leak(lab):
     ],
 )
 def test_mistakes_are_named_with_file_and_cell(tmp_path, old, new, words):
-    (tmp_path / "course").mkdir()
-    (tmp_path / "course" / "checks").symlink_to(MINI / "course" / "checks")
-    text = (MINI / "course" / f"{LAB}.py").read_text()
+    shutil.copytree(MINI / "course", tmp_path / "course")
+    path = lab_file(tmp_path, LAB, "lab.py")
+    text = path.read_text()
     assert old in text
-    (tmp_path / "course" / f"{LAB}.py").write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1))
     with pytest.raises(build.BuildError) as error:
         build.make_solution(tmp_path, LAB)
     assert words in str(error.value)
-    assert f"{LAB}.py" in str(error.value)
+    assert f"{LAB}/lab.py" in str(error.value)
 
 
 def test_an_unknown_lab_is_named(tmp_path):

@@ -1,9 +1,7 @@
 """The measuring of labs: the table always, failure where a lab is over its budget."""
 
-import json
-
 import pytest
-from leaplm.grading.course import load_module
+from leaplm.grading.course import lab_file, load_module
 from mini import ROOT
 
 WITHIN = {"minutes": 8, "longest_cell_seconds": 120, "peak_memory_mb": 1600}
@@ -11,18 +9,20 @@ WITHIN = {"minutes": 8, "longest_cell_seconds": 120, "peak_memory_mb": 1600}
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
-    """course/measure.py with a course of two labs, of which no notebook is run."""
-    module = load_module(ROOT / "course" / "measure.py")
-    rows = [{"lab": lab, "title": lab, "build": "a model", "megabytes": 86, **WITHIN} for lab in ("lab1_a", "lab2_b")]
+    """course/tools/measure.py with a course of two labs, of which no notebook is run."""
+    module = load_module(ROOT / "course" / "tools" / "measure.py")
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "BUDGET", tmp_path / "budget.json")
-    module.BUDGET.write_text(json.dumps({"labs": rows}))
+    for lab in ("lab1_a", "lab2_b"):
+        (tmp_path / "course" / lab).mkdir(parents=True)
+        lab_file(tmp_path, lab, "lab.py").write_text(f"# %% [markdown]\n# # Lab {lab[3]} · A lab\n")
+        module.tables.write_card(tmp_path, lab, {"build": "a model", "megabytes": 86, "measured": WITHIN})
+    monkeypatch.setattr(module.tables, "TABLES", {"README.md": {"budget": module.tables.costs}})
     (tmp_path / "README.md").write_text("<!-- budget:begin -->\nold\n<!-- budget:end -->\n")
     return module
 
 
 def set_results(module, monkeypatch, **results):
-    monkeypatch.setattr(module, "measure", lambda lab: {"lab": lab, **WITHIN, **results.get(lab, {})})
+    monkeypatch.setattr(module, "measure", lambda lab: WITHIN | results.get(lab, {}))
 
 
 def test_labs_at_their_limits_are_within_the_budget(measure, monkeypatch):
@@ -39,7 +39,7 @@ def test_a_lab_over_its_budget_fails_once_all_are_in_the_table(measure, monkeypa
     assert "lab1_a" in failure.value.code and name in failure.value.code and "lab2_b" not in failure.value.code
     table = (measure.ROOT / "README.md").read_text()
     assert "old" not in table and "| 0.5 | 120 s |" in table
-    assert json.loads(measure.BUDGET.read_text())["labs"][0][name] == value
+    assert measure.tables.read_card(measure.ROOT, "lab1_a")["measured"][name] == value
 
 
 def test_only_the_labs_that_were_asked_for_can_fail(measure, monkeypatch):

@@ -6,22 +6,33 @@ import json
 import nbformat
 import pytest
 from babel.messages.pofile import read_po
-from leaplm.grading.course import load_module
+from leaplm.grading.course import list_labs, load_module
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge.engine import Engine
-from leaplm.grading.judge.translation import current_locale, load_catalogs, split_markdown, translate_message
+from leaplm.grading.judge.translation import (
+    COMMON,
+    LANGUAGES,
+    catalog_path,
+    current_locale,
+    list_locales,
+    load_catalogs,
+    split_markdown,
+    translate_message,
+)
 from leaplm.grading.submission import Submission
 from mini import LAB, ROOT, make_course
 from walled import needs_sandbox
 
-translate = load_module(ROOT / "course" / "translate.py")
-LOCALES = translate.locales(ROOT)
+translate = load_module(ROOT / "course" / "tools" / "translate.py")
+LOCALES = list_locales(ROOT)
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """The mini course with a catalogue in which every text begins with FR."""
     root = make_course(tmp_path_factory.mktemp("translation") / "course")
     translate.update(root, "fr")
-    for path in (root / "course" / "locale" / "fr").glob("*.po"):
+    for path in (catalog_path(root, name, "fr") for name in (LAB, COMMON)):
         catalog = read_po(path.open("rb"), locale="fr")
         for message in catalog:
             if message.id:
@@ -32,7 +43,8 @@ def course(tmp_path_factory):
 
 
 def release(course, locale="", lab=LAB):
-    return nbformat.read(course / "labs" / locale / lab / f"{lab}.ipynb", as_version=4)
+    folder = course / "labs" / LANGUAGES / locale if locale else course / "labs"
+    return nbformat.read(folder / lab / f"{lab}.ipynb", as_version=4)
 
 
 def test_a_text_is_its_units_whatever_its_line_breaks():
@@ -52,20 +64,20 @@ def test_formulas_and_code_are_nobodys_to_translate():
 def test_nothing_of_the_course_is_without_its_translation(locale):
     total, done, found = translate.faults(ROOT, locale)
     listed = "\n".join(found)
-    assert not found, f"{done} of {total}; to mend: python course/translate.py update {locale}, then edit\n{listed}"
+    assert not found, f"{done} of {total}; to mend: python course/tools/translate.py update {locale}, then edit\n{listed}"
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_the_committed_labs_are_those_of_the_catalogues(locale, tmp_path):
-    for lab in translate.labs(ROOT):
-        committed = ROOT / "labs" / locale / lab / f"{lab}.ipynb"
+    for lab in list_labs(ROOT):
+        committed = ROOT / "labs" / "languages" / locale / lab / f"{lab}.ipynb"
         assert committed.read_text(encoding="utf-8") == translate.translated(ROOT, lab, locale), \
-            f"{committed} is old: python course/translate.py build"
+            f"{committed} is old: python course/tools/translate.py build"
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_all_languages_share_code_ids_and_marks(locale):
-    for lab in translate.labs(ROOT):
+    for lab in list_labs(ROOT):
         english, other = release(ROOT, lab=lab), release(ROOT, locale, lab)
         assert [(cell.id, cell.metadata) for cell in english.cells] == [(cell.id, cell.metadata) for cell in other.cells]
         for ours, theirs in zip(english.cells, other.cells, strict=True):
@@ -81,7 +93,7 @@ def test_a_changed_text_is_shown_in_english_with_a_mark_and_listed(course, tmp_p
         assert done == total - 1 and "A small lab with one of everything." in found[0]
         assert "[EN] A small lab with one of everything." in translate.translated(course, LAB, "fr")
         translate.update(course, "fr")
-        [fuzzy] = [message for message in read_po((course / f"course/locale/fr/{LAB}.po").open("rb")) if message.fuzzy]
+        [fuzzy] = [message for message in read_po(catalog_path(course, LAB, "fr").open("rb")) if message.fuzzy]
         assert fuzzy.string.startswith("FR The smallest lab") and translate.faults(course, "fr")[1] == total - 1
     finally:
         path.write_text(before)
@@ -96,19 +108,19 @@ def test_a_translation_that_loses_code_is_a_fault():
 
 def test_a_machines_translation_says_so(course):
     assert f"FR {translate.NOTICE}" in release(course, "fr").cells[0].source
-    path = course / "course" / "locale" / "fr" / f"{LAB}.po"
+    path = catalog_path(course, LAB, "fr")
     catalog = read_po(path.open("rb"), locale="fr")
     catalog.header_comment = catalog.header_comment.replace("X-Reviewed: no", "X-Reviewed: yes")
     assert translate.notice((catalog,)) == ""
 
 
 def test_messages_are_filled_in_and_their_parts_translated(tmp_path):
-    folder = tmp_path / "course" / "locale" / "fr"
-    folder.mkdir(parents=True)
+    path = catalog_path(tmp_path, "lab9_x", "fr")
+    path.parent.mkdir(parents=True)
     texts = {"{told}; at least {wanted} was wanted": "{told} ; il fallait au moins {wanted}",
              "accuracy {score} on {n} texts": "exactitude {score} sur {n} textes"}
     lines = [f"msgid {json.dumps(english)}\nmsgstr {json.dumps(french)}\n" for english, french in texts.items()]
-    (folder / "lab9_x.po").write_text("\n".join(lines), encoding="utf-8")
+    path.write_text("\n".join(lines), encoding="utf-8")
     catalogs = load_catalogs(tmp_path, "lab9_x", "fr")
     message = translate_message("accuracy 0.71 on 600 texts; at least 0.565 was wanted", catalogs)
     assert message == "exactitude 0.71 sur 600 textes ; il fallait au moins 0.565"

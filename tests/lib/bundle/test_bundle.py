@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 import uvicorn
@@ -16,9 +15,8 @@ from leaplm.bundle import BundleError, make_bundle, serve, verify, wheels
 from leaplm.bundle.contents import write_contents
 from leaplm.bundle.make import copy_course, write_start
 from leaplm.grading.sandbox.bubblewrap import find_bwrap
+from repo import ROOT
 from walled import needs_sandbox
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ import os
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
 import pytest
 from leaplm.cli import check
-
-ROOT = Path(__file__).parents[1]
+from repo import ROOT
 
 
 def run(python=sys.executable, **settings):

@@ -100,7 +100,8 @@ def get(port, path, log, patience=240):
 
 
 def test_the_commands_end_says_when_marks_differ(monkeypatch, tmp_path, capsys):
-    (tmp_path / "course" / "checks").mkdir(parents=True)
+    (tmp_path / "course" / LAB).mkdir(parents=True)
+    (tmp_path / "course" / LAB / "lab.py").touch()
     (tmp_path / "solutions" / LAB).mkdir(parents=True)
     monkeypatch.setenv("LEAPLM_COURSE", str(tmp_path))
     monkeypatch.setattr(demo, "run", lambda lab, course: [demo.Row("perfect", 9, 8, 11, False)])

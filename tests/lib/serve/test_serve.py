@@ -22,8 +22,8 @@ for needed in ("fastapi", "uvicorn", "prometheus_client"):
 
 import httpx2  # noqa: E402
 import yaml  # noqa: E402
-from leaplm import artifacts, compression, models
-from leaplm.compression import engine
+from leaplm import artifacts, compression, models  # noqa: E402
+from leaplm.compression import engine  # noqa: E402
 from leaplm.compression.checkpoint import save_compressed  # noqa: E402
 from leaplm.peft import lora  # noqa: E402
 from leaplm.serve import keys, load, process, run  # noqa: E402

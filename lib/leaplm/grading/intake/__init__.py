@@ -1,1 +1,4 @@
-"""What a class hands in becomes submissions: uploads, layouts of learning platforms, the roster, receipts. Runs nothing of it."""
+"""What a class hands in becomes submissions: uploads, layouts of learning platforms, the roster, receipts.
+
+Nothing of it is run.
+"""

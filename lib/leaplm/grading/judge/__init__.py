@@ -1,1 +1,1 @@
-"""The marks: checks, held-out rows, the examiner of one submission and the engine of many, audits, and tests of the checks."""
+"""The marks: checks, held-out rows, the examiner of one submission, the engine of many, audits, and banks of answers."""

@@ -63,12 +63,13 @@ class Graded:
 
 
 class ForkServer:
-    """The sandboxed zygote, from outside: spawns a process per submission and says how it ended."""
+    """The sandboxed fork server, from outside: spawns a process per submission and says how it ended."""
 
     def __init__(self, assets: Path, modules: list[str], limits: Limits, unsafe: bool, scale: str) -> None:
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
-        words = [sys.executable, "-P", "-s", "-m", "leaplm.grading.sandbox.fork_server", str(inner.fileno()), json.dumps(settings)]
+        program = [sys.executable, "-P", "-s", "-m", "leaplm.grading.sandbox.fork_server"]
+        words = [*program, str(inner.fileno()), json.dumps(settings)]
         self._folder = Path(tempfile.mkdtemp(prefix="leaplm-"))  # where it starts; student code works there if unsafe
         self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._folder)
         inner.close()
@@ -188,7 +189,7 @@ class Engine:
         self.jobs = jobs or default_jobs(self.limits)
         self.unsafe, self.warm, self.scale = unsafe, warm, scale
         self._assets = assets_without_heldout()
-        self._zygote: ForkServer | None = None
+        self._forks: ForkServer | None = None
         self._lock = threading.Lock()
         self._examiners: queue.Queue = queue.Queue()
         for _ in range(self.jobs):
@@ -211,13 +212,13 @@ class Engine:
                     return our_fault(self.course, self.lab, submission, seed, str(fault))
 
     def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
-        zygote, examiner = self.fork_server(), self._examiners.get()
+        forks, examiner = self.fork_server(), self._examiners.get()
         fine = False
         try:
             examiner = examiner or Examiner()
-            result, why = self._examine(zygote, examiner, submission, seed, full)
+            result, why = self._examine(forks, examiner, submission, seed, full)
             if result["left_out"]:
-                result, why = self._examine(zygote, examiner, submission, seed, full=True)
+                result, why = self._examine(forks, examiner, submission, seed, full=True)
             fine = not examiner.is_swollen()
         finally:
             if not fine and examiner:
@@ -228,10 +229,10 @@ class Engine:
         return Graded(record, result["notebook"], result["artifacts"])
 
     def _examine(
-        self, zygote: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool
+        self, forks: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool
     ) -> tuple[dict, str]:
         """What the examiner says of a submission in a process of its own, and how that process ended."""
-        number, student = zygote.spawn()
+        number, student = forks.spawn()
         why = "lost"
         try:
             task = {"lab": self.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
@@ -239,7 +240,7 @@ class Engine:
             result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
         finally:
             student.close()
-            why = zygote.end(number)
+            why = forks.end(number)
         if why == "lost" and result["record"]["state"] == "killed":
             raise Infrastructure("the fork server died")
         return result, why
@@ -247,27 +248,27 @@ class Engine:
     def fork_server(self) -> ForkServer:
         """The running fork server; started, and tested, when there is none."""
         with self._lock:
-            if self._zygote and not self._zygote.alive():
-                self._zygote.close()
-                self._zygote = None
-            if self._zygote is None:
+            if self._forks and not self._forks.alive():
+                self._forks.close()
+                self._forks = None
+            if self._forks is None:
                 modules = heavy_modules(self.course, self.lab) if self.warm else []
-                self._zygote = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
-                self._zygote.wait_until_ready()
+                self._forks = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
+                self._forks.wait_until_ready()
                 self._test_walls()
-            return self._zygote
+            return self._forks
 
     def _test_walls(self) -> None:
         if self.unsafe:
             return
-        found = breaches(self._zygote.spawn, self._zygote.end, self.course, sandbox.environment(self.scale))
+        found = breaches(self._forks.spawn, self._forks.end, self.course, sandbox.environment(self.scale))
         if found:
             raise sandbox.NoSandbox(f"The sandbox does not hold on this machine. Student code could {'; '.join(found)}. "
                                     f"{sandbox.UNSAFE}")  # fmt: skip
 
     def close(self) -> None:
-        if self._zygote:
-            self._zygote.close()
+        if self._forks:
+            self._forks.close()
         while not self._examiners.empty():
             if examiner := self._examiners.get():
                 examiner.close()
@@ -302,7 +303,8 @@ def default_jobs(limits: Limits) -> int:
 def heavy_modules(course: Path, lab: str) -> list[str]:
     """What the code cells of our release import; the fork server imports it before it forks."""
     release = nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
-    found = {"leaplm.grading.sandbox.worker": None, "leaplm.grading.judge.probes": None, "matplotlib_inline.backend_inline": None}
+    ours = ("leaplm.grading.sandbox.worker", "leaplm.grading.judge.probes", "matplotlib_inline.backend_inline")
+    found = dict.fromkeys(ours)
     for cell in release.cells:
         if cell.cell_type == "code":
             with contextlib.suppress(SyntaxError):

@@ -255,24 +255,26 @@ def test_as_array_and_as_number_say_what_came():
 
 def test_the_course_is_found_from_below_or_by_name(tmp_path, monkeypatch):
     monkeypatch.delenv("LEAPLM_COURSE", raising=False)
-    (tmp_path / "course" / "checks").mkdir(parents=True)
+    (tmp_path / "course" / "lab1_x").mkdir(parents=True)
+    (tmp_path / "course" / "lab1_x" / "lab.py").touch()
     below = tmp_path / "labs" / "lab1_x"
     below.mkdir(parents=True)
     assert find_course(below) == tmp_path
     monkeypatch.setenv("LEAPLM_COURSE", str(tmp_path))
     assert find_course("/") == tmp_path
     monkeypatch.setenv("LEAPLM_COURSE", str(below))
-    with pytest.raises(FileNotFoundError, match="holds no folder course/checks"):
+    with pytest.raises(FileNotFoundError, match="holds no lab"):
         find_course()
 
 
 def test_checks_of_a_lab_are_loaded_and_graded(tmp_path, monkeypatch):
-    folder = tmp_path / "course" / "checks"
+    folder = tmp_path / "course" / "lab7_x"
     folder.mkdir(parents=True)
+    (folder / "lab.py").touch()
     monkeypatch.setenv("LEAPLM_COURSE", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="checks of lab7_x"):
         load_checks("lab7_x")
-    (folder / "lab7.py").write_text(
+    (folder / "checks.py").write_text(
         "from leaplm.grading import check\n@check(points=1)\ndef two(student, rng):\n"
         "    return (1, 'yes') if student.call('two') == 2 else (0, 'no')\n"
     )

@@ -1,7 +1,8 @@
 """The course in other languages: gettext catalogues for the text of labs, chapters and the checks' messages.
 
 One catalogue (.po) per lab and locale, `course/<lab>/locale/<locale>.po`, and one common to all labs; `LEAPLM_LOCALE=fr`
-chooses the language. Code is never translated, so that all languages have the same cells, ids and marks. What has no translation stays English, with a mark.
+chooses the language. Code is never translated, so that all languages have the same cells, ids and marks. What has no
+translation stays English, with a mark.
 """
 
 import functools

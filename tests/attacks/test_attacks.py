@@ -5,8 +5,10 @@ byte as without it, one verdict, and nothing left behind, stolen or shown. What 
 submissions is in tests/attacks/baseline.json. LEAPLM_ATTACK_RESULTS names a file to write the outcomes into.
 """
 
+import importlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,13 @@ def test_plain_nbgrader_was_tried_with_these_rows():
     kept = json.loads(BASELINE.read_text())["rows"]
     tried = [row.id for row in ROWS if row.plain and row.id in kept]
     assert sorted(tried) == sorted(kept) and len(tried) >= 50
+
+
+def test_what_attacks_import_is_there():
+    """An attack whose import fails attacks nothing, and would pass for ever."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for module, names in re.findall(r"from (leaplm\.[\w.]+) import ([\w, ]+)", path.read_text(encoding="utf-8")):
+            found = importlib.import_module(module)
+            for name in re.split(r",\s*", names.strip()):
+                there = hasattr(found, name.split(" as ")[0]) or importlib.util.find_spec(f"{module}.{name}")
+                assert there, f"{path.name}: {module} has no {name}"

@@ -8,6 +8,7 @@ costs a second when nothing changed.
 import argparse
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -21,6 +22,7 @@ BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
 STAMP = os.path.join(VENV, "leaplm-stamp")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+TEACHERS_PANELS = ("@jupyter/nbgrader:create-assignment", "@jupyter/nbgrader:formgrader", "@jupyter/nbgrader:course-list")
 CUDA_GIGABYTES = 2.8        # what torch and its CUDA libraries weigh on Linux; the CPU build is 0.2
 
 
@@ -128,15 +130,21 @@ def install_course(extra):
     if pip("install", "-c", os.path.join(ROOT, "constraints.txt"), "-e", f"{ROOT}[{extra}]"):
         stop("pip could not install the packages (its words are above). Is a package index within reach? "
              f"Try: {PYTHON} -m pip download --no-deps typer")
-    ask_nothing()
+    settle_jupyter()
     with open(STAMP, "w", encoding="utf-8") as file:
         file.write(wanted_stamps(extra)[0])
 
 
-def ask_nothing():
-    """JupyterLab neither asks about news nor looks for updates: both want an internet that may not be there."""
-    subprocess.run([PYTHON, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
-                    "@jupyterlab/apputils-extension:announcements"], capture_output=True)
+def settle_jupyter():
+    """JupyterLab for students: it asks for no news, shows START.md as a page, and hides what only teachers use."""
+    hidden = dict.fromkeys(("@jupyterlab/apputils-extension:announcements", *TEACHERS_PANELS), True)
+    pages = {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}
+    for path, content in (("etc/jupyter/labconfig/page_config.json", {"disabledExtensions": hidden}),
+                          ("share/jupyter/lab/settings/overrides.json", pages)):
+        path = os.path.join(VENV, *path.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
 
 
 def pip(*arguments, explain=True):

@@ -35,6 +35,9 @@ from leaplm.grading.judge.translation import (
     translate_markdown,
 )
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import start  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """\
 # LeapLM: text of the course. CC BY 4.0.
@@ -71,9 +74,10 @@ def lab_texts(root, lab):
 
 def common_texts(root):
     yield NOTICE, "course/tools/translate.py"
-    index = root / "course" / "tools" / "book" / "index.md"
-    if index.is_file():
-        yield from ((words, "course/tools/book/index.md") for words in units(index.read_text(encoding="utf-8")))
+    for page in ("course/tools/book/index.md", str(start.SOURCE)):
+        if (root / page).is_file():
+            yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
+    yield from ((words, "course/tools/start.py") for words in start.texts(root))
     for name in LIBRARY:
         yield from messages(Path(leaplm.grading.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.grading.{name}")
 

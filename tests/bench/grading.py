@@ -32,7 +32,8 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from leaplm.grading.book.gradebook import CourseBook, scores  # noqa: E402
 from leaplm.grading.classroom import grade_class  # noqa: E402
-from leaplm.grading.demo import Classroom, trained_artifacts  # noqa: E402
+from leaplm.grading.demo import Classroom  # noqa: E402
+from leaplm.grading.trained import trained_artifacts  # noqa: E402
 from mini import LAB as MINI  # noqa: E402
 from mini import make_course  # noqa: E402
 

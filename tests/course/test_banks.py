@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from leaplm.grading import demo
+from leaplm.grading import trained
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
 from mini import MINI, ROOT, make_course
@@ -42,19 +42,19 @@ def benches(tmp_path_factory, assets_ready):
 def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
     """A course folder with notebooks, and the folder of its trained artifacts (see `_train`)."""
     if course == ROOT:
-        return ROOT, demo.kept_artifacts(lab, ROOT)
+        return ROOT, trained.kept_artifacts(lab, ROOT, at="cpu")
     copy = make_course(tmp_path_factory.mktemp("mini") / "course")
-    trained = copy / "trained"
-    trained.mkdir()
-    (trained / "slope-cpu.json").write_text('{"slope": 2.0}')
-    return copy, trained
+    kept = copy / "trained"
+    kept.mkdir()
+    (kept / "slope-cpu.json").write_text('{"slope": 2.0}')
+    return copy, kept
 
 
 def _train(lab: str) -> None:
     """A model that earns its marks, trained by the solution where none is kept yet, in minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAPLM_SCALE", "cpu")
-        demo.trained_artifacts(lab, ROOT)
+        trained.trained_artifacts(lab, ROOT)
 
 
 @pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")

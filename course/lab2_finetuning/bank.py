@@ -162,7 +162,7 @@ def stable_form(logits, targets):
     return (logits.clamp(min=0) - logits * targets + torch.log1p(torch.exp(-logits.abs()))).mean()
 
 
-@right("binary_cross_entropy", "returns a Python number")
+@wrong("binary_cross_entropy", "returns a Python number, from which nothing can learn")
 def binary_as_float(logits, targets):
     return float(nn.functional.softplus(torch.where(targets == 1, -logits, logits)).mean())
 

@@ -2,7 +2,7 @@
 
     python course/tools/translate.py update fr    the sources of today -> course/<lab>/locale/fr.po; keeps what is translated
     python course/tools/translate.py build        catalogues -> labs/languages/<locale>/, all locales
-    python course/tools/translate.py check        how much is translated, and every fault; fails where a translation is missing
+    python course/tools/translate.py check        how much is translated, and every fault; fails where one is missing
 
 The .po files are gettext's: open them in Poedit, Weblate or an editor. A catalogue whose head does not say
 `X-Reviewed: yes` counts as made by a machine, and the pages say so. A changed text becomes fuzzy: it is shown in English,
@@ -44,7 +44,7 @@ NOTICE = "This text was translated by a machine and not yet read by a person. If
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 # Modules of leaplm.grading that speak to students.
-LIBRARY = ("judge.checks", "sandbox.student", "sandbox.values", "judge.engine")
+LIBRARY = ("judge.checks", "judge.contracts", "judge.returns", "sandbox.student", "sandbox.values", "judge.engine")
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
 

@@ -90,7 +90,7 @@ class Contract:
     def must_reach(self) -> list[str]:
         return [] if self.gradient in (None, "none") else self.gradient.split()
 
-    def options(self, name: str, seed: int | None) -> tuple[list[str], list[int | str], int | None]:
+    def options(self, name: str, seed: int) -> tuple[list[str], list[int | str], int]:
         """What `Student.watch` is told for a call of `name`."""
         forbidden = [*self.forbids.split(), *self.own.split(), *library_functions(name)]
         return forbidden, [place for name in self.must_reach for place in (self.arguments.split().index(name), name)], seed

@@ -12,6 +12,8 @@ from leaplm.grading.judge.returns import name_of
 from leaplm.grading.sandbox.student import Student, StudentError
 from leaplm.grading.sandbox.values import Ref
 
+FIRST_SEED = 54_321  # of the global random numbers; none that an answer would set
+
 
 class WatchedStudent:
     """A student handle that holds each call to its contract, and keeps the breaches; else as `Student`."""
@@ -22,6 +24,7 @@ class WatchedStudent:
         self._made: dict[int, tuple[str, tuple, dict]] = {}  # Ref -> how it was built, to build its like again
         self._tried: set[str] = set()  # whose randomness is known
         self._makers: dict[int, str] = {}  # Ref -> the function that returned it
+        self._calls = 0
         self.breaches: list[Breach] = []
         self.artifact, self.read = student.artifact, student.read
 
@@ -29,7 +32,8 @@ class WatchedStudent:
         """As `Student.call`, under the contract of the function, or of "()" after the maker's name for what it returned."""
         name = self._makers.get(function.id, function.kind) if isinstance(function, Ref) else function
         contract = self._contract(f"{name}()" if isinstance(function, Ref) else name)
-        value = self._watched(contract, function, name, args, kwargs, None)
+        self._calls += 1
+        value = self._watched(contract, function, name, args, kwargs, self._calls + FIRST_SEED)
         if contract.random not in (UNTOUCHED, FREE) and name not in self._tried:
             self._tried.add(name)
             self._try_randomness(contract, function, name, args, kwargs)
@@ -54,7 +58,7 @@ class WatchedStudent:
             raise LookupError(f"the check calls {name}, for which it has no contract")
         return self._contracts[name]
 
-    def _watched(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict, seed: int | None) -> Any:
+    def _watched(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict, seed: int) -> Any:
         self._student.watch(*contract.options(name, seed))
         value = self._student.call(function, *map(contract.given, args), **contract.given(kwargs))
         seen = self._student.seen()
@@ -65,10 +69,10 @@ class WatchedStudent:
         return value if contract.returns.problem(seen["kind"]) else contract.returns.value(value)
 
     def _try_randomness(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict) -> None:
-        """Three more calls or so: the same seed twice, then others."""
+        """Three more calls or so: the same seed twice, then others. Where the seed is an argument, the global one stays."""
         def call(seed: int) -> Any:
             changed = self._with_seed(contract.random, args, kwargs, seed)
-            return self._watched(contract, function, name, *changed, seed if contract.random == GLOBAL else None)
+            return self._watched(contract, function, name, *changed, FIRST_SEED + (seed if contract.random == GLOBAL else 0))
 
         first, again = call(0), call(0)
         others = (call(seed) for seed in (1, 2, 3))

@@ -23,7 +23,7 @@ class Observer:
     """Watches one call; `seen` is what it tells afterwards.
 
     options: `forbidden`, dotted names of functions; `gradient`, places (position or keyword) of the arguments that a
-    gradient must reach; `seed`, for the global random numbers before the call, or None.
+    gradient must reach; `seed`, for the global random numbers during the call; afterwards they go on as before it.
     """
 
     def __init__(self, options: dict, args: tuple, kwargs: dict, entry: CodeType) -> None:
@@ -53,8 +53,8 @@ class Observer:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """For the time of the call. What it left switched is put back, so that it does not disturb the next one."""
-        if self.seed is not None:
-            seed_globals(self.seed)
+        undisturbed = global_random_states()
+        seed_globals(self.seed)
         before = {place: state_of(value) for place, value in self.places.items()}
         marks = {place: marks_of(model) for place, model in self.models.items()}
         randomness, grad = global_random_states(), grad_enabled()
@@ -70,6 +70,7 @@ class Observer:
             "forbidden": sorted(self.watch.found),
         }
         set_grad_enabled(grad)
+        restore_random_states(undisturbed)
 
     def tell(self, result: Any) -> dict:
         """All that was seen, with the kind of the result and how gradients flow from it."""
@@ -187,6 +188,13 @@ def seed_globals(seed: int) -> None:
     np.random.seed(seed % 2**32)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(seed)
+
+
+def restore_random_states(states: dict) -> None:
+    random.setstate(states["random"])
+    np.random.set_state(states["numpy"])
+    if "torch" in states:
+        sys.modules["torch"].set_rng_state(states["torch"])
 
 
 def grad_enabled() -> bool:

@@ -99,7 +99,7 @@ class RemoteStudent:
     def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
         return self._ask("call", function, list(args), kwargs)
 
-    def watch(self, forbidden: list[str], gradient: list[int | str], seed: int | None) -> None:
+    def watch(self, forbidden: list[str], gradient: list[int | str], seed: int) -> None:
         self._ask("watch", forbidden, gradient, seed)
 
     def seen(self) -> dict:

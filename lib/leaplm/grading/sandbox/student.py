@@ -80,7 +80,7 @@ class Student:
             raise StudentError("missing", f"`{name}` is not a function: keep the name for the function asked for.")
         return self._outgoing(name, self._run(name, target, args, kwargs))
 
-    def watch(self, forbidden: list[str], gradient: list[int | str], seed: int | None) -> None:
+    def watch(self, forbidden: list[str], gradient: list[int | str], seed: int) -> None:
         """Has the next call watched (see `observe.Observer`)."""
         self._options = {"forbidden": forbidden, "gradient": gradient, "seed": seed}
 

@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
-.PHONY: lab test build grade-demo bench docs calibrate measure run-labs clean setup setup-dev
+.PHONY: lab test build grade-demo mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=labs/$(LEAPLM_LOCALE) $(LAB_ARGS)
@@ -25,6 +25,9 @@ build: setup        ## course/*/lab.py -> solutions/ and labs/ (all languages), 
 
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
+
+mutants: setup      ## small changes of the solutions, which the checks must notice; make mutants LAB=lab2_finetuning
+	python course/tools/mutants.py $(LAB)
 
 bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring of prompts, grading of a class; the service under load
 	python tests/bench/training.py

@@ -116,7 +116,7 @@ class Contract:
         """Every way in which a call broke the contract, the gravest first."""
         yield from self._own_work(name, seen["forbidden"])
         yield from self._result(name, seen["kind"], seen["reached"])
-        yield from self._arguments(name, seen["changed"])
+        yield from self._arguments(name, seen["changed"], [place for place, _, _ in seen["models"]])
         yield from self._models(name, seen["models"], seen["forward"])
         yield from self._globals(name, seen["random"], seen["grad_left"])
 
@@ -144,9 +144,13 @@ class Contract:
     def _names_one(self, argument: str, places: list) -> bool:
         return any(self.argument(place) == argument for place in places)
 
-    def _arguments(self, name: str, changed: list) -> Iterable[Breach]:
+    def _arguments(self, name: str, changed: list, models: list) -> Iterable[Breach]:
         for place in changed:
-            if self.argument(place) not in self.changes.split():
+            if self.argument(place) in self.changes.split():
+                continue
+            if place in models:
+                yield Breach(f"`{name}` changes the weights of `{self.argument(place)}`.")
+            else:
                 yield Breach(f"`{name}` changes its argument `{self.argument(place)}`, which the caller still needs: "
                              "work on a copy.")  # fmt: skip
 

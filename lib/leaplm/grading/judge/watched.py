@@ -33,17 +33,19 @@ class WatchedStudent:
         name = self._makers.get(function.id, function.kind) if isinstance(function, Ref) else function
         contract = self._contract(f"{name}()" if isinstance(function, Ref) else name)
         self._calls += 1
-        value = self._watched(contract, function, name, args, kwargs, self._calls + FIRST_SEED)
+        value = self._watched(contract, function, name, args, kwargs, self._calls)
         if contract.random not in (UNTOUCHED, FREE) and name not in self._tried:
             self._tried.add(name)
             self._try_randomness(contract, function, name, args, kwargs)
         return value
 
     def get(self, name: str) -> Any:
-        """As `Student.get`, of the kind that the contract says."""
+        """As `Student.get`; a variable is of the kind that its contract says, a function comes as it is."""
         contract = self._contract(name)
         value = self._student.get(name)
         told = self._student.seen()["kind"]
+        if told["is"] == "object" and told["callable"] is True:
+            return value
         if problem := contract.returns.problem(told):
             raise StudentError("unexpected", f"`{name}` should be {problem}, not {name_of(told)}.")
         return contract.returns.value(value)
@@ -59,7 +61,7 @@ class WatchedStudent:
         return self._contracts[name]
 
     def _watched(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict, seed: int) -> Any:
-        self._student.watch(*contract.options(name, seed))
+        self._student.watch(*contract.options(name, FIRST_SEED + seed))
         value = self._student.call(function, *map(contract.given, args), **contract.given(kwargs))
         seen = self._student.seen()
         found = list(contract.breaches(name, seen))
@@ -69,10 +71,11 @@ class WatchedStudent:
         return value if contract.returns.problem(seen["kind"]) else contract.returns.value(value)
 
     def _try_randomness(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict) -> None:
-        """Three more calls or so: the same seed twice, then others. Where the seed is an argument, the global one stays."""
+        """Three more calls or so: the same seed twice, then others. The global seed is that, or another at each call."""
         def call(seed: int) -> Any:
+            self._calls += 1
             changed = self._with_seed(contract.random, args, kwargs, seed)
-            return self._watched(contract, function, name, *changed, FIRST_SEED + (seed if contract.random == GLOBAL else 0))
+            return self._watched(contract, function, name, *changed, seed if contract.random == GLOBAL else self._calls)
 
         first, again = call(0), call(0)
         others = (call(seed) for seed in (1, 2, 3))

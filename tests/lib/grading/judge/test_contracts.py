@@ -195,6 +195,7 @@ RANDOM = [
     (Seeded(0), "def f(seed): return np.random.default_rng(seed).random(4)", None),
     (Seeded(0), "def f(seed): return np.random.default_rng(7).random(4)", "the same random numbers every time"),
     (Seeded(0), "def f(seed): return np.random.default_rng().random(4)", "another result for the same seed"),
+    (Seeded(0), "def f(seed): return torch.rand(4)", "another result for the same seed"),
 ]
 
 
@@ -221,7 +222,7 @@ MODELS = [
     (Contract("model", mode="any"), "model.eval()", None),
     (Contract("model"), "model(**b).loss.backward()", "leaves gradients on `model`"),
     (Contract("model"), "model.requires_grad_(False)", "which weights of `model` may learn"),
-    (Contract("model"), "next(model.parameters()).data += 1", "its argument `model`"),
+    (Contract("model"), "next(model.parameters()).data += 1", "the weights of `model`"),
     (Contract("model", forward="no grad"), "model(**b)", "with gradients on"),
     (Contract("model", forward="no grad"), "with torch.inference_mode(): model(**b)", None),
     (Contract("model", forward="eval"), "model(**b)", "call `.eval()` before"),

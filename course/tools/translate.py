@@ -47,7 +47,7 @@ NOTICE = "This text was translated by a machine and not yet read by a person. If
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 # Modules of leaplm.grading that speak to students.
-LIBRARY = ("judge.checks", "sandbox.student", "sandbox.values", "judge.engine")
+LIBRARY = ("judge.checks", "judge.contracts", "judge.returns", "sandbox.student", "sandbox.values", "judge.engine")
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
 

@@ -9,7 +9,13 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
-.PHONY: lab teach test quick $(LEAPLM_LOCALE),/languages/$(LEAPLM_LOCALE)) := LABS QUICK \ bench build calibrate clean docs grade-demo labs$(if measure mutants run-labs setup setup-dev tests/course/tools/test_build.py tests/course/tools/test_mistakes.py tests/course/tools/test_start.py tests/course/tools/test_tables.py tests/course/tools/test_translate.py tests/lib/grading/intake tests/lib/grading/rebuild tests/lib/prompting/test_templates.py tests/lib/test_data.py tests/lib/test_evaluation.py tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/tokens tests/test_install.py
+LABS := labs$(if $(LEAPLM_LOCALE),/languages/$(LEAPLM_LOCALE))
+QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
+	tests/lib/prompting/test_templates.py tests/lib/tokens tests/lib/grading/rebuild tests/lib/grading/intake \
+	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
+	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
+
+.PHONY: lab teach test quick build grade-demo mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)

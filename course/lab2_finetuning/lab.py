@@ -412,7 +412,7 @@ def factor(step):
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 sixteen = collate(train_rows[:16], tokenizer.pad_token_id)
-for step in range(20):
+for step in range(by_scale(tiny=4, cpu=20, gpu=20)):
     loss = training_step(model, sixteen, optimizer, scheduler)
     if step % 3 == 0 or step == 19:
         print(f"step {step:2d}   loss {loss:.3f}")
@@ -483,7 +483,7 @@ model = optimizer = scheduler = None  # 300 MB that are not needed any more
 runtime.free_memory()
 runtime.set_seed(0)
 broken = models.load_sequence_classifier(names)
-too_large = training.TrainingConfig(learning_rate=3e-3, epochs=3)
+too_large = training.TrainingConfig(learning_rate=3e-3, epochs=by_scale(tiny=1, cpu=3, gpu=3))
 training.train(broken, few_rows, library_collate, too_large)
 scores = evaluation.evaluate(broken, validation_rows, library_collate)
 print(f"accuracy on validation: {scores['accuracy']:.2f}")

@@ -174,7 +174,7 @@ class Examiner:
 
 
 class Engine:
-    """Grades submissions of one lab on this machine; thread-safe."""
+    """Grades submissions on this machine; thread-safe. `lab` is the one whose imports the fork server makes beforehand."""
 
     def __init__(
         self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
@@ -209,7 +209,7 @@ class Engine:
                 return self._grade(submission, seed, full)
             except Infrastructure as fault:
                 if attempt == 2:
-                    return our_fault(self.course, self.lab, submission, seed, str(fault))
+                    return our_fault(self.course, submission.lab, submission, seed, str(fault))
 
     def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
         forks, examiner = self.fork_server(), self._examiners.get()
@@ -235,7 +235,7 @@ class Engine:
         number, student = forks.spawn()
         why = "lost"
         try:
-            task = {"lab": self.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
+            task = {"lab": submission.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
                     "limits": asdict(self.limits), "full": full}  # fmt: skip
             result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
         finally:

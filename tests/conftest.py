@@ -16,8 +16,9 @@ import pytest  # noqa: E402
 
 LAB = re.compile(r"\b(lab\d+_[a-z]+)\b")
 # Groups that take minutes go first, in this order, so that the processes end together.
-LONGEST = ("tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py", "tests/course/test_banks.py lab",
-           "tests/lib/grading/test_", "tests/browser/", "tests/course/", "tests/lib/serve/", "tests/lib/bundle/")
+LONGEST = ("tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py",
+           "tests/course/test_banks.py lab", "tests/lib/grading/test_", "tests/browser/", "tests/course/",
+           "tests/lib/serve/", "tests/lib/bundle/")
 
 
 @pytest.fixture(scope="session")

@@ -99,3 +99,25 @@ def test_all_is_true(name):
     assert len(set(module.__all__)) == len(module.__all__)
     for public in module.__all__:
         assert hasattr(module, public) or importlib.util.find_spec(f"leaplm.{name}.{public}"), public
+
+
+def modules_of(tree):
+    """{name: module} of what a program imports from leaplm as a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "leaplm":
+            for name in node.names:
+                whole = f"{node.module}.{name.name}".partition(".")[2]
+                if whole in MODULES:
+                    yield name.asname or name.name, whole
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "course").glob("*/*.py")), ids=lambda path: "/".join(path.parts[-2:]))
+def test_what_the_course_takes_from_the_library_is_there(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    tree = ast.parse("\n".join(line for line in lines if not line.startswith(("!", "%"))))
+    modules = dict(modules_of(tree))
+    missing = [f"{node.value.id}.{node.attr}" for node in ast.walk(tree)
+               if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+               and isinstance(node.ctx, ast.Load)
+               and not hasattr(importlib.import_module(f"leaplm.{modules[node.value.id]}".rstrip(".")), node.attr)]
+    assert missing == []

@@ -16,8 +16,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from leaplm.bundle.wheels import build_course
 from leaplm.grading.book.verdicts import grader_digest
 from nbclient import NotebookClient
-from uv import find_uv_bin
 from repo import ROOT
+from uv import find_uv_bin
 
 VERSIONS = Path(__file__).with_name("colab.txt")
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")

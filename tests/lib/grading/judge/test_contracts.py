@@ -300,6 +300,25 @@ def test_the_librarys_own_function_is_found_by_the_answers_name(watched, source,
     assert not (own and handle.breaches)
 
 
+LIES = [{}, {"kind": 3}, {"kind": {"is": "tensor"}}, {"kind": {"is": "list", "items": 5}}, [], None,
+        {"kind": {"is": "float"}, "reached": [], "changed": 1, "models": [], "forward": [], "random": [],
+         "grad_left": "same", "forbidden": []}]  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES, ids=repr)
+def test_a_program_that_tells_nonsense_of_a_call_gets_no_points(lie):
+    class Liar(Student):
+        def seen(self):
+            return lie
+
+    @check(points=2, contract=Contract("x", Number()))
+    def f(student, rng):
+        return student.call("f", 1), "right"
+
+    got = judge(f, Liar({"f": lambda x: 2}), seed=0)
+    assert got.points == 0 and got.fault
+
+
 # -- verdicts ---------------------------------------------------------------------------------------------------------
 
 

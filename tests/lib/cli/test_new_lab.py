@@ -22,10 +22,12 @@ PARTS = ("course", "labs", "solutions", "lib", "tests", "binder", "README.md", "
 def clone(tmp_path_factory):
     """A copy of the project with a lab that `leaplm new-lab` made."""
     folder = tmp_path_factory.mktemp("clone")
-    for part in PARTS:
-        ignored = shutil.ignore_patterns("__pycache__", "artifacts", "runs", "attacks", "*.egg-info")
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(
-            ROOT / part, folder / part, **({"ignore": ignored} if (ROOT / part).is_dir() else {}))
+    ignored = shutil.ignore_patterns("__pycache__", "artifacts", "runs", "attacks", "*.egg-info")
+    for path in (ROOT / part for part in PARTS):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=ignored)
+        else:
+            shutil.copy(path, folder)
     program(folder, "leaplm", "new-lab", NAME, "--title", "Names in texts")
     return folder
 
@@ -62,8 +64,8 @@ def test_it_can_be_graded(clone, tmp_path):
     assert (record["state"], record["points"], record["max"]) == ("graded", 2, 2)
 
 
-@pytest.mark.parametrize(("name", "words"), [("names", "is not the name of a lab"), ("Lab11_Names", "is not the name of a lab"),
-                                             ("lab2_other", "there is a lab 2 already"), ("lab11", "is not the name")])
+@pytest.mark.parametrize("name, words", [("names", "is not the name of a lab"), ("Lab11_Names", "is not the name of a lab"),
+                                         ("lab2_other", "there is a lab 2 already"), ("lab11", "is not the name")])
 def test_a_name_that_is_no_good_is_refused(name, words):
     before = list_labs(ROOT)
     with pytest.raises(ValueError, match=words):

@@ -40,7 +40,7 @@ def main():
         install_torch()
         install_course(extra)
     if not options.no_fetch:
-        sys.exit(subprocess.call([PYTHON, "-m", "leaplm", "fetch"], env=installing.own_environment(os.environ)))
+        sys.exit(subprocess.call([PYTHON, "-P", "-m", "leaplm", "fetch"], env=installing.own_environment(os.environ)))
 
 
 def wanted_stamps(extra):
@@ -131,7 +131,8 @@ def install_course(extra):
     say(f"installing leaplm[{extra}]")
     failure = pip("install", "-c", os.path.join(ROOT, "constraints.txt"), "-e", f"{ROOT}[{extra}]")
     if failure:
-        stop(f"pip could not install the packages (its words are above): {installing.explain(failure) or 'see there'}.")
+        meaning = installing.explain_pip(failure, PYTHON, pip_environment())
+        stop(f"pip could not install the packages; its words are above. {meaning or 'Its last lines say why'}")
     ask_nothing()
     with open(STAMP, "w", encoding="utf-8") as file:
         file.write(wanted_stamps(extra)[0])
@@ -144,7 +145,7 @@ def ask_nothing():
 
 
 def pip(*arguments, explain=True):
-    """Run the environment's pip and show the downloads of a megabyte and more. Returns what it said if it failed, else ""."""
+    """Run the environment's pip; show the downloads of a megabyte and more. Returns what it said if it failed, else ""."""
     command = [PYTHON, "-I", "-u", "-m", "pip", *arguments]
     if sys.stdout.isatty() and pip_version() >= (24, 1):
         command += ["--progress-bar", "raw"]

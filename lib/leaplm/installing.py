@@ -127,40 +127,40 @@ FAILURES = (
     (r"Configuration file .*(could not be|contains)|Unable to load configuration|invalid pip configuration",
      "pip's own settings cannot be read. `pip config debug` shows which files there are"),
     (r"No space left|Errno 28|Errno 122|quota exceeded|WinError 112|not enough space",
-     "the disk is full. The installation needs 3 GB, and as much for a moment in the temporary folder (TMPDIR)"),
-    (r"MemoryError|Cannot allocate memory|Errno 12\b", "the memory is full. Close other programs and run this again"),
+     "The disk is full. The installation needs 3 GB, and as much for a moment in the temporary folder (TMPDIR)"),
+    (r"MemoryError|Cannot allocate memory|Errno 12\b", "The memory is full. Close other programs and run this again"),
     (r"Missing dependencies for SOCKS",
      "pip cannot use a SOCKS proxy (ALL_PROXY). Set HTTPS_PROXY to an http proxy and unset ALL_PROXY, or install from a "
      "bundle (see README.md)"),
-    (r"407 Proxy|ProxyError|[Cc]annot connect to proxy|check (your )?proxy|scheme for proxy|InvalidProxyURL|proxy URL",
-     "the proxy does not let pip through. Look at HTTPS_PROXY, HTTP_PROXY, NO_PROXY and pip's setting proxy"),
+    (r"407 Proxy|ProxyError|proxy connection error|[Cc]annot connect to proxy|check your proxy|scheme for proxy|proxy URL",
+     "The proxy does not let pip through. Look at HTTPS_PROXY, HTTP_PROXY, NO_PROXY and pip's setting proxy"),
     (r"TLS CA certificate bundle|no certificate or crl|invalid path: .*\.(pem|crt)",
-     "the file of certificates cannot be read. Look at pip's setting cert (PIP_CERT), REQUESTS_CA_BUNDLE and SSL_CERT_FILE"),
+     "The file of certificates cannot be read. Look at pip's setting cert (PIP_CERT), REQUESTS_CA_BUNDLE and SSL_CERT_FILE"),
     (r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLError|SSLCertVerificationError|certificate has expired",
-     "the index's certificate is not trusted. Is this computer's clock right? Where the network opens https, set PIP_CERT "
+     "The index's certificate is not trusted. Is this computer's clock right? Where the network opens https, set PIP_CERT "
      "to the file with its certificate (ask who runs the network)"),
     (r"\b40[13] (Client Error|Unauthorized|Forbidden)|User for \S+:|Credentials not correct",
-     "the package index asks for a name and a password, or refuses. Look at index-url in `pip config list`"),
+     "The package index asks for a name and a password, or refuses. Look at index-url in `pip config list`"),
     (r"DO NOT MATCH THE HASHES|THESE PACKAGES DO NOT MATCH|--require-hashes",
-     "a package came damaged, or is not what the index says it is. Run this again; if it stays so, `pip cache purge`"),
+     "A package came damaged, or is not what the index says it is. Run this again; if it stays so, `pip cache purge`"),
     (r"NewConnectionError|new connection|NameResolution|[Nn]ame resolution|getaddrinfo|[Tt]imed out|ConnectTimeout|"
      r"Connection(Reset|Refused|Aborted|Error|\w*\s(refused|reset|aborted|broken))|unreachable|IncompleteRead|"
      r"RemoteDisconnected|Max retries|Download failed after|incomplete-download|\b5\d\d Server Error",
-     "no package index within reach, or the line broke. Run this again on a better line: what came is kept. Or install from "
+     "No package index within reach, or the line broke. Run this again on a better line: what came is kept. Or install from "
      "a bundle (see README.md)"),
     (r"Permission denied|Errno 13|Errno 1\b|Errno 30|Read-only file system|WinError (5|32)\b|Access is denied",
-     "a file cannot be written. Is this folder yours, and is the course open in another program (JupyterLab)? Close it"),
+     "A file cannot be written. Is this folder yours, and is the course open in another program (JupyterLab)? Close it"),
     (r"File name too long|Errno 36|WinError 206|Long Path|long path",
-     "a path is too long for this system. Move the course to a folder with a short path"),
+     "A path is too long for this system. Move the course to a folder with a short path"),
     (r"ResolutionImpossible|conflicting dependencies|conflicts with|Cannot install .* because",
-     "the index's versions do not fit each other. Has it all that constraints.txt names?"),
+     "The index's versions do not fit each other. Has it all that constraints.txt names?"),
+    (r"is not a supported wheel|require a different python|requires a different Python",
+     "The packages are for another version of Python or another kind of computer"),
+    (r"No matching distribution found for (?P<what>[^\s(]+)",
+     "The index that pip uses does not have {what}, for this kind of computer. Is a package index within reach? "
+     "`pip config list` shows which one is set"),
     (r"Failed to build|Failed building|subprocess-exited-with-error|metadata-generation-failed|build dependencies did not",
-     "the index has no ready-made package for this computer, so pip tried to build one from source, which failed"),
-    (r"is not a supported wheel|require a different python|Requires-Python",
-     "the packages are for another version of Python or another kind of computer"),
-    (r"No matching distribution|Could not find a version",
-     "the index that pip uses does not have this package, in this version, for this kind of computer. Is a package index "
-     "within reach? `pip config list` shows which one is set"),
+     "The index has no ready-made package for this computer, so pip tried to build one from source, which failed"),
 )
 
 
@@ -168,6 +168,18 @@ def explain(said):
     """What a failure of pip means and what to do, from its own words; "" for one that is not known.
 
     >>> explain("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device")[:17]
-    'the disk is full.'
+    'The disk is full.'
     """
-    return next((meaning for pattern, meaning in FAILURES if re.search(pattern, said)), "")
+    found = ((re.search(pattern, said), meaning) for pattern, meaning in FAILURES)
+    return next((meaning.format(**match.groupdict()) for match, meaning in found if match), "")
+
+
+def explain_pip(said, python, environment):
+    """`explain`, where pip found no package: it keeps for itself why an index gave none, so it is asked again, aloud."""
+    missing = re.search(r"No matching distribution found for ([\w.-]+)", said)
+    if missing:
+        command = [python, "-I", "-m", "pip", "-vv", "--retries", "0", "--timeout", "10", "index", "versions", missing[1]]
+        again = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        lines = again.stdout.decode(errors="replace").splitlines()
+        said = "\n".join([*(line for line in lines if line.startswith("Could not fetch")), said])
+    return explain(said)

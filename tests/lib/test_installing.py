@@ -95,20 +95,20 @@ OS_ERROR = "ERROR: Could not install packages due to an OSError: "
 SAID = [
     ("The disk is full", OS_ERROR + "[Errno 28] No space left on device"),
     ("A file cannot be written", OS_ERROR + "[WinError 5] Access is denied: 'c:\\x.pyd'"),
-    ("A path is too long", "HINT: This error might have occurred since this system does not have Windows Long Path support."),
+    ("A path is too long", "HINT: This error might have occurred since this system has no Windows Long Path support."),
     ("A package came damaged", "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE."),
-    ("The index's certificate", "Could not fetch URL https://a/: connection error: Max retries exceeded (Caused by SSLError(1, "
-     "'[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate')))\n" + NONE),
+    ("The index's certificate", "Could not fetch URL https://a/: connection error: Max retries exceeded (Caused by SSLError("
+     "1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate')))\n" + NONE),
     ("The proxy", "WARNING: Retrying after connection broken by 'ProxyError('Cannot connect to proxy.', OSError('Tunnel "
      "connection failed: 407 Proxy Authentication Required'))': /simple/torch/\n" + NONE),
     ("No package index within reach", "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(': "
      "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution')': /simple/\n" + NONE),
     ("The index's versions", "ERROR: ResolutionImpossible: for help visit https://pip.pypa.io/en/latest/topics"),
     ("The index has no ready-made", "  error: command 'gcc' failed: No such file\n  ERROR: Failed building wheel for gguf"),
-    ("The index that pip uses does not have torch==2.13.0,", "ERROR: Could not find a version that satisfies the requirement "
-     "torch==2.13.0 (from versions: none)\n" + NONE),
+    ("The index that pip uses does not have torch==2.13.0,", "ERROR: Could not find a version that satisfies the "
+     "requirement torch==2.13.0 (from versions: none)\n" + NONE),
     ("The memory is full", "MemoryError"),
-    ("The file of certificates", OS_ERROR + "Could not find a suitable TLS CA certificate bundle, invalid path: /no/such.pem"),
+    ("The file of certificates", OS_ERROR + "Could not find a suitable TLS CA certificate bundle, invalid path: /a.pem"),
 ]
 
 

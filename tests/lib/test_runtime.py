@@ -90,7 +90,8 @@ def container(folder, groups, lines):
 
 
 MEMORY_2 = {"memory.max": "3000000000\n", "memory.current": "500000000\n", "memory.stat": "inactive_file 0\n"}
-MEMORY_1 = {"memory.limit_in_bytes": "3000000000", "memory.usage_in_bytes": "500000000", "memory.stat": "total_inactive_file 0\n"}
+MEMORY_1 = {"memory.limit_in_bytes": "3000000000", "memory.usage_in_bytes": "500000000",
+            "memory.stat": "total_inactive_file 0\n"}
 
 
 @pytest.mark.parametrize(("groups", "lines"), [

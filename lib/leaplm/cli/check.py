@@ -126,13 +126,16 @@ def describe_assets() -> tuple[str, list[Missing]]:
 def describe_sandbox() -> tuple[str, list[Missing]]:
     """Whether students' code can be kept apart while it is graded; for teachers, so nothing that a student misses."""
     try:
-        from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap, how_to_install
-
-        return f"bubblewrap at {find_bwrap()}, for grading", []
+        from leaplm.grading.judge.engine import try_sandbox
+        from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
     except ImportError as problem:
         return "unknown", [Missing(f"the sandbox for grading ({problem})", INSTALL, needed=False)]
-    except NoSandbox:
-        return "none", [Missing("bubblewrap, to grade students' code safely", how_to_install(), needed=False)]
+    try:
+        bwrap = find_bwrap()
+        try_sandbox()
+    except (NoSandbox, OSError) as problem:
+        return "none that works", [Missing("for teachers: a sandbox to grade students' code in", str(problem), needed=False)]
+    return f"bubblewrap at {bwrap}, tried, for grading", []
 
 
 SECTIONS = {

@@ -121,14 +121,14 @@ OURS = """
 import importlib, pkgutil, sys
 import leaplm
 found = [module.name for module in pkgutil.walk_packages(leaplm.__path__, "leaplm.")]
-names = [name for name in found if not name.endswith(("__main__", "ray_app"))]      # one runs, one needs another extra
-for name in names:
+ours = [name for name in found if not name.endswith(("__main__", "ray_app"))]      # one runs, one needs another extra
+for name in ours:
     importlib.import_module(name)
 for name in [name for name in sys.modules if name.startswith("leaplm")]:
     del sys.modules[name]
 """
 AGAIN = """
-    for name in names:
+    for name in ours:
         importlib.import_module(name)
     print("all are here")
 """

@@ -138,22 +138,13 @@ def test_a_dead_fork_server_is_started_again(course, solved):
         assert engine.grade(hand_in(solved), seed=1).record == first.record
 
 
+@needs_sandbox
 def test_a_refused_submission_has_a_verdict_without_running(engine):
     refused = Submission(LAB, "bello", None, {}, None, ("a note",), "The notebook is cut off. Hand it in again.")
-    if sandbox_missing():
-        pytest.skip("no sandbox here")
     record = engine.grade(refused, seed=1).record
     assert (record["state"], record["points"], record["max"]) == ("ungradable", 0, 9)
     assert {check["message"] for check in record["checks"]} == {refused.refused}
     assert json.dumps(record)
-
-
-def sandbox_missing():
-    try:
-        sandbox.find_bwrap()
-    except sandbox.NoSandbox:
-        return True
-    return False
 
 
 def test_without_bubblewrap_it_refuses_and_says_how_to_install_it(course, solved, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from repo import ROOT
 
 PACKAGE = ROOT / "lib" / "leaplm"
-BASE = {"runtime", "data", "models", "training", "evaluation", "plots", "artifacts", "calibration", "assets"}
+BASE = {"runtime", "text", "data", "models", "training", "evaluation", "plots", "artifacts", "calibration", "assets"}
 TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression", "responsible",
           "capstone"}
 USES = {"serve", "bundle", "grading"}   # what is built on the base and the topics
@@ -47,7 +47,8 @@ def area(module):
 
 
 def test_every_module_has_its_place_on_the_map():
-    assert {area(name) for name in MODULES} - BASE - TOPICS - USES == {"", "__main__", "cli"}
+    places = BASE | TOPICS | USES | {"", "__main__", "cli", "installing"}  # the last runs before anything is installed
+    assert {area(name) for name in MODULES} <= places
 
 
 @pytest.mark.parametrize(("areas", "never"), [(BASE, TOPICS | USES | {"cli"}), (TOPICS, USES | {"cli"}), (USES, {"cli"})],

@@ -1,7 +1,7 @@
 """Set up the course: python install.py [--dev] [--no-fetch]
 
 Makes .venv beside this file, installs the tested versions and leaplm into it, and fetches the models and data.
-Needs nothing but Python 3.11 or newer; works with whatever package index pip is configured for (its other settings do not
+Needs nothing but Python 3.11 to 3.14; works with whatever package index pip is configured for (its other settings do not
 reach the installation). Running it again costs a second when nothing changed.
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from leaplm import installing
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from repo import ROOT
@@ -145,6 +146,17 @@ def test_settings_that_were_made_for_other_installations_do_not_reach_this_one(t
     assert "pip could not" not in done.stderr, done.stdout + done.stderr
     assert list((tmp_path / ".venv").rglob("came_here.py")) and not (tmp_path / "elsewhere").exists()
     assert (tmp_path / ".venv" / "leaplm-stamp").exists()
+
+
+def test_what_is_promised_is_what_install_checks():
+    """README, the table of systems and a bundle's page name the limits that the installers refuse by."""
+    (oldest, newest) = (f"{major}.{minor}" for major, minor in installing.PYTHONS)
+    assert PROJECT["requires-python"] == f">={oldest}"
+    readme, teaching = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "course/TEACHING.md"))
+    for page in (readme, teaching, (ROOT / "lib/leaplm/bundle/start.html").read_text(encoding="utf-8")):
+        assert f"Python {oldest} to {newest}" in page
+    for page in (readme, teaching):
+        assert f"macOS {installing.MACOS} or newer" in page and f"glibc {'.'.join(map(str, installing.GLIBC))}" in page
 
 
 def test_nbgrader_finds_what_it_needs_of_setuptools():

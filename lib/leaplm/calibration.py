@@ -72,7 +72,7 @@ def run_one(function, seed, setting):
 
 
 def read_record(path):
-    return json.loads(path.read_text()) if path.exists() else {"studies": {}}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"studies": {}}
 
 
 def add_row(path, command, study_name, row):
@@ -89,7 +89,7 @@ def write_record(path, record):
     # A line a row keeps the file readable and its changes small.
     studies = ",\n".join(f'{json.dumps(name)}: [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]"
                          for name, rows in record["studies"].items())
-    fresh.write_text(f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n')
+    fresh.write_text(f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n', encoding="utf-8")
     os.replace(fresh, path)
 
 
@@ -101,7 +101,7 @@ def load_record(lab, study_name, **where):
     source = RECORDS / f"{lab}.json"
     if not source.is_file():
         raise FileNotFoundError(f"there is no calibration record for {lab!r}; `make calibrate LAB={lab}` makes it")
-    studies = json.loads(source.read_text())["studies"]
+    studies = json.loads(source.read_text(encoding="utf-8"))["studies"]
     if study_name not in studies:
         raise KeyError(f"the record of {lab} has no study {study_name!r}; it has {', '.join(studies)}")
     rows = pd.DataFrame(studies[study_name])

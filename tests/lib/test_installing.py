@@ -1,5 +1,6 @@
 """What stands between a machine and an installation is said before it costs anything, and said as what it is."""
 
+import ast
 import os
 import platform
 import subprocess
@@ -145,3 +146,35 @@ def test_a_real_pip_fails_and_is_understood(index, tmp_path, settings, meaning):
     done = subprocess.run(command, env=plain, capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert done.returncode and installing.explain_pip(said, sys.executable, plain).startswith(meaning), said
+
+
+# ---- encodings -------------------------------------------------------------------------------------------------
+
+LINUX_ONLY = ("lib/leaplm/grading/", "lib/leaplm/runtime.py")      # these read /proc, or run where all is UTF-8
+
+
+def without_encoding(path):
+    """Lines of a program that read or write text in whatever code page a machine has."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        mode = "".join(ast.unparse(word) for word in node.args[1:2])
+        built_in = name == "open" and isinstance(node.func, ast.Name) and "b'" not in mode
+        if name in ("read_text", "write_text") or built_in:
+            yield f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
+
+
+def test_text_is_read_and_written_in_utf_8_on_every_system():
+    sources = [ROOT / "install.py", *(ROOT / "lib").rglob("*.py")]
+    found = [line for path in sources for line in without_encoding(path)]
+    assert [line for line in found if not line.startswith(LINUX_ONLY)] == []
+
+
+@pytest.mark.parametrize("command", [["check"], ["fetch", "--help"], ["grade", "--help"]])
+def test_a_console_with_few_signs_ends_no_command(command, tmp_path):
+    """The code page 437 of an old Windows console has no …, and ASCII no ·."""
+    for code_page in ("cp437", "ascii"):
+        console = {"PYTHONIOENCODING": code_page, "PYTHONUTF8": "0", "LEAPLM_HOME": str(tmp_path / "王芳")}
+        done = subprocess.run([sys.executable, "-m", "leaplm", *command], capture_output=True, env=os.environ | console)
+        assert b"Traceback" not in done.stderr + done.stdout and done.stdout

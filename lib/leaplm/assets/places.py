@@ -45,4 +45,4 @@ def known(name: str) -> Asset:
 def is_here(asset: Asset) -> bool:
     """Whether the asset, in the version the manifest asks for, is in the store."""
     stamp = store() / asset.name / STAMP
-    return stamp.is_file() and stamp.read_text() == asset.digest()
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == asset.digest()

@@ -6,7 +6,7 @@
     python3 install.py --copy FOLDER                    copy the bundle, only what is missing or different
     python3 install.py --check                          is every file of the bundle whole?
 
-Needs Python 3.11 or newer and nothing else. Run it again after an interruption: it goes on.
+Needs Python 3.11 to 3.14 and nothing else. Run it again after an interruption: it goes on.
 """
 
 import argparse

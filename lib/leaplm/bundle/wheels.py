@@ -62,7 +62,7 @@ def build_course(root, folder):
 def for_this_machine(root, folder):
     """What pip would install here. On Linux without a GPU that is a CPU build of torch, where the index has one."""
     constraints = root / "constraints.txt"
-    build = re.search(r"^torch==\S+", constraints.read_text(), re.M)[0] + "+cpu"
+    build = re.search(r"^torch==\S+", constraints.read_text(encoding="utf-8"), re.M)[0] + "+cpu"
     if platform.system() == "Linux" and not shutil.which("nvidia-smi"):
         pip("download", "--no-deps", "--dest", str(folder), build, check=False)
     said = pip("download", "--dest", str(folder), "--find-links", str(folder), "--constraint", str(constraints),
@@ -89,10 +89,10 @@ def uv_compile(root, target, pins):
 
     On Linux with PyTorch's build for CPUs, where an index has it: the other one brings gigabytes for GPUs.
     """
-    tested = (root / "constraints.txt").read_text()
+    tested = (root / "constraints.txt").read_text(encoding="utf-8")
     within = pins.with_name("constraints.txt")
     for build in ("+cpu", "") if "linux" in target else ("",):
-        within.write_text(re.sub(r"^torch==.*", rf"\g<0>{build}", tested, flags=re.M))
+        within.write_text(re.sub(r"^torch==.*", rf"\g<0>{build}", tested, flags=re.M), encoding="utf-8")
         done = run_uv(root, target, within, pins)
         if not done.returncode:
             return

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from leaplm.cli import any_console
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.callback(help=__doc__)(any_console)
 
 
 def course_root() -> Path:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from leaplm.assets.manifest import load_manifest
 from leaplm.assets.places import is_here, store
+from leaplm.installing import PYTHONS, unsupported
 from leaplm.runtime import memory_mb, processors
 
-PYTHON = (3, 11)
 GIGABYTE = 1e9
 INSTALL = "python install.py, or: pip install -c constraints.txt -e .[grade]"
 
@@ -43,9 +43,10 @@ def main() -> int:
 
 def describe_python() -> tuple[str, list[Missing]]:
     line = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info >= PYTHON:
+    if sys.version_info[:2] >= PYTHONS[0]:
         return line, []
-    return line, [Missing(f"Python {PYTHON[0]}.{PYTHON[1]} or newer", "install it, then: python3.11 install.py")]
+    oldest = ".".join(map(str, PYTHONS[0]))
+    return line, [Missing(f"Python {oldest} or newer", f"install it, then: python{oldest} install.py")]
 
 
 def describe_machine() -> tuple[str, list[Missing]]:
@@ -72,7 +73,7 @@ def describe_gpu() -> tuple[str, list[Missing]]:
     try:
         import torch
     except (ImportError, OSError) as problem:       # OSError: a shared library of it does not load
-        return "unknown", [Missing(f"torch ({problem})", INSTALL)]
+        return "unknown", [Missing(f"torch ({problem})", unsupported() or INSTALL)]
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}", []
     if shutil.which("nvidia-smi"):

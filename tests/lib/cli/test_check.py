@@ -45,6 +45,13 @@ def test_bare_python_without_any_package_still_reports(tmp_path):
     assert "MISSING   torch (No module named 'torch'). To mend it: python install.py" in report
 
 
+def test_without_torch_a_machine_that_cannot_have_it_is_told_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(check, "unsupported", lambda: "there is no PyTorch for this")
+    _, [gap] = check.describe_gpu()
+    assert gap.needed and gap.mend == "there is no PyTorch for this"
+
+
 def test_package_outside_its_range_is_said_with_the_version_that_is_here(tmp_path, monkeypatch):
     """An installation of leaplm that asks for other things, found before the real one."""
     asked = ["torch>=999", "numpy>=1.26", "nothing-like-this>=1; extra == 'grade'", "other>=1; extra == 'wandb'"]

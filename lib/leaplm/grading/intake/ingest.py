@@ -29,6 +29,7 @@ from nbformat import NotebookNode
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
 from leaplm.grading.intake.uploads import Entry, Refused, Upload, show
 from leaplm.grading.submission import ARTIFACTS, Submission
+from leaplm.grading.texts import plain
 
 ARTIFACT_KINDS = (".safetensors", ".json", ".csv", ".txt")
 DATA_KINDS = (".csv", ".txt")
@@ -117,14 +118,14 @@ def belonging(notebook: bytes, release: NotebookNode | None) -> tuple[int, int]:
         return sum("nbgrader" in cell["metadata"] for cell in cells), 0
     names = {cell.metadata.nbgrader.grade_id: cell for cell in release.cells if "nbgrader" in cell.metadata}
     ids = {cell.id: cell for cell in release.cells}
-    texts = {cell.source.strip(): cell for cell in release.cells if cell.source.strip()}
+    texts = {plain(cell.source) for cell in release.cells} - {""}
     found = [
         (cell, names.get(cell["metadata"].get("nbgrader", {}).get("grade_id")) or ids.get(cell["id"])) for cell in cells
     ]
-    ours = sum(mine is not None or cell["source"].strip() in texts for cell, mine in found)
+    ours = sum(mine is not None or plain(cell["source"]) in texts for cell, mine in found)
     answers = [(cell, mine) for cell, mine in found if mine and mine.metadata.get("nbgrader", {}).get("solution")]
-    changed = sum(cell["source"].strip() != mine.source.strip() for cell, mine in answers)
-    return ours, changed or (0 if answers else sum(cell["source"].strip() not in texts for cell in cells))
+    changed = sum(plain(cell["source"]) != plain(mine.source) for cell, mine in answers)
+    return ours, changed or (0 if answers else sum(plain(cell["source"]) not in texts | {""} for cell in cells))
 
 
 def read_files(upload: Upload, notebook: Entry) -> dict[str, bytes]:
@@ -201,7 +202,12 @@ def _look_into(upload: Upload, entry: Entry) -> Candidate:
 
 def _different(candidates: list[Candidate]) -> list[Candidate]:
     """Without those that hold the same work as one before."""
-    return list({found.notebook: found for found in reversed(candidates)}.values())[::-1]
+    return list({_work_in(found.notebook): found for found in reversed(candidates)}.values())[::-1]
+
+
+def _work_in(notebook: bytes) -> tuple[tuple[str, str], ...]:
+    """What two saves of one work have in common, whatever the editors were."""
+    return tuple((cell["cell_type"], plain(cell["source"])) for cell in json.loads(notebook)["cells"])
 
 
 def _plain_name(entry: Entry) -> str:

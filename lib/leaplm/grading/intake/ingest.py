@@ -37,6 +37,7 @@ OURS = {"timestamp.txt"}  # names that nbgrader believes; written on the instruc
 MAX_FILES = 40
 MAX_NOTEBOOKS = 12  # looked into to find the lab's
 MAX_ID = 120
+MAX_ID_BYTES = 200  # a name on a disk has 255, of which receipts need some
 DOWNLOADED_AGAIN = re.compile(r" ?\(\d+\)(?=\.\w+$)")  # what browsers add: "lab2 (1).ipynb"
 FILE_NAME = re.compile(r"[\w(][\w .,()+=@-]*")
 
@@ -230,7 +231,8 @@ def safe_id(student: str) -> str:
     text = unicodedata.normalize("NFC", student.encode("utf-8", "replace").decode())
     text = "".join("_" if unicodedata.category(char)[0] in "CZ" and char != " " else char for char in text)
     text = re.sub(r'[/\\:*?"<>|\[\]{},+$%!]', "_", text).strip().lstrip(".-").rstrip(". ")
-    return text[:MAX_ID].strip() or "unnamed"
+    text = text[:MAX_ID].encode()[:MAX_ID_BYTES].decode(errors="ignore")
+    return text.rstrip(". ") or "unnamed"
 
 
 def modified(path: str | os.PathLike) -> str:

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
-from leaplm.grading.intake.uploads import Entry, Refused, Upload, show
+from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
 from leaplm.grading.submission import ARTIFACTS, Submission
 from leaplm.grading.texts import plain
 
@@ -236,5 +236,23 @@ def safe_id(student: str) -> str:
 
 
 def modified(path: str | os.PathLike) -> str:
-    """When a file or folder was last changed, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(int(os.lstat(path).st_mtime), UTC).isoformat()
+    """When a file was last changed, or the newest file in a folder, as ISO 8601 in UTC.
+
+    A folder's own time is that of unpacking or copying it, and says nothing of the work in it.
+    """
+    times = [os.lstat(path).st_mtime] if not os.path.isdir(path) or os.path.islink(path) else list(_times_in(path))
+    newest = max(times or [os.lstat(path).st_mtime])
+    return datetime.fromtimestamp(int(newest), UTC).isoformat()
+
+
+def _times_in(folder: str | os.PathLike) -> Iterator[float]:
+    """The times of the files in a folder that may be part of the work, of so many as an upload may have."""
+    left = STUDENT.entries
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_clutter(name)]
+        files = [name for name in names if not is_clutter(name)][:left]
+        left -= len(files)
+        for name in files:
+            yield os.lstat(os.path.join(place, name)).st_mtime
+        if not left:
+            return

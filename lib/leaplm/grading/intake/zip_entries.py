@@ -11,6 +11,7 @@ begins in 1980, so that many programs write the first day of 1980 for a time tha
 
 from __future__ import annotations
 
+import os
 import struct
 import unicodedata
 import zipfile
@@ -93,6 +94,20 @@ def likeness(name: str) -> float:
         if len(letters) == len([char for char in word if not char.isdigit()]) and len(scripts - {"COMBINING"}) == 1:
             good += 0.5 if inside else 1.0  # a capital in the middle is rare
     return good / len(words) if words else 0.0
+
+
+def readable(name: str, known: Callable[[str], bool] = lambda name: False) -> str:
+    """A name of a disk as composed Unicode, also where a zip was unpacked without care for how its names are written.
+
+    >>> readable("Jos\udce9")
+    'José'
+    """
+    raw = os.fsencode(name)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode(best_code_page({raw}, known), "replace")
+    return unicodedata.normalize("NFC", text)
 
 
 def extra_fields(member: zipfile.ZipInfo) -> Iterator[tuple[int, bytes]]:

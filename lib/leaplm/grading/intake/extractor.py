@@ -24,8 +24,9 @@ from nbgrader.utils import parse_utc
 from leaplm.grading.intake.collect import EMPTY, fill
 from leaplm.grading.intake.ingest import modified, read_submission, safe_id
 from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
-from leaplm.grading.intake.uploads import STUDENT, is_foreign, open_regular, show
+from leaplm.grading.intake.uploads import STUDENT, is_clutter, is_foreign, open_regular, show
 
+IGNORED = {".ipynb_checkpoints", "__pycache__"}  # that nbgrader does not copy; see nbgrader_config.py
 KINDS = re.compile(r"\.(zip|ipynb|tar\.gz|gz|tgz|tar|rar|7z)$", re.IGNORECASE)
 
 
@@ -112,12 +113,15 @@ def _odd_files(folder: Path) -> list[tuple[Path, str]]:
     while stack:
         place, depth = stack.pop()
         for item in os.scandir(place):
-            seen += 1
+            info, clutter = item.stat(follow_symlinks=False), is_clutter(item.name)
+            seen += not clutter
             if seen > STUDENT.entries or depth > STUDENT.depth:
                 return [(path, "part of far too many files or folders") for path in sorted(folder.iterdir())]
-            info = item.stat(follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode) and not item.name.endswith(".ipynb"):
-                stack.append((Path(item.path), depth + 1))
+                if not clutter:
+                    stack.append((Path(item.path), depth + 1))
+                elif item.name not in IGNORED:
+                    odd.append((Path(item.path), "hidden or a program's own, and no part of the work"))
                 continue
             size += info.st_size
             if why := _why_odd(info, size, Path(place)):

@@ -24,7 +24,7 @@ import nbformat
 import numpy as np
 from nbformat import NotebookNode
 
-from leaplm.grading.course import lab_file
+from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.judge.checks import SEED, Verdict, judge, load_checks
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
@@ -62,8 +62,7 @@ class Lab:
         self.release = nbformat.read(course / "labs" / name / f"{name}.ipynb", as_version=4)
         self.checks = load_checks(name, course)
         self.asked = names_asked(lab_file(course, name, "checks.py").read_text(encoding="utf-8"))
-        paths = sorted((course / "labs").glob(f"*/{name}/{name}.ipynb"))
-        self.translations = [nbformat.read(path, as_version=4) for path in paths]
+        self.translations = [nbformat.read(path, as_version=4) for path in translated_releases(course, name)]
 
     def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair]]:
         if submission.notebook is None:

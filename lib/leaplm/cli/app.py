@@ -8,6 +8,13 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 
+@app.callback()
+def prepare() -> None:
+    from leaplm.runtime import print_every_letter
+
+    print_every_letter()
+
+
 @app.command()
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Assets to fetch; all core ones if none is named.")] = None,

@@ -29,6 +29,7 @@ from leaplm.grading.intake.extractor import sweep
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.sandbox.walls import Limits
+from leaplm.runtime import print_every_letter
 
 IDLE_SECONDS = 120  # after which an engine that nobody uses gives its memory back: Formgrader's server runs for days
 
@@ -92,6 +93,7 @@ def prepare(assignment: str, student: str, notebooks: list[str], **more: Any) ->
     parallel at the first call, and nbgrader then finds the verdicts. What fails here is told again, submission by
     submission, by GradeSubmission.
     """
+    print_every_letter()
     course = Path.cwd()
     for folder in sorted({Path(notebook).absolute().parent for notebook in notebooks}):
         for line in sweep(folder):

@@ -89,12 +89,12 @@ def export(app, tmp_path):
 
 
 def table(path):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return list(csv.reader(file))
 
 
 def rows(path, key):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return {row[key]: row for row in csv.DictReader(file)}
 
 
@@ -131,9 +131,25 @@ def test_c8_no_cell_is_a_formula_and_no_comma_breaks_a_row(export, exporter):
     assert "\x1b" not in path.read_text(encoding="utf-8")  # C9
 
 
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\n=1", "＝1", "\x00=1", "\u202e=1"])
+BEGINNINGS = ["=1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\n=1", "＝1", "\x00=1", "\u202e=1", "\u200b=1", "\ufeff=1"]
+
+
+@pytest.mark.parametrize("text", BEGINNINGS)
 def test_c8_what_begins_a_formula_is_a_text(text):
     assert cell(text).startswith("'")
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_no_text_ends_a_row(tmp_path, end):
+    path = write_csv(tmp_path / "a.csv", ["x"], [[f"one{end}two\ud800"]], mark=True)
+    assert path.read_text(encoding="utf-8-sig").splitlines() == ['"x"', '"one two?"']
+
+
+@pytest.mark.parametrize(("exporter", "marked"), [(CsvExport, True), (MoodleExport, True), (CanvasExport, False)])
+def test_excel_reads_names_as_they_are(export, exporter, marked):
+    """The mark, and Canvas without: its importer would take it for a part of the first column's name."""
+    assert export(exporter).read_bytes().startswith(b"\xef\xbb\xbf") == marked
+    assert not export(exporter, mark=False).read_bytes().startswith(b"\xef\xbb\xbf")
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def fold(name: str) -> str:
     (True, False)
     """
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(char for char in text if _in_name(char))
+    return unicodedata.normalize("NFC", "".join(char for char in text if _in_name(char)))
 
 
 def words(name: str) -> str:

@@ -87,11 +87,11 @@ class Roster:
         rows, said = self._rows(people, earlier)
         found = {person: (row.id, said.get(person, "")) for person, row in rows.items()}
         strangers = [person for person in people if person not in rows]
-        wishes = self._held(strangers, earlier)
-        new = {person: make_id(person.name) for person in strangers if person not in wishes}
-        rivals = {person: self._rivals(person, wish, {**wishes, **new}, earlier if person in new else [])
-                  for person, wish in {**wishes, **new}.items()}  # fmt: skip
-        for person, wish in {**wishes, **new}.items():
+        held = self._held(strangers, earlier)
+        wishes = {person: held.get(person) or make_id(person.name) for person in strangers}
+        rivals = {person: [] if person in held else self._rivals(person, wish, wishes, earlier)
+                  for person, wish in wishes.items()}  # fmt: skip
+        for person, wish in wishes.items():
             if not rivals[person]:
                 found[person] = wish, said.get(person, "") or self._unknown()
         used = {student.id.casefold() for student in self.students} | {old.id.casefold() for old in earlier}
@@ -100,7 +100,7 @@ class Roster:
         for person in (person for person in strangers if rivals[person]):
             own = own_ids[person.key] = own_ids.get(person.key) or _apart(person, used)
             used.add(own.casefold())
-            found[person] = own, _told_apart(person, {**wishes, **new}[person], own, rivals[person])
+            found[person] = own, _told_apart(person, wishes[person], own, rivals[person])
         return {person: found[person] for person in people}
 
     def _rivals(self, person: Person, wish: str, wishes: dict[Person, str], earlier: list[Earlier]) -> list[str]:

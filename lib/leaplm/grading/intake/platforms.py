@@ -25,6 +25,7 @@ MOODLE = re.compile(r"(?P<name>.+?)(?:_(?P<number>\d+))?_assignsubmission_(?P<ki
 ID = r"(?P<number>\d+|anon_[A-Za-z0-9]+)"
 CANVAS = re.compile(rf"(?:(?P<name>.+?)_)??(?P<late>(?i:LATE)_)?{ID}_(?P<file_id>\d+)_(?P<file>.+)", re.DOTALL)
 CANVAS_TEXT = re.compile(rf"(?:(?P<name>.+?)_)??(?P<late>(?i:LATE)_)?{ID}_(?:text|link)\.html", re.DOTALL)
+BLIND = {"participant", "participante", "mshiriki", "参与者", "参加者", "مشارك", "teilnehmerin", "deelnemer", "partecipante"}
 GROUP = re.compile(r".*[\d\s].*", re.DOTALL)  # "Group 1", "Default group"; a double first name has neither digit nor blank
 
 
@@ -44,15 +45,14 @@ def moodle_people(names: Iterable[str], roster: Roster) -> dict[str, Person]:
     numbers = defaultdict(set)
     for who, number in people.values():
         numbers[who].add(number)
-    blind = len(numbers) == 1 and len(next(iter(numbers.values()))) > 1  # all are called "Participant"
+    all_alike = len(numbers) == 1 and len(next(iter(numbers.values()))) > 1  # in a language that is not in BLIND
     grouped = group_names(numbers)
-    return {name: _moodle_person(*person, roster, blind, grouped) for name, person in people.items()}
+    return {name: Person(f"{who} {number}", "moodle", number) if all_alike or fold(who.rpartition("-")[2]) in BLIND
+            else _moodle_person(who, number, roster, grouped) for name, (who, number) in people.items()}  # fmt: skip
 
 
-def _moodle_person(who: str, number: str, roster: Roster, blind: bool, grouped: set[str]) -> Person:
+def _moodle_person(who: str, number: str, roster: Roster, grouped: set[str]) -> Person:
     whole = Person(who, "moodle", number)
-    if blind:
-        return Person(f"{who} {number}", "moodle", number)
     if roster.group(who) or roster.find(whole):
         return whole
     rests = [who[place + 1 :].strip() for place, char in enumerate(who) if char == "-"]

@@ -135,10 +135,11 @@ class Room:
         if not release.is_file():
             raise FileNotFoundError(f"there is no lab {lab!r}: {release} does not exist")
         self._release = nbformat.read(release, as_version=4)
-        folders = [name for name in book.submitted(lab) if only is None or name in only]
+        wanted = {safe_id(name): name for name in only or ()}
+        folders = [name for name in book.submitted(lab) if only is None or safe_id(name) in wanted]
         if not folders and not only:
             raise FileNotFoundError(f"nobody has handed in {lab}: first `leaplm collect {lab} FOLDER_OR_ZIP`")
-        if unknown := set(only or ()) - set(folders):
+        if unknown := {name for own, name in wanted.items() if own not in map(safe_id, folders)}:
             raise FileNotFoundError(f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}")
         self.students = {safe_id(name): name for name in folders}
         if len(self.students) < len(folders):

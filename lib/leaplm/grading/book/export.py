@@ -27,6 +27,7 @@ from traitlets import Bool, Dict, Enum, Float, Unicode
 
 from leaplm.grading.book.verdicts import latest_records
 from leaplm.grading.intake.receipts import Receipt, read_receipt
+from leaplm.grading.intake.student_list import registry_ids
 from leaplm.grading.texts import writable
 
 # What begins a formula; the full-width forms count in some spreadsheets, and what is not seen may stand before it.
@@ -48,6 +49,7 @@ class Mark:
     submission: SubmittedAssignment | None
     record: dict[str, Any]  # the verdict, {} without one
     receipt: Receipt | None
+    registry_id: str  # the student's id as the registry and the platform write it, "CSC/19/0123" say
 
     @property
     def lab(self) -> str:
@@ -93,14 +95,14 @@ class MarksExport(ExportPlugin):
         """The marks by lab, of the labs and students that were asked for (all, if none)."""
         labs, students = [{str(item) for item in wanted} for wanted in (self.assignment, self.student)]
         course = Path(self.parent.coursedir.root)
-        found = {}
+        found, registry = {}, registry_ids(course)
         for assignment in gradebook.assignments:
             if labs and assignment.name not in labs:
                 continue
             records = latest_records(course, assignment.name)
             found[assignment.name] = [
                 Mark(assignment, student, _submission(gradebook, assignment, student), records.get(student.id, {}),
-                     read_receipt(course, assignment.name, student.id))
+                     read_receipt(course, assignment.name, student.id), registry.get(student.id, student.id))
                 for student in gradebook.students
                 if not students or student.id in students
             ]  # fmt: skip
@@ -159,7 +161,7 @@ class MoodleExport(MarksExport):
         most = self.out_of or mark.assignment.max_score
         scale = self.out_of / mark.assignment.max_score if self.out_of and mark.assignment.max_score else 1
         grade = "" if mark.score is None else round(mark.score * scale, 5)
-        who = [f"{self.participant}{number}" if number else "", mark.full_name, mark.student.id, mark.student.email]
+        who = [f"{self.participant}{number}" if number else "", mark.full_name, mark.registry_id, mark.student.email]
         return [*who, grade, most, "-", as_html(comments(mark))]
 
 
@@ -190,7 +192,8 @@ class CanvasExport(MarksExport):
         numbers = [student.lms_user_id, *(mark.number("canvas") for mark in marks)]
         number = next((text for text in numbers if text and text.isdecimal()), "")
         scores = ["" if mark.score is None else mark.score for mark in marks]
-        return [name, number, (student.email if self.login == "email" else student.id) or "", self.section, *scores]
+        login = student.email if self.login == "email" else marks[0].registry_id
+        return [name, number, login or "", self.section, *scores]
 
 
 def comments(mark: Mark) -> list[str]:

@@ -38,7 +38,7 @@ from leaplm.grading.intake.receipts import (
     write_receipt,
 )
 from leaplm.grading.intake.roster import Earlier, Roster
-from leaplm.grading.intake.student_list import read_roster, write_list
+from leaplm.grading.intake.student_list import FIT_LIST, read_roster, write_list
 from leaplm.grading.intake.uploads import CLASS, Entry, Refused, Upload, show
 from leaplm.grading.submission import Submission
 
@@ -120,9 +120,10 @@ def read_time(text: str) -> str:
 def read_list(course: Path, path: Path, notes: list[str]) -> Roster:
     """The roster of a students' list; where ids had to change, a list for `nbgrader db student import` is written."""
     roster = Roster(read_roster(path, notes))
-    if any(student.written for student in roster.students):
-        fit = course / WORK / "students.csv"
+    fit, changed = course / FIT_LIST, any(student.written for student in roster.students)
+    if changed or fit.exists():
         write_list(fit, roster.students)
+    if changed:
         notes.append(f"The list with these ids is in {fit.relative_to(course)}: give that to `nbgrader db student import`.")
     return roster
 

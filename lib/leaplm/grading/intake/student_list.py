@@ -31,6 +31,7 @@ COLUMNS = {
     "group": ("group", "groups", "groupname", "team", "groupe"),
 }  # fmt: skip
 HEADER = ",".join(COLUMNS)
+FIT_LIST = ".nbgrader-work/students.csv"  # the list with ids that folders can have, where those of the registry are others
 DELIMITERS = ",;\t|"
 MOST_SAID = 10  # lines of one kind
 
@@ -178,6 +179,15 @@ def changed_ids(students: dict[int, Student]) -> list[str]:
                if student.written]  # fmt: skip
     more = len(changed) - MOST_SAID
     return changed[:MOST_SAID] + ([f"... and {more} ids more, in the same way."] if more > 0 else [])
+
+
+def registry_ids(course: Path) -> dict[str, str]:
+    """The ids as the registry writes them, by ours, of the list collected with last; {} where they never differed."""
+    path = course / FIT_LIST
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", newline="") as file:
+        return {row["id"]: row["written"] for row in csv.DictReader(file)}
 
 
 def write_list(path: Path, students: Iterable[Student]) -> None:

@@ -9,7 +9,9 @@ import sys
 
 import pytest
 from leaplm.grading.book.export import WORKSHEET, CanvasExport, CsvExport, MoodleExport, cell, safe_text, write_csv
+from leaplm.grading.intake.people import Student as StudentRow
 from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
+from leaplm.grading.intake.student_list import FIT_LIST, write_list
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
 from nbgrader.apps import ExportApp
@@ -199,6 +201,16 @@ def test_canvas(export):
     assert found["aisha"] == ["Bello, Aïsha", "", "aisha", "", "10.0", ""]
     assert found["musa"][1] == "1002" and found["'=1+1,C8"][1] == "77"
     assert found["kande"] == ["kande", "", "kande", "", "", ""]
+
+
+def test_platforms_get_the_ids_of_the_registry(course, export):
+    write_list(course / FIT_LIST, [StudentRow("aisha", "Aïsha", "Bello", written="CSC/19/0123")])
+    try:
+        assert "CSC/19/0123" in rows(export(MoodleExport), "ID number")
+        assert "CSC/19/0123" in [row[2] for row in table(export(CanvasExport))]
+        assert "aisha" in rows(export(CsvExport), "student_id"), "ours is nbgrader's table"
+    finally:
+        (course / FIT_LIST).unlink()
 
 
 def test_only_the_students_asked_for(export):

@@ -9,22 +9,42 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
-.PHONY: lab test build grade-demo bench docs calibrate measure run-labs clean setup setup-dev
+WORKERS ?= 3   # processes of the tests: many of them wait for others, so one more than two cores
+LABS := labs$(if $(LEAPLM_LOCALE),/languages/$(LEAPLM_LOCALE))
+QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
+	tests/lib/prompting/test_templates.py tests/lib/tokens tests/lib/grading/rebuild tests/lib/grading/intake \
+	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
+	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
+
+.PHONY: lab teach test quick build grade-demo mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
-	jupyter lab --ServerApp.root_dir=labs/$(LEAPLM_LOCALE) $(LAB_ARGS)
+	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
 
-test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
-	python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+teach: setup        ## JupyterLab on the whole course, with nbgrader's Formgrader and Create Assignment
+	jupyter labextension enable @jupyter/nbgrader:formgrader
+	jupyter labextension enable @jupyter/nbgrader:create-assignment
+	jupyter lab --LabApp.default_url=/lab/tree/course/TEACHING.md $(LAB_ARGS)
+
+test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"; LEAPLM_TRAINED=an empty folder trains anew
+	python -m pytest -n $(WORKERS) $(TEST_ARGS)
+
+quick: setup-dev    ## under a minute: style, imports, fresh notebooks, pure functions; what one runs before each commit
+	ruff check .
+	python -m pytest -n 2 -q $(QUICK)
 
 build: setup        ## course/*/lab.py -> solutions/ and labs/ (all languages), banks -> course/MISTAKES.md, the tables of labs
 	python course/tools/build.py $(LAB)
 	python course/tools/mistakes.py
 	python course/tools/translate.py build
 	python course/tools/tables.py
+	python course/tools/start.py
 
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
+
+mutants: setup      ## small changes of the solutions, which the checks must notice; make mutants LAB=lab2_finetuning
+	python course/tools/mutants.py $(LAB)
 
 bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring of prompts, grading of a class; the service under load
 	python tests/bench/training.py

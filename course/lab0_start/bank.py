@@ -396,10 +396,10 @@ def changed(trained, change):
 def made(alpha=None, language="hau", change=lambda tokenizer: None, size=2048):
     """The file of a tokenizer for English and `language`, trained another way."""
     from leaplm.tokens import costs as token_costs
-    from leaplm.tokens import tokenizers
+    from leaplm.tokens import tokenization
 
     texts = [token_costs.plenty_of(some) for some in ("eng", language)]
-    tokenizer = tokenizers.train_byte_bpe(texts[1], size) if alpha is None else \
+    tokenizer = tokenization.train_byte_bpe(texts[1], size) if alpha is None else \
         token_costs.shared_tokenizer(texts, alpha, seed=7, vocab_size=size)
     card = {"language": language, "partner": "eng"}
     parts = json.loads(tokenizer.backend_tokenizer.to_str())

@@ -5,7 +5,7 @@ from leaplm import data
 from leaplm.calibration import load_record
 from leaplm.grading import as_array, as_number, check
 from leaplm.tokens import costs as token_costs
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 
 CLOSE = 1e-6
 LETTERS = list("abdeghiklmnorstuwyɓɗƙ")
@@ -57,7 +57,7 @@ def split_word(student, rng):
     unknown = lost = 0
     for word, vocabulary in [random_word(rng) for _ in range(60)] + [dead_end(rng) for _ in range(10)]:
         got = student.call("split_word", word, vocabulary)
-        want = tokenizers.split_word(word, set(vocabulary))
+        want = tokenization.split_word(word, set(vocabulary))
         if not isinstance(got, list) or not all(isinstance(piece, str) for piece in got):
             return 0, "split_word should return a list of strings"
         if got != want:
@@ -92,7 +92,7 @@ def byte_fallback(student, rng):
         known = rng.choice(LETTERS, size=8, replace=False).tolist() + rng.choice(strange, size=3, replace=False).tolist()
         text = "".join(rng.permutation(strange + known + LETTERS))
         got = student.call("byte_fallback", text, known)
-        want = tokenizers.byte_fallback(text, set(known))
+        want = tokenization.byte_fallback(text, set(known))
         if not isinstance(got, list) or not all(isinstance(token, str) for token in got):
             return 0, "byte_fallback should return a list of strings"
         if got != want:
@@ -143,7 +143,7 @@ def fair_tokenizer(student, rng):
         texts = [data.heldout_sentences(some) for some in ("eng", language)]
     except ValueError as error:
         return 0, f"the tokenizer cannot be used: {error}"
-    if not tokenizers.is_lossless(tokenizer, texts[0] + texts[1]):
+    if not tokenization.is_lossless(tokenizer, texts[0] + texts[1]):
         return 0, "held-out sentences do not come back from their tokens: has it a piece for each of the 256 bytes?"
     return judge_counts([token_costs.mean_tokens(tokenizer, some) for some in texts], language)
 

@@ -27,7 +27,7 @@ import pandas as pd
 
 from leaplm import assets, calibration, data, models, plots, runtime
 from leaplm.runtime import by_scale
-from leaplm.tokens import costs as token_costs, tokenizers
+from leaplm.tokens import costs as token_costs, tokenization
 
 assets.fetch(["minilm", "smollm2", "sib200", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)
@@ -82,7 +82,7 @@ for language in ("eng", "hau", "amh"):
 
 # %% locked="counts"
 tokenizers = {name: models.load_tokenizer(name.lower()) for name in ("MiniLM", "SmolLM2")}
-counts = {name: {language: tokenizers.count_tokens(tokenizer, sentences[language]) for language in languages}
+counts = {name: {language: tokenization.count_tokens(tokenizer, sentences[language]) for language in languages}
           for name, tokenizer in tokenizers.items()}
 for language in ("eng", "hau", "amh"):
     print(f"{data.NAMES[language]:>8}: {counts['SmolLM2'][language][1]:>4} tokens of SmolLM2")
@@ -138,7 +138,7 @@ plots.plot_bars(rows, f"SmolLM2: the same {len(sentences['eng'])} sentences in {
 
 # %%
 table = pd.DataFrame({name: {"tokens per sentence": token_costs.mean_tokens(tokenizer, mine["test"]),
-                             "tokens per word": tokenizers.fertility(tokenizer, mine["test"])}
+                             "tokens per word": tokenization.fertility(tokenizer, mine["test"])}
                       for name, tokenizer in tokenizers.items()})
 print(NAME, f"({len(mine['test'])} sentences)")
 table.round(2)
@@ -230,7 +230,7 @@ bill.sort_values("tokens per sentence").round({"tokens per sentence": 0, "dollar
 
 # %%
 for language in languages[:6]:
-    share = tokenizers.unknown_share(tokenizers["MiniLM"], sentences[language])
+    share = tokenization.unknown_share(tokenizers["MiniLM"], sentences[language])
     print(f"{data.NAMES[language]:>8}: premium {premium(counts['MiniLM'][language], counts['MiniLM']['eng']):.2f}, "
           f"{share:.0%} of the tokens are [UNK]")
 
@@ -301,7 +301,7 @@ assert split_word("nan", ["k", "kwana", "##n", "##na"]) == ["[UNK]"]
 # One letter without a piece is enough, and a word is lost. Which languages does it hit?
 
 # %%
-shares = {data.NAMES[language]: tokenizers.unknown_share(tokenizers["MiniLM"], sentences[language]) for language in languages}
+shares = {data.NAMES[language]: tokenization.unknown_share(tokenizers["MiniLM"], sentences[language]) for language in languages}
 unknown = pd.Series(shares, name="tokens that are [UNK]").sort_values(ascending=False)
 unknown[unknown > 0].map("{:.1%}".format).to_frame()
 
@@ -369,8 +369,8 @@ for sentence in ("the rain did not come", "ዝናቡ አልመጣም"):
 # %%
 own_counts = {}
 for language in languages:
-    tokenizer = tokenizers.train_byte_bpe(data.load_sentences(language)["train"][: by_scale(tiny=100, cpu=None, gpu=None)])
-    own_counts[language] = np.mean(tokenizers.count_tokens(tokenizer, sentences[language]))
+    tokenizer = tokenization.train_byte_bpe(data.load_sentences(language)["train"][: by_scale(tiny=100, cpu=None, gpu=None)])
+    own_counts[language] = np.mean(tokenization.count_tokens(tokenizer, sentences[language]))
 order = sorted(languages, key=lambda language: np.mean(counts["SmolLM2"][language]))
 bars = pd.DataFrame({"language": [data.NAMES[name] for name in order],
                      "mean": [np.mean(counts["SmolLM2"][name]) for name in order],
@@ -394,7 +394,7 @@ pair = [PARTNER, LANGUAGE]
 parts = [token_costs.plenty_of(language)[: by_scale(tiny=400, cpu=None, gpu=None)] for language in pair]
 validation = [data.load_sentences(language)["validation"] for language in pair]
 sizes = [token_costs.size_in_bytes(texts) for texts in parts]
-alone = [tokenizers.train_byte_bpe(texts) for texts in parts]  # each language with all pieces for itself
+alone = [tokenization.train_byte_bpe(texts) for texts in parts]  # each language with all pieces for itself
 for language, size in zip(pair, sizes, strict=True):
     print(f"{data.NAMES.get(language, language)}: {size / 1000:,.0f} kB of text")
 
@@ -524,12 +524,12 @@ alpha = fairest(list(token_costs.ALPHAS), costs)
 shared = token_costs.shared_tokenizer(parts, alpha)
 size = token_costs.save_tokenizer("artifacts/tokenizer.json", shared, lab="lab0_start", language=LANGUAGE, partner=PARTNER,
                                   alpha=alpha, scale=runtime.scale())
-print(f"alpha {alpha}, {size:.0f} kB; without loss: {tokenizers.is_lossless(shared, validation[0] + validation[1])}")
+print(f"alpha {alpha}, {size:.0f} kB; without loss: {tokenization.is_lossless(shared, validation[0] + validation[1])}")
 
 # %% check="fair_tokenizer" points=6
 with open("artifacts/tokenizer.json", "rb") as file:
     card, saved = token_costs.read_tokenizer(file.read())
-assert card["language"] == LANGUAGE and tokenizers.is_lossless(saved, validation[0] + validation[1])
+assert card["language"] == LANGUAGE and tokenization.is_lossless(saved, validation[0] + validation[1])
 print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %% [markdown]

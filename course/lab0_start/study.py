@@ -5,7 +5,7 @@ import functools
 from leaplm.calibration import study
 from leaplm.data import SIB200, heldout_sentences, load_sentences
 from leaplm.tokens import costs as token_costs
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 
 OTHERS = [language for language in SIB200 if language != "eng"]  # each together with English
 DRAWN = ("hau", "swa", "yor", "amh", "hin", "mya", "zho")  # with the whole curve
@@ -19,7 +19,7 @@ def texts(language):
 @functools.cache
 def own(language):
     """A tokenizer of the language alone, with as many pieces as the shared one."""
-    return tokenizers.train_byte_bpe(texts(language), token_costs.VOCABULARY)
+    return tokenization.train_byte_bpe(texts(language), token_costs.VOCABULARY)
 
 
 def costs(tokenizer, language):

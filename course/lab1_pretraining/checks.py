@@ -8,7 +8,7 @@ from leaplm.grading import as_array, as_number, check, first_artifact
 from leaplm.grading.judge import probes
 from leaplm.pretraining import masking
 from leaplm.pretraining import run as pretrain
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 
 CLOSE = 1e-4
 
@@ -202,10 +202,10 @@ def read_tokenizer(vocabulary, corpus):
     """The tokenizer in the card. It must be the course's but for a few pieces: other pieces would make the task easier."""
     if not isinstance(vocabulary, list) or not all(isinstance(piece, str) for piece in vocabulary):
         raise ValueError("its card has no vocabulary")
-    ours = set(tokenizers.train_wordpiece(corpus, 2048).get_vocab())
+    ours = set(tokenization.train_wordpiece(corpus, 2048).get_vocab())
     if len(ours & set(vocabulary)) < 0.95 * max(len(ours), len(vocabulary)):
         raise ValueError("its vocabulary is not the one of section 2")
-    return tokenizers.wordpiece_from(vocabulary)
+    return tokenization.wordpiece_from(vocabulary)
 
 
 def shape_of(card):

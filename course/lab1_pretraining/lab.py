@@ -33,7 +33,7 @@ from leaplm import artifacts, assets, calibration, data, evaluation, models, plo
 from leaplm import training
 from leaplm.pretraining import masking, run as pretrain
 from leaplm.runtime import by_scale
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)
@@ -69,7 +69,7 @@ print(*texts[:4], sep="\n")
 # piece; rare words stay in several. `##` marks a piece that continues a word.
 
 # %% locked="tokenizer"
-tokenizer = tokenizers.train_wordpiece(texts, vocab_size=2048)
+tokenizer = tokenization.train_wordpiece(texts, vocab_size=2048)
 minilm_tokenizer = models.load_tokenizer("minilm")
 for name, some in (("ours", tokenizer), ("MiniLM", minilm_tokenizer)):
     print(f"{name:>6}, {len(some):,} pieces:", some.tokenize(texts[0])[:18])
@@ -414,9 +414,9 @@ runtime.free_memory()
 runtime.set_seed(0)
 adapted, _ = pretrain.start_model("minilm", texts)
 config = training.TrainingConfig(
-    learning_rate=3e-4, batch_size=16, max_steps=by_scale(tiny=6, cpu=100, gpu=3000),
-    eval_steps=by_scale(tiny=6, cpu=50, gpu=500), output_dir=f"runs/adapted-{runtime.scale()}",
-    gradient_accumulation_steps=by_scale(tiny=2, cpu=4, gpu=1))
+    learning_rate=3e-4, batch_size=16, max_steps=by_scale(tiny=2, cpu=100, gpu=3000),
+    eval_steps=by_scale(tiny=2, cpu=50, gpu=500), output_dir=f"runs/adapted-{runtime.scale()}",
+    gradient_accumulation_steps=by_scale(tiny=1, cpu=4, gpu=1))
 adapt_history = pretrain.pretrain(adapted, minilm_tokenizer, texts, validation_texts[:200], config)
 
 # %%
@@ -589,13 +589,13 @@ assert sum(is_next for _, _, is_next in pairs) == 4
 # first:** which accuracy, if guessing gives 0.50?
 
 # %%
-pair_rows = tokenizers.encode_pairs(data.sentence_pairs(texts), minilm_tokenizer)
-pair_test = tokenizers.encode_pairs(data.sentence_pairs(validation_texts), minilm_tokenizer)
+pair_rows = tokenization.encode_pairs(data.sentence_pairs(texts), minilm_tokenizer)
+pair_test = tokenization.encode_pairs(data.sentence_pairs(validation_texts), minilm_tokenizer)
 runtime.set_seed(0)
 judge = models.load_sequence_classifier(["does not follow", "follows"], freeze="embeddings")
 collate = data.DynamicPaddingCollator(minilm_tokenizer.pad_token_id)
-config = training.TrainingConfig(learning_rate=1e-4, max_steps=by_scale(tiny=4, cpu=200, gpu=1000),
-                                 gradient_accumulation_steps=by_scale(tiny=2, cpu=4, gpu=1),
+config = training.TrainingConfig(learning_rate=1e-4, max_steps=by_scale(tiny=2, cpu=200, gpu=1000),
+                                 gradient_accumulation_steps=by_scale(tiny=1, cpu=4, gpu=1),
                                  output_dir=f"runs/pairs-{runtime.scale()}")
 training.train(judge, pair_rows, collate, config)
 follows = evaluation.evaluate(judge, pair_test, collate)["accuracy"]

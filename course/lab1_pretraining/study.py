@@ -20,7 +20,7 @@ from leaplm.data import (
 from leaplm.pretraining import run as pretrain
 from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 from leaplm.training import TrainingConfig, train
 
 LANGUAGES = ("eng", "hau", "swa")
@@ -38,7 +38,7 @@ def corpus(language):
 
 @functools.cache
 def own_tokenizer(language, vocab_size=2048):
-    return tokenizers.train_wordpiece(corpus(language)["train"], vocab_size)
+    return tokenization.train_wordpiece(corpus(language)["train"], vocab_size)
 
 
 def collator(tokenizer):
@@ -84,7 +84,7 @@ def fertility(seed, language, tokenizer):
     """Tokens per word on test texts, of MiniLM's tokenizer and of one trained on the language's own texts."""
     texts = corpus(language)["test"]
     some = models.load_tokenizer() if tokenizer == "MiniLM" else own_tokenizer(language)
-    return {"fertility": tokenizers.fertility(some, texts), "unknown": tokenizers.unknown_share(some, texts)}
+    return {"fertility": tokenization.fertility(some, texts), "unknown": tokenization.unknown_share(some, texts)}
 
 
 # -- sections 7 and 8 -----------------------------------------------------------------------------------------------------
@@ -165,12 +165,12 @@ def next_sentence(seed, model):
     texts, both, tokenizer = corpus("eng"), "both" in model, own_tokenizer("eng")
     set_seed(seed)
     network = models.new_bert(tokenizer, next_sentence=both, log_frequencies=frequencies_of("eng", tokenizer))
-    rows = tokenizers.encode_pairs(sentence_pairs(texts["train"], seed), tokenizer)
+    rows = tokenization.encode_pairs(sentence_pairs(texts["train"], seed), tokenizer)
     if not both:
         rows = [{"input_ids": row["input_ids"]} for row in rows]
     config = TrainingConfig(learning_rate=2e-3, batch_size=32, max_steps=400, seed=seed, progress=False)
     train(network, rows, collator(tokenizer), config)
-    test = tokenizers.encode_pairs(sentence_pairs(texts["validation"], seed), tokenizer)
+    test = tokenization.encode_pairs(sentence_pairs(texts["validation"], seed), tokenizer)
     found = {"nsp_accuracy": pretrain.next_sentence_accuracy(network, test, tokenizer)} if both else {}
     return {**found, "loss": hidden_token_loss(network, texts["validation"], tokenizer)}
 
@@ -179,7 +179,7 @@ def next_sentence(seed, model):
 def pairs_with_minilm(seed, model):
     """Whether a pretrained encoder can tell if the second part follows (section 10)."""
     texts, tokenizer = corpus("eng"), models.load_tokenizer()
-    train_rows, test_rows = (tokenizers.encode_pairs(sentence_pairs(texts[part], seed), tokenizer)
+    train_rows, test_rows = (tokenization.encode_pairs(sentence_pairs(texts[part], seed), tokenizer)
                              for part in ("train", "validation"))
     set_seed(seed)
     network = models.load_sequence_classifier(["does not follow", "follows"], freeze="embeddings")

@@ -76,6 +76,67 @@ def filled(rows, pad_token_id):
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["label"] for row in rows])}
 
 
+@right("collate", "with numpy, turned into tensors at the end")
+def collated_in_numpy(rows, pad_token_id):
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids, mask = np.full((len(rows), longest), pad_token_id), np.zeros((len(rows), longest), dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row["input_ids"])], mask[i, : len(row["input_ids"])] = row["input_ids"], 1
+    labels = np.array([row["label"] for row in rows])
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "labels": torch.from_numpy(labels)}
+
+
+@right("collate", "column by column, with zip_longest")
+def collated_by_columns(rows, pad_token_id):
+    from itertools import zip_longest
+    ids = zip(*zip_longest(*[row["input_ids"] for row in rows], fillvalue=pad_token_id))
+    mask = zip(*zip_longest(*[[1] * len(row["input_ids"]) for row in rows], fillvalue=0))
+    return {"input_ids": torch.tensor(list(ids)), "attention_mask": torch.tensor(list(mask)),
+            "labels": torch.tensor([row["label"] for row in rows])}
+
+
+@wrong("collate", "returns Python lists, which the model refuses")
+def collated_lists(rows, pad_token_id):
+    longest = max(len(row["input_ids"]) for row in rows)
+    return {"input_ids": [row["input_ids"] + [pad_token_id] * (longest - len(row["input_ids"])) for row in rows],
+            "attention_mask": [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows],
+            "labels": [row["label"] for row in rows]}
+
+
+@wrong("collate", "the ids are numbers with a fraction")
+def collated_floats(rows, pad_token_id):
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), longest), float(pad_token_id))
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        mask[i, : len(row["input_ids"])] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["label"] for row in rows])}
+
+
+@wrong("collate", "the labels are numbers with a fraction, which the loss refuses")
+def float_labels(rows, pad_token_id):
+    pad = nn.utils.rnn.pad_sequence
+    ids = pad([torch.tensor(row["input_ids"]) for row in rows], batch_first=True, padding_value=pad_token_id)
+    mask = pad([torch.ones(len(row["input_ids"]), dtype=torch.long) for row in rows], batch_first=True)
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([float(row["label"]) for row in rows])}
+
+
+@wrong("collate", "lengthens the caller's rows")
+def lengthens_rows(rows, pad_token_id):
+    longest = max(len(row["input_ids"]) for row in rows)
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows])
+    for row in rows:
+        row["input_ids"] += [pad_token_id] * (longest - len(row["input_ids"]))
+    return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "attention_mask": mask,
+            "labels": torch.tensor([row["label"] for row in rows])}
+
+
+@wrong("collate", "calls the library's collator")
+def librarys_collator(rows, pad_token_id):
+    return data.DynamicPaddingCollator(pad_token_id)(rows)
+
+
 # -- mean_pool --------------------------------------------------------------------------------------------------------
 
 
@@ -113,6 +174,47 @@ def pooled_by_loop(hidden, attention_mask):
 def pooled_by_einsum(hidden, attention_mask):
     weights = attention_mask / attention_mask.sum(dim=1, keepdim=True)
     return torch.einsum("btw,bt->bw", hidden, weights)
+
+
+@right("mean_pool", "as a product of matrices")
+def pooled_by_bmm(hidden, attention_mask):
+    mask = attention_mask.to(hidden.dtype)
+    return torch.bmm(mask[:, None, :], hidden)[:, 0] / mask.sum(-1, keepdim=True)
+
+
+@right("mean_pool", "padding as NaN, then nanmean")
+def pooled_by_nanmean(hidden, attention_mask):
+    return hidden.masked_fill(attention_mask[..., None] == 0, float("nan")).nanmean(dim=1)
+
+
+@wrong("mean_pool", "sets the padding to 0 in the caller's tensor")
+def pools_in_place(hidden, attention_mask):
+    hidden[attention_mask == 0] = 0
+    return hidden.sum(dim=1) / attention_mask.sum(dim=1, keepdim=True)
+
+
+@wrong("mean_pool", "without gradients, so the encoder learns nothing")
+def pools_without_gradients(hidden, attention_mask):
+    with torch.no_grad():
+        mask = attention_mask.unsqueeze(-1)
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+@wrong("mean_pool", "in numpy")
+def pools_in_numpy(hidden, attention_mask):
+    hidden, mask = hidden.detach().numpy(), attention_mask.numpy()[..., None]
+    return (hidden * mask).sum(axis=1) / mask.sum(axis=1)
+
+
+@wrong("mean_pool", "drops all dimensions of length 1")
+def pools_and_squeezes(hidden, attention_mask):
+    mask = attention_mask.unsqueeze(-1)
+    return ((hidden * mask).sum(dim=1) / mask.sum(dim=1)).squeeze()
+
+
+@wrong("mean_pool", "calls the library's function")
+def librarys_pooling(hidden, attention_mask):
+    return models.mean_pool(hidden, attention_mask)
 
 
 # -- losses -----------------------------------------------------------------------------------------------------------
@@ -162,9 +264,68 @@ def stable_form(logits, targets):
     return (logits.clamp(min=0) - logits * targets + torch.log1p(torch.exp(-logits.abs()))).mean()
 
 
-@right("binary_cross_entropy", "returns a Python number")
+@wrong("binary_cross_entropy", "returns a Python number, from which nothing can learn")
 def binary_as_float(logits, targets):
     return float(nn.functional.softplus(torch.where(targets == 1, -logits, logits)).mean())
+
+
+@right("binary_cross_entropy", "with logaddexp")
+def with_logaddexp(logits, targets):
+    signed = torch.where(targets == 1, -logits, logits)
+    return torch.logaddexp(torch.zeros_like(signed), signed).mean()
+
+
+@right("binary_cross_entropy", "as two classes, whose first logit is 0")
+def as_two_classes(logits, targets):
+    both = torch.stack([torch.zeros_like(logits), logits], dim=1)
+    return (torch.logsumexp(both, dim=1) - both[torch.arange(len(targets)), targets]).mean()
+
+
+@wrong("binary_cross_entropy", "calls PyTorch's function")
+def calls_pytorchs_binary(logits, targets):
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets.float())
+
+
+@wrong("binary_cross_entropy", "calls PyTorch's module")
+def calls_pytorchs_binary_module(logits, targets):
+    return nn.BCEWithLogitsLoss()(logits, targets.float())
+
+
+@wrong("binary_cross_entropy", "makes a new tensor, from which no gradient flows")
+def new_tensor(logits, targets):
+    losses = nn.functional.softplus(torch.where(targets == 1, -logits, logits))
+    return torch.tensor(losses.tolist()).mean()
+
+
+@wrong("binary_cross_entropy", "changes the logits of the caller")
+def changes_logits(logits, targets):
+    logits[targets == 1] *= -1
+    return nn.functional.softplus(logits).mean()
+
+
+@wrong("cross_entropy", "calls PyTorch's function")
+def calls_pytorchs(logits, labels):
+    return nn.functional.cross_entropy(logits, labels)
+
+
+@wrong("cross_entropy", "calls PyTorch's function under another name")
+def calls_pytorchs_by_name(logits, labels):
+    return getattr(torch.nn.functional, "cross_" + "entropy")(logits, labels)
+
+
+@wrong("cross_entropy", "calls PyTorch's module")
+def calls_pytorchs_module(logits, labels):
+    return nn.CrossEntropyLoss()(logits, labels)
+
+
+@wrong("cross_entropy", "returns a Python number, from which nothing can learn")
+def number_only(logits, labels):
+    return (torch.logsumexp(logits, dim=-1) - logits[torch.arange(len(labels)), labels]).mean().item()
+
+
+@right("cross_entropy", "text by text, in a loop")
+def text_by_text(logits, labels):
+    return sum(torch.logsumexp(row, dim=0) - row[label] for row, label in zip(logits, labels)) / len(labels)
 
 
 @wrong("cross_entropy", "overflows: softmax, then the logarithm")
@@ -322,6 +483,101 @@ def clips_by_hand(model, batch, optimizer, scheduler):
     return loss.detach().item()
 
 
+@wrong("training_step", "returns a tensor that holds the whole graph")
+def keeps_the_graph(model, batch, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    return loss
+
+
+@wrong("training_step", "scales every gradient to norm 1, small ones too")
+def always_norm_one(model, batch, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    norm = torch.sqrt(sum((p.grad**2).sum() for p in model.parameters() if p.grad is not None))
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad /= norm
+    optimizer.step()
+    scheduler.step()
+    return loss.item()
+
+
+@wrong("training_step", "clips the largest value (infinity norm), not the length")
+def infinity_norm(model, batch, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0, norm_type=float("inf"))
+    optimizer.step()
+    scheduler.step()
+    return loss.item()
+
+
+@wrong("training_step", "turns to training mode after the forward pass")
+def trains_too_late(model, batch, optimizer, scheduler):
+    optimizer.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    model.train()
+    return loss.item()
+
+
+@wrong("training_step", "takes the labels out of the caller's batch")
+def takes_labels_out(model, batch, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad()
+    labels = batch.pop("labels")
+    loss = nn.functional.cross_entropy(model(**batch).logits, labels)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    return loss.item()
+
+
+@right("training_step", "the loss from the logits, returned as a tensor with one number and no graph")
+def loss_of_logits(model, batch, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad(set_to_none=False)
+    inputs = {name: part for name, part in batch.items() if name != "labels"}
+    loss = nn.functional.cross_entropy(model(**inputs).logits, batch["labels"])
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(list(model.parameters()), 1.0)
+    optimizer.step()
+    scheduler.step()
+    return loss.detach()
+
+
+@right("training_step", "clips each parameter by the norm of all, in a helper")
+def with_helper(model, batch, optimizer, scheduler):
+    def clip(parameters, most):
+        norm = torch.stack([p.grad.norm() for p in parameters]).norm()
+        for p in parameters:
+            p.grad.mul_((most / (norm + 1e-6)).clamp(max=1.0))
+
+    model.train()
+    for p in model.parameters():
+        p.grad = None
+    loss = model(**batch)["loss"]
+    loss.backward()
+    clip([p for p in model.parameters() if p.grad is not None], 1.0)
+    optimizer.step()
+    scheduler.step()
+    return loss.item()
+
+
 # -- warmup_linear ----------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +625,40 @@ def interpolated(step, total_steps, warmup_steps):
     if warmup_steps == 0:
         return float(np.interp(step, [0, total_steps], [1.0, 0.0]))
     return float(np.interp(step, [0, warmup_steps, total_steps], [0.0, 1.0, 0.0]))
+
+
+@right("warmup_linear", "with numpy's clip")
+def clipped(step, total_steps, warmup_steps):
+    down = np.clip((total_steps - step) / (total_steps - warmup_steps), 0, 1)
+    return down if step >= warmup_steps else np.float64(step / warmup_steps)
+
+
+@right("warmup_linear", "case by case, whole numbers where it can")
+def case_by_case(step, total_steps, warmup_steps):
+    if step >= total_steps:
+        return 0
+    if step < warmup_steps:
+        return step / warmup_steps
+    return 1 - (step - warmup_steps) / (total_steps - warmup_steps)
+
+
+@wrong("warmup_linear", "calls the library's function")
+def librarys_schedule(step, total_steps, warmup_steps):
+    return training.warmup_linear(step, total_steps, warmup_steps)
+
+
+@wrong("warmup_linear", "divides without a remainder")
+def whole_division(step, total_steps, warmup_steps):
+    if step < warmup_steps:
+        return step // warmup_steps
+    return max(0, (total_steps - step) // max(1, total_steps - warmup_steps))
+
+
+@wrong("warmup_linear", "never reaches 0: divides by one step too many")
+def one_too_many(step, total_steps, warmup_steps):
+    if step < warmup_steps:
+        return step / warmup_steps
+    return max(0.0, (total_steps + 1 - step) / (total_steps + 1 - warmup_steps))
 
 
 # -- evaluation_loop --------------------------------------------------------------------------------------------------
@@ -460,6 +750,59 @@ def one_by_one(model, batches):
     return float(np.mean(losses)), predictions
 
 
+@right("evaluation_loop", "with gradients switched off by a decorator, labels as the batches name them")
+def decorated(model, batches):
+    @torch.no_grad()
+    def run(batch):
+        output = model(**batch)
+        return output.loss * len(batch["labels"]), output.logits.argmax(-1)
+
+    model.eval()
+    losses, predictions = zip(*map(run, batches))
+    predictions = torch.cat(predictions)
+    return torch.stack(losses).sum() / len(predictions), predictions
+
+
+@right("evaluation_loop", "predictions as a numpy array, the two in a list")
+def in_numpy_arrays(model, batches):
+    model.eval()
+    total, found = 0.0, []
+    with torch.inference_mode():
+        for batch in batches:
+            output = model(**batch)
+            total += float(output.loss) * len(batch["labels"])
+            found.append(output.logits.numpy().argmax(axis=-1))
+    found = np.concatenate(found)
+    return [np.float64(total / len(found)), found]
+
+
+@wrong("evaluation_loop", "keeps gradients on, which takes time and memory")
+def gradients_on(model, batches):
+    model.eval()
+    outputs = [model(**batch) for batch in batches]
+    count = sum(len(b["labels"]) for b in batches)
+    loss = sum(o.loss.item() * len(b["labels"]) for o, b in zip(outputs, batches)) / count
+    return loss, torch.cat([o.logits.argmax(-1) for o in outputs])
+
+
+@wrong("evaluation_loop", "takes the labels out of the caller's batches")
+def pops_labels(model, batches):
+    model.eval()
+    labels = torch.cat([batch.pop("labels") for batch in batches])
+    with torch.no_grad():
+        logits = torch.cat([model(**batch).logits for batch in batches])
+    return nn.functional.cross_entropy(logits, labels).item(), logits.argmax(-1)
+
+
+@wrong("evaluation_loop", "switches gradients off for the whole program")
+def off_for_ever(model, batches):
+    model.eval()
+    torch.set_grad_enabled(False)
+    logits = torch.cat([model(**batch).logits for batch in batches])
+    labels = torch.cat([batch["labels"] for batch in batches])
+    return nn.functional.cross_entropy(logits, labels).item(), logits.argmax(-1)
+
+
 # -- choose_learning_rate ---------------------------------------------------------------------------------------------
 
 
@@ -516,6 +859,41 @@ def in_pandas(rates, accuracies):
     for rate, row in table.iterrows():
         if row.mean() >= table.loc[best].mean() - table.loc[best].std():
             return float(rate)
+
+
+@right("choose_learning_rate", "rate by rate, from the smallest")
+def rate_by_rate(rates, accuracies):
+    best = max(accuracies, key=lambda row: row.mean())
+    for i in torch.argsort(rates):
+        if accuracies[i].mean() >= best.mean() - best.std():
+            return rates[i]
+
+
+@right("choose_learning_rate", "with the module statistics")
+def with_statistics(rates, accuracies):
+    import statistics
+    table = dict(zip(rates.tolist(), accuracies.tolist()))
+    best = max(table.values(), key=statistics.mean)
+    limit = statistics.mean(best) - statistics.stdev(best)
+    return min(rate for rate, row in table.items() if statistics.mean(row) >= limit)
+
+
+@wrong("choose_learning_rate", "leaves out a rate that lies exactly at the limit")
+def above_the_limit(rates, accuracies):
+    means = accuracies.mean(dim=1)
+    best = means.argmax()
+    good = means > means[best] - accuracies[best].std(correction=1)
+    good[best] = True
+    return float(rates[good].min())
+
+
+@wrong("choose_learning_rate", "sorts the caller's rates")
+def sorts_rates(rates, accuracies):
+    order = torch.argsort(rates)
+    rates[:], table = rates[order].clone(), accuracies[order]
+    means = table.mean(dim=1)
+    best = means.argmax()
+    return float(rates[means >= means[best] - table[best].std()][0])
 
 
 # -- sentiment (the artifact) -----------------------------------------------------------------------------------------

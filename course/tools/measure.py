@@ -13,16 +13,16 @@ import datetime
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
+from leaplm.grading import trained
 from leaplm.grading.course import list_labs
-from leaplm.grading.demo import kept_artifacts
 from leaplm.grading.submission import ARTIFACTS
+from leaplm.runtime import processors
 from nbclient import NotebookClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -47,13 +47,13 @@ def measure(lab):
         os.environ["LEAPLM_COURSE"] = str(ROOT)
         client.execute()
         # Kept for the tests and for `make grade-demo`, which would train them again.
-        shutil.copytree(Path(folder) / ARTIFACTS, kept_artifacts(lab, ROOT), dirs_exist_ok=True)
+        trained.keep(Path(folder) / ARTIFACTS, lab, ROOT)
     longest = max(seconds, key=seconds.get)
     peak = float(notebook.cells[-1].outputs[0].text)
     return {"minutes": round((time.monotonic() - started) / 60, 1),
             "longest_cell_seconds": round(seconds[longest]),
             "peak_memory_mb": round(peak), "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU"}
+            "machine": f"{platform.system()} {platform.machine()}, {processors()} cores, no GPU"}
 
 
 def excesses(lab, row):

@@ -2,7 +2,7 @@
 
     python course/tools/translate.py update fr    the sources of today -> course/<lab>/locale/fr.po; keeps what is translated
     python course/tools/translate.py build        catalogues -> labs/languages/<locale>/, all locales
-    python course/tools/translate.py check        how much is translated, and every fault; fails where a translation is missing
+    python course/tools/translate.py check        how much is translated, and every fault; fails where one is missing
 
 The .po files are gettext's: open them in Poedit, Weblate or an editor. A catalogue whose head does not say
 `X-Reviewed: yes` counts as made by a machine, and the pages say so. A changed text becomes fuzzy: it is shown in English,
@@ -35,6 +35,9 @@ from leaplm.grading.judge.translation import (
     translate_markdown,
 )
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import start  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """\
 # LeapLM: text of the course. CC BY 4.0.
@@ -44,7 +47,7 @@ NOTICE = "This text was translated by a machine and not yet read by a person. If
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 # Modules of leaplm.grading that speak to students.
-LIBRARY = ("judge.checks", "sandbox.student", "sandbox.values", "judge.engine")
+LIBRARY = ("judge.checks", "judge.contracts", "judge.returns", "sandbox.student", "sandbox.values", "judge.engine")
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
 
@@ -71,9 +74,10 @@ def lab_texts(root, lab):
 
 def common_texts(root):
     yield NOTICE, "course/tools/translate.py"
-    index = root / "course" / "tools" / "book" / "index.md"
-    if index.is_file():
-        yield from ((words, "course/tools/book/index.md") for words in units(index.read_text(encoding="utf-8")))
+    for page in ("course/tools/book/index.md", str(start.SOURCE)):
+        if (root / page).is_file():
+            yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
+    yield from ((words, "course/tools/start.py") for words in start.texts(root))
     for name in LIBRARY:
         yield from messages(Path(leaplm.grading.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.grading.{name}")
 
@@ -95,10 +99,16 @@ def messages(path, place):
     documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
     inner |= {id(node.body[0].value) for node in ast.walk(tree)
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
     for node in ast.walk(tree):
         text = sentence(node) if id(node) not in inner else None
         if text and is_message(PLACEHOLDER.sub("", text)):
             yield text, place
+
+
+def is_contract(node):
+    """Whether a node declares a contract: names of arguments and functions, nothing for students."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Contract"
 
 
 def is_message(text):

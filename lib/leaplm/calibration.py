@@ -19,6 +19,8 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
+from leaplm.runtime import processors
+
 RECORDS = Path(__file__).with_name("records")  # in the package, so that a notebook on Colab has them
 PACKAGES = ("torch", "transformers", "datasets", "scikit-learn", "numpy")
 
@@ -64,7 +66,7 @@ def run_one(function, seed, setting):
     started = time.monotonic()
     measures = function(seed=seed, **setting)
     versions = " ".join(f"{name}={importlib.metadata.version(name)}" for name in PACKAGES)
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    machine = f"{platform.system()} {platform.machine()}, {processors()} cores"
     return {**setting, "seed": seed, **measures, "study_seconds": round(time.monotonic() - started, 1),
             "date": datetime.date.today().isoformat(), "versions": versions, "machine": machine}
 

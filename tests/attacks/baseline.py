@@ -132,7 +132,8 @@ def start(row: Row, folder: Path) -> bool:
     """Runs attacks.plain in a sandbox; False if it had to be stopped."""
     tests, environment = ROOT / "tests", plant_at_home(folder / "home")
     environment |= {"HOME": f"{INSIDE}/home", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LANG": "C.UTF-8",
-                    "PYTHONPATH": str(tests), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+                    "PYTHONPATH": f"{tests}:{tests}/support", "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
+                    "OMP_NUM_THREADS": "1",
                     "TOKENIZERS_PARALLELISM": "false", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
     words = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
     for name, value in environment.items():

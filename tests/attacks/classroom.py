@@ -129,7 +129,7 @@ def run(group: Class) -> None:
     folder = group.folder
     environment = {**os.environ, **plant_at_home(folder / "home"), "TMPDIR": str(folder / "tmp"),
                    "LEAPLM_HOME": str(folder / "assets"), "LEAPLM_CHECK_SEED": "20260921",
-                   "PYTHONPATH": str(ROOT / "tests")}  # fmt: skip
+                   "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("tests", "tests/support"))}  # fmt: skip
     group.before = watched_files(group)
     words = [sys.executable, "-m", "attacks.grade", str(group.course), json.dumps(LIMITS), str(folder / "records")]
     others = world.children()

@@ -18,7 +18,7 @@ READ = "graded, ungradable"
 
 # The student's side of the connection, as a student's code can change it: every reply goes through `change`.
 WIRE = """
-from leaplm.grading import wire
+from leaplm.grading.sandbox import wire
 honest_send = wire.Channel.send
 def change(function):
     wire.Channel.send = function
@@ -98,7 +98,8 @@ def patch_probes(work: Work) -> None:
     """The functions that read the student's objects, and those that copy values, are replaced."""
     work.code("""
         import numpy
-        from leaplm.grading import probes, student, values
+        from leaplm.grading.judge import probes
+        from leaplm.grading.sandbox import student, values
         class Equal(dict):
             def __missing__(self, name): return numpy.zeros(1)
             def __eq__(self, other): return True

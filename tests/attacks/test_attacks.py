@@ -5,14 +5,16 @@ byte as without it, one verdict, and nothing left behind, stolen or shown. What 
 submissions is in tests/attacks/baseline.json. LEAPLM_ATTACK_RESULTS names a file to write the outcomes into.
 """
 
+import importlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from leaplm.grading.intake.collect import collect
-from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
 from mini import LAB, make_course
+from walled import needs_sandbox
 
 from attacks.classroom import KINDS, LIMITS, add_earlier, add_neighbours, add_rows, make_class, publish, run
 from attacks.ours import look, same_verdict
@@ -25,15 +27,7 @@ CATALOGUE = {"A": 18, "B": 12, "C": 10, "D": 13, "E": 26}
 GRADER_MB = 1500  # of one of the grader's own processes
 
 
-def no_sandbox():
-    try:
-        find_bwrap()
-    except NoSandbox as problem:
-        return str(problem)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(no_sandbox()), reason=no_sandbox())
+pytestmark = needs_sandbox
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +144,13 @@ def test_plain_nbgrader_was_tried_with_these_rows():
     kept = json.loads(BASELINE.read_text())["rows"]
     tried = [row.id for row in ROWS if row.plain and row.id in kept]
     assert sorted(tried) == sorted(kept) and len(tried) >= 50
+
+
+def test_what_attacks_import_is_there():
+    """An attack whose import fails attacks nothing, and would pass for ever."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for module, names in re.findall(r"from (leaplm\.[\w.]+) import ([\w, ]+)", path.read_text(encoding="utf-8")):
+            found = importlib.import_module(module)
+            for name in re.split(r",\s*", names.strip()):
+                there = hasattr(found, name.split(" as ")[0]) or importlib.util.find_spec(f"{module}.{name}")
+                assert there, f"{path.name}: {module} has no {name}"

@@ -25,14 +25,15 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import psutil
-from repo import ROOT
 from safetensors.numpy import load, save
 
-sys.path.insert(0, str(ROOT / "tests"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from leaplm.grading.book.gradebook import CourseBook, scores  # noqa: E402
 from leaplm.grading.classroom import grade_class  # noqa: E402
-from leaplm.grading.demo import Classroom, trained_artifacts  # noqa: E402
+from leaplm.grading.demo import Classroom  # noqa: E402
+from leaplm.grading.trained import trained_artifacts  # noqa: E402
 from mini import LAB as MINI  # noqa: E402
 from mini import make_course  # noqa: E402
 

@@ -6,7 +6,7 @@ import torch
 from leaplm import data, evaluation, models
 from leaplm.grading.judge.probes import tiny_masked_lm
 from leaplm.pretraining import masking
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 from solved import solved_lab
 
 lab1 = solved_lab("lab1_pretraining")
@@ -14,9 +14,9 @@ lab1 = solved_lab("lab1_pretraining")
 
 def test_fertility(lab1):
     texts = ["ina kwana", "lafiya lau ne?"]
-    tokenizer = tokenizers.train_wordpiece(texts * 5, 40)
+    tokenizer = tokenization.train_wordpiece(texts * 5, 40)
     tokens = [tokenizer.tokenize(text) for text in texts]
-    assert lab1["fertility"](tokens, texts) == pytest.approx(tokenizers.fertility(tokenizer, texts))
+    assert lab1["fertility"](tokens, texts) == pytest.approx(tokenization.fertility(tokenizer, texts))
 
 
 def test_mask_tokens_gives_the_same_masks_from_the_same_seed(lab1):

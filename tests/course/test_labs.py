@@ -9,12 +9,13 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from forked import run_notebook
 from leaplm import artifacts, data, evaluation, models, prompting, training
 from leaplm.capstone import small_data
 from leaplm.grading.course import list_labs
+from leaplm.grading.judge.banks import load_bank
 from leaplm.grading.judge.probes import tiny_classifier
 from leaplm.tokens import costs as token_costs
-from nbclient import NotebookClient
 from repo import ROOT
 from solved import solved_lab
 
@@ -34,20 +35,22 @@ def read(kind, lab):
     return nbformat.read(ROOT / kind / lab / f"{lab}.ipynb", as_version=4)
 
 
-def run_solution(lab, folder, monkeypatch, language=None):
-    """Execute a solution at scale tiny; LANGUAGE can be another one."""
-    monkeypatch.setenv("LEAPLM_SCALE", "tiny")
-    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+def run_solution(lab, folder, language):
+    """Run a solution at scale tiny with another LANGUAGE."""
     notebook = read("solutions", lab)
     for cell in notebook.cells:
-        if language and cell.source.startswith('LANGUAGE = "'):
+        if cell.source.startswith('LANGUAGE = "'):
             cell.source = f"LANGUAGE = {language!r}"
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
-    return notebook
+    run_notebook(notebook, folder, {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT)})
 
 
-def handed_in(folder):
-    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt, results."""
+def handed_in(lab, folder):
+    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt, results.
+
+    None for a lab that hands in none.
+    """
+    if not any(answer.files for answer in load_bank(lab, ROOT)):
+        return None
     [path] = (folder / "artifacts").iterdir()
     if path.name.startswith("results"):
         return small_data.read_results(path.read_bytes())
@@ -66,23 +69,23 @@ def test_headings_go_down_one_level_at_a_time(lab):
 
 @pytest.mark.parametrize("lab", LABS)
 @pytest.mark.parametrize("language", ["hau", "swa"])
-def test_solution_runs_in_other_languages(lab, language, tmp_path, monkeypatch, assets_ready, needs_asset):
+def test_solution_runs_in_other_languages(lab, language, tmp_path, assets_ready, needs_asset):
     needs_asset("afrisenti")
-    run_solution(lab, tmp_path, monkeypatch, language)
-    card = handed_in(tmp_path)
-    assert card["language"] == language
-    assert lab in WITHOUT_CLASSES or "neutral" in card["labels"]
+    run_solution(lab, tmp_path, language)
+    card = handed_in(lab, tmp_path)
+    assert card is None or card["language"] == language
+    assert card is None or lab in WITHOUT_CLASSES or "neutral" in card["labels"]
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_solution_runs_on_ones_own_csv(lab, tmp_path, monkeypatch, assets_ready):
+def test_solution_runs_on_ones_own_csv(lab, tmp_path, assets_ready):
     lines = [f'"{word} service at stall {i} of the market",{label}' for i in range(150)
              for word, label in (("quick", "praise"), ("slow", "complaint"))]
     (tmp_path / "mine.csv").write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
-    run_solution(lab, tmp_path, monkeypatch, "mine.csv")
-    card = handed_in(tmp_path)
-    assert card["language"] == "mine.csv"
-    assert lab in WITHOUT_CLASSES or "complaint" in card["labels"]
+    run_solution(lab, tmp_path, "mine.csv")
+    card = handed_in(lab, tmp_path)
+    assert card is None or card["language"] == "mine.csv"
+    assert card is None or lab in WITHOUT_CLASSES or "complaint" in card["labels"]
 
 
 @pytest.mark.parametrize("lab", LABS)

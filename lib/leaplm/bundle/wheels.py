@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from leaplm.assets.download import sha256_of
 from leaplm.bundle.contents import BundleError
+from leaplm.installing import PipError, explain_pip, pip_environment, pip_settings
 
 EXTRAS = "grade,serve"
 # What a platform is called by uv, which works out the packages, and by pip, which downloads their wheels.
@@ -100,8 +101,6 @@ def uv_compile(root, target, pins):
 
 
 def run_uv(root, target, constraints, pins):
-    from leaplm.assets.web import pip_settings
-
     settings = pip_settings()
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--native-tls",
                "--python-platform", target, "--python-version", ".".join(platform.python_version_tuple()[:2]),
@@ -116,10 +115,15 @@ def run_uv(root, target, constraints, pins):
 
 def pip(*words, check=True):
     """Run this environment's pip and return what it said. Raises BundleError if it failed."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        environment = pip_environment(pip_settings())
+    except PipError as problem:
+        raise BundleError(str(problem)) from problem
+    command = [sys.executable, "-I", "-m", "pip", *words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     if check and done.returncode:
-        raise BundleError(f"pip {words[0]} failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+        said = (done.stdout + done.stderr).strip()
+        raise BundleError(f"pip {words[0]} failed:\n{said[-2000:]}\n{explain_pip(said, sys.executable, environment)}")
     return done.stdout
 
 

@@ -15,6 +15,17 @@ def prepare() -> None:
     print_every_letter()
 
 
+def course_root() -> Path:
+    """The course that a command works on; where there is none, the command ends with a sentence."""
+    from leaplm.grading.course import find_course
+
+    try:
+        return find_course()
+    except FileNotFoundError as problem:
+        typer.echo(f"leaplm: {problem}", err=True)
+        raise typer.Exit(1) from None
+
+
 @app.command()
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Assets to fetch; all core ones if none is named.")] = None,
@@ -50,10 +61,9 @@ def collect(
         help="When all was handed in (ISO 8601), also to correct what was noted; else the files' times.")] = None,
 ) -> None:
     """Put what a class handed in where nbgrader looks for it; nothing is run, nothing lost."""
-    from leaplm.grading.course import find_course
     from leaplm.grading.intake.collect import run
 
-    raise typer.Exit(run(find_course(), lab, source, students, received, typer.echo))
+    raise typer.Exit(run(course_root(), lab, source, students, received, typer.echo))
 
 
 @app.command()
@@ -68,9 +78,8 @@ def grade(
 ) -> None:
     """Grade a class: one verdict for each submission, and nbgrader's gradebook."""
     from leaplm.grading.classroom import run
-    from leaplm.grading.course import find_course
 
-    raise typer.Exit(run(find_course(), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))
+    raise typer.Exit(run(course_root(), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))
 
 
 @app.command()
@@ -128,19 +137,29 @@ def bundle(
     """Make the classroom kit: wheels, models, data, labs and an installer that needs no internet."""
     from leaplm.assets import AssetError
     from leaplm.bundle import BundleError, make_bundle, verify
-    from leaplm.grading.course import find_course
 
     try:
         if check:
             broken = verify(out)
             typer.echo("\n".join(f"damaged or missing: {name}" for name in broken) or "every file is whole")
             raise typer.Exit(int(bool(broken)))
-        files = make_bundle(find_course(), out, platform or ["here"], everything, typer.echo)
+        files = make_bundle(course_root(), out, platform or ["here"], everything, typer.echo)
     except (BundleError, AssetError) as problem:
         typer.echo(f"leaplm bundle: {problem}", err=True)
         raise typer.Exit(1) from None
     size = sum(facts["bytes"] for facts in files.values()) / 1e6
     typer.echo(f"{out}: {len(files)} files, {size:.0f} MB. Open {out / 'START.html'}")
+
+
+@app.command()
+def new_lab(
+    name: Annotated[str, typer.Argument(help="lab, a number, _ and a topic: lab11_names.")],
+    title: Annotated[str, typer.Option(help="What the lab is called; by default the topic.")] = "",
+) -> None:
+    """Make the folder of a new lab, with one worked exercise that builds, is tested and can be graded."""
+    from leaplm.cli.new_lab import run
+
+    raise typer.Exit(run(course_root(), name, title, typer.echo))
 
 
 @app.command()

@@ -9,13 +9,14 @@ tokenizers). Needs the packages of the extra `serve`: pip install "leaplm[serve]
 import contextlib
 import io
 import logging
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+
+from leaplm.runtime import processors
 
 INPUTS = ("input_ids", "attention_mask")
 
@@ -76,7 +77,7 @@ class OnnxClassifier:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or processors()
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -33,7 +33,7 @@ from leaplm.grading.intake.ingest import safe_id
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.audit import near_duplicates, retrain
 from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
-from leaplm.grading.sandbox.bubblewrap import NoSandbox
+from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
 
@@ -96,6 +96,8 @@ def grade_class(
     jobs: submissions at once on this machine. scheduler: the address of a Dask scheduler, for other machines too.
     force: grade again what has a verdict. apply: write into the gradebook.
     """
+    if not scheduler:
+        need_linux()
     course = Path(course).resolve()
     book = CourseBook(course)
     limits = limits or book.limits()

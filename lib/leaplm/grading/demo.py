@@ -4,8 +4,7 @@
 
 It works on a copy of the course in .nbgrader-work/demo, so neither the course nor a real class is touched, and ends
 with the gradebook beside the marks expected. Of the expected marks, those of wrong answers come from judging them
-without nbgrader. The model that the perfect student hands in is trained once, by running the solution, and kept in
-.nbgrader-work/demo-artifacts (or the folder LEAPLM_DEMO_ARTIFACTS).
+without nbgrader. The model that the perfect student hands in is trained once, by running the solution (see `trained`).
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from tqdm.auto import tqdm
 
 from leaplm.grading.course import find_course
 from leaplm.grading.judge.banks import Answer, Workbench, load_bank
 from leaplm.grading.rebuild.exercises import exercises, role
-from leaplm.grading.rebuild.plan import saving_cells
 from leaplm.grading.submission import ARTIFACTS
+from leaplm.grading.trained import trained_artifacts
 
-KEPT_ARTIFACTS = "LEAPLM_DEMO_ARTIFACTS"  # environment: the folder that keeps trained models, by lab
 WORK = ".nbgrader-work"
 STEADY_SEEDS = range(6)
 STEPS = ("generate_assignment {lab} --force", "zip_collect {lab}", "autograde {lab}", "generate_feedback {lab}",
@@ -162,52 +159,6 @@ def run(lab: str, course: Path, say: Callable[[str], None] = print) -> list[Row]
     for step in STEPS:
         nbgrader(step.format(lab=lab, export=demo / WORK / "grades.csv"), demo, say)
     return read_gradebook(lab, demo, {student: submission.expected for student, submission in classroom.items()})
-
-
-def kept_artifacts(lab: str, course: Path) -> Path:
-    """Where the artifacts of a lab's solution are kept, once it was run."""
-    return Path(os.environ.get(KEPT_ARTIFACTS) or course / WORK / "demo-artifacts") / lab
-
-
-def trained_artifacts(lab: str, course: Path, say: Callable[[str], None] = print) -> Path:
-    """The folder of the artifacts that the solution saves; runs it where none are kept yet."""
-    kept = kept_artifacts(lab, course)
-    if kept.is_dir() and any(kept.iterdir()):
-        say(f"trained artifacts: {kept} (delete the folder to train again)")
-        return kept
-    say(f"no trained artifacts in {kept}: running the solution of {lab} once, which takes minutes")
-    folder = course / WORK / "demo-solution" / lab
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    solution = read(course / "solutions" / lab / f"{lab}.ipynb")
-    execute(only(solution, saving_cells(solution)), folder, course)
-    if not (folder / ARTIFACTS).is_dir():  # a lab that saves in a cell which students may change
-        execute(solution, folder, course)
-    shutil.copytree(folder / ARTIFACTS, kept, dirs_exist_ok=True)
-    shutil.rmtree(folder)
-    return kept
-
-
-def only(notebook: NotebookNode, cells: set[str]) -> NotebookNode:
-    """A copy with only these of the code cells."""
-    copied = copy.deepcopy(notebook)
-    copied.cells = [cell for cell in copied.cells if cell.cell_type != "code" or cell.id in cells]
-    return copied
-
-
-def execute(notebook: NotebookNode, folder: Path, course: Path) -> None:
-    """Runs a notebook in `folder` at this machine's scale with a bar over its cells. RuntimeError if a cell fails."""
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
-
-    count = sum(cell.cell_type == "code" for cell in notebook.cells)
-    with tqdm(total=count, unit="cell", desc="solution") as bar:
-        client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(folder)}})
-        client.on_cell_executed = lambda **cell: bar.update()
-        try:
-            client.execute(env={**os.environ, "LEAPLM_COURSE": str(course)})
-        except CellExecutionError as error:
-            raise RuntimeError(f"the solution fails: {error.ename}: {error.evalue}\n{error.traceback}") from None
 
 
 def copy_course(lab: str, course: Path, demo: Path) -> Path:

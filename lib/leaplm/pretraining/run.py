@@ -19,7 +19,7 @@ from leaplm.evaluation import log_frequencies, masked_lm_loss, unigram_entropy
 from leaplm.models import load_masked_lm, load_tokenizer, new_bert
 from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
-from leaplm.tokens.tokenizers import train_wordpiece
+from leaplm.tokens.tokenization import train_wordpiece
 from leaplm.training import TrainingConfig, train
 
 
@@ -50,7 +50,7 @@ def pretrain(model, tokenizer, texts, validation, config, block_size=64, mask_ra
 
 
 def next_sentence_accuracy(model, rows, tokenizer, batch_size=64):
-    """Share of pairs (rows of `tokens.tokenizers.encode_pairs`) that the next-sentence head gets right; by chance 0.5."""
+    """Share of pairs (rows of `tokens.tokenization.encode_pairs`) that the next-sentence head gets right; by chance 0.5."""
     collate, right = DynamicPaddingCollator(tokenizer.pad_token_id), 0
     model.eval()
     with torch.inference_mode():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from leaplm import data
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 
 ALPHAS = (1.0, 0.5, 0.0, -0.2, -0.4, -0.8)  # from all text as it is (1) over equal shares (0) to the small language first
 VOCABULARY = 2048
@@ -73,13 +73,13 @@ def mix_texts(parts, shares, size=MIXTURE, seed=0):
 
 def mean_tokens(tokenizer, texts):
     """Tokens per sentence."""
-    return float(np.mean(tokenizers.count_tokens(tokenizer, texts)))
+    return float(np.mean(tokenization.count_tokens(tokenizer, texts)))
 
 
 def shared_tokenizer(parts, alpha, seed=0, vocab_size=VOCABULARY):
     """A byte-level BPE tokenizer for several languages, from texts mixed by `sampling_shares` of their sizes."""
     shares = sampling_shares([size_in_bytes(texts) for texts in parts], alpha)
-    return tokenizers.train_byte_bpe(mix_texts(parts, shares, seed=seed), vocab_size)
+    return tokenization.train_byte_bpe(mix_texts(parts, shares, seed=seed), vocab_size)
 
 
 def relative_costs(tokenizer, own, sentences):
@@ -123,18 +123,18 @@ def read_tokenizer(content):
     if not isinstance(card, dict) or kind != "BPE":
         raise ValueError("a card and a BPE tokenizer are wanted")
     check_pipeline(parts)
-    return card, tokenizers.byte_bpe_from(*checked_pieces(vocabulary, merges))
+    return card, tokenization.byte_bpe_from(*checked_pieces(vocabulary, merges))
 
 
 def check_pipeline(parts):
     """The steps around the pieces must be those of `train_byte_bpe`: others would not be used."""
-    ours = json.loads(tokenizers.empty_byte_bpe().to_str())
+    ours = json.loads(tokenization.empty_byte_bpe().to_str())
     if parts.get("normalizer") is not None:
         raise ValueError("its normalizer changes the text, so the text cannot come back")
     if parts.get("added_tokens"):
         raise ValueError("tokens were added to it after training")
     if parts.get("pre_tokenizer") != ours["pre_tokenizer"]:
-        raise ValueError("it does not cut texts into words as `tokenizers.train_byte_bpe` does")
+        raise ValueError("it does not cut texts into words as `tokenization.train_byte_bpe` does")
 
 
 def checked_pieces(vocabulary, merges):

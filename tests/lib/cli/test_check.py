@@ -59,8 +59,8 @@ def test_package_outside_its_range_is_said_with_the_version_that_is_here(tmp_pat
     assert f"({check._version('torch')} is here)" in missing[0].what
 
 
-@pytest.mark.parametrize(("memory", "gaps"), [(8e9, 0), (1e9, 1)])
+@pytest.mark.parametrize(("memory", "gaps"), [(8e3, 0), (1e3, 1)])
 def test_little_memory_is_a_warning(monkeypatch, memory, gaps):
-    monkeypatch.setattr(check, "_memory", lambda: memory)
+    monkeypatch.setattr(check, "memory_mb", lambda: memory)
     _, missing = check.describe_machine()
     assert [gap.needed for gap in missing] == [False] * gaps

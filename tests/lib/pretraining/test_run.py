@@ -13,7 +13,7 @@ from leaplm.data import DynamicPaddingCollator, sentence_pairs
 from leaplm.grading.judge.probes import tiny_tokenizer
 from leaplm.pretraining import masking
 from leaplm.pretraining import run as pretrain
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 from transformers import BertForMaskedLM, BertForPreTraining
 
 WORDS = ["ruwa", "gida", "kasuwa", "mota", "yaro", "hanya", "littafi", "abinci", "makaranta", "rana"]
@@ -54,7 +54,7 @@ def test_both_heads_give_the_loss_of_bert(tokenizer, texts):
     ours = models.new_bert(tokenizer, layers=1, width=64, next_sentence=True)
     theirs = BertForPreTraining(ours.config).eval()
     theirs.load_state_dict(ours.state_dict())
-    rows = tokenizers.encode_pairs(sentence_pairs(texts[:20]), tokenizer)
+    rows = tokenization.encode_pairs(sentence_pairs(texts[:20]), tokenizer)
     batch = collator(tokenizer)(rows)
     assert set(batch) == {"input_ids", "attention_mask", "token_type_ids", "labels", "next_sentence_label"}
     assert ours(**batch).loss.item() == pytest.approx(theirs(**batch).loss.item(), abs=1e-5)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from leaplm import data
 from leaplm.tokens import costs as token_costs
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 
 TEXTS = ["ina kwana, lafiya lau", "ዝናቡ አልመጣም።", "the rain came late"] * 20
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return tokenizers.train_byte_bpe(TEXTS, 400)
+    return tokenization.train_byte_bpe(TEXTS, 400)
 
 
 def saved(tokenizer, tmp_path, **card):
@@ -23,17 +23,17 @@ def saved(tokenizer, tmp_path, **card):
 
 def test_byte_bpe_gives_any_text_back(tokenizer):
     strange = ["a  b \n\tc", "្ខ្មែរ", "😀 don't!", "  ", "ɓarna: 3,5 %", "မြန်မာ"]
-    assert tokenizers.is_lossless(tokenizer, TEXTS + strange)
-    assert sum(tokenizers.count_tokens(tokenizer, TEXTS[:1])) < len(TEXTS[0]) / 2
+    assert tokenization.is_lossless(tokenizer, TEXTS + strange)
+    assert sum(tokenization.count_tokens(tokenizer, TEXTS[:1])) < len(TEXTS[0]) / 2
 
 
 def test_byte_bpe_is_the_same_each_time(tokenizer):
-    assert tokenizers.train_byte_bpe(TEXTS, 400).get_vocab() == tokenizer.get_vocab()
+    assert tokenization.train_byte_bpe(TEXTS, 400).get_vocab() == tokenizer.get_vocab()
 
 
 def test_byte_bpe_needs_text():
     with pytest.raises(ValueError, match="no text"):
-        tokenizers.train_byte_bpe(["", " "])
+        tokenization.train_byte_bpe(["", " "])
 
 
 def test_a_saved_tokenizer_reads_back(tokenizer, tmp_path):

@@ -1,8 +1,8 @@
 """Checks: one function per graded check in a lab's checks.py, and the verdict it gives.
 
-    from leaplm.grading import check
+    from leaplm.grading import Contract, Tensor, as_array, check
 
-    @check(points=3)
+    @check(points=3, contract=Contract("logits labels", Tensor("float", dims=0), gradient="logits"))
     def cross_entropy(student, rng):
         logits = rng.normal(size=(6, 4)).astype(np.float32)
         labels = rng.integers(4, size=6)
@@ -19,7 +19,7 @@ import os
 import secrets
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ import numpy as np
 from babel.messages import Catalog
 
 from leaplm.grading.course import find_course, lab_file, load_module
+from leaplm.grading.judge.contracts import Breach, Contract
 from leaplm.grading.judge.translation import current_locale, load_catalogs, translate_message
+from leaplm.grading.judge.watched import WatchedStudent
 from leaplm.grading.sandbox.student import Student, StudentError
 from leaplm.grading.sandbox.values import describe
 
@@ -52,14 +54,25 @@ class Check:
     points: float
     seconds: float
     function: Callable[[Student, np.random.Generator], Verdict | tuple[float, str]]
+    contracts: Mapping[str, Contract] | None = None  # by the name of the function called; None: not declared yet
     catalogs: tuple[Catalog, ...] = ()  # of the messages in the language of LEAPLM_LOCALE
 
 
-def check(points: float, seconds: float = 30) -> Callable[[Callable], Check]:
-    """Declares a graded check worth `points`; `seconds` of processor time limit each call of the student's code."""
+def check(
+    points: float, seconds: float = 30, contract: Contract | Mapping[str, Contract] | None = None
+) -> Callable[[Callable], Check]:
+    """Declares a graded check worth `points`; `seconds` of processor time limit each call of the student's code.
+
+    `contract`: of the function with the check's name, or one for each function that the check calls, by name.
+    """
     if not points > 0:
         raise ValueError(f"a check is worth more than 0 points, not {points}")
-    return lambda function: Check(function.__name__, points, seconds, function)
+
+    def declare(function: Callable) -> Check:
+        contracts = {function.__name__: contract} if isinstance(contract, Contract) else contract
+        return Check(function.__name__, points, seconds, function, contracts)
+
+    return declare
 
 
 def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
@@ -69,6 +82,26 @@ def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
 
 
 def _judge(check: Check, student: Student, seed: int | None) -> Verdict:
+    if check.contracts is None:
+        return _run(check, student, seed)
+    watched = WatchedStudent(student, check.contracts)
+    return hold(check, _run(check, watched, seed), watched.breaches)
+
+
+def hold(check: Check, verdict: Verdict, breaches: list[Breach]) -> Verdict:
+    """The verdict on an answer that broke its contract: half of its points, none where the work is not its own.
+
+    The message names the breach; after what the check said, if the answer is wrong for another reason too.
+    """
+    if not breaches:
+        return verdict
+    worst = next((breach for breach in breaches if breach.fatal), breaches[0])
+    apart = verdict.points < check.points and not (worst.fatal or worst.explains)
+    message = f"{verdict.message}; {worst.message}" if apart else worst.message
+    return replace(verdict, points=0 if worst.fatal else verdict.points / 2, message=message)
+
+
+def _run(check: Check, student: Student | WatchedStudent, seed: int | None) -> Verdict:
     try:
         outcome = check.function(student, random_inputs(check.name, seed))
     except StudentError as error:
@@ -128,6 +161,8 @@ def as_array(value: Any, shape: tuple[int, ...] | None = None, what: str = "The 
         raise problem from None
     if array.dtype.kind not in "biuf":
         raise problem
+    if shape == () and array.size == 1:  # a table with one number is a number
+        array = array.reshape(())
     if shape is not None and not _fits(array.shape, shape):
         raise problem
     return array.astype(np.float64) if array.dtype.kind == "f" else array

@@ -71,8 +71,8 @@ def translate_markdown(text, catalogs):
 
 
 def has_words(words):
-    """Whether there is something to translate: a word outside of code, formulas, links and tags."""
-    bare = re.sub(r"`[^`]*`|\$[^$]*\$|<[^>]*>|\]\([^)]*\)", " ", words)
+    """Whether there is something to translate: a word outside of code, formulas, links, tags and placeholders."""
+    bare = re.sub(r"`[^`]*`|\$[^$]*\$|<[^>]*>|\]\([^)]*\)|" + PLACEHOLDER.pattern, " ", words)
     return bool(re.search(r"[^\W\d_]{2}", bare))
 
 

@@ -99,6 +99,15 @@ class RemoteStudent:
     def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
         return self._ask("call", function, list(args), kwargs)
 
+    def watch(self, forbidden: list[str], gradient: list[int | str], seed: int) -> None:
+        self._ask("watch", forbidden, gradient, seed)
+
+    def seen(self) -> dict:
+        seen = self._ask("seen")
+        if not isinstance(seen, dict):
+            raise self._line.break_off("The notebook's program told something else of a call than what it did.")
+        return seen
+
     def get(self, name: str) -> Any:
         return self._ask("get", name)
 

@@ -23,7 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leaplm.grading.sandbox.kinds import kind_of
+from leaplm.grading.sandbox.observe import Observer
 from leaplm.grading.sandbox.values import NotPlain, Ref, TooLarge, describe, plain, to_student
+from leaplm.grading.sandbox.watch import is_library
 from leaplm.grading.submission import ARTIFACTS
 
 MAX_ARTIFACT_BYTES = 512 * 2**20
@@ -66,6 +69,8 @@ class Student:
         self._folder = Path(folder)
         self._seconds = seconds  # of processor time, for one call
         self._objects: list[Any] = []
+        self._options: dict | None = None  # of the next call, if it is to be watched
+        self._seen: dict = {}
 
     def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
         """What the student's function (or callable Ref) returns: a plain value, or a Ref when it is not plain."""
@@ -75,9 +80,19 @@ class Student:
             raise StudentError("missing", f"`{name}` is not a function: keep the name for the function asked for.")
         return self._outgoing(name, self._run(name, target, args, kwargs))
 
+    def watch(self, forbidden: list[str], gradient: list[int | str], seed: int) -> None:
+        """Has the next call watched (see `observe.Observer`)."""
+        self._options = {"forbidden": forbidden, "gradient": gradient, "seed": seed}
+
+    def seen(self) -> dict:
+        """What the last watched call did beside what it returned, and the `kind` of that, or of the variable got last."""
+        return self._seen
+
     def get(self, name: str) -> Any:
         """The value of the student's variable `name`: a plain value, or a Ref when it is not plain."""
-        return self._outgoing(name, self._find(name))
+        found = self._find(name)
+        self._seen = {"kind": kind_of(found)}
+        return self._outgoing(name, found)
 
     def build(self, factory: str, *args: Any, **kwargs: Any) -> Ref:
         """An object made on the student's side by a library factory, written 'leaplm.module:function'."""
@@ -112,9 +127,10 @@ class Student:
 
     def _run(self, name: str, target: Callable, args: tuple, kwargs: dict) -> Any:
         args, kwargs = self._incoming(args), self._incoming(kwargs)
+        options, self._options = self._options, None
         try:
             with time_limit(self._seconds), _silence():
-                return target(*args, **kwargs)
+                return target(*args, **kwargs) if options is None else self._observed(options, target, args, kwargs)
         except NotImplementedError as error:
             raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
         except _TimeIsUp:
@@ -124,6 +140,14 @@ class Student:
             raise StudentError("exited", f"`{name}` ended the program instead of returning a value.") from error
         except Exception as error:
             raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
+
+    def _observed(self, options: dict, target: Callable, args: tuple, kwargs: dict) -> Any:
+        observer = Observer(options, args, kwargs, _enter.__code__)
+        args, kwargs = observer.arguments(args, kwargs)
+        with observer.watching():
+            result = _enter(target, args, kwargs)
+        self._seen = observer.tell(result)
+        return result
 
     def _outgoing(self, name: str, value: Any) -> Any:
         try:
@@ -144,6 +168,11 @@ class Student:
 
     def _resolve(self, ref: Ref) -> Any:
         return self._objects[ref.id]
+
+
+def _enter(target: Callable, args: tuple, kwargs: dict) -> Any:
+    """Calls the student's function: whatever is called from here, the answer has called."""
+    return target(*args, **kwargs)
 
 
 def check_artifact_name(name: str) -> None:
@@ -179,7 +208,7 @@ def _library_function(path: str) -> Callable:
 def _tell(error: Exception) -> str:
     """The error in words: its type, its message where that is safe, and the line of the student's own that raised."""
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is this file's call
-    own = [frame for frame in frames if not _is_library(frame.filename)]
+    own = [frame for frame in frames if not is_library(frame.filename)]
     line = (own[-1].line or "").strip() if own else ""
     text = type(error).__name__
     message = str(error).partition("\n")[0][:160]
@@ -192,10 +221,6 @@ def _is_telling(message: str, line: str) -> bool:
     """Whether a message may be shown: what it quotes stands in the line or is a type, so is nothing made of an input."""
     quoted = re.findall(r"['\"`]([^'\"`]*)['\"`]", message)
     return bool(message) and all(word in line or word in KNOWN_NAMES for word in quoted)
-
-
-def _is_library(filename: str) -> bool:
-    return "site-packages" in filename or filename.startswith(os.path.dirname(os.__file__))
 
 
 @contextlib.contextmanager

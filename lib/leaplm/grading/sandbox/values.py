@@ -1,8 +1,9 @@
 """Plain values: the only things that cross between a check and a student's code.
 
 Plain are None, bool, int, float, str, numpy arrays of numbers or booleans, lists and dicts (keys str or int) of plain
-values. Student code is given torch tensors where a check passes arrays; tensors, arrays, tuples and mappings that come
-back turn into arrays, lists and dicts. Everything is copied both ways, so neither side can change the other's objects
+values. To the student's side also go tuples and sets, which stay such, and arrays, which become torch tensors unless
+`Exact` says otherwise. Tensors, arrays, tuples and mappings that come back turn into arrays, lists and dicts; what they
+were is told apart from them (see `kinds`). Everything is copied both ways, so neither side can change the other's objects
 later, and exact built-in types come out, so a subclass with an `__eq__` of its own cannot fool a comparison.
 """
 
@@ -37,6 +38,14 @@ class Ref:
     kind: str  # the class name, for messages only
 
 
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """An array for the student's side that arrives as it is, `as_tensor` or as a numpy array, of the same dtype."""
+
+    array: np.ndarray
+    as_tensor: bool
+
+
 def plain(value: Any) -> Any:
     """A copy of `value` made of plain values only; raises NotPlain (or TooLarge) when it holds anything else.
 
@@ -47,20 +56,31 @@ def plain(value: Any) -> Any:
 
 
 def to_student(value: Any, resolve: Callable[[Ref], Any]) -> Any:
-    """The student's side of a plain value: arrays become torch tensors (same dtype), Refs the objects they name."""
+    """The student's side of a value: arrays become torch tensors (same dtype), Refs the objects they name.
+
+    >>> to_student({"pair": (1, 2), "seen": {3}}, resolve=None)
+    {'pair': (1, 2), 'seen': {3}}
+    """
     if isinstance(value, Ref):
         return resolve(value)
     if isinstance(value, np.ndarray):
-        import torch
-
-        return torch.from_numpy(np.array(value))  # np.array copies: the check's own array stays as it is
+        value = Exact(value, as_tensor=True)
+    if isinstance(value, Exact):
+        copied = np.array(value.array)  # the check's own array stays as it is
+        return _tensor(copied) if value.as_tensor else copied
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, (list, tuple)):
-        return [to_student(item, resolve) for item in value]
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(to_student(item, resolve) for item in value)
     if isinstance(value, dict):
         return {key: to_student(item, resolve) for key, item in value.items()}
     return plain(value)
+
+
+def _tensor(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)
 
 
 class _Copier:
@@ -106,7 +126,7 @@ class _Copier:
         return np.array(array, subok=False)
 
     def _key(self, key: Any) -> str | int:
-        if isinstance(key, (str, int)) and not isinstance(key, bool):
+        if isinstance(key, (str, int, np.integer)) and not isinstance(key, bool):
             return self.copy(key, depth=0)
         raise NotPlain(f"a dict with a key of type {type(key).__name__}")
 

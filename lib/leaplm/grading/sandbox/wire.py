@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from leaplm.grading.sandbox.values import MAX_BYTES, NotPlain, Ref, TooLarge, plain
+from leaplm.grading.sandbox.values import MAX_BYTES, Exact, NotPlain, Ref, TooLarge, plain
 
 MAX_FRAME = 2 * MAX_BYTES
 MAX_TEXT = 8 * 2**20  # of a frame's JSON from a student's side: parsed, it takes many times its size
 HEAD = struct.Struct("<Q")
 TEXT = struct.Struct("<I")
+GROUPS = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
 class Broken(Exception):
@@ -32,7 +33,7 @@ class Gone(Exception):
 
 
 def encode(value: Any, most_text: int = MAX_FRAME) -> bytes:
-    """The bytes of a plain value (see `values`), Refs, bytes and tuples included; TooLarge above `most_text` of JSON.
+    """The bytes of a plain value (see `values`), of Refs, bytes, tuples, sets, Exact; TooLarge above `most_text` of JSON.
 
     >>> decode(encode({"ids": [1, 2], "weights": np.ones(3)}))
     {'ids': [1, 2], 'weights': array([1., 1., 1.])}
@@ -55,8 +56,12 @@ def _tree(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, np.ndarray):
         arrays.append(np.ascontiguousarray(value))
         return {"array": len(arrays) - 1, "shape": list(np.shape(value))}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Exact):
+        return {"exact": _tree(value.array, arrays), "as_tensor": value.as_tensor}
+    if isinstance(value, list):
         return [_tree(item, arrays) for item in value]
+    if type(value) in GROUPS.values():
+        return {type(value).__name__: [_tree(item, arrays) for item in value]}
     if isinstance(value, dict):
         return {"dict": [[key, _tree(item, arrays)] for key, item in value.items()]}
     if value is None or type(value) in (bool, int, float, str):
@@ -87,6 +92,10 @@ def _value(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         return _value(tree["bytes"], arrays).tobytes()
     if "ref" in tree:
         return Ref(int(tree["ref"]), str(tree["kind"])[:100])
+    if "exact" in tree:
+        return Exact(_value(tree["exact"], arrays), bool(tree["as_tensor"]))
+    for name in GROUPS.keys() & tree.keys():
+        return GROUPS[name](_value(item, arrays) for item in tree[name])
     return {key if isinstance(key, int) else str(key): _value(item, arrays) for key, item in tree["dict"]}
 
 

@@ -62,6 +62,12 @@ class Worker:
     def do_call(self, function: Any, args: list, kwargs: dict) -> Any:
         return self.student.call(function, *args, **kwargs)
 
+    def do_watch(self, forbidden: list, gradient: list, seed: int) -> None:
+        self.student.watch(forbidden, gradient, seed)
+
+    def do_seen(self) -> dict:
+        return self.student.seen()
+
     def do_get(self, name: str) -> Any:
         return self.student.get(name)
 

@@ -6,7 +6,10 @@ import struct
 
 import numpy as np
 import pytest
-from leaplm.grading.sandbox.values import NotPlain, Ref, clean_text
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from leaplm.grading.sandbox.values import Exact, NotPlain, Ref, clean_text, to_student
 from leaplm.grading.sandbox.wire import Broken, Channel, Gone, checked, decode, encode
 
 VALUES = [
@@ -29,8 +32,37 @@ def test_arrays_keep_type_shape_and_numbers(dtype, shape):
     assert got.dtype == array.dtype and got.shape == array.shape and np.array_equal(got, array)
 
 
-def test_numbers_of_numpy_become_numbers_and_tuples_lists():
-    assert decode(encode((np.float32(0.5), np.int64(3), np.bool_(True)))) == [0.5, 3, True]
+def test_numbers_of_numpy_become_numbers():
+    assert decode(encode([np.float32(0.5), np.int64(3), np.bool_(True)])) == [0.5, 3, True]
+
+
+GIVEN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda items: st.lists(items, max_size=3) | st.lists(items, max_size=3).map(tuple)
+    | st.dictionaries(st.text(max_size=3) | st.integers(0, 9), items, max_size=3)
+    | st.frozensets(st.integers() | st.tuples(st.integers(), st.text(max_size=2)), max_size=3).map(set)
+    | st.frozensets(st.integers() | st.text(max_size=3), max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(GIVEN)
+def test_what_a_check_passes_arrives_as_what_it_is(value):
+    arrived = to_student(decode(encode(value)), resolve=None)
+    assert arrived == to_student(value, resolve=None) == value
+    assert repr_of_types(arrived) == repr_of_types(value)
+
+
+def repr_of_types(value):
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [type(value).__name__, *map(repr_of_types, items)]
+
+
+@pytest.mark.parametrize("as_tensor", [True, False])
+def test_exact_arrays_arrive_as_tensors_or_arrays_of_the_same_dtype(as_tensor):
+    arrived = to_student(decode(encode(Exact(np.ones(2, np.float32), as_tensor))), resolve=None)
+    assert type(arrived) is (torch.Tensor if as_tensor else np.ndarray)
+    assert str(arrived.dtype).endswith("float32")
 
 
 def test_objects_do_not_cross():
@@ -45,7 +77,8 @@ def frame(text, rest=b""):
 
 @pytest.mark.parametrize("hostile", [
     b"", b"\x01", frame(b"{"), frame(b"\xff\xfe"), frame({"array": 0, "shape": [1]}), frame({"dict": 3}),
-    frame({"dict": [[1]]}),
+    frame({"dict": [[1]]}), frame({"set": [{"dict": []}]}), frame({"tuple": 3}),
+    frame({"exact": {"array": 0}, "as_tensor": 1}),
     frame({"ref": "x", "kind": 1}), frame({"unknown": 1}), frame(b"[" * 100_000 + b"]" * 100_000), frame(b"9" * 100_000),
     frame({"array": 0, "shape": [10**9]}, encode({"a": np.ones(2)})[-100:]), frame([1], b"\xff" * 100),
     frame([1], struct.pack("<Q", 2**63) + b"{}"),

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from leaplm.tokens import tokenizers
+from leaplm.tokens import tokenization
 from transformers import AutoTokenizer
 
 TEXTS = ["Ina kwana? Lafiya lau.", "Yaya gida? Gida lafiya."] * 20
@@ -12,7 +12,7 @@ TEXTS = ["Ina kwana? Lafiya lau.", "Yaya gida? Gida lafiya."] * 20
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return tokenizers.train_wordpiece(TEXTS, vocab_size=120)
+    return tokenization.train_wordpiece(TEXTS, vocab_size=120)
 
 
 def test_round_trip(tokenizer):
@@ -28,7 +28,7 @@ def test_vocabulary_is_bounded_and_starts_with_the_special_tokens(tokenizer):
 
 def test_every_process_finds_the_same_vocabulary(tmp_path):
     """Hash orders differ between processes; the vocabulary must not, or several processes train different models."""
-    program = ("import sys, json; from leaplm.tokens.tokenizers import train_wordpiece\n"
+    program = ("import sys, json; from leaplm.tokens.tokenization import train_wordpiece\n"
                "words = [f'{a}{b}{c}' for a in 'kmnr' for b in 'aiu' for c in 'tsyl']\n"
                "print(json.dumps(sorted(train_wordpiece(words, 90).get_vocab().items())))")
     found = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -37,7 +37,7 @@ def test_every_process_finds_the_same_vocabulary(tmp_path):
 
 
 def test_pairs_have_token_types(tokenizer):
-    rows = tokenizers.encode_pairs([("ina kwana", "lafiya lau", 1), ("ina", "gida", 0)], tokenizer)
+    rows = tokenization.encode_pairs([("ina kwana", "lafiya lau", 1), ("ina", "gida", 0)], tokenizer)
     assert [row["label"] for row in rows] == [1, 0]
     row = rows[0]
     border = row["input_ids"].index(tokenizer.sep_token_id) + 1
@@ -52,21 +52,21 @@ def test_saved_and_loaded_it_is_the_same(tokenizer, tmp_path):
 
 
 def test_accents_stay():
-    tokenizer = tokenizers.train_wordpiece(["ọjọ́ ọjọ", "òjò"] * 20, 60)
+    tokenizer = tokenization.train_wordpiece(["ọjọ́ ọjọ", "òjò"] * 20, 60)
     assert tokenizer("ọjọ́")["input_ids"] != tokenizer("ọjọ")["input_ids"]
 
 
 def test_fertility(tokenizer):
-    assert tokenizers.fertility(tokenizer, ["ina kwana"]) == 1
-    assert tokenizers.fertility(tokenizer, ["ina kwana lafiya?"]) == pytest.approx(4 / 3)
+    assert tokenization.fertility(tokenizer, ["ina kwana"]) == 1
+    assert tokenization.fertility(tokenizer, ["ina kwana lafiya?"]) == pytest.approx(4 / 3)
     with pytest.raises(ValueError, match="no word"):
-        tokenizers.fertility(tokenizer, [" "])
+        tokenization.fertility(tokenizer, [" "])
 
 
 def test_unknown_share(tokenizer):
-    assert tokenizers.unknown_share(tokenizer, ["ina ღ kwana ღ"]) == 0.5
+    assert tokenization.unknown_share(tokenizer, ["ina ღ kwana ღ"]) == 0.5
 
 
 def test_no_text():
     with pytest.raises(ValueError, match="no text"):
-        tokenizers.train_wordpiece(["", " "], 100)
+        tokenization.train_wordpiece(["", " "], 100)

@@ -1,0 +1,27 @@
+"""The page on which JupyterLab opens: current in every language, and every link of it leads somewhere."""
+
+import re
+
+import pytest
+from leaplm.grading.course import list_labs, load_module
+from leaplm.grading.judge.translation import list_locales
+from repo import ROOT
+
+start = load_module(ROOT / "course" / "tools" / "start.py")
+LOCALES = ["", *list_locales(ROOT)]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_page_is_current_and_whole(locale):
+    text = (start.folder_of(ROOT, locale) / "START.md").read_text(encoding="utf-8")
+    assert text == start.page(ROOT, locale), "run: python course/tools/start.py"
+    assert "[EN]" not in text and not re.search(r"\{\w+\}", text)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_its_links_lead_to_every_lab_and_language(locale):
+    folder = start.folder_of(ROOT, locale)
+    links = re.findall(r"\]\(([^)]+)\)", (folder / "START.md").read_text(encoding="utf-8"))
+    assert all((folder / link).is_file() for link in links)
+    assert {link.partition("/")[0] for link in links if link.endswith(".ipynb")} == set(list_labs(ROOT))
+    assert sum(link.endswith("START.md") for link in links) == len(LOCALES) - 1

@@ -1,0 +1,123 @@
+"""The library's map: who may import whom, no circles, and packages that say truly what they hold."""
+
+import ast
+import importlib
+import re
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+from repo import ROOT
+
+PACKAGE = ROOT / "lib" / "leaplm"
+BASE = {"runtime", "data", "models", "training", "evaluation", "plots", "artifacts", "calibration", "assets"}
+TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression", "responsible",
+          "capstone"}
+USES = {"serve", "bundle", "grading"}   # what is built on the base and the topics
+STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
+COMMON = {"course", "submission"}       # of grading: what all stages may import
+WHOLE = {"classroom", "demo", "steps", "trained"}  # of grading: what drives all stages
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(path):
+    """The modules of leaplm that a file imports, anywhere in it; for `from leaplm.peft import lora` that is peft.lora."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "leaplm":
+            parent = node.module.partition(".")[2]
+            for name in node.names:
+                inner = f"{parent}.{name.name}".lstrip(".")
+                yield inner if inner in MODULES else parent
+        elif isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[2] for name in node.names if name.name.partition(".")[0] == "leaplm")
+
+
+GRAPH = {name: {found for found in imported(path) if found != name} for name, path in MODULES.items()}
+EDGES = [(name, found) for name, all_found in GRAPH.items() for found in sorted(all_found)]
+
+
+def area(module):
+    return module.partition(".")[0]
+
+
+def test_every_module_has_its_place_on_the_map():
+    assert {area(name) for name in MODULES} - BASE - TOPICS - USES == {"", "__main__", "cli"}
+
+
+@pytest.mark.parametrize(("areas", "never"), [(BASE, TOPICS | USES | {"cli"}), (TOPICS, USES | {"cli"}), (USES, {"cli"})],
+                         ids=["base", "topics", "serve, bundle and grading"])
+def test_nothing_imports_what_is_built_on_it(areas, never):
+    assert [(name, found) for name, found in EDGES if area(name) in areas and area(found) in never] == []
+
+
+def test_a_stage_of_grading_imports_only_earlier_ones():
+    order = {stage: number for number, stage in enumerate(STAGES)}
+    wrong = []
+    for name, found in EDGES:
+        here, there = (part.split(".")[1] if part.startswith("grading.") else None for part in (name, found))
+        if here in COMMON and there and there not in COMMON:
+            wrong.append((name, found))
+        if here in order and (there in WHOLE or found == "grading" or order.get(there, -1) > order[here]):
+            wrong.append((name, found))
+    assert wrong == []
+    assert {part.split(".")[1] for part in MODULES if part.startswith("grading.")} == {*STAGES, *COMMON, *WHOLE}
+
+
+def test_there_is_no_circle():
+    try:
+        TopologicalSorter({name: found - {""} for name, found in GRAPH.items()}).prepare()
+    except CycleError as circle:
+        pytest.fail(f"these import each other: {' -> '.join(circle.args[1])}")
+
+
+def test_no_two_modules_side_by_side_begin_alike():
+    """`compressed` and `compression`, `small_data` and `small_data_methods`: who could tell them apart?"""
+    names = [(path.parent, path.stem) for path in MODULES.values() if path.stem != "__init__"]
+    names += [(path.parent.parent, path.parent.name) for path in MODULES.values() if path.stem == "__init__"]
+    alike = Counter((folder, name[:7]) for folder, name in names)
+    assert [begin for begin, count in alike.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("package", sorted(TOPICS | USES))
+def test_a_package_says_what_it_holds(package):
+    module = importlib.import_module(f"leaplm.{package}")
+    assert module.__doc__ and (package in USES or re.search(r"\blabs? \d", module.__doc__))
+    public = sorted(path.stem for path in (PACKAGE / package).glob("*.py") if path.stem != "__init__")
+    if package in TOPICS:
+        assert all(re.search(rf"\b{name}\b", module.__doc__) for name in public), "the docstring leaves a module out"
+
+
+@pytest.mark.parametrize("name", [name for name, path in MODULES.items() if "__all__" in path.read_text(encoding="utf-8")])
+def test_all_is_true(name):
+    module = importlib.import_module(f"leaplm.{name}")
+    assert len(set(module.__all__)) == len(module.__all__)
+    for public in module.__all__:
+        assert hasattr(module, public) or importlib.util.find_spec(f"leaplm.{name}.{public}"), public
+
+
+def modules_of(tree):
+    """{name: module} of what a program imports from leaplm as a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "leaplm":
+            for name in node.names:
+                whole = f"{node.module}.{name.name}".partition(".")[2]
+                if whole in MODULES:
+                    yield name.asname or name.name, whole
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "course").glob("*/*.py")), ids=lambda path: "/".join(path.parts[-2:]))
+def test_what_the_course_takes_from_the_library_is_there(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    tree = ast.parse("\n".join(line for line in lines if not line.startswith(("!", "%"))))
+    modules = dict(modules_of(tree))
+    missing = [f"{node.value.id}.{node.attr}" for node in ast.walk(tree)
+               if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+               and isinstance(node.ctx, ast.Load)
+               and not hasattr(importlib.import_module(f"leaplm.{modules[node.value.id]}".rstrip(".")), node.attr)]
+    assert missing == []

@@ -1,0 +1,65 @@
+"""A notebook run in a fork of this process: what is imported here need not be imported again, which saves half the time.
+
+The shell is the grader's, with what a kernel has (magics, display, await at top level); the real kernel runs the English
+labs in test_colab.
+"""
+
+import multiprocessing
+import os
+import traceback
+
+# What the labs import: once here, for all forks.
+import leaplm.grading.judge.probes  # noqa: F401
+import matplotlib
+import pandas  # noqa: F401
+import peft  # noqa: F401
+import scipy.stats  # noqa: F401
+import sklearn.linear_model  # noqa: F401
+import torch  # noqa: F401
+import transformers  # noqa: F401
+from leaplm.grading.sandbox.outputs import Outputs, make_shell
+
+MOST_BYTES = 1_000_000  # of a cell's outputs
+FORKS = multiprocessing.get_context("fork")
+
+
+def run_notebook(notebook, folder, environment, seconds=600):
+    """Run the code cells of a notebook in `folder`; AssertionError with cell and traceback where one fails."""
+    said, heard = FORKS.Pipe()
+    child = FORKS.Process(target=run_cells, args=(notebook, folder, environment, heard))
+    child.start()
+    heard.close()
+    try:
+        fault = said.recv() if said.poll(seconds) else f"no end within {seconds} s"
+    except EOFError:
+        child.join()
+        fault = f"the process ended with code {child.exitcode}"
+    finally:
+        child.kill()
+        child.join()
+    assert fault is None, fault
+
+
+def run_cells(notebook, folder, environment, pipe):
+    try:
+        os.chdir(folder)
+        os.environ.update(environment)
+        matplotlib.use("Agg")
+        shell = make_shell()
+        pipe.send(next((fault for cell in notebook.cells if (fault := run_cell(shell, cell))), None))
+    except BaseException:
+        pipe.send(traceback.format_exc())
+        raise
+
+
+def run_cell(shell, cell):
+    """What went wrong in a cell, in words; nothing if all went well."""
+    if cell.cell_type != "code":
+        return None
+    outputs = Outputs(MOST_BYTES)
+    with outputs.captured(shell):
+        result = shell.run_cell(cell.source, store_history=True)
+    if result.success:
+        return None
+    told = "\n".join("\n".join(item["traceback"]) for item in outputs.items if item["output_type"] == "error")
+    return f"the cell\n{cell.source}\nfailed: {told or result.error_in_exec}"

@@ -21,10 +21,9 @@ import leaplm.grading
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
-from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.judge.translation import (
     COMMON,
-    LANGUAGES,
     PLACEHOLDER,
     catalog_path,
     has_words,

@@ -1,10 +1,10 @@
 import sys
 
 if sys.argv[1:] == ["check"]:       # starts even where the command line's own packages are missing
-    from leaplm.cli import any_console
     from leaplm.cli.check import main
+    from leaplm.runtime import print_every_letter
 
-    any_console()
+    print_every_letter()
     sys.exit(main())
 
 from leaplm.cli.app import app

@@ -8,10 +8,21 @@ import math
 import os
 import platform
 import random
+import sys
 import warnings
 from pathlib import Path, PurePosixPath
 
 SCALES = ("tiny", "cpu", "gpu")
+
+
+def print_every_letter():
+    """Let no output fail for want of a letter: what a terminal's or file's code page has not is written as an escape.
+
+    A command that has done its work must not end with an error because a name is Yoruba and the code page Western.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a notebook or a test took its place
+            stream.reconfigure(errors="backslashreplace")
 
 
 def has_gpu():

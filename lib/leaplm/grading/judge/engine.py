@@ -36,6 +36,7 @@ from leaplm.grading.sandbox.student import EXIT_UNSTOPPABLE
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import Channel, Gone
 from leaplm.grading.submission import Submission
+from leaplm.grading.texts import writable
 from leaplm.runtime import available_memory_mb, processors
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
@@ -299,7 +300,7 @@ def our_fault(course: Path, lab: str, submission: Submission, seed: int, reason:
                "message": "Not judged yet, for a fault that is not yours."}
               for cell in release.cells if role(cell) == "check"]  # fmt: skip
     record = {"lab": lab, "student": submission.student, "submission": submission.digest, "seed": seed,
-              "state": "infrastructure", "reason": reason, "points": 0, "max": sum(c["max"] for c in checks),
+              "state": "infrastructure", "reason": writable(reason), "points": 0, "max": sum(c["max"] for c in checks),
               "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
     return Graded(record, nbformat.writes(release))
 

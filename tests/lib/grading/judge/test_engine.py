@@ -6,6 +6,7 @@ import json
 import nbformat
 import pytest
 from leaplm.grading.demo import Classroom
+from leaplm.grading.judge import engine as engine_module
 from leaplm.grading.judge.engine import Engine, heavy_modules
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.walls import Limits
@@ -174,3 +175,11 @@ def test_unsafe_grades_without_a_sandbox_and_leaves_no_file(course, solved):
 
 def test_the_fork_server_imports_what_the_release_does(course):
     assert {"torch", "json", "pathlib"} <= set(heavy_modules(course, LAB))
+
+
+@pytest.mark.parametrize(("free_mb", "cores", "jobs"), [(2500, 16, 1), (3400, 16, 1), (8000, 16, 2), (200_000, 4, 4)])
+def test_as_many_submissions_at_once_as_fit_the_memory_that_is_ours(monkeypatch, free_mb, cores, jobs):
+    """A container with 3 GB on a large host grades one at a time."""
+    monkeypatch.setattr(engine_module, "available_memory_mb", lambda: free_mb)
+    monkeypatch.setattr(engine_module, "processors", lambda: cores)
+    assert engine_module.default_jobs(Limits()) == jobs

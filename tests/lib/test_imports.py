@@ -15,7 +15,7 @@ TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting"
           "capstone"}
 USES = {"serve", "bundle", "grading"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
-COMMON = {"course", "submission"}       # of grading: what all stages may import
+COMMON = {"course", "submission", "texts"}  # of grading: what all stages may import
 WHOLE = {"classroom", "demo", "steps", "trained"}  # of grading: what drives all stages
 
 

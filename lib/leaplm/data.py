@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from leaplm.assets import asset_path
+from leaplm.text import ends_sentence, normalize, split_words, word_starts
 
 DOMAINS = {
     "movies": "movieReviewSnippets_GroundTruth.txt",
@@ -232,11 +233,6 @@ def check_classes(rows, path, minimum=20):
     return rows
 
 
-def normalize(text):
-    """What makes two sentences 'the same': letter case and white space aside."""
-    return " ".join(str(text).lower().split())
-
-
 def position(text):
     """A number in [0, 1) that depends on the text alone (its normal form)."""
     return int.from_bytes(hashlib.sha256(normalize(text).encode()).digest()[:8], "big") / 2**64
@@ -337,7 +333,7 @@ def sentence_pairs(texts, seed=0, least_words=6):
     >>> sentence_pairs(["one two three four", "five six seven eight"], least_words=4)   # doctest: +SKIP
     [('one two', 'three four', 1), ('five six', 'seven eight', 1)]
     """
-    halves = [cut_in_two(text) for text in texts if len(text.split()) >= least_words]
+    halves = [cut_in_two(text) for text in texts if len(split_words(text)) >= least_words]
     if len(halves) < 4:
         raise ValueError(f"only {len(halves)} texts have {least_words} words or more; at least 4 are needed for pairs")
     rng = np.random.default_rng(seed)
@@ -348,12 +344,19 @@ def sentence_pairs(texts, seed=0, least_words=6):
 
 
 def cut_in_two(text):
-    """(first, second) part of a text: at the sentence end nearest to the middle, if one lies in the middle half."""
-    words = text.split()
-    middle = len(words) // 2
-    ends = [i + 1 for i, word in enumerate(words[:-1]) if word[-1] in ".!?" and abs(i + 1 - middle) <= len(words) // 4]
+    """(first, second) part of a text: at the sentence end nearest to the middle, if one lies in the middle half.
+
+    >>> cut_in_two("আমি এসেছি। তুমি কোথায় আছ"), cut_in_two("早上好。你好吗")
+    (('আমি এসেছি।', 'তুমি কোথায় আছ'), ('早上好。', '你好吗'))
+    """
+    text = " ".join(text.split())
+    starts = word_starts(text)
+    middle, reach = len(starts) // 2, len(starts) // 4
+    near = range(max(1, middle - reach), min(len(starts), middle + reach + 1))
+    ends = [i for i in near if ends_sentence(text[: starts[i]].rstrip())]
     place = min(ends, key=lambda i: abs(i - middle)) if ends else middle
-    return " ".join(words[:place]), " ".join(words[place:])
+    cut = starts[place] if starts else 0
+    return text[:cut].rstrip(), text[cut:]
 
 
 def tokenize_texts(texts, tokenizer, max_length=512):

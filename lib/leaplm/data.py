@@ -7,12 +7,12 @@ never lies on both sides, and adding rows to a CSV does not move the others.
 import csv
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from leaplm.assets import asset_path
+from leaplm.labelled_file import read_labelled_csv
 from leaplm.text import ends_sentence, normalize, split_words, word_starts
 
 DOMAINS = {
@@ -135,8 +135,8 @@ def domains(language):
 
 def sentiment_frames(language="eng", domain="movies"):
     """Four DataFrames (text, label as a word): train, validation, test, and heldout, which only the grader reads."""
-    if str(language).lower().endswith(".csv"):
-        return split(read_labelled_csv(language))
+    if is_own_file(language):
+        return split(drop_copies(read_own(language)))
     if language == "eng":
         return split(read_ratings(domain))
     if language in AFRISENTI:
@@ -203,24 +203,9 @@ def drop_seen(parts):
     return kept
 
 
-def read_labelled_csv(path):
-    """A student's own file as a DataFrame (text, label). Raises a ValueError that says what is wrong and where."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}). Save it as 'CSV UTF-8'.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} cannot be read as CSV: {error}. Put texts that hold commas in double quotes.") from None
-    missing = {"text", "label"} - set(rows.columns)
-    if missing:
-        raise ValueError(f"{path} has no column {' and '.join(sorted(missing))}; its first line must be: text,label")
-    empty = rows.index[(rows.text.str.strip() == "") | (rows.label.str.strip() == "")]
-    if len(empty):
-        raise ValueError(f"{path}, line {empty[0] + 2}: text or label is empty. Fill it or delete the line.")
-    return check_classes(rows.assign(label=rows.label.str.strip())[["text", "label"]], path)
+def read_own(path):
+    """A student's own CSV as a DataFrame (text, label), with enough rows of each class (see `labelled_file`)."""
+    return check_classes(read_labelled_csv(path), path)
 
 
 def check_classes(rows, path, minimum=20):
@@ -236,6 +221,21 @@ def check_classes(rows, path, minimum=20):
 def position(text):
     """A number in [0, 1) that depends on the text alone (its normal form)."""
     return int.from_bytes(hashlib.sha256(normalize(text).encode()).digest()[:8], "big") / 2**64
+
+
+def is_own_file(language):
+    """Whether LANGUAGE names a student's own CSV file."""
+    return str(language).lower().endswith(".csv")
+
+
+def drop_copies(rows):
+    """The rows without those whose text an earlier row has; says how many they are."""
+    keys = rows.text.map(normalize)
+    if copies := int(keys.duplicated().sum()):
+        doubtful = int((rows.groupby(keys).label.nunique() > 1).sum())
+        other = f"; {doubtful} of these texts have two labels, and the first one counts" if doubtful else ""
+        print(f"{copies} rows have the same text as an earlier row and are left out{other}.")
+    return rows[~keys.duplicated()]
 
 
 def is_heldout(key, low=1 - SHARES["heldout"], high=1.0):

@@ -15,6 +15,8 @@ LABELS = ("positive", "negative", "rere", "खराब")
 LETTERS = st.characters(exclude_categories=["Cs", "Cc", "Cf"])
 TEXTS = st.text(LETTERS | st.sampled_from(list(",;\t|\"'\n ẹɗ")), min_size=1, max_size=30).filter(
     lambda text: text.strip() and not re.search(r"(?:^|\n)[^\n]*[,;\t|]\s*(?:positive|negative)", text))
+HEADERS = [("text", "label"), ("Text", " LABEL "), ("\ufeffTEXT", "Label")]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
 ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(LABELS)), min_size=1, max_size=12)
 
 
@@ -43,9 +45,9 @@ def expected(rows):
 
 
 @settings(max_examples=100, deadline=None)
-@given(ROWS, st.sampled_from(list(DELIMITERS)), st.sampled_from([("text", "label"), ("Text", " LABEL "), ("\ufeffTEXT", "Label")]),
+@given(ROWS, st.sampled_from(list(DELIMITERS)), st.sampled_from(HEADERS),
        st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.sampled_from(["\n", "\r\n"]), st.integers(0, 2),
-       st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]), st.sampled_from(["", "\r\n\r\n", ",;\n"]))
+       st.sampled_from(ENCODINGS), st.sampled_from(["", "\r\n\r\n", ",;\n"]))
 def test_rows_in_are_rows_out(place, rows, delimiter, header, quoting, end, tails, encoding, last):
     """Whatever the delimiter, the encoding, the header's letters, delimiters at the ends of lines and empty last rows."""
     content = written(rows, delimiter, header, quoting, end, tails * delimiter)
@@ -79,8 +81,10 @@ def test_without_quoting_nothing_is_lost_without_a_word(place, texts, labels):
 
 @pytest.mark.parametrize(("body", "rows", "told"), [
     ("I came, I saw,good\nfine,good\nbad,poor\nno,poor\n", [("I came, I saw", "good")], r"commas read as .* \(line 2\)"),
-    ('"alone it stands,good\nfine,good\n"again,poor\nno,poor\n', [('"alone it stands', "good")], r"quotes .* \(2 lines: 2, 4\)"),
-    ('"Good" he said,good\nfine,good\nbad,poor\nno,poor\n', [('"Good" he said', "good")], r"double quotes read .* \(line 2\)"),
+    ('"alone it stands,good\nfine,good\n"again,poor\nno,poor\n', [('"alone it stands', "good")],
+     r"quotes .* \(2 lines: 2, 4\)"),
+    ('"Good" he said,good\nfine,good\nbad,poor\nno,poor\n', [('"Good" he said', "good")],
+     r"double quotes read .* \(line 2\)"),
     ("fine,good,\nwell,good,\nbad,poor,\nno,poor,\n", [("fine", "good")], "^$"),
     ("fine, good\nwell, good\nbad, poor\nno, poor\n", [("fine", "good")], "^$"),
     ("fine,Good\nwell,good\nbad,poor \nno,poor\nso,good\n", [("fine", "good")], "'good', 'Good'"),
@@ -94,11 +98,11 @@ def test_what_people_write_is_read_and_told(place, body, rows, told):
 
 @pytest.mark.parametrize(("content", "rows", "told"), [
     ("text,label\ncafé,été\n".encode("cp1252"), [("café", "été")], "Windows-1252.*'café'"),
-    ("sep=;\r\nText;Label\r\nIna kwana;a\r\n".encode(), [("Ina kwana", "a")], "semicolons"),
-    ("id,label,text\n1,a,one, two\n2,a,three\n3,a,x\n".encode(), [("one, two", "a")], "left aside: id.*commas"),
-    ("text,label\rone,a\rtwo,b\r".encode(), [("one", "a"), ("two", "b")], "^$"),
+    (b"sep=;\r\nText;Label\r\nIna kwana;a\r\n", [("Ina kwana", "a")], "semicolons"),
+    (b"id,label,text\n1,a,one, two\n2,a,three\n3,a,x\n", [("one, two", "a")], "left aside: id.*commas"),
+    (b"text,label\rone,a\rtwo,b\r", [("one", "a"), ("two", "b")], "^$"),
     ("text\tlabel\nስላም\tጥሩ\n".encode("utf-16"), [("ስላም", "ጥሩ")], "UTF-16.*tabs"),
-    ("text,label,note\na,b\n".encode(), [("a", "b")], "left aside: note"),
+    (b"text,label,note\na,b\n", [("a", "b")], "left aside: note"),
 ])
 def test_what_programs_write_is_read_and_told(place, content, rows, told):
     found, said = read(place, content)

@@ -73,7 +73,7 @@ def split_words(text):
 def ends_sentence(text):
     """Whether a text ends with the end of a sentence in any script, closing quotes and brackets aside.
 
-    >>> [ends_sentence(text) for text in ("Na gode.", "ধন্যবাদ।", "አመሰግናለሁ።", "شکریہ۔", "\"Gracias!\"", "Asante,")]
+    >>> [ends_sentence(text) for text in ("Na gode.", "ধন্যবাদ।", "አመሰግናለሁ።", "شکریہ۔", "'Gracias!'", "Asante,")]
     [True, True, True, True, True, False]
     """
     return SENTENCE_END.search(text) is not None

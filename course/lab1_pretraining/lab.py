@@ -33,6 +33,7 @@ from leaplm import artifacts, assets, calibration, data, evaluation, models, plo
 from leaplm import training
 from leaplm.pretraining import masking, run as pretrain
 from leaplm.runtime import by_scale
+from leaplm.text import split_words
 from leaplm.tokens import tokenization
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
@@ -540,7 +541,7 @@ runtime.free_memory()
 # helps little. Let us see for ourselves. Our texts are short, so we cut each into two parts.
 
 # %%
-parts = [data.cut_in_two(text) for text in texts if len(text.split()) >= 6]
+parts = [data.cut_in_two(text) for text in texts if len(split_words(text)) >= 6]
 print(*parts[:3], sep="\n")
 
 # %% [markdown]

@@ -685,6 +685,9 @@ assert redact("Paid 1,500 naira on 12/05/2024 at 10:30.") == "Paid 1,500 naira o
 # These messages are made up, so the numbers above say that the rules work on the forms we thought of. Real messages
 # have others. Names, villages and illnesses are not found by any rule here.
 #
+# The library's `prompting.redact` knows more forms. It asks `phonenumbers`, Google's list of how each country writes its
+# numbers, and it reads the digits of every script: `০১৭১২-৩৪৫৬৭৮` is a phone number too.
+#
 # ## 11. The same prompt costs more in some languages
 #
 # Time, memory and the price of a service count tokens. The **same 100 sentences** (SIB-200, three parts) need this many

@@ -9,14 +9,16 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from leaplm import fonts, plots
 from matplotlib import font_manager
 
-ORKHON = "\U00010c00\U00010c01"  # Old Turkic: letters that hardly a computer has a font for
+ORKHON = "\U00010c00\U00010c01"  # Old Turkic: letters that are not among those of matplotlib's own font
 
 
 @pytest.fixture(autouse=True)
 def apart(tmp_path, monkeypatch):
-    """A folder of its own, and matplotlib's list of fonts as it was."""
+    """A folder of its own, on a computer that has matplotlib's own fonts only."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    own = [entry for entry in font_manager.fontManager.ttflist if "matplotlib" in entry.fname]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
     monkeypatch.setattr(fonts, "told", set())
     fonts.find_family.cache_clear()
     yield

@@ -95,6 +95,9 @@ def decode(path, notes):
         notes[f"read as Windows-1252, since it is not UTF-8 (if {strange!r} looks wrong, save it as 'CSV UTF-8')"] = []
     elif not encoding.startswith("utf-8"):
         notes[f"read as {encoding.upper()}"] = []
+    if "\ufffd" in text:
+        notes["letters were lost before the file was saved (\ufffd)"] = [
+            number for number, line in enumerate(io.StringIO(text, newline=""), 1) if "\ufffd" in line]
     return unicodedata.normalize("NFC", text)
 
 
@@ -182,6 +185,7 @@ def known_labels(table):
     """The labels of the lines that are rows by themselves: what occurs once only may be the end of a text."""
     alone = (parse(table._replace(lines=[line]), 0)[0] for line in table.lines[table.header + 1 :])
     counts = Counter(label_key(fields[table.places[1]]) for fields in alone if fields and len(fields) == len(table.names))
+    del counts[""]
     return {label for label, count in counts.items() if count > 1} or set(counts)
 
 

@@ -75,8 +75,8 @@ def test_without_quoting_nothing_is_lost_without_a_word(place, texts, labels):
         return
     letters = re.sub(r'[\s",]', "", body)
     assert re.sub(r'[\s",]', "", "".join(text + label for text, label in found[4:])) == letters
-    if len(found) - 4 != len(texts):
-        assert any("\n" in text for text, _ in found) and body.count('"') >= 2
+    if len(found) - 4 < len(texts):  # only a text in quotes may go over several lines
+        assert body.count('"') >= 2
 
 
 @pytest.mark.parametrize(("body", "rows", "told"), [
@@ -102,6 +102,7 @@ def test_what_people_write_is_read_and_told(place, body, rows, told):
     (b"id,label,text\n1,a,one, two\n2,a,three\n3,a,x\n", [("one, two", "a")], "left aside: id.*commas"),
     (b"text,label\rone,a\rtwo,b\r", [("one", "a"), ("two", "b")], "^$"),
     ("text\tlabel\nስላም\tጥሩ\n".encode("utf-16"), [("ስላም", "ጥሩ")], "UTF-16.*tabs"),
+    ("text,label\na\ufffde,b\nc,b\n".encode(), [("a\ufffde", "b")], r"letters were lost .*\(line 2\)"),
     (b"text,label,note\na,b\n", [("a", "b")], "left aside: note"),
 ])
 def test_what_programs_write_is_read_and_told(place, content, rows, told):

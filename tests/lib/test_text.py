@@ -4,11 +4,15 @@ import re
 import unicodedata
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from leaplm import data, text
 from leaplm.evaluation import tfidf_classifier
+from leaplm.models import load_sequence_classifier, load_tokenizer
+from leaplm.overfitting.regularization import AugmentingCollator
 from leaplm.prompting import first_word
+from leaplm.responsible.explanations import word_scores
 from leaplm.responsible.fairness import without_marks
 from leaplm.responsible.memorization import deduplicate
 
@@ -106,3 +110,16 @@ def test_near_duplicates_and_answers_in_other_scripts():
 
 def test_accents_go_and_vowel_signs_stay():
     assert without_marks("Ọjọ́ dára, हिन्दी, مُحَمَّد") == "Ojo dara, हिन्दी, محمد"
+
+
+def test_noise_and_explanations_take_the_words_of_scripts_without_blanks(assets_ready):
+    class Tokens:
+        def __call__(self, texts, **settings):
+            return {"input_ids": [text.split() for text in texts]}
+
+    torch.manual_seed(0)
+    [row] = AugmentingCollator(Tokens(), list, rate=0.5)([{"text": "今天天气很好"}])
+    assert 1 < len(row["input_ids"]) < 6
+    model, tokenizer = load_sequence_classifier(["a", "b"]), load_tokenizer()
+    words, scores = word_scores(model, tokenizer, "今天天气很好。", target=0, method="gradient x input")
+    assert words == ["今", "天", "天", "气", "很", "好。"] and len(scores) == 6 and scores.any()

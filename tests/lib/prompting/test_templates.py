@@ -7,6 +7,7 @@ import pytest
 from leaplm import prompting
 from leaplm.evaluation import log_softmax
 from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.models import load_tokenizer
 from leaplm.prompting.scoring import continuation_log_probs_naive
 from leaplm.prompting.templates import PromptTemplate, Verbalizer
 
@@ -128,6 +129,15 @@ def test_tokens_are_counted_without_special_ones(tokenizer):
 def test_texts_are_cut_and_put_on_one_line(tokenizer):
     assert prompting.shorten(["good\n film  bad", "very very very"], tokenizer, 4) == ["good film bad", "very very very"]
     assert prompting.shorten(["very good film bad"], tokenizer, 2) == ["very good"]
+
+
+def test_a_text_is_not_cut_inside_a_letter(assets_ready):
+    """SmolLM2's tokens are bytes: three of them are one letter of Hindi or Amharic."""
+    reader = load_tokenizer("smollm2")
+    for text in ("हिन्दी में अच्छी ख़बर", "ሰላም እንዴት ነህ"):
+        for tokens in range(1, 12):
+            [short] = prompting.shorten([text], reader, tokens)
+            assert "\ufffd" not in short and text.startswith(short.strip())
 
 
 def test_first_word():

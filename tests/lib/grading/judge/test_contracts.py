@@ -50,7 +50,7 @@ from torch import nn
 from torch.nn import functional as F
 
 PROBES = "leaplm.grading.judge.probes"
-# Labs whose checks have no contracts yet; it only gets shorter.
+# Labs whose checks have no contracts yet; this list only gets shorter.
 TO_CONVERT = {"lab0_start", "lab1_pretraining", "lab4_prompting", "lab5_fewshot", "lab6_overfitting",
               "lab7_continual", "lab8_serving", "lab9_responsible", "lab10_capstone"}  # fmt: skip
 NAMES = {"torch": torch, "nn": nn, "F": F, "np": np, "random": random, "functools": functools, "importlib": importlib,
@@ -227,8 +227,8 @@ MODELS = [
     (Contract("model"), "model(**b).loss.backward()", "leaves gradients on `model`"),
     (Contract("model"), "model.requires_grad_(False)", "which weights of `model` may learn"),
     (Contract("model"), "next(model.parameters()).data += 1", "the weights of `model`"),
-    (Contract("model", forward="no grad"), "model(**b)", "with gradients on"),
-    (Contract("model", forward="no grad"), "with torch.inference_mode(): model(**b)", None),
+    (Contract("model", forward="no_grad"), "model(**b)", "with gradients on"),
+    (Contract("model", forward="no_grad"), "with torch.inference_mode(): model(**b)", None),
     (Contract("model", forward="eval"), "model(**b)", "call `.eval()` before"),
     (Contract("model", Tensor(), gradient="model"), "return model(**b).loss", None),
     (Contract("model", Tensor(), gradient="model"), "return model(**b).loss.detach()", "back to `model`"),

@@ -323,7 +323,7 @@ def with_gelu(layer, approximate):
     return Adapter()
 
 
-CLASSES = (["negative", "positive"], ["good", "very good", "mixed"], ["Négatif", "Positif"], ["ሰላም", "Ƙasa", "ọkọ̀"])
+CLASSES = (["negative", "positive"], ["good", "goods", "mixed"], ["Négatif", "Positif"], ["ሰላም", "Ƙasa", "ọkọ̀"])
 FORMS = ("{}", "{}", "{}", "{}.", " {}", "It is {}", "{}\n", "", "tive", "{} {}", "{} text", "'{}'", "SAME")
 
 

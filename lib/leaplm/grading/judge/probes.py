@@ -285,6 +285,25 @@ def gradients_of_sum(layer: torch.nn.Module, x: Tensor) -> dict[str, np.ndarray]
     return found
 
 
+def gradients_of_call(function: Any, *args: Any) -> dict[str, np.ndarray]:
+    """The gradients of function(*args), a number: of tensors by the argument's place, of models by place and name.
+
+    >>> gradients_of_call(lambda a, b: (a * b).sum(), torch.ones(2), torch.zeros(2))
+    {'0': array([0., 0.], dtype=float32), '1': array([1., 1.], dtype=float32)}
+    """
+    args = [torch.as_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+    leaves = {str(place): arg.clone().requires_grad_() for place, arg in enumerate(args)
+              if isinstance(arg, Tensor) and arg.is_floating_point()}  # fmt: skip
+    models = {place: arg for place, arg in enumerate(args) if isinstance(arg, torch.nn.Module)}
+    parameters = {f"{place}.{name}": p for place, model in models.items() for name, p in model.named_parameters()}
+    number = function(*(leaves.get(str(place), arg) for place, arg in enumerate(args)))
+    wanted = leaves | parameters
+    if not (isinstance(number, Tensor) and number.requires_grad):
+        return {}
+    found = torch.autograd.grad(number.sum(), list(wanted.values()), allow_unused=True)
+    return _arrays({name: value for name, value in zip(wanted, found, strict=True) if value is not None})
+
+
 def on_each(layer: torch.nn.Module, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """What a layer gives for each of some arrays."""
     with torch.no_grad():

@@ -517,6 +517,13 @@ def with_tensor(shapes, rank):
     return numbers, numbers.double() * 2 / 1e6
 
 
+@right("adapter_cost", "counts the numbers of linear layers that it makes")
+def of_layers(shapes, rank):
+    layers = [nn.Linear(*size, bias=False) for m, n in shapes for size in ((n, rank), (rank, m))]
+    numbers = sum(layer.weight.numel() for layer in layers)
+    return numbers, numbers * torch.finfo(torch.float16).bits / 8 / 1e6
+
+
 # -- inject_lora ------------------------------------------------------------------------------------------------------
 
 
@@ -661,6 +668,18 @@ def in_the_middle(model, targets, rank, alpha):
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("classifier"))
     found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and any(target in n for target in targets)]
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        parent = model.get_submodule(parent)
+        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
+    return found
+
+
+@wrong("inject_lora", "looks for the last part in the targets as one string")
+def in_one_text(model, targets, rank, alpha):
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("classifier"))
+    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in " ".join(targets)]
     for name in found:
         parent, _, child = name.rpartition(".")
         parent = model.get_submodule(parent)

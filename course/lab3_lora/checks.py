@@ -153,7 +153,10 @@ def merge(student, rng):
     return 1, "right with a bias; wrong where the base has none"
 
 
-@check(points=2, contract=Contract("shapes rank", Several(Number(), Number()), own="leaplm.peft.lora.lora_parameters"))
+COST = Contract("shapes rank", Several(Number(), Number()), random=FREE, own="leaplm.peft.lora.lora_parameters")
+
+
+@check(points=2, contract=COST)
 def adapter_cost(student, rng):
     """Some shapes occur twice, some are square; one layer alone, and one smaller than the rank."""
     shapes = [tuple(int(n) for n in rng.integers(10, 2000, size=2)) for _ in range(4)]

@@ -22,6 +22,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 def tiny_classifier(
@@ -184,6 +185,40 @@ def value(thing: Any) -> Any:
     return thing
 
 
+class SimilarNames(torch.nn.Module):
+    """A model whose parts are called much like each other: ids (batch, tokens) -> an output with logits (batch, 2).
+
+    Beside the linear layers `query`, `key` and `value` of its blocks there is an embedding `value`, a group `key` of
+    linear layers, a `query_proj`, a `query_norm`, a `y` and a `pre_classifier`.
+    """
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        nn = torch.nn
+        self.value = nn.Embedding(64, width)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"query": nn.Linear(width, width, bias=False), "query_proj": nn.Linear(width, width),
+                           "query_norm": nn.LayerNorm(width), "value": nn.Linear(width, width), "key": key,
+                           "y": nn.Linear(width, width)})
+            for key in (nn.Linear(width, width), nn.Sequential(nn.Linear(width, width), nn.Linear(width, width)))
+        )  # fmt: skip
+        self.pre_classifier = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, 2)
+
+    def forward(self, input_ids: Tensor) -> Any:
+        hidden = self.value(input_ids)
+        for block in self.blocks:
+            for part in block.values():
+                hidden = hidden + torch.tanh(part(hidden))
+        return SequenceClassifierOutput(logits=self.classifier(torch.tanh(self.pre_classifier(hidden.mean(dim=1)))))
+
+
+def similar_names(seed: int = 0) -> SimilarNames:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SimilarNames()
+
+
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:
     """Plain gradient descent, the easiest to predict."""
     return torch.optim.SGD(model.parameters(), lr=lr)
@@ -236,6 +271,49 @@ def gradients_through(function: Any, model: torch.nn.Module, *args: Any) -> dict
         return {}
     number.backward()
     return gradients(model)
+
+
+def gradients_of_sum(layer: torch.nn.Module, x: Tensor) -> dict[str, np.ndarray]:
+    """The gradients of layer(x).sum() by parameter name, and that of the input under "x"; {} when it has none."""
+    layer.zero_grad()
+    given = torch.as_tensor(x).clone().requires_grad_()
+    total = layer(given).sum()
+    if not total.requires_grad:
+        return {}
+    total.backward()
+    found = gradients(layer) | ({} if given.grad is None else {"x": given.grad.numpy()})
+    layer.zero_grad()
+    return found
+
+
+def gradients_of_call(function: Any, *args: Any) -> dict[str, np.ndarray]:
+    """The gradients of function(*args), a number: of tensors by the argument's place, of models by place and name.
+
+    >>> gradients_of_call(lambda a, b: (a * b).sum(), torch.ones(2), torch.zeros(2))
+    {'0': array([0., 0.], dtype=float32), '1': array([1., 1.], dtype=float32)}
+    """
+    args = [torch.as_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+    leaves = {str(place): arg.clone().requires_grad_() for place, arg in enumerate(args)
+              if isinstance(arg, Tensor) and arg.is_floating_point()}  # fmt: skip
+    models = {place: arg for place, arg in enumerate(args) if isinstance(arg, torch.nn.Module)}
+    parameters = {f"{place}.{name}": p for place, model in models.items() for name, p in model.named_parameters()}
+    number = function(*(leaves.get(str(place), arg) for place, arg in enumerate(args)))
+    wanted = leaves | parameters
+    if not (isinstance(number, Tensor) and number.requires_grad):
+        return {}
+    found = torch.autograd.grad(number.sum(), list(wanted.values()), allow_unused=True)
+    return _arrays({name: value for name, value in zip(wanted, found, strict=True) if value is not None})
+
+
+def on_each(layer: torch.nn.Module, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What a layer gives for each of some arrays."""
+    with torch.no_grad():
+        return [layer(torch.from_numpy(array)).numpy() for array in arrays]
+
+
+def attribute(thing: Any, name: str) -> Any:
+    """An attribute, None if there is none."""
+    return getattr(thing, name, None)
 
 
 def training(model: torch.nn.Module) -> bool:

@@ -153,6 +153,8 @@ def describe(value: Any) -> str:
         return "None"
     if isinstance(value, Ref):
         return f"an object of type {value.kind}"
+    if isinstance(value, np.generic):  # an item of an array that has been taken apart
+        value = value.item()
     if isinstance(value, np.ndarray):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
     if isinstance(value, (list, dict)):

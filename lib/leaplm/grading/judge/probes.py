@@ -110,13 +110,14 @@ def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 
 
 
 def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
-    """A `tiny_causal_lm` that counts the tokens that go through it (see `tokens_seen`)."""
+    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`)."""
     model = tiny_causal_lm(seed)
-    model.tokens_seen = 0
+    model.tokens_seen, model.inputs_seen = 0, []
 
     def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         model.tokens_seen += 0 if ids is None else ids.numel()
+        model.inputs_seen.append(np.zeros((0, 0), dtype=int) if ids is None else ids.numpy(force=True).copy())
 
     model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     return model
@@ -148,6 +149,24 @@ def most_open_graphs(model: torch.nn.Module) -> int:
 def tokens_seen(model: torch.nn.Module) -> int:
     """How many tokens went through a `counting_causal_lm` so far."""
     return model.tokens_seen
+
+
+def inputs_seen(model: torch.nn.Module) -> list[np.ndarray]:
+    """The token ids of each pass through a `counting_causal_lm` so far, (rows, tokens) each."""
+    return model.inputs_seen
+
+
+def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
+    """The names of the class of the error that a call raises, and of what it is derived from; empty if it raises none.
+
+    >>> error_raised(int, "one")
+    ['ValueError', 'Exception', 'BaseException', 'object']
+    """
+    try:
+        function(*args, **kwargs)
+    except Exception as error:
+        return [kind.__name__ for kind in type(error).__mro__]
+    return []
 
 
 def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float = 0.5) -> torch.nn.Module:

@@ -22,6 +22,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 def tiny_classifier(
@@ -201,6 +202,34 @@ def batch(**arrays: Tensor) -> BatchEncoding:
 def value(thing: Any) -> Any:
     """`thing` itself: `build` it to keep a plain value on the student's side, `read` it to see what became of it."""
     return thing
+
+
+class EdgeModel(torch.nn.Module):
+    """The loss is the mean of weight * inputs, and a term of 0 that makes one more gradient infinite or NaN, as `edge` says.
+
+    The loss itself stays finite. edge: "" for no such term, "inf", "-inf" or "nan".
+    """
+
+    def __init__(self, edge_first: bool) -> None:
+        super().__init__()
+        for name in ("edge_weight", "weight") if edge_first else ("weight", "edge_weight"):
+            self.register_parameter(name, torch.nn.Parameter(torch.zeros(())))
+
+    def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
+        root = (self.edge_weight * (0 if edge == "nan" else 1)).sqrt()
+        term = {"": 0 * self.edge_weight, "inf": root, "-inf": -root, "nan": root}[edge]
+        return SequenceClassifierOutput(loss=(self.weight * inputs).mean() + term)
+
+
+def edge_model(edge_first: bool = False) -> EdgeModel:
+    """An `EdgeModel` with all weights 0."""
+    return EdgeModel(edge_first)
+
+
+def leave_gradients(model: torch.nn.Module) -> None:
+    """Sets all gradients to 1, as an earlier backward pass would."""
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
 
 
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:

@@ -9,6 +9,7 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
+WORKERS ?= 3   # processes of the tests: many of them wait for others, so one more than two cores
 LABS := labs$(if $(LEAPLM_LOCALE),/languages/$(LEAPLM_LOCALE))
 QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
 	tests/lib/prompting/test_templates.py tests/lib/tokens tests/lib/grading/rebuild tests/lib/grading/intake \
@@ -25,8 +26,8 @@ teach: setup        ## JupyterLab on the whole course, with nbgrader's Formgrade
 	jupyter labextension enable @jupyter/nbgrader:create-assignment
 	jupyter lab --LabApp.default_url=/lab/tree/course/TEACHING.md $(LAB_ARGS)
 
-test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"
-	python -m pytest -n 2 $(TEST_ARGS)
+test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"; LEAPLM_TRAINED=an empty folder trains anew
+	python -m pytest -n $(WORKERS) $(TEST_ARGS)
 
 quick: setup-dev    ## under a minute: style, imports, fresh notebooks, pure functions; what one runs before each commit
 	ruff check .

@@ -1,7 +1,6 @@
 """Shared by all tests: no test may reach for a model hub, and real assets come from the machine's own store.
 
-Tests run in two processes (`make test`). What shares models or a lab's solution stays together in one of them, and so
-does all that grades in a sandbox: it watches processes and memory.
+Tests run in several processes (`make test`). What shares models, a class or a lab's solution stays together in one of them.
 """
 
 import os
@@ -16,11 +15,10 @@ import re  # noqa: E402
 import pytest  # noqa: E402
 
 LAB = re.compile(r"\b(lab\d+_[a-z]+)\b")
-# Groups that take minutes go first, so that the two processes end together. A group is a file, or a file and a lab.
-SANDBOX = "what runs student code in a sandbox"
-SANDBOXED = ("tests/attacks/", "tests/lib/grading/judge/test_engine", "tests/lib/grading/judge/test_audit",
-             "tests/lib/grading/sandbox/", "tests/lib/grading/test_")
-FIRST = (SANDBOX, "tests/course/test_banks.py lab1_pretraining", "tests/course/test_colab.py", "tests/course/test_banks.py")
+# Groups that take minutes go first, in this order, so that the processes end together.
+LONGEST = ("tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py",
+           "tests/course/test_banks.py lab", "tests/lib/grading/test_", "tests/browser/", "tests/course/",
+           "tests/lib/serve/", "tests/lib/bundle/")
 
 
 @pytest.fixture(scope="session")
@@ -47,18 +45,16 @@ def needs_asset():
 
 
 def group_of(nodeid):
-    """What a test shares fixtures with: all that uses the sandbox, a lab's tests of one file, or its file."""
+    """What a test shares fixtures with: its file, or a lab's tests of its file."""
     file, _, name = nodeid.partition("::")
-    if file.startswith(SANDBOXED):
-        return SANDBOX
     lab = LAB.search(name.partition("[")[2])
-    return f"{file} {lab[1]}" if lab else file
+    return f"{file} {lab[1]}" if lab and "test_colab" not in file else file
 
 
 def pytest_collection_modifyitems(items):
     def turn(item):
         group = group_of(item.nodeid)
-        return next((number for number, first in enumerate(FIRST) if group.startswith(first)), len(FIRST))
+        return next((number for number, long in enumerate(LONGEST) if group.startswith(long)), len(LONGEST))
 
     items.sort(key=turn)  # stable: the order within a file stays
 

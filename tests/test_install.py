@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from leaplm import installing
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from repo import ROOT
@@ -80,18 +81,82 @@ def test_tested_versions_are_the_published_ones():
     assert pins()["peft"].startswith("0.21")
 
 
+def copy_of_the_course(folder):
+    """What install.py reads, and nothing else: an environment made there is not the course's own."""
+    for name in ("install.py", "pyproject.toml", "constraints.txt", "lib/leaplm/__init__.py", "lib/leaplm/installing.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+
+
+def install(folder, **settings):
+    nowhere = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    nowhere |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull} | settings
+    return subprocess.run([sys.executable, "install.py"], cwd=folder, env=nowhere, capture_output=True, text=True)
+
+
 def test_install_without_any_index_says_so_and_can_be_run_again(tmp_path):
     """The real thing on a copy: an environment is made, the packages are nowhere, nothing claims to be done."""
-    for name in ("install.py", "pyproject.toml", "constraints.txt"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    nowhere = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    nowhere |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    copy_of_the_course(tmp_path)
     for first in (True, False):
-        done = subprocess.run([sys.executable, "install.py"], cwd=tmp_path, env=nowhere, capture_output=True, text=True)
+        done = install(tmp_path)
         assert done.returncode == 1
         assert ("making .venv" in done.stdout) == first
         assert "Is a package index within reach?" in done.stderr
     assert not (tmp_path / ".venv" / "leaplm-stamp").exists()
+
+
+TINY = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "leaplm"
+version = "0"
+optional-dependencies = {grade = [], serve = []}
+"""
+# A build of nothing, from the standard library alone: what pip does with it is real.
+BACKEND = """
+import zipfile
+def build_editable(folder, settings=None, metadata=None):
+    name = "leaplm-0-py3-none-any.whl"
+    meta = {"METADATA": "Metadata-Version: 2.1\\nName: leaplm\\nVersion: 0\\n", "WHEEL": "Wheel-Version: 1.0\\n"
+            "Root-Is-Purelib: true\\nTag: py3-none-any\\n", "RECORD": ""}
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        for file, text in meta.items():
+            wheel.writestr(f"leaplm-0.dist-info/{file}", text)
+        wheel.writestr("came_here.py", "")
+    return name
+"""
+
+
+def test_settings_that_were_made_for_other_installations_do_not_reach_this_one(tmp_path):
+    """user, target, require-hashes and their kind in pip's file and in variables; and a PYTHONHOME of another Python."""
+    copy_of_the_course(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(TINY)
+    (tmp_path / "backend.py").write_text(BACKEND)
+    (tmp_path / "constraints.txt").write_text("torch==2.13.0\n")
+    (tmp_path / "pip.conf").write_text(f"[global]\nrequire-hashes = true\nindex-url = http://127.0.0.1:9/simple\n"
+                                       f"[install]\nuser = true\ntarget = {tmp_path / 'elsewhere'}\n")
+    (tmp_path / "pip").mkdir()      # not pip: a folder of that name where the terminal stands
+    (tmp_path / "pip/__init__.py").write_text("raise SystemExit('the wrong pip')")
+    elsewhere = dict.fromkeys(("PIP_PREFIX", "PIP_ROOT", "PYTHONUSERBASE"), str(tmp_path / "elsewhere"))
+    done = install(tmp_path, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"), PIP_USER="1", PIP_REQUIRE_VIRTUALENV="1",
+                   PIP_DRY_RUN="1", PIP_PYTHON_VERSION="3.9", PYTHONPATH=str(tmp_path), PYTHONWARNINGS="error", **elsewhere)
+    assert "pip could not" not in done.stderr, done.stdout + done.stderr
+    assert list((tmp_path / ".venv").rglob("came_here.py")) and not (tmp_path / "elsewhere").exists()
+    assert (tmp_path / ".venv" / "leaplm-stamp").exists()
+
+
+def test_what_is_promised_is_what_install_checks():
+    """README, the table of systems and a bundle's page name the limits that the installers refuse by."""
+    (oldest, newest) = (f"{major}.{minor}" for major, minor in installing.PYTHONS)
+    assert PROJECT["requires-python"] == f">={oldest}"
+    readme, teaching = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "course/TEACHING.md"))
+    for page in (readme, teaching, (ROOT / "lib/leaplm/bundle/start.html").read_text(encoding="utf-8")):
+        assert f"Python {oldest} to {newest}" in page
+    for page in (readme, teaching):
+        assert f"macOS {installing.MACOS} or newer" in page and f"glibc {'.'.join(map(str, installing.GLIBC))}" in page
 
 
 def test_nbgrader_finds_what_it_needs_of_setuptools():

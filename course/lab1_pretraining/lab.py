@@ -414,9 +414,9 @@ runtime.free_memory()
 runtime.set_seed(0)
 adapted, _ = pretrain.start_model("minilm", texts)
 config = training.TrainingConfig(
-    learning_rate=3e-4, batch_size=16, max_steps=by_scale(tiny=6, cpu=100, gpu=3000),
-    eval_steps=by_scale(tiny=6, cpu=50, gpu=500), output_dir=f"runs/adapted-{runtime.scale()}",
-    gradient_accumulation_steps=by_scale(tiny=2, cpu=4, gpu=1))
+    learning_rate=3e-4, batch_size=16, max_steps=by_scale(tiny=2, cpu=100, gpu=3000),
+    eval_steps=by_scale(tiny=2, cpu=50, gpu=500), output_dir=f"runs/adapted-{runtime.scale()}",
+    gradient_accumulation_steps=by_scale(tiny=1, cpu=4, gpu=1))
 adapt_history = pretrain.pretrain(adapted, minilm_tokenizer, texts, validation_texts[:200], config)
 
 # %%
@@ -594,8 +594,8 @@ pair_test = tokenization.encode_pairs(data.sentence_pairs(validation_texts), min
 runtime.set_seed(0)
 judge = models.load_sequence_classifier(["does not follow", "follows"], freeze="embeddings")
 collate = data.DynamicPaddingCollator(minilm_tokenizer.pad_token_id)
-config = training.TrainingConfig(learning_rate=1e-4, max_steps=by_scale(tiny=4, cpu=200, gpu=1000),
-                                 gradient_accumulation_steps=by_scale(tiny=2, cpu=4, gpu=1),
+config = training.TrainingConfig(learning_rate=1e-4, max_steps=by_scale(tiny=2, cpu=200, gpu=1000),
+                                 gradient_accumulation_steps=by_scale(tiny=1, cpu=4, gpu=1),
                                  output_dir=f"runs/pairs-{runtime.scale()}")
 training.train(judge, pair_rows, collate, config)
 follows = evaluation.evaluate(judge, pair_test, collate)["accuracy"]

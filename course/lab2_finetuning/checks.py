@@ -123,7 +123,7 @@ def training_step(student, rng):
         return large, told
     small, told = two_steps(student, rng, initializer_range=0.02)
     return (4, "two steps move the weights as they should") if small == 4 else \
-        (2, "right for large gradients; a gradient whose norm is below 1 must stay as it is: clipping never enlarges it")
+        (2, "right for large gradients, but one whose norm is below 1 must stay as it is: clipping never enlarges it")
 
 
 def two_steps(student, rng, initializer_range):
@@ -181,7 +181,7 @@ def warmup_linear(student, rng):
     return 2, "up on one straight line, down on another"
 
 
-EVALUATION = Contract("model batches", Several(Number(), Numbers("int", dims=1)), mode="any", forward="eval, no grad",
+EVALUATION = Contract("model batches", Several(Number(), Numbers("int", dims=1)), mode="any", forward="eval, no_grad",
                       own="leaplm.evaluation.evaluate leaplm.evaluation.predict_logits")
 
 

@@ -178,6 +178,8 @@ small = collate(two, pad_token_id=0)
 assert small["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
 assert small["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 assert small["labels"].tolist() == [1, 0]
+assert small["labels"].dtype == torch.int64, "the loss wants whole numbers"
+assert len(two[1]["input_ids"]) == 1, "the rows of the caller should stay as they are"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>First find the longest row. How many padding tokens does each row need?</details>
@@ -216,6 +218,8 @@ def mean_pool(hidden, attention_mask):
 # %% check="mean_pool" points=2
 hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
 assert torch.allclose(mean_pool(hidden, torch.tensor([[1, 1, 0]])), torch.tensor([[2.0, 3.0]]))
+assert hidden[0, 2, 0] == 9, "`hidden` should stay as it is"
+assert mean_pool(hidden.requires_grad_(), torch.tensor([[1, 1, 0]])).requires_grad, "the encoder must learn through it"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Multiply the padded positions by 0, then add up over the tokens (dimension 1).</details>
@@ -294,11 +298,13 @@ z, y = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
 print(cross_entropy(z, y), nn.functional.cross_entropy(z, y))
 
 # %% check="binary_cross_entropy" points=2
-half_sure = binary_cross_entropy(torch.zeros(2), torch.tensor([0, 1]))
+half_sure = binary_cross_entropy(torch.zeros(2, requires_grad=True), torch.tensor([0, 1]))
+half_sure.backward()  # a tensor that knows where it comes from, or nothing could learn
 assert np.isclose(float(half_sure), 0.6931, atol=1e-4)
 assert np.isclose(float(binary_cross_entropy(torch.tensor([1000.0]), torch.tensor([0]))), 1000)
 
 # %% check="cross_entropy" points=2
+cross_entropy(torch.zeros(1, 3, requires_grad=True), torch.tensor([2])).backward()
 assert np.isclose(float(cross_entropy(torch.zeros(1, 3), torch.tensor([2]))), 1.0986, atol=1e-4)
 assert np.isclose(float(cross_entropy(torch.tensor([[1000.0, 0.0]]), torch.tensor([1]))), 1000)
 
@@ -412,7 +418,7 @@ def factor(step):
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 sixteen = collate(train_rows[:16], tokenizer.pad_token_id)
-for step in range(20):
+for step in range(by_scale(tiny=4, cpu=20, gpu=20)):
     loss = training_step(model, sixteen, optimizer, scheduler)
     if step % 3 == 0 or step == 19:
         print(f"step {step:2d}   loss {loss:.3f}")
@@ -451,7 +457,8 @@ print(f"validation loss {loss:.2f} nats per text, accuracy {accuracy:.2f}")
 
 # %% check="evaluation_loop" points=3
 loss, predictions = evaluation_loop(model, batches[:1])
-assert isinstance(loss, float) and predictions.shape == (len(batches[0]["labels"]),)
+assert isinstance(loss, float) and len(predictions) == len(batches[0]["labels"])
+assert torch.is_grad_enabled(), "gradients should be off inside of the function only"
 assert evaluation_loop(model, batches[:1])[0] == loss, "two runs should agree: is dropout off?"
 
 # %% [markdown]
@@ -483,7 +490,7 @@ model = optimizer = scheduler = None  # 300 MB that are not needed any more
 runtime.free_memory()
 runtime.set_seed(0)
 broken = models.load_sequence_classifier(names)
-too_large = training.TrainingConfig(learning_rate=3e-3, epochs=3)
+too_large = training.TrainingConfig(learning_rate=3e-3, epochs=by_scale(tiny=1, cpu=3, gpu=3))
 training.train(broken, few_rows, library_collate, too_large)
 scores = evaluation.evaluate(broken, validation_rows, library_collate)
 print(f"accuracy on validation: {scores['accuracy']:.2f}")

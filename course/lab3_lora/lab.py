@@ -672,7 +672,7 @@ lora.inject_lora(writer, ("q_proj", "v_proj"), rank=8, alpha=16)
 print(f"{models.count_parameters(writer):,} of {models.count_parameters(writer, trainable=False):,} numbers learn")
 lessons = answers.make_answer_rows(data.subsample(train_set, by_scale(tiny=8, cpu=240, gpu=1000)), reader, names)
 writing = training.TrainingConfig(
-    learning_rate=1e-3, batch_size=4, gradient_accumulation_steps=4, epochs=1,
+    learning_rate=1e-3, batch_size=4, gradient_accumulation_steps=by_scale(tiny=1, cpu=4, gpu=4), epochs=1,
     max_steps=by_scale(tiny=2, cpu=60, gpu=250), output_dir=f"runs/writer-{runtime.scale()}",
 )
 

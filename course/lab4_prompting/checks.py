@@ -41,7 +41,7 @@ def render_prompt(student, rng):
     for item, text in ((item, text) for item in items for text in texts):
         if student.call("render_prompt", item, text) != item.replace("{text}", text):
             return 0, "a text or an item with braces comes out changed: only {text} in the item is special"
-    pairs = [(texts[0], "bad"), (texts[1], "{text}"), (texts[2], "bad"), (texts[2], "not bad")]
+    pairs = [(texts[0], "bad"), (texts[1], "{text}"), (texts[2], "bad"), (texts[2], "worse")]
     for instruction, shown in (("", pairs), (f"Do {mark}.", pairs), ("Fill {text}. ", []), (f"Do {mark}.", pairs[:1])):
         if student.call("render_prompt", items[0], texts[2], instruction, shown) != \
                 prompting.PromptTemplate(items[0], instruction).render(texts[2], shown):
@@ -50,8 +50,8 @@ def render_prompt(student, rng):
     return 2, "texts go in as they are, in the right order"
 
 
-SCORING = "leaplm.prompting.scoring.*continuation_log_probs* leaplm.prompting.scoring.score_batch " \
-          "leaplm.prompting.templates.label_log_probs"
+SCORING = " ".join(("leaplm.prompting.scoring.*continuation_log_probs*", "leaplm.prompting.scoring.score_batch",
+                    "leaplm.prompting.templates.label_log_probs"))
 
 
 def random_ids(rng, size):

@@ -131,8 +131,8 @@ def refuses(student, *given):
     return "ValueError" in student.read(answer, "leaplm.grading.judge.probes:error_raised", *given)
 
 
-SCORING = "leaplm.prompting.scoring.*continuation_log_probs* leaplm.prompting.scoring.score_batch " \
-          "leaplm.prompting.scoring.prefix_cache leaplm.prompting.templates.label_log_probs"
+SCORING = " ".join(("leaplm.prompting.scoring.*continuation_log_probs*", "leaplm.prompting.scoring.score_batch",
+                    "leaplm.prompting.scoring.prefix_cache", "leaplm.prompting.templates.label_log_probs"))
 
 
 @check(points=4, contract=Contract("model prefix_ids prompt_ids label_ids", Numbers("float", dims=2), own=SCORING))
@@ -184,7 +184,7 @@ def summarize_runs(student, rng):
     return 3, "interval and both deviations are right"
 
 
-VECTORS = Contract("encoder batches", Tensor("float", dims=2), gradient="none", mode="any", forward="eval, no grad",
+VECTORS = Contract("encoder batches", Tensor("float", dims=2), gradient="none", mode="any", forward="eval, no_grad",
                    own="leaplm.fewshot.examples.PooledEncoder leaplm.evaluation.predict_logits")
 
 

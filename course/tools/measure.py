@@ -22,6 +22,7 @@ import nbformat
 from leaplm.grading import trained
 from leaplm.grading.course import list_labs
 from leaplm.grading.submission import ARTIFACTS
+from leaplm.runtime import processors
 from nbclient import NotebookClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -52,7 +53,7 @@ def measure(lab):
     return {"minutes": round((time.monotonic() - started) / 60, 1),
             "longest_cell_seconds": round(seconds[longest]),
             "peak_memory_mb": round(peak), "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU"}
+            "machine": f"{platform.system()} {platform.machine()}, {processors()} cores, no GPU"}
 
 
 def excesses(lab, row):

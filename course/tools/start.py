@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import nbformat
-from leaplm.grading.course import list_labs
-from leaplm.grading.judge.translation import COMMON, LANGUAGES, list_locales, load_catalogs, look_up, translate_markdown
+from leaplm.grading.course import LANGUAGES, list_labs
+from leaplm.grading.judge.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import tables  # noqa: E402

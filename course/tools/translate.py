@@ -21,10 +21,9 @@ import leaplm.grading
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
-from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.judge.translation import (
     COMMON,
-    LANGUAGES,
     PLACEHOLDER,
     catalog_path,
     has_words,
@@ -99,10 +98,16 @@ def messages(path, place):
     documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
     inner |= {id(node.body[0].value) for node in ast.walk(tree)
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
+    inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
     for node in ast.walk(tree):
         text = sentence(node) if id(node) not in inner else None
         if text and is_message(PLACEHOLDER.sub("", text)):
             yield text, place
+
+
+def is_contract(node):
+    """Whether a node declares a contract: names of arguments and functions, nothing for students."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Contract"
 
 
 def is_message(text):

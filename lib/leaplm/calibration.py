@@ -19,6 +19,8 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
+from leaplm.runtime import processors
+
 RECORDS = Path(__file__).with_name("records")  # in the package, so that a notebook on Colab has them
 PACKAGES = ("torch", "transformers", "datasets", "scikit-learn", "numpy")
 
@@ -64,13 +66,13 @@ def run_one(function, seed, setting):
     started = time.monotonic()
     measures = function(seed=seed, **setting)
     versions = " ".join(f"{name}={importlib.metadata.version(name)}" for name in PACKAGES)
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    machine = f"{platform.system()} {platform.machine()}, {processors()} cores"
     return {**setting, "seed": seed, **measures, "study_seconds": round(time.monotonic() - started, 1),
             "date": datetime.date.today().isoformat(), "versions": versions, "machine": machine}
 
 
 def read_record(path):
-    return json.loads(path.read_text()) if path.exists() else {"studies": {}}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"studies": {}}
 
 
 def add_row(path, command, study_name, row):
@@ -87,7 +89,7 @@ def write_record(path, record):
     # A line a row keeps the file readable and its changes small.
     studies = ",\n".join(f'{json.dumps(name)}: [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]"
                          for name, rows in record["studies"].items())
-    fresh.write_text(f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n')
+    fresh.write_text(f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n', encoding="utf-8")
     os.replace(fresh, path)
 
 
@@ -99,7 +101,7 @@ def load_record(lab, study_name, **where):
     source = RECORDS / f"{lab}.json"
     if not source.is_file():
         raise FileNotFoundError(f"there is no calibration record for {lab!r}; `make calibrate LAB={lab}` makes it")
-    studies = json.loads(source.read_text())["studies"]
+    studies = json.loads(source.read_text(encoding="utf-8"))["studies"]
     if study_name not in studies:
         raise KeyError(f"the record of {lab} has no study {study_name!r}; it has {', '.join(studies)}")
     rows = pd.DataFrame(studies[study_name])

@@ -4,13 +4,25 @@ import contextlib
 import ctypes
 import gc
 import logging
+import math
 import os
 import platform
 import random
+import sys
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 SCALES = ("tiny", "cpu", "gpu")
+
+
+def print_every_letter():
+    """Let no output fail for want of a letter: what a terminal's or file's code page has not is written as an escape.
+
+    A command that has done its work must not end with an error because a name is Yoruba and the code page Western.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a notebook or a test took its place
+            stream.reconfigure(errors="backslashreplace")
 
 
 def has_gpu():
@@ -116,40 +128,88 @@ def trim_memory():
 
 def describe_runtime():
     """Print one short line about this machine and the scale; also makes libraries quiet and offline."""
-    import psutil
     import torch
 
     quiet()
+    if processors() < torch.get_num_threads():     # torch counts the machine's; more than ours wait for each other
+        torch.set_num_threads(processors())
     device = get_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    memory = psutil.virtual_memory().total / 1e9
     precision = {"no": "fp32"}.get(mixed_precision(), mixed_precision())
-    print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory:.0f} GB · "
+    print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory_mb() / 1000:.0f} GB · "
           f"Python {platform.python_version()} · torch {torch.__version__}")
 
 
-def available_memory_mb(proc=Path("/proc/self/cgroup"), groups=Path("/sys/fs/cgroup")):
+PROC, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def available_memory_mb(proc=PROC, groups=GROUPS):
     """What may still be taken in MB: of the machine, or of this process's container where that has less.
 
     Source: Linux's manuals of control groups, versions 1 and 2.
     """
     import psutil
 
-    free = psutil.virtual_memory().available
+    names = {2: ("memory.max", "memory.current", "inactive_file"),
+             1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")}
+    rooms = [psutil.virtual_memory().available]
+    for version, place in control_groups("memory", proc, groups):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
+            rooms.append(group_room(place, *names[version]))
+    return max(min(rooms), 0) / 1e6
+
+
+def memory_mb(proc=PROC, groups=GROUPS):
+    """All memory that is ours in MB: the machine's, or what its container may use. 0 where no one tells."""
+    sizes = [machine_memory()]
+    for version, place in control_groups("memory", proc, groups):
+        with contextlib.suppress(OSError, ValueError):
+            sizes.append(int((place / {2: "memory.max", 1: "memory.limit_in_bytes"}[version]).read_text()))
+    return min(sizes) / 1e6
+
+
+def machine_memory():
+    """Bytes of memory in this machine; also where psutil is not installed yet."""
+    try:
+        import psutil
+
+        return psutil.virtual_memory().total
+    except ImportError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+
+
+def processors(proc=PROC, groups=GROUPS):
+    """Cores that are ours: those this process may run on, or the share of them that its container gets, rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [cores]
+    for version, place in control_groups("cpu", proc, groups):
+        with contextlib.suppress(OSError, ValueError):      # no such file, or "max": no limit; -1 in version 1
+            quota, period = ((place / "cpu.max").read_text().split() if version == 2 else
+                             [(place / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")])
+            if int(quota) > 0:
+                shares.append(math.ceil(int(quota) / int(period)))
+    return max(min(shares), 1)
+
+
+def control_groups(controller, proc, groups):
+    """(version, folder) of the control groups that hold this process, for "memory" or "cpu": its own, and all above.
+
+    A container sees its own group as the root, whatever path the process has; that one is tried last.
+    """
     lines = proc.read_text().splitlines() if proc.exists() else []
     for number, controllers, path in (line.split(":", 2) for line in lines):
         if number == "0":
-            places, names = [groups / path.strip("/"), groups], ("memory.max", "memory.current", "inactive_file")
-        elif controllers == "memory":
-            base = groups / "memory"
-            places = [base / path.strip("/"), base]
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        for place in places:
-            with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
-                free = min(free, group_room(place, *names))
-    return free / 1e6
+            yield from ((2, place) for place in upwards(groups, path))
+        elif controller in controllers.split(","):
+            for base in dict.fromkeys((groups / controllers, groups / controller)):
+                yield from ((1, place) for place in upwards(base, path))
+
+
+def upwards(base, path):
+    """base/a/b, base/a, base for the path /a/b; a path that leads out of a container's view is the base alone."""
+    inner = PurePosixPath(path.strip("/"))
+    inside = [] if ".." in inner.parts else [base / part for part in (inner, *inner.parents) if part.parts]
+    return [*inside, base]
 
 
 def group_room(place, limit, usage, cache):

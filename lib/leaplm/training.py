@@ -348,7 +348,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(fresh), safe_serialization=True)
         if self.accelerator.is_main_process:
-            (fresh / "fingerprint.json").write_text(self.fingerprint())
+            (fresh / "fingerprint.json").write_text(self.fingerprint(), encoding="utf-8")
             shutil.rmtree(old, ignore_errors=True)
             if current.exists():
                 os.replace(current, old)
@@ -366,7 +366,7 @@ class Run:
                       if (folder / name / "fingerprint.json").is_file()), None)
         if found is None:
             return
-        if (found / "fingerprint.json").read_text() != self.fingerprint():
+        if (found / "fingerprint.json").read_text(encoding="utf-8") != self.fingerprint():
             self.accelerator.print(f"{found} belongs to a run with other settings or data: starting from step 0.")
             return
         self.accelerator.load_state(str(found))

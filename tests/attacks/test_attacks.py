@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from leaplm.grading.intake.collect import collect
-from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
 from mini import LAB, make_course
+from walled import needs_sandbox
 
 from attacks.classroom import KINDS, LIMITS, add_earlier, add_neighbours, add_rows, make_class, publish, run
 from attacks.ours import look, same_verdict
@@ -27,15 +27,7 @@ CATALOGUE = {"A": 18, "B": 12, "C": 10, "D": 13, "E": 26}
 GRADER_MB = 1500  # of one of the grader's own processes
 
 
-def no_sandbox():
-    try:
-        find_bwrap()
-    except NoSandbox as problem:
-        return str(problem)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(no_sandbox()), reason=no_sandbox())
+pytestmark = needs_sandbox
 
 
 @pytest.fixture(scope="module")

@@ -167,3 +167,18 @@ def test_training_shows_its_progress_and_its_plots(page, assets_ready, tmp_path)
         look_at(page, page.locator(".jp-RenderedImage img").first, "lab2-plot")
         assert page.locator(".jp-RenderedImage img").count() >= 3
         assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(page, tmp_path):
+    with jupyter(ROOT / "labs", tmp_path) as address:
+        no_news(page)
+        page.goto(f"{address}/lab/tree/START.md?reset")
+        page.get_by_role("menuitem", name="Nbgrader").click()
+        page.get_by_role("menuitem", name="Assignment List").wait_for()
+        assert page.get_by_role("menuitem", name="Formgrader").count() == 0
+        assert page.get_by_role("menuitem", name="Create Assignment").count() == 0
+        page.keyboard.press("Escape")
+        page.shoot("start")
+        page.get_by_role("link", name="2 · Full fine-tuning").click()
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        page.shoot("start-lab2")

@@ -21,6 +21,13 @@ def colab(assets_ready):
         pytest.skip(f"no environment with Colab's versions, is an index within reach? {problem.stderr or problem}")
 
 
+@pytest.fixture(scope="module")
+def engine():
+    """One grader for all labs: lab 8 imports most of what the others do."""
+    with Engine(ROOT, "lab8_serving", jobs=1) as running:
+        yield running
+
+
 def test_the_first_cell_leaves_what_colab_has(colab):
     before, after = json.loads((colab.folder / "before.json").read_text()), colab.versions()
     assert {name: after.get(name) for name, version in before.items() if after.get(name) != version} == {}
@@ -28,7 +35,7 @@ def test_the_first_cell_leaves_what_colab_has(colab):
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_a_lab_done_on_colab_has_its_marks(lab, colab, tmp_path, needs_asset):
+def test_a_lab_done_on_colab_has_its_marks(lab, colab, engine, tmp_path, needs_asset):
     """All points but those of what it saved: at scale tiny nobody trains enough for these."""
     if lab == "lab0_start":
         needs_asset("sib200")
@@ -38,7 +45,6 @@ def test_a_lab_done_on_colab_has_its_marks(lab, colab, tmp_path, needs_asset):
     files = {f"artifacts/{path.name}": path.read_bytes() for path in tmp_path.glob("artifacts/*")}
     assert files or not classroom.by_artifact
     submission = Submission(lab, "ada", as_colab_saves(done).encode(), files, None, (), None)
-    with Engine(ROOT, lab, jobs=1) as engine:
-        record = engine.grade(submission, seed=1).record
+    record = engine.grade(submission, seed=1).record
     lost = {check["name"]: check["message"] for check in record["checks"] if check["points"] < check["max"]}
     assert record["state"] == "graded" and set(lost) <= classroom.by_artifact, (record["reason"], lost)

@@ -17,6 +17,7 @@ from leaplm.bundle.wheels import build_course
 from leaplm.grading.book.verdicts import grader_digest
 from nbclient import NotebookClient
 from repo import ROOT
+from uv import find_uv_bin
 
 VERSIONS = Path(__file__).with_name("colab.txt")
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
@@ -58,7 +59,10 @@ class Colab:
             self.run(first_cell(lab), self.folder)
 
     def pip(self, *arguments):
-        subprocess.run([self.python, "-m", "pip", *arguments], check=True, capture_output=True)
+        """pip's command on this environment, by uv where it can: that is ten times faster. Raises where both fail."""
+        by_uv = [find_uv_bin(), "pip", *arguments, "--python", self.python]
+        if subprocess.run(by_uv, capture_output=True).returncode:
+            subprocess.run([self.python, "-m", "pip", *arguments], check=True, capture_output=True)
 
     def pythonic(self, code):
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()

@@ -28,7 +28,11 @@ def jupyter(folder, config, **environment):
         yield address
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for a kernel that has just begun to start
+            server.kill()
+            server.wait()
 
 
 def wait_for(url, server, log, seconds=60):

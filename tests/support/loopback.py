@@ -6,10 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Loopback:
-    """Serves `files` (path -> bytes). `fault` names how: see Handler.send. `asked` holds (path, Range) pairs."""
+    """Serves `files` (path -> bytes). `fault` names how: see Handler.send. `asked` holds (path, Range) pairs, `keys` the
+    Authorization headers. To a client whose proxy it is, paths are whole addresses."""
 
     def __init__(self):
-        self.files, self.asked = {}, []
+        self.files, self.asked, self.keys = {}, [], []
         self.fault, self.ranges, self.on_request = None, True, None
         handler = type("Bound", (Handler,), {"loopback": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -32,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers.get("Range")
         self.loopback.asked.append((self.path, asked))
+        self.loopback.keys.append(self.headers.get("Authorization"))
         if self.loopback.on_request:
             self.loopback.on_request(self.path)
         body = self.loopback.files.get(self.path)

@@ -23,8 +23,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from leaplm.grading.course import lab_file, list_labs
-from leaplm.grading.judge.translation import COMMON, LANGUAGES, LOCALE, current_locale, load_catalogs, translate_markdown
+from leaplm.grading.course import LANGUAGES, lab_file, list_labs
+from leaplm.grading.judge.translation import COMMON, LOCALE, current_locale, load_catalogs, translate_markdown
 from nbclient import NotebookClient
 from PIL import Image
 from tqdm.auto import tqdm

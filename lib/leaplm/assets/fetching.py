@@ -152,7 +152,7 @@ def _install(asset: Asset, source: Source) -> None:
                 (raw / file.name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(_part(file), raw / file.name)
         ready = _convert(asset, raw, Path(new, "ready")) if asset.convert else raw
-        (ready / STAMP).write_text(asset.digest())
+        (ready / STAMP).write_text(asset.digest(), encoding="utf-8")
         _replace(ready, store() / asset.name)
     for file in files:
         _part(file).unlink()

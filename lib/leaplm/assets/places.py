@@ -17,8 +17,11 @@ class AssetMissing(FileNotFoundError):
 
 
 def store() -> Path:
-    """The folder that holds all assets: LEAPLM_HOME, or ~/.cache/leaplm."""
-    return Path(os.environ.get("LEAPLM_HOME") or Path.home() / ".cache" / "leaplm").expanduser()
+    """The folder that holds all assets: LEAPLM_HOME, or leaplm in the user's cache (XDG_CACHE_HOME, ~/.cache)."""
+    if own := os.environ.get("LEAPLM_HOME"):
+        return Path(own).expanduser()
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (caches if caches.is_absolute() else Path.home() / ".cache") / "leaplm"     # a relative one counts as not set
 
 
 def asset_path(name: str) -> Path:
@@ -42,4 +45,4 @@ def known(name: str) -> Asset:
 def is_here(asset: Asset) -> bool:
     """Whether the asset, in the version the manifest asks for, is in the store."""
     stamp = store() / asset.name / STAMP
-    return stamp.is_file() and stamp.read_text() == asset.digest()
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == asset.digest()

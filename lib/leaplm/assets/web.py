@@ -1,13 +1,11 @@
 """The network side: pip's own configuration, one HTTP client, and the URLs that may hold a file."""
 
-import ast
 import contextlib
 import logging
 import os
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import cache, cached_property
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
@@ -18,8 +16,12 @@ from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
 
 from leaplm.assets.manifest import File, Source
+from leaplm.installing import PipError, is_yes, pip_settings
 
-HOSTS = {"github": "https://raw.githubusercontent.com/{}/{}/", "huggingface": "https://huggingface.co/{}/resolve/{}/"}
+GITHUB = "https://raw.githubusercontent.com"
+HUGGING_FACE = "https://huggingface.co"
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # A line that is down must cost seconds: connecting is given up early, a silent line after a while.
 TIMEOUT = httpx2.Timeout(20, connect=5)
 CHUNK = 1 << 18
@@ -34,54 +36,52 @@ class Interrupted(SourceError):
     """The line broke; trying again may go on from there."""
 
 
-def pip_settings() -> dict[str, str]:
-    """pip's options as pip itself resolves them: files, then sections, then PIP_* variables.
-
-    >>> pip_settings()                              # doctest: +SKIP
-    {'index-url': 'https://pypi.example.org/simple', 'find-links': '/opt/wheels'}
-    """
-    options = ((key[4:].lower().replace("_", "-"), value) for key, value in os.environ.items() if key[:4] == "PIP_")
-    environment = {key: value for key, value in options if value}
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    entries = [line.partition("=") for line in listing.splitlines() if "=" in line]
-    settings = {}
-    for section in ("global", "install", "download"):
-        mine = ((key.removeprefix(f"{section}."), value) for key, _, value in entries if key.startswith(f"{section}."))
-        settings |= {key: ast.literal_eval(value) for key, value in mine}
-    return settings | environment
-
-
 class Web:
-    """An HTTP client that reaches what pip would reach, and remembers the hosts and indexes that do not answer."""
+    """An HTTP client that reaches what pip would reach, and remembers the hosts and indexes that do not answer.
+
+    Nothing is read or built before it is needed: what lies in a folder needs neither pip's settings nor a proxy.
+    """
 
     def __init__(self, settings: dict[str, str] | None = None):
-        settings = pip_settings() if settings is None else settings
-        places = [("find_links", place) for place in settings.get("find-links", "").split()]
-        if str(settings.get("no-index", "")).lower() not in ("1", "true", "yes", "on"):
-            main = settings.get("index-url", "https://pypi.org/simple")
-            places += [("index_urls", place) for place in [main, *settings.get("extra-index-url", "").split()]]
-        self.places = places
+        self._given = settings
         self.answered: set[str] = set()
         self.silent: dict[str, str] = {}
-        cert = settings.get("cert") or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-        self.client = PyPIClient(
-            trusted_hosts=settings.get("trusted-host", "").split(),
-            verify=ssl.create_default_context(cafile=cert) if cert else True,
-            cert=settings.get("client-cert"),
-            proxy=settings.get("proxy"),
-            timeout=TIMEOUT,
-            follow_redirects=True,
-        )
-        indexes = [place for kind, place in places if kind == "index_urls"]
-        self.client.auth = MultiDomainBasicAuth(prompting=False, index_urls=indexes)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """pip's settings. SourceError where they cannot be read."""
+        try:
+            return pip_settings() if self._given is None else self._given
+        except PipError as problem:
+            raise SourceError(str(problem)) from problem
+
+    @cached_property
+    def places(self) -> list[tuple[str, str]]:
+        """Where pip looks for packages, in its order: (kind, folder or address)."""
+        places = [("find_links", place) for place in self.settings.get("find-links", "").split()]
+        if not is_yes(self.settings.get("no-index", "")):
+            main = self.settings.get("index-url", "https://pypi.org/simple")
+            places += [("index_urls", place) for place in [main, *self.settings.get("extra-index-url", "").split()]]
+        return places
+
+    @cached_property
+    def client(self) -> PyPIClient:
+        """The client for all that is not on this machine. SourceError where proxy or certificates cannot be used."""
+        proxy = self.settings.get("proxy", "")
+        given = {"proxy": proxy if "://" in proxy else f"http://{proxy}"} if proxy else {}
+        trusted, verify = self.settings.get("trusted-host", "").split(), certificates(self.settings)
+        with _proxy_in_words(["pip's setting proxy"] if proxy else [name for name in os.environ if name.upper() in PROXIES]):
+            client = PyPIClient(trusted_hosts=trusted, verify=verify, timeout=TIMEOUT, follow_redirects=True, **given)
+        indexes = [place for kind, place in self.places if kind == "index_urls"]
+        client.auth = MultiDomainBasicAuth(prompting=False, index_urls=indexes)
+        return client
 
     def urls(self, source: Source, file: File) -> Iterator[str]:
         """Where `source` may have `file`, most likely first. Raises SourceError at the end if nowhere answered."""
         if source.carrier:
             yield from self._package_urls(source.project, file.name)
         else:
-            yield HOSTS[source.kind].format(source.repository, source.commit) + quote(source.member(file))
+            yield f"{origin(source)}/{quote(source.member(file))}"
 
     def _package_urls(self, project: str, filename: str) -> Iterator[str]:
         # Place by place, so that a wheelhouse that has the file spares asking an index that may be away.
@@ -91,9 +91,10 @@ class Web:
                 reasons.append(self.silent[place])
                 continue
             try:
-                finder = PackageFinder(self.client, ignore_compatibility=True, **{kind: [os.path.expanduser(place)]})
+                client = folders() if local_path(place) else self.client
+                finder = PackageFinder(client, ignore_compatibility=True, **{kind: [os.path.expanduser(place)]})
                 found = [package.link for package in finder.find_all_packages(project, allow_yanked=True)]
-            except (httpx2.HTTPError, OSError, ValueError) as problem:
+            except (httpx2.HTTPError, httpx2.InvalidURL, SourceError, OSError, ValueError) as problem:
                 self.silent[place] = f"{host_of(place)}: {problem}"
                 reasons.append(self.silent[place])
                 continue
@@ -111,7 +112,7 @@ class Web:
         host = host_of(url)
         if host in self.silent:
             raise SourceError(self.silent[host])
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        headers = {"Accept-Encoding": "identity", **token(url)} | ({"Range": f"bytes={start}-"} if start else {})
         try:
             with self.client.stream("GET", url, headers=headers) as response:
                 self.answered.add(host)
@@ -124,6 +125,70 @@ class Web:
                 raise Interrupted(reason) from problem
             self.silent[host] = reason      # never answered: not worth waiting for again
             raise SourceError(reason) from problem
+
+
+@contextlib.contextmanager
+def _proxy_in_words(names: list[str]) -> Iterator[None]:
+    """Say of a proxy that cannot be used where it is set (its value may hold a password), and what to do."""
+    where = ", ".join(names) or "the proxy of this system"
+    try:
+        yield
+    except ImportError as problem:
+        raise SourceError(f"{where}: a SOCKS proxy needs one package more (pip install socksio). Or set HTTPS_PROXY to "
+                          "an http proxy and unset ALL_PROXY") from problem
+    except (httpx2.InvalidURL, ValueError, TypeError) as problem:
+        raise SourceError(f"{where}: no proxy that can be used ({problem}). Write it as http://HOST:PORT, or unset it"
+                          ) from problem
+
+
+@cache
+def folders() -> PyPIClient:
+    """The client for indexes and wheelhouses that are folders here: it asks no setting and reaches no network."""
+    return PyPIClient(trust_env=False)
+
+
+def origin(source: Source) -> str:
+    """The folder on the web that holds a source's files; HF_ENDPOINT names another host than Hugging Face's own."""
+    if source.kind == "github":
+        return f"{GITHUB}/{source.repository}/{source.commit}"
+    return f"{hugging_face()}/{source.repository}/resolve/{source.commit}"
+
+
+def hugging_face() -> str:
+    """
+    >>> hugging_face()                              # doctest: +SKIP
+    'https://huggingface.co'
+    """
+    endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or HUGGING_FACE
+    return endpoint if "://" in endpoint else f"https://{endpoint}"
+
+
+def token(url: str) -> dict[str, str]:
+    """The header with the user's own key for Hugging Face (HF_TOKEN), for addresses there and no other."""
+    secret = os.environ.get("HF_TOKEN", "").strip()
+    return {"Authorization": f"Bearer {secret}"} if secret and url.startswith(f"{hugging_face()}/") else {}
+
+
+def certificates(settings: dict[str, str]) -> ssl.SSLContext | bool:
+    """Whom to trust: pip's `cert`, else the first of CERTIFICATES, else (True) this machine's own list.
+
+    Raises SourceError, which names the setting, where there is no certificate to read.
+    """
+    named = {"pip's setting cert": settings.get("cert"), **{name: os.environ.get(name) for name in CERTIFICATES}}
+    name, place = next(((name, place) for name, place in named.items() if place), ("", ""))
+    client_cert = settings.get("client-cert")
+    if not place and not client_cert:
+        return True
+    try:
+        folder = name == "SSL_CERT_DIR" or os.path.isdir(place)
+        context = ssl.create_default_context(**{"capath" if folder else "cafile": place or None})
+        if client_cert:
+            name, place = "pip's setting client-cert", client_cert
+            context.load_cert_chain(client_cert)
+    except OSError as problem:      # ssl.SSLError is one, and says "no certificate or crl found"
+        raise SourceError(f"{name}: no certificates can be read from {place} ({problem.strerror or problem}). "
+                          "Correct the setting, or unset it") from problem
+    return context
 
 
 def _offset(response: httpx2.Response, start: int) -> int:

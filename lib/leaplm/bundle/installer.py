@@ -6,20 +6,24 @@
     python3 install.py --copy FOLDER                    copy the bundle, only what is missing or different
     python3 install.py --check                          is every file of the bundle whole?
 
-Needs Python 3.11 or newer and nothing else. Run it again after an interruption: it goes on.
+Needs Python 3.11 to 3.14 and nothing else. Run it again after an interruption: it goes on.
 """
 
 import argparse
 import hashlib
+import ipaddress
 import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import urllib.error
 import urllib.parse
 import urllib.request
 import venv
+
+from leaplm import installing
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -77,7 +81,12 @@ class Served:
 
     def __init__(self, url):
         self.url = url.rstrip("/")
+        if is_near(self.host()):    # a proxy for the internet does not know the computers in this room
+            os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join([self.host(), os.environ.get("NO_PROXY", "")])
         self.files = read_manifest(lambda: self.open("manifest.json")[0], self.url)
+
+    def host(self):
+        return urllib.parse.urlsplit(self.url).hostname or stop(f"--from {self.url}: no address. Write http://HOST:8000")
 
     def place(self, name):
         return f"{self.url}/{urllib.parse.quote(name)}"
@@ -91,10 +100,22 @@ class Served:
         say(f"{len(self.files)} files on {self.url}; each is checked when it comes")
 
     def pip_words(self):
-        return ["--find-links", f"{self.url}/wheels/index.html", "--trusted-host", urllib.parse.urlsplit(self.url).hostname]
+        return ["--find-links", f"{self.url}/wheels/index.html", "--trusted-host", self.host()]
 
     def mirror(self):
         return f"{self.url}/assets"
+
+
+def is_near(host):
+    """Whether a host is in the local network: by its address, or by a name without a domain.
+
+    >>> is_near("192.168.0.10"), is_near("teacher"), is_near("teacher.local"), is_near("courses.example.org")
+    (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".lan"))
 
 
 def read_manifest(opened, where):
@@ -114,26 +135,48 @@ def install(bundle, into):
     os.makedirs(into, exist_ok=True)
     python = make_venv(os.path.join(into, ".venv"))
     say("installing the packages (a few minutes) ...")
-    run([python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", *bundle.pip_words(),
-         "leaplm[grade,serve]"], "pip could not install the packages (its words are above)")
+    run_pip(python, ["install", "--quiet", "--no-index", *bundle.pip_words(), "leaplm[grade,serve]"])
     # It would ask about news and look for updates, which both want the internet.
-    run([python, "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
+    run([python, "-I", "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
          "@jupyterlab/apputils-extension:announcements"], "JupyterLab could not be set up")
     say("copying the labs; notebooks that you have changed are left alone")
     copy_labs(bundle, into)
-    environment = {**os.environ, "LEAPLM_MIRROR": bundle.mirror(), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    run([python, "-m", "leaplm", "fetch"], "the models and data could not be brought", environment)
-    script = write_start_script(into, python)
+    run([python, "-P", "-m", "leaplm", "fetch"], "the models and data could not be brought", LEAPLM_MIRROR=bundle.mirror(),
+        PIP_NO_INDEX="1")
+    script = write_start_script(into)
     say(f"done. To start: {script}")
 
 
 def make_venv(folder):
     python = os.path.join(folder, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
-    if not os.path.exists(python) or subprocess.call([python, "-m", "pip", "--version"], stdout=subprocess.DEVNULL,
+    if not os.path.exists(python) or subprocess.call([python, "-I", "-m", "pip", "--version"], stdout=subprocess.DEVNULL,
                                                      stderr=subprocess.DEVNULL):
         say(f"making {folder}")
-        venv.create(folder, with_pip=True, clear=True)
+        try:
+            venv.create(folder, with_pip=True, clear=True)
+        except (OSError, ValueError, subprocess.CalledProcessError) as problem:
+            stop(f"could not make {folder}: {problem}. On Debian or Ubuntu: sudo apt install python3-venv. Otherwise use "
+                 "the Python of python.org")
     return python
+
+
+def run_pip(python, words):
+    """The new environment's pip, without any setting of this computer: all that it needs is in the bundle."""
+    command = [python, "-I", "-m", "pip", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=installing.pip_environment({}))
+    said = process.communicate()[0].decode(errors="replace")
+    if process.returncode:
+        print("\n".join(said.splitlines()[-25:]), flush=True)
+        stop(f"pip could not install the packages; its words are above. {pip_trouble(said)}")
+
+
+def pip_trouble(said):
+    """What pip's failure means here, where it asks no index."""
+    if "No matching distribution" in said or "not a supported wheel" in said:
+        return (f"The bundle has no packages for this computer ({sysconfig.get_platform()}, Python "
+                f"{sys.version_info[0]}.{sys.version_info[1]}). Use another version of Python, or ask for a bundle that was "
+                "made with that version and `leaplm bundle --platform`")
+    return installing.explain(said) or "Its last lines say why"
 
 
 def copy_labs(bundle, into):
@@ -205,20 +248,31 @@ def is_whole(path, facts):
         return hashlib.file_digest(stream, "sha256").hexdigest() == facts["sha256"]
 
 
-def write_start_script(into, python):
-    """A file to click or type that opens JupyterLab on the labs."""
-    jupyter = os.path.join(os.path.dirname(python), "jupyter")
-    windows = os.name == "nt"
+WINDOWS = r"""@echo off
+pushd "%~dp0"
+".venv\Scripts\python.exe" -m jupyterlab --ServerApp.root_dir=labs %*
+popd
+"""
+UNIX = """#!/bin/sh
+CDPATH= cd -- "$(dirname -- "$0")" && exec .venv/bin/python -m jupyterlab --ServerApp.root_dir=labs "$@"
+"""
+
+
+def write_start_script(into, windows=os.name == "nt"):
+    """A file to click or type that opens JupyterLab on the labs.
+
+    It names no folder, it goes by its own place: a command prompt reads its files in a code page in which the name of
+    José's or 王芳's home is another one. `pushd` also enters a folder of the network.
+    """
     path = os.path.join(into, "start.bat" if windows else "start.sh")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(f'"{jupyter}" lab --ServerApp.root_dir="{os.path.join(into, "labs")}"\n' if windows else
-                   f'#!/bin/sh\nexec "{jupyter}" lab --ServerApp.root_dir="{os.path.join(into, "labs")}" "$@"\n')
+    with open(path, "w", encoding="ascii", newline="\r\n" if windows else "\n") as file:
+        file.write(WINDOWS if windows else UNIX)
     os.chmod(path, 0o755)
     return path
 
 
-def run(command, complaint, environment=None):
-    if subprocess.call(command, env=environment):
+def run(command, complaint, **settings):
+    if subprocess.call(command, env=installing.pip_environment({}, **settings)):
         stop(f"{complaint}. Run this again; what came so far is kept")
 
 
@@ -235,6 +289,7 @@ def stop(text):
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):  # noqa: UP036
-        stop(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+    if installing.unsupported():
+        stop(installing.unsupported())
+    sys.stdout.reconfigure(errors="replace")    # a folder's name may hold what this console cannot show
     main()

@@ -100,7 +100,17 @@ def copy_course(root, out):
     book = root / "build" / "docs" / "html"
     if book.is_dir():
         replace_folder(book, out / "book")
-    shutil.copy2(package_files("leaplm.bundle") / "installer.py", out / "install.py")
+    (out / "install.py").write_text(installer(), encoding="utf-8")
+
+
+def installer():
+    """The text of a bundle's install.py: one file, because students download it alone and have no leaplm yet.
+
+    In the place of `from leaplm import installing` stands that module's own text.
+    """
+    text, module = ((package_files("leaplm") / name).read_text(encoding="utf-8")
+                    for name in ("bundle/installer.py", "installing.py"))
+    return text.replace("from leaplm import installing\n", f"{module}\n\ninstalling = sys.modules[__name__]\n")
 
 
 def replace_folder(source, target):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from leaplm.assets.download import sha256_of
 from leaplm.bundle.contents import BundleError
+from leaplm.installing import PipError, explain_pip, pip_environment, pip_settings
 
 EXTRAS = "grade,serve"
 # What a platform is called by uv, which works out the packages, and by pip, which downloads their wheels.
@@ -61,7 +62,7 @@ def build_course(root, folder):
 def for_this_machine(root, folder):
     """What pip would install here. On Linux without a GPU that is a CPU build of torch, where the index has one."""
     constraints = root / "constraints.txt"
-    build = re.search(r"^torch==\S+", constraints.read_text(), re.M)[0] + "+cpu"
+    build = re.search(r"^torch==\S+", constraints.read_text(encoding="utf-8"), re.M)[0] + "+cpu"
     if platform.system() == "Linux" and not shutil.which("nvidia-smi"):
         pip("download", "--no-deps", "--dest", str(folder), build, check=False)
     said = pip("download", "--dest", str(folder), "--find-links", str(folder), "--constraint", str(constraints),
@@ -88,10 +89,10 @@ def uv_compile(root, target, pins):
 
     On Linux with PyTorch's build for CPUs, where an index has it: the other one brings gigabytes for GPUs.
     """
-    tested = (root / "constraints.txt").read_text()
+    tested = (root / "constraints.txt").read_text(encoding="utf-8")
     within = pins.with_name("constraints.txt")
     for build in ("+cpu", "") if "linux" in target else ("",):
-        within.write_text(re.sub(r"^torch==.*", rf"\g<0>{build}", tested, flags=re.M))
+        within.write_text(re.sub(r"^torch==.*", rf"\g<0>{build}", tested, flags=re.M), encoding="utf-8")
         done = run_uv(root, target, within, pins)
         if not done.returncode:
             return
@@ -100,8 +101,6 @@ def uv_compile(root, target, pins):
 
 
 def run_uv(root, target, constraints, pins):
-    from leaplm.assets.web import pip_settings
-
     settings = pip_settings()
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--native-tls",
                "--python-platform", target, "--python-version", ".".join(platform.python_version_tuple()[:2]),
@@ -116,10 +115,15 @@ def run_uv(root, target, constraints, pins):
 
 def pip(*words, check=True):
     """Run this environment's pip and return what it said. Raises BundleError if it failed."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        environment = pip_environment(pip_settings())
+    except PipError as problem:
+        raise BundleError(str(problem)) from problem
+    command = [sys.executable, "-I", "-m", "pip", *words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=environment)
     if check and done.returncode:
-        raise BundleError(f"pip {words[0]} failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+        said = (done.stdout + done.stderr).strip()
+        raise BundleError(f"pip {words[0]} failed:\n{said[-2000:]}\n{explain_pip(said, sys.executable, environment)}")
     return done.stdout
 
 

@@ -62,7 +62,7 @@ def fine_tune(train, test, seed, names, reads_language, adapter):
 
 
 def train_model(model, rows, collate, seed, reads_language, adapter):
-    updates = by_scale(tiny=2, cpu=AT_LEAST, gpu=3 * AT_LEAST)
+    updates = by_scale(tiny=1, cpu=AT_LEAST, gpu=3 * AT_LEAST)
     epochs = by_scale(tiny=1, cpu=3, gpu=5)
     config = training.TrainingConfig(
         learning_rate=2e-3 if adapter else 1e-4, embedding_learning_rate=None if reads_language else 1e-3,

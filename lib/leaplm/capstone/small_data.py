@@ -150,7 +150,7 @@ def write_results(path, results):
     """Write results with their summary; the file is whole or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".part")
-    fresh.write_text(json.dumps({**results, "summary": summarize_results(results)}, ensure_ascii=False))
+    fresh.write_text(json.dumps({**results, "summary": summarize_results(results)}, ensure_ascii=False), encoding="utf-8")
     os.replace(fresh, path)
 
 

@@ -8,6 +8,13 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 
+@app.callback(help=__doc__)
+def prepare() -> None:
+    from leaplm.runtime import print_every_letter
+
+    print_every_letter()
+
+
 def course_root() -> Path:
     """The course that a command works on; where there is none, the command ends with a sentence."""
     from leaplm.grading.course import find_course
@@ -48,8 +55,10 @@ def check() -> None:
 def collect(
     lab: Annotated[str, typer.Argument(help="The lab, for example lab2_finetuning.")],
     source: Annotated[Path, typer.Argument(help="Folder, zip, or export of Moodle, Canvas or Google Classroom.")],
-    students: Annotated[Path | None, typer.Option(help="CSV: id,first_name,last_name,email,lms_user_id,lms_name.")] = None,
-    received: Annotated[str | None, typer.Option(help="When all was handed in (ISO 8601); else the files' times.")] = None,
+    students: Annotated[Path | None, typer.Option(
+        help="CSV: id,first_name,last_name,email,lms_user_id,lms_name,group.")] = None,
+    received: Annotated[str | None, typer.Option(
+        help="When all was handed in (ISO 8601), also to correct what was noted; else the files' times.")] = None,
 ) -> None:
     """Put what a class handed in where nbgrader looks for it; nothing is run, nothing lost."""
     from leaplm.grading.intake.collect import run

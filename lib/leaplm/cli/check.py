@@ -4,7 +4,6 @@ Nothing heavy is imported at the top: the check must start on a machine where th
 """
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import sys
@@ -12,8 +11,9 @@ from dataclasses import dataclass
 
 from leaplm.assets.manifest import load_manifest
 from leaplm.assets.places import is_here, store
+from leaplm.installing import PYTHONS, unsupported
+from leaplm.runtime import memory_mb, processors
 
-PYTHON = (3, 11)
 GIGABYTE = 1e9
 INSTALL = "python install.py, or: pip install -c constraints.txt -e .[grade]"
 
@@ -43,29 +43,19 @@ def main() -> int:
 
 def describe_python() -> tuple[str, list[Missing]]:
     line = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info >= PYTHON:
+    if sys.version_info[:2] >= PYTHONS[0]:
         return line, []
-    return line, [Missing(f"Python {PYTHON[0]}.{PYTHON[1]} or newer", "install it, then: python3.11 install.py")]
+    oldest = ".".join(map(str, PYTHONS[0]))
+    return line, [Missing(f"Python {oldest} or newer", f"install it, then: python{oldest} install.py")]
 
 
 def describe_machine() -> tuple[str, list[Missing]]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = _memory() / GIGABYTE
-    line = f"{platform.system()} {platform.machine()}, {cores} core(s), {memory:.1f} GB of memory"
+    memory = memory_mb() / 1000
+    line = f"{platform.system()} {platform.machine()}, {processors()} core(s), {memory:.1f} GB of memory"
     if memory >= 1.9:
         return line, []
     return line, [Missing(f"memory: labs take up to 1.6 GB, {memory:.1f} GB are here",
                           "close other programs, or export LEAPLM_SCALE=tiny", needed=False)]
-
-
-def _memory() -> float:
-    """Bytes of memory in this machine, or 0 if it does not tell."""
-    try:
-        import psutil
-
-        return psutil.virtual_memory().total
-    except ImportError:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
 
 
 def describe_disk() -> tuple[str, list[Missing]]:
@@ -83,7 +73,7 @@ def describe_gpu() -> tuple[str, list[Missing]]:
     try:
         import torch
     except (ImportError, OSError) as problem:       # OSError: a shared library of it does not load
-        return "unknown", [Missing(f"torch ({problem})", INSTALL)]
+        return "unknown", [Missing(f"torch ({problem})", unsupported() or INSTALL)]
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}", []
     if shutil.which("nvidia-smi"):
@@ -137,13 +127,16 @@ def describe_assets() -> tuple[str, list[Missing]]:
 def describe_sandbox() -> tuple[str, list[Missing]]:
     """Whether students' code can be kept apart while it is graded; for teachers, so nothing that a student misses."""
     try:
-        from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap, how_to_install
-
-        return f"bubblewrap at {find_bwrap()}, for grading", []
+        from leaplm.grading.judge.engine import try_sandbox
+        from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
     except ImportError as problem:
         return "unknown", [Missing(f"the sandbox for grading ({problem})", INSTALL, needed=False)]
-    except NoSandbox:
-        return "none", [Missing("bubblewrap, to grade students' code safely", how_to_install(), needed=False)]
+    try:
+        bwrap = find_bwrap()
+        try_sandbox()
+    except (NoSandbox, OSError) as problem:
+        return "none that works", [Missing("for teachers: a sandbox to grade students' code in", str(problem), needed=False)]
+    return f"bubblewrap at {bwrap}, tried, for grading", []
 
 
 SECTIONS = {

@@ -10,7 +10,8 @@ from pathlib import Path
 from leaplm.grading.course import LAB_NAME, list_labs
 
 TEMPLATE = Path(__file__).with_name("template")
-TOOLS = ("build", "mistakes", "tables")  # of course/tools, in this order
+TOOLS = ("build", "mutants", "mistakes", "tables", "start")  # of course/tools, in this order
+OF_ONE_LAB = ("build", "mutants")
 
 
 def new_lab(course: Path, name: str, title: str = "") -> Path:
@@ -46,7 +47,7 @@ def run(course: Path, name: str, title: str, tell) -> int:
     for tool in TOOLS:
         script = course / "course" / "tools" / f"{tool}.py"
         if script.is_file():
-            subprocess.run([sys.executable, str(script), *([name] if tool == "build" else [])], check=True)
+            subprocess.run([sys.executable, str(script), *([name] if tool in OF_ONE_LAB else [])], check=True)
     tell(f"{folder}: change lab.py, checks.py, bank.py, chapter.md and card.json, then `make build`. Test it with\n"
          f'  make test TEST_ARGS="-k {name}"')
     return 0

@@ -15,7 +15,7 @@ from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import log_softmax
 from leaplm.models import load_sequence_classifier, load_tokenizer
 from leaplm.peft import lora
-from leaplm.runtime import free_memory, quiet
+from leaplm.runtime import free_memory, processors, quiet
 
 ENGINES = ("torch", "torch-int8", "onnx", "onnx-int8")
 MAX_TOKENS = 128  # what a text is cut at, as in training
@@ -48,8 +48,7 @@ def load_engine(path, engine="torch", threads=None):
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: use one of {', '.join(ENGINES)}")
     card, model, tokenizer = load_classifier(path)
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), processors()))
     if engine.startswith("onnx"):
         model = None  # it was only a test of the file
         free_memory()

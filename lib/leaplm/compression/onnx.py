@@ -1,21 +1,19 @@
 """Classifiers outside of PyTorch: ONNX files, and ONNX Runtime that runs them. Everything that calls `onnx` stands here.
 
-    python -m leaplm.compression.onnx_export artifacts/compressed-cpu.safetensors clinic --int8
-
-writes clinic/model.onnx and clinic/tokenizer.json, all that a program without PyTorch needs (packages onnxruntime and
-tokenizers). Needs the packages of the extra `serve`: pip install "leaplm[serve]".
+`export` writes such a file from the command line. Needs the packages of the extra `serve`: pip install "leaplm[serve]".
 """
 
 import contextlib
 import io
 import logging
-import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+
+from leaplm.runtime import processors
 
 INPUTS = ("input_ids", "attention_mask")
 
@@ -76,7 +74,7 @@ class OnnxClassifier:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
+        options.intra_op_num_threads = threads or processors()
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

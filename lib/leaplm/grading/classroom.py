@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbgrader.api import InvalidEntry
+from sqlalchemy.exc import SQLAlchemyError
 
-from leaplm.grading.book.gradebook import CourseBook, Writer
+from leaplm.grading.book.gradebook import CourseBook, PatientWriter
 from leaplm.grading.book.verdicts import STATES, Store, grader_digest
 from leaplm.grading.intake.ingest import safe_id
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.audit import near_duplicates, retrain
 from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
-from leaplm.grading.sandbox.bubblewrap import NoSandbox
+from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
 
@@ -59,6 +61,7 @@ class Summary:
     records: dict[str, dict] = field(default_factory=dict)
     fresh: int = 0  # graded in this run; the others had a verdict already
     seconds: float = 0.0
+    unwritten: list[str] = field(default_factory=list)  # whose marks are not in the gradebook yet
 
     def text(self) -> str:
         """What a teacher wants to know at the end."""
@@ -70,6 +73,9 @@ class Summary:
             if record["state"] != "graded":
                 lines.append(f"{student}: {record['state']}, {record['points']:g} of {record['max']:g}. {record['reason']}")
             lines += [f"{student}: look at this: {repair['text']}" for repair in record["repairs"] if repair["doubtful"]]
+        if self.unwritten:
+            lines.append(f"NOT IN THE GRADEBOOK, which another program holds: {', '.join(self.unwritten)}. Their verdicts "
+                         "are kept. Close that program and run the same command: it writes them, and grades nothing twice.")
         return "\n".join(lines)
 
 
@@ -90,14 +96,15 @@ def grade_class(
     jobs: submissions at once on this machine. scheduler: the address of a Dask scheduler, for other machines too.
     force: grade again what has a verdict. apply: write into the gradebook.
     """
-    course, limits = Path(course).resolve(), limits or Limits()
+    if not scheduler:
+        need_linux()
+    course = Path(course).resolve()
     book = CourseBook(course)
-    room, store = Room(book, lab, students), Store(course, lab)
+    limits = limits or book.limits()
+    room, store = Room(book, lab, students), Store(course, lab, limits, unsafe)
     say(f"{lab}: {len(room.students)} submissions")
     started, summary = time.monotonic(), Summary()
-    book.register(lab)
-    with book.open() as gradebook:
-        writer = Writer(book, gradebook)
+    with PatientWriter(book, lab, say) as writer:
         for submission, graded, fresh in verdicts(course, store, room, jobs, scheduler, unsafe, force, limits, say):
             if fresh:
                 graded = store.save(submission, graded)
@@ -106,6 +113,10 @@ def grade_class(
             summary.fresh += fresh
             summary.records[submission.student] = graded.record
             say(progress(len(summary.records), len(room.students), graded.record))
+        for student in sorted(writer.unwritten):
+            if kept := store.find(room.read(student)):  # a fault of ours is graded again, and not kept
+                writer.apply(kept, last=student == min(writer.unwritten))
+    summary.unwritten = sorted(writer.unwritten)
     summary.seconds = time.monotonic() - started
     if missing := set(room.students) ^ set(summary.records):
         raise RuntimeError(f"submissions and verdicts do not match: {', '.join(sorted(missing))}")
@@ -126,10 +137,11 @@ class Room:
         if not release.is_file():
             raise FileNotFoundError(f"there is no lab {lab!r}: {release} does not exist")
         self._release = nbformat.read(release, as_version=4)
-        folders = [name for name in book.submitted(lab) if only is None or name in only]
+        wanted = {safe_id(name): name for name in only or ()}
+        folders = [name for name in book.submitted(lab) if only is None or safe_id(name) in wanted]
         if not folders and not only:
             raise FileNotFoundError(f"nobody has handed in {lab}: first `leaplm collect {lab} FOLDER_OR_ZIP`")
-        if unknown := set(only or ()) - set(folders):
+        if unknown := {name for own, name in wanted.items() if own not in map(safe_id, folders)}:
             raise FileNotFoundError(f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}")
         self.students = {safe_id(name): name for name in folders}
         if len(self.students) < len(folders):
@@ -262,7 +274,8 @@ def grade_task(task: Task) -> dict:
 
     course = Path(os.environ.get("LEAPLM_COURSE") or task.course)
     if grader_digest(course, task.lab) != task.grader:
-        raise RuntimeError(f"the course at {course} on this machine is another version than the one that asked")
+        raise RuntimeError(f"the course at {course} on this machine is another version than the one that asked, "
+                           "or its LEAPLM_COURSE_SECRET is another")  # fmt: skip
     engine = engine_for(course, task.lab, get_worker().state.nthreads, task.limits, task.unsafe)
     return asdict(engine.grade(task.submission, task.seed))
 
@@ -300,4 +313,9 @@ def run(
     except (NoSandbox, OSError, ValueError) as problem:
         say(f"leaplm grade: {problem}")
         return 1
-    return 1 if any(record["state"] == "infrastructure" for record in summary.records.values()) else 0
+    except (SQLAlchemyError, InvalidEntry) as problem:
+        say(f"leaplm grade: the gradebook cannot be used: {str(problem).splitlines()[0]}. The verdicts given so far are "
+            "kept: mend the gradebook, or put a copy of it back, and run the same command again.")  # fmt: skip
+        return 1
+    ours = any(record["state"] == "infrastructure" for record in summary.records.values())
+    return 1 if ours or summary.unwritten else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 COURSE = "LEAPLM_COURSE"  # environment: the course root
+LANGUAGES = "languages"  # the folder of labs/ that holds the labs in other languages
 LAB_NAME = re.compile(r"lab(\d+)_\w+")
 
 
@@ -35,6 +36,11 @@ def list_labs(root: Path) -> list[str]:
 def lab_file(root: Path, lab: str, name: str) -> Path:
     """A file of a lab's folder, for example lab_file(root, "lab2_finetuning", "checks.py"); it need not exist."""
     return Path(root) / "course" / lab / name
+
+
+def translated_releases(root: Path, lab: str) -> list[Path]:
+    """The lab as students open it in other languages, where it was translated."""
+    return sorted((Path(root) / "labs" / LANGUAGES).glob(f"*/{lab}/{lab}.ipynb"))
 
 
 def load_module(path: Path) -> ModuleType:

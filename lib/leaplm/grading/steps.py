@@ -10,6 +10,7 @@ After them nbgrader's own SaveAutoGrades and AssignLatePenalties go on as always
 from __future__ import annotations
 
 import atexit
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Dict, Integer
 
 from leaplm.grading.book.gradebook import verdict_lines
-from leaplm.grading.book.verdicts import Store
+from leaplm.grading.book.verdicts import WORK, Store
 from leaplm.grading.classroom import grade_class
 from leaplm.grading.intake.extractor import sweep
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.sandbox.walls import Limits
+from leaplm.runtime import print_every_letter
 
 IDLE_SECONDS = 120  # after which an engine that nobody uses gives its memory back: Formgrader's server runs for days
 
@@ -51,13 +53,17 @@ class GradeSubmission(NbGraderPreprocessor):
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         who = resources["nbgrader"]
         course = Path(self.parent.parent.coursedir.root)  # the exporter's parent is nbgrader's Autograde
-        store = Store(course, who["assignment"])
+        limits = Limits(**self.limits)
+        store = Store(course, who["assignment"], limits, self.unsafe)
         submission = read_collected(course, who["assignment"], who["student"], release_of(course, who["assignment"]))
         graded = store.find(submission)
         if graded is None:
-            engine = running_engine(course, who["assignment"], Limits(**self.limits), self.unsafe)
+            engine = running_engine(course, who["assignment"], limits, self.unsafe)
             graded = store.save(submission, engine.grade(submission))
         self._tell(who, graded.record, resources)
+        coursedir = self.parent.parent.coursedir  # a page of feedback would go on showing the mark before
+        page = coursedir.format_path(coursedir.feedback_directory, who["student"], who["assignment"])
+        shutil.rmtree(page, ignore_errors=True)
         return nbformat.reads(graded.notebook, as_version=4), resources
 
     def _tell(self, who: dict, record: dict, resources: dict) -> None:
@@ -77,7 +83,7 @@ def release_of(course: Path, lab: str) -> NotebookNode:
     return nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
 
 
-_graded: set[tuple[Path, str]] = set()
+_graded: dict[tuple[Path, str], list] = {}  # a class -> its notebooks as they were when it was graded at once
 
 
 def prepare(assignment: str, student: str, notebooks: list[str], **more: Any) -> None:
@@ -87,14 +93,15 @@ def prepare(assignment: str, student: str, notebooks: list[str], **more: Any) ->
     parallel at the first call, and nbgrader then finds the verdicts. What fails here is told again, submission by
     submission, by GradeSubmission.
     """
+    print_every_letter()
     course = Path.cwd()
-    if (course, assignment) in _graded:
-        return
-    for folder in sorted((course / ".nbgrader-work" / "submitted").glob(f"{student}/{assignment}")):
+    for folder in sorted({Path(notebook).absolute().parent for notebook in notebooks}):
         for line in sweep(folder):
             print(line)
-    if student == "*":
-        _graded.add((course, assignment))
+    paths = sorted((course / WORK / "submitted").glob(f"*/{assignment}/*.ipynb"))
+    found = [(path, path.lstat().st_mtime_ns) for path in paths]
+    if student == "*" and _graded.get((course, assignment)) != found:  # Formgrader's server runs for days
+        _graded[course, assignment] = found
         settings = GradeSubmission(config=NbGrader.instance().config if NbGrader.initialized() else None)
         grade_class(course, assignment, jobs=settings.jobs or None, unsafe=settings.unsafe,
                     limits=Limits(**settings.limits), apply=False)  # fmt: skip

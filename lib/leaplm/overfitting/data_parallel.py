@@ -29,14 +29,14 @@ def train_in_processes(rows, labels, config, folder, processes=2, freeze="embedd
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     task = {"rows": rows, "labels": labels, "config": asdict(config), "freeze": freeze}
-    (folder / TASK).write_text(json.dumps(task))
+    (folder / TASK).write_text(json.dumps(task), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m",
                "leaplm.overfitting.data_parallel", str(folder)]
     environment = {**os.environ, "LEAPLM_SCALE": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the {processes} processes failed:\n{(done.stdout + done.stderr)[-2000:]}")
-    return [json.loads((folder / RESULT.format(rank)).read_text()) for rank in range(processes)]
+    return [json.loads((folder / RESULT.format(rank)).read_text(encoding="utf-8")) for rank in range(processes)]
 
 
 def work(task):
@@ -59,8 +59,8 @@ def work(task):
 
 def main(folder):
     folder = Path(folder)
-    result = work(json.loads((folder / TASK).read_text()))
-    (folder / RESULT.format(os.environ.get("RANK", "0"))).write_text(json.dumps(result))
+    result = work(json.loads((folder / TASK).read_text(encoding="utf-8")))
+    (folder / RESULT.format(os.environ.get("RANK", "0"))).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

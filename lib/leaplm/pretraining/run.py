@@ -66,7 +66,7 @@ def save(model, tokenizer, folder, card):
     folder = Path(folder)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "pretraining.json").write_text(json.dumps(card, indent=1) + "\n")
+    (folder / "pretraining.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
 def parse(argv=None):

@@ -6,6 +6,7 @@ and fences. redaction: personal data. Their names stand here too. scoring: log-p
 
 from leaplm.prompting.injection import ATTACKS, DEFENCES, FENCE, WARNING, attack, attack_all, defend, fence, first_word
 from leaplm.prompting.redaction import HARMLESS, IDENTITIES, PHONES, PRIVATE, private_message, redact, redaction_scores
+from leaplm.prompting.scoring import continuation_log_probs
 from leaplm.prompting.templates import (
     CONTENT_FREE,
     MAX_PROMPT_CHARACTERS,
@@ -32,6 +33,7 @@ from leaplm.prompting.templates import (
 )
 
 __all__ = [
+    "continuation_log_probs",
     "ATTACKS",
     "CONTENT_FREE",
     "DEFENCES",

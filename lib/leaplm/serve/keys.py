@@ -44,7 +44,7 @@ def add_key(path, name, per_minute=0):
     known.append(Key(name, salt, hash_key(key, salt), per_minute))
     fresh = path.with_suffix(".part")
     fresh.unlink(missing_ok=True)  # an old one could be readable for others
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         json.dump({"keys": [vars(entry) for entry in known]}, file, indent=1)
     os.replace(fresh, path)
     return key
@@ -56,7 +56,7 @@ def read_keys(path):
     if not path.is_file():
         raise ValueError(f"the key file {path} does not exist: make a key with `leaplm add-key NAME --keys {path}`")
     try:
-        keys = [Key(**entry) for entry in json.loads(path.read_text())["keys"]]
+        keys = [Key(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["keys"]]
         for key in keys:
             if len(bytes.fromhex(key.salt)) < 8 or len(bytes.fromhex(key.hash)) != 32 or not key.per_minute >= 0:
                 raise ValueError

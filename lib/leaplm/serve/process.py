@@ -23,7 +23,7 @@ class Service:
 
     def log(self):
         """The lines of the service's log so far."""
-        return self.log_file.read_text().splitlines()
+        return self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def memory_mb(self):
         """Resident memory of the service now, in MB."""
@@ -44,7 +44,7 @@ def running(path, *options, patience=180):
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "leaplm", "serve", str(path), "--port", "0", *map(str, options)]
-        with open(log, "w") as file:
+        with open(log, "w", encoding="utf-8") as file:
             process = subprocess.Popen(command, stdout=file, stderr=file)
         try:
             yield Service(process, wait_for_address(process, log, patience), log)
@@ -56,12 +56,13 @@ def wait_for_address(process, log, patience):
     """The address that the service prints once its port is open and its model is loaded."""
     ends = time.monotonic() + patience
     while time.monotonic() < ends:
-        if found := ADDRESS.search(log.read_text()):
+        if found := ADDRESS.search(log.read_text(encoding="utf-8", errors="replace")):
             return found[1]
         if process.poll() is not None:
             break
         time.sleep(0.1)
-    raise RuntimeError(f"the service did not start: {log.read_text()[-500:]}")
+    said = log.read_text(encoding="utf-8", errors="replace")
+    raise RuntimeError(f"the service did not start: {said[-500:]}")
 
 
 def stop(process, patience=40):

@@ -6,12 +6,11 @@ import json
 import nbformat
 import pytest
 from babel.messages.pofile import read_po
-from leaplm.grading.course import list_labs, load_module
+from leaplm.grading.course import LANGUAGES, list_labs, load_module
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.judge.translation import (
     COMMON,
-    LANGUAGES,
     catalog_path,
     current_locale,
     list_locales,

@@ -1,9 +1,11 @@
 """Assets on the real path: a real server, a real kill, a really full disk. Small made-up carriers; then the real ones."""
 
 import hashlib
+import importlib.util
 import io
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +20,8 @@ from leaplm.assets.convert import convert_gguf
 from leaplm.assets.download import sha256_of
 from leaplm.assets.extract import open_member
 from leaplm.assets.manifest import load_manifest
-from leaplm.assets.web import SourceError, pip_settings
+from leaplm.assets.web import SourceError, hugging_face
+from leaplm.installing import pip_settings
 from loopback import Loopback
 
 PAYLOAD = random.Random(0).randbytes(3_000_000)
@@ -77,6 +80,10 @@ files = {{ "hau/train.tsv" = {{ {facts(PAYLOAD[:5000])} }}, "hau/test.tsv" = {{ 
 """
 
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A mirror and a package index with the toy assets; this process's store, manifest and pip settings set to them."""
@@ -94,7 +101,7 @@ def server(tmp_path, monkeypatch):
         "/simple/toy-data/": f'<a href="../../pypi/{SDIST}">{SDIST}</a>'.encode(),
     }
     (tmp_path / "assets.toml").write_text(make_manifest(wheel, sdist))
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
+    for name in [name for name in os.environ if name.startswith(("PIP_", "HF_")) or name.upper() in PROXIES + CERTIFICATES]:
         monkeypatch.delenv(name)
     settings = {
         "LEAPLM_MANIFEST": tmp_path / "assets.toml",
@@ -153,16 +160,119 @@ def test_only_what_the_manifest_names_is_kept_and_the_carrier_goes(server):
                     "tweets/hau/test.tsv"}
 
 
-def test_folder_mirror(server, tmp_path, monkeypatch):
+@pytest.fixture
+def stick(server, tmp_path):
+    """A folder mirror with all that the server has."""
     for path, data in server.files.items():
         if not path.endswith("/"):
             (tmp_path / "stick" / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "stick" / path[1:]).write_bytes(data)
-    monkeypatch.setenv("LEAPLM_MIRROR", str(tmp_path / "stick"))
+    return tmp_path / "stick"
+
+
+def test_folder_mirror(server, stick, monkeypatch):
+    monkeypatch.setenv("LEAPLM_MIRROR", str(stick))
     fetch()
     for name in ("toy", "ratings", "tweets"):
         assert_whole(name)
     assert server.asked == []
+
+
+# Settings that no client can be built with -> what is said of them.
+UNUSABLE = [
+    ({"HTTPS_PROXY": "ftp://proxy.example"}, "HTTPS_PROXY: no proxy that can be used"),
+    ({"http_proxy": "http://proxy:port"}, "http_proxy: no proxy that can be used"),
+    ({"ALL_PROXY": "socks4://127.0.0.1:9"}, "ALL_PROXY: no proxy that can be used"),
+    ({"PIP_PROXY": "http://[::1"}, "pip's setting proxy: no proxy that can be used"),
+    ({"REQUESTS_CA_BUNDLE": "/no/such.pem"}, "REQUESTS_CA_BUNDLE: no certificates can be read from /no/such.pem"),
+    ({"SSL_CERT_FILE": "{folder}/empty.pem"}, "SSL_CERT_FILE: no certificates can be read"),
+    ({"CURL_CA_BUNDLE": "{folder}/empty.pem"}, "CURL_CA_BUNDLE: no certificates can be read"),
+    ({"PIP_CERT": "/no/such.pem", "SSL_CERT_FILE": "/no/other.pem"}, "pip's setting cert: no certificates"),
+    ({"PIP_CLIENT_CERT": "{folder}/empty.pem"}, "pip's setting client-cert: no certificates can be read"),
+    ({"PIP_CONFIG_FILE": "{folder}/empty.pem"}, "pip cannot read its settings"),
+]
+if importlib.util.find_spec("socksio") is None:
+    UNUSABLE.append(({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ALL_PROXY: a SOCKS proxy needs one package more"))
+
+
+@pytest.mark.parametrize(("settings", "said"), UNUSABLE)
+def test_settings_of_the_network_are_asked_when_needed_and_in_words(server, stick, tmp_path, monkeypatch, settings, said):
+    with_index(server, monkeypatch)
+    (tmp_path / "empty.pem").write_text("no section, no certificate\n")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(folder=tmp_path))
+    with pytest.raises(AssetError, match=re.escape(said)) as caught:
+        fetch(["toy", "tweets"])
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == ["toy", "tweets"]
+    fetch(mirror=str(stick))
+    assert_whole()
+    assert server.asked == []
+
+
+def test_a_password_in_a_proxy_is_not_shown(server, monkeypatch):
+    with_index(server, monkeypatch)
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://amina:secret@proxy.example")
+    with pytest.raises(AssetError) as caught:
+        fetch(["toy"])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [
+    {"HTTP_PROXY": "{server}"}, {"http_proxy": "{host}"}, {"ALL_PROXY": "{server}"}, {"PIP_PROXY": "{host}"},
+    {"PIP_PROXY": "{server}", "NO_PROXY": "*"},
+])
+def test_a_proxy_is_used(server, monkeypatch, settings):
+    server.files = {f"http://mirror.example{path}": data for path, data in server.files.items()}
+    monkeypatch.delenv("NO_PROXY")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(server=server.url, host=server.url.removeprefix("http://")))
+    fetch(["toy"], mirror="http://mirror.example")
+    assert_whole()
+    assert server.asked[0][0] == f"http://mirror.example/pypi/{WHEEL}"
+
+
+def test_no_proxy_is_asked_for_what_no_proxy_names(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.org,127.0.0.1")
+    fetch(["toy"], mirror=server.url)
+    assert_whole()
+
+
+def test_hf_endpoint_is_asked_instead_of_hugging_face_and_gets_the_key_alone(server, tmp_path, monkeypatch):
+    (tmp_path / "assets.toml").write_text(
+        "[notes]\ntitle='x'\nlicense='x'\nprovenance='x'\n"
+        f"sources=[{{ kind='huggingface', repository='lab/notes', commit='{'1' * 40}', prefix='data/' }}]\n"
+        f"files={{ 'notes.txt' = {{ {facts(NOTES)} }} }}\n")
+    path = f"/hub/lab/notes/resolve/{'1' * 40}/data/notes.txt"
+    server.files[path] = NOTES
+    monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/hub/")
+    monkeypatch.setenv("HF_TOKEN", "hf_ours")
+    fetch(["notes"], mirror=f"{server.url}/elsewhere")
+    assert_whole("notes")
+    assert [asked for asked, _ in server.asked] == [f"/elsewhere/huggingface/lab/notes/{'1' * 40}/data/notes.txt", path]
+    assert server.keys == [None, "Bearer hf_ours"]
+
+
+@pytest.mark.parametrize(("endpoint", "asked"), [
+    ("", "https://huggingface.co"), ("https://mirror.example", "https://mirror.example"),
+    ("mirror.example/", "https://mirror.example"), (" http://10.0.0.5:8080/hf/ ", "http://10.0.0.5:8080/hf"),
+])
+def test_hf_endpoint_is_read_as_people_write_it(monkeypatch, endpoint, asked):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert hugging_face() == asked
+
+
+def test_the_store_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("LEAPLM_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert store() == tmp_path / ".cache/leaplm"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    assert store() == tmp_path / ".cache/leaplm"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "scratch"))
+    assert store() == tmp_path / "scratch/leaplm"
+    monkeypatch.setenv("LEAPLM_HOME", "~/models")
+    assert store() == tmp_path / "models"
 
 
 def test_mirror_that_is_no_folder_is_said(server):

@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 import uvicorn
+from leaplm import installing
 from leaplm.bundle import BundleError, make_bundle, serve, verify, wheels
+from leaplm.bundle import installer as installer_module
 from leaplm.bundle.contents import write_contents
 from leaplm.bundle.make import copy_course, write_start
 from leaplm.grading.sandbox.bubblewrap import find_bwrap
@@ -82,6 +85,58 @@ def test_what_is_no_bundle_is_told(tmp_path):
         verify(tmp_path)
     with pytest.raises(BundleError, match="folder labs"):
         copy_course(tmp_path, tmp_path / "out")
+
+
+def test_the_installer_is_one_file_that_knows_its_machines(bundle, tmp_path):
+    """A student downloads it alone, and has no leaplm: -I keeps this machine's out."""
+    (tmp_path / "install.py").write_bytes((bundle / "install.py").read_bytes())
+    alone = [sys.executable, "-I", "-S", tmp_path / "install.py", "--from", bundle, "--check"]
+    done = subprocess.run(alone, capture_output=True, text=True)
+    assert done.returncode == 0 and "are whole" in done.stdout, done.stderr
+    names = [{name for name in vars(module) if not name.startswith("__")} for module in (installing, installer_module)]
+    shared = names[0] & names[1]
+    assert all(isinstance(vars(installing)[name], type(sys)) for name in shared), "a name of one would hide the other's"
+
+
+def test_an_installer_with_other_settings_of_pip_and_python_uses_only_the_bundle(bundle, tmp_path):
+    """Only wheels/a-1 is there: pip's own word is that leaplm is not in the bundle, whatever this computer asks of pip."""
+    (tmp_path / "pip.conf").write_text("[global]\nuser = true\nrequire-hashes = true\nindex-url = https://a.example/simple\n")
+    settings = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_TARGET": str(tmp_path / "else"), "PIP_USER": "1",
+                "PYTHONWARNINGS": "error", "PIP_PROXY": "http://127.0.0.1:9"}
+    told = installer(bundle, "--into", tmp_path / "José 王芳", env=os.environ | settings, cwd=tmp_path)
+    assert told.returncode == 1 and "The bundle has no packages for this computer (linux-" in told.stderr, told.stderr
+    assert "user" not in told.stdout and "hashes" not in told.stdout and not (tmp_path / "else").exists()
+
+
+@pytest.mark.parametrize("name", ["José", "王芳", "Ngọc's & (lab) $HOME %TEMP%"])
+def test_the_start_script_goes_by_its_own_place(name, tmp_path):
+    """It names no folder, so neither a code page nor a moved folder can make it wrong."""
+    folder, elsewhere = tmp_path / name, tmp_path / "elsewhere"
+    for part in (folder / ".venv/bin", folder / "labs", elsewhere):
+        part.mkdir(parents=True)
+    (folder / ".venv/bin/python").write_text('#!/bin/sh\npwd\necho "$@"\n')
+    (folder / ".venv/bin/python").chmod(0o755)
+    script = installer_module.write_start_script(str(folder), windows=False)
+    folder.rename(tmp_path / "moved")
+    script = script.replace(name, "moved") if name == "José" else (tmp_path / "moved").rename(folder) / "start.sh"
+    said = subprocess.run([script, "--no-browser"], cwd=elsewhere, env={"LC_ALL": "C", "CDPATH": str(tmp_path)},
+                          capture_output=True).stdout.decode().splitlines()
+    assert said == [os.path.dirname(script), "-m jupyterlab --ServerApp.root_dir=labs --no-browser"]
+    batch = Path(installer_module.write_start_script(os.path.dirname(script), windows=True)).read_bytes()
+    assert batch.isascii() and b"%~dp0" in batch and b":" not in batch and batch.count(b"\r\n") == batch.count(b"\n") == 4
+
+
+@pytest.mark.parametrize("host, near", [("127.0.0.1", True), ("10.1.2.3", True), ("teacher", True), ("teacher.local", True),
+                                        ("fd00::1", True), ("8.8.8.8", False), ("courses.example.org", False)])
+def test_a_computer_in_the_room_is_asked_without_a_proxy(host, near):
+    assert installer_module.is_near(host) == near
+
+
+def test_a_served_bundle_is_copied_past_a_proxy_for_the_internet(served, tmp_path):
+    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run([sys.executable, ROOT / "lib/leaplm/bundle/installer.py", "--from", served, "--copy", tmp_path],
+                          env={**os.environ, **proxies, "NO_PROXY": "", "no_proxy": ""}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_platform_is_told(tmp_path):

@@ -1,10 +1,10 @@
 """Checks of lab @NUMBER@. Inputs are fresh and random at each run; references are computed here."""
 
 import numpy as np
-from leaplm.grading import as_number, check
+from leaplm.grading import Contract, Number, as_number, check
 
 
-@check(points=2)
+@check(points=2, contract=Contract("labels", Number()))
 def majority_share(student, rng):
     """Class numbers with gaps; the most frequent class is neither the first nor the last nor the largest."""
     labels = rng.permutation([4] * 7 + [0] * 3 + [9] * 4 + [2] * int(rng.integers(1, 4))).tolist()

@@ -5,8 +5,9 @@
     nbgrader export --exporter leaplm.grading.book.export.CanvasExport --to canvas.csv
 
 Names and comments are foreign text: cells are quoted by the csv module, and one that a spreadsheet would take for a
-formula gets a ' before it. A student who handed in nothing has 0 in our CSV, as nbgrader's; the platforms get an empty
-cell and decide for themselves. Marks that a fault of ours kept back are empty everywhere.
+formula gets a ' before it. Excel takes a file for UTF-8 only with a byte order mark, so ours and Moodle's begin with one
+(`mark`; Moodle's import takes it off). A student who handed in nothing has 0 in our CSV, as nbgrader's; the platforms
+get an empty cell and decide for themselves. Marks that a fault of ours kept back are empty everywhere.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from typing import Any
 
 from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, SubmittedAssignment
 from nbgrader.plugins import ExportPlugin
-from traitlets import Dict, Enum, Float, Unicode
+from traitlets import Bool, Dict, Enum, Float, Unicode
 
 from leaplm.grading.book.verdicts import latest_records
 from leaplm.grading.intake.receipts import Receipt, read_receipt
+from leaplm.grading.intake.student_list import registry_ids
+from leaplm.grading.texts import writable
 
-FORMULA = re.compile(r"\s*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")  # the full-width forms count in some spreadsheets
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What begins a formula; the full-width forms count in some spreadsheets, and what is not seen may stand before it.
+FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")
+LINE_ENDS = re.compile(r"[\r\n\t\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")  # what ends a line anywhere
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 NBGRADERS = ("assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email", "raw_score",
              "late_submission_penalty", "score", "max_score")  # fmt: skip
 WORKSHEET = ("Identifier", "Full name", "ID number", "Email address", "Grade", "Maximum Grade", "Last modified (grade)",
@@ -44,6 +49,7 @@ class Mark:
     submission: SubmittedAssignment | None
     record: dict[str, Any]  # the verdict, {} without one
     receipt: Receipt | None
+    registry_id: str  # the student's id as the registry and the platform write it, "CSC/19/0123" say
 
     @property
     def lab(self) -> str:
@@ -80,18 +86,23 @@ class Mark:
 class MarksExport(ExportPlugin):
     """What the exporters share: the marks asked for, and where to write them."""
 
+    mark = Bool(True, help="Begin the file with the byte order mark, without which Excel garbles names").tag(config=True)
+
+    def write(self, path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+        self.log.info("Exporting grades to %s", write_csv(path, header, rows, self.mark))
+
     def marks(self, gradebook: Gradebook) -> dict[str, list[Mark]]:
         """The marks by lab, of the labs and students that were asked for (all, if none)."""
         labs, students = [{str(item) for item in wanted} for wanted in (self.assignment, self.student)]
         course = Path(self.parent.coursedir.root)
-        found = {}
+        found, registry = {}, registry_ids(course)
         for assignment in gradebook.assignments:
             if labs and assignment.name not in labs:
                 continue
             records = latest_records(course, assignment.name)
             found[assignment.name] = [
                 Mark(assignment, student, _submission(gradebook, assignment, student), records.get(student.id, {}),
-                     read_receipt(course, assignment.name, student.id))
+                     read_receipt(course, assignment.name, student.id), registry.get(student.id, student.id))
                 for student in gradebook.students
                 if not students or student.id in students
             ]  # fmt: skip
@@ -112,7 +123,7 @@ class CsvExport(MarksExport):
     def export(self, gradebook: Gradebook) -> None:
         header = (*NBGRADERS, "state", "needs_manual_grade", "note")
         rows = [self._row(mark) for marks in self.marks(gradebook).values() for mark in marks]
-        self.log.info("Exporting grades to %s", write_csv(Path(self.to or "grades.csv"), header, rows))
+        self.write(Path(self.to or "grades.csv"), header, rows)
 
     def _row(self, mark: Mark) -> list[Any]:
         submission, student, assignment = mark.submission, mark.student, mark.assignment
@@ -143,14 +154,14 @@ class MoodleExport(MarksExport):
         for lab, row in marks.items():
             path = Path(self.to or f"moodle-{lab}.csv")
             path = path if len(marks) == 1 or not self.to else path.with_stem(f"{path.stem}-{lab}")
-            self.log.info("Exporting grades to %s", write_csv(path, WORKSHEET, map(self._row, row)))
+            self.write(path, WORKSHEET, map(self._row, row))
 
     def _row(self, mark: Mark) -> list[Any]:
         number = mark.number("moodle")
         most = self.out_of or mark.assignment.max_score
         scale = self.out_of / mark.assignment.max_score if self.out_of and mark.assignment.max_score else 1
         grade = "" if mark.score is None else round(mark.score * scale, 5)
-        who = [f"{self.participant}{number}" if number else "", mark.full_name, mark.student.id, mark.student.email]
+        who = [f"{self.participant}{number}" if number else "", mark.full_name, mark.registry_id, mark.student.email]
         return [*who, grade, most, "-", as_html(comments(mark))]
 
 
@@ -162,6 +173,7 @@ class CanvasExport(MarksExport):
         c.CanvasExport.columns = {"lab2_finetuning": "Lab 2 (12345)"}
     """
 
+    mark = Bool(False, help="Begin the file with the byte order mark; Canvas's import does not take it off").tag(config=True)
     columns = Dict({}, help="lab -> the head of its column as Canvas exports it, with the number").tag(config=True)
     login = Enum(["id", "email"], "id", help="What of the student is the SIS Login ID").tag(config=True)
     section = Unicode("", help="What to put into the column Section").tag(config=True)
@@ -172,7 +184,7 @@ class CanvasExport(MarksExport):
         points = ["    Points Possible", "", "", "", *(row[0].assignment.max_score if row else "" for row in marks.values())]
         students = zip(*marks.values(), strict=True)
         rows = [points, *(self._row(row) for row in students)]
-        self.log.info("Exporting grades to %s", write_csv(Path(self.to or "canvas.csv"), header, rows))
+        self.write(Path(self.to or "canvas.csv"), header, rows)
 
     def _row(self, marks: tuple[Mark, ...]) -> list[Any]:
         student = marks[0].student
@@ -180,7 +192,8 @@ class CanvasExport(MarksExport):
         numbers = [student.lms_user_id, *(mark.number("canvas") for mark in marks)]
         number = next((text for text in numbers if text and text.isdecimal()), "")
         scores = ["" if mark.score is None else mark.score for mark in marks]
-        return [name, number, (student.email if self.login == "email" else student.id) or "", self.section, *scores]
+        login = student.email if self.login == "email" else marks[0].registry_id
+        return [name, number, login or "", self.section, *scores]
 
 
 def comments(mark: Mark) -> list[str]:
@@ -198,10 +211,10 @@ def as_html(lines: Iterable[str]) -> str:
     return "<br>".join(html.escape(safe_text(line)) for line in lines)
 
 
-def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> Path:
-    """Writes a table that is whole or not there; texts are quoted, numbers are not."""
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], mark: bool = False) -> Path:
+    """Writes a table that is whole or not there; texts are quoted, numbers are not. `mark`: see `MarksExport.mark`."""
     fresh = path.with_name(f".{path.name}.part")
-    with open(fresh, "w", encoding="utf-8", newline="") as file:
+    with open(fresh, "w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow([cell(value) for value in header])
         writer.writerows([cell(value) for value in row] for row in rows)
@@ -223,7 +236,7 @@ def cell(value: Any) -> str | int | float:
 
 def safe_text(text: str) -> str:
     """A text on one line, without control characters or those that turn the direction of writing."""
-    return CONTROL.sub("", re.sub(r"[\r\n\t]+", " ", text))
+    return CONTROL.sub("", LINE_ENDS.sub(" ", writable(text)))
 
 
 def _submission(gradebook: Gradebook, assignment: Assignment, student: Student) -> SubmittedAssignment | None:

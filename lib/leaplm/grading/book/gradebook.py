@@ -8,25 +8,36 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import os
+import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Gradebook, InvalidEntry, MissingEntry
 from nbgrader.apps import NbGrader, NbGraderAPI
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
+from traitlets.config import LazyConfigValue
 
 from leaplm.grading.book.verdicts import write_whole
+from leaplm.grading.intake.receipts import nbgrader_time
 from leaplm.grading.judge.engine import Graded
+from leaplm.grading.sandbox.walls import Limits
 
+WAIT_SECONDS = 120.0  # for a gradebook that another program holds
 APPLIED = "leaplm_verdict"  # key in an autograded notebook's metadata: the verdict it shows
+
+
+class Locked(Exception):
+    """Another program holds the gradebook."""
 
 
 class CourseBook:
@@ -61,6 +72,11 @@ class CourseBook:
         if not result["success"]:
             raise RuntimeError(f"nbgrader could not make {lab} known to the gradebook:\n{result['log']}")
 
+    def limits(self) -> Limits:
+        """The limits of a submission that nbgrader_config.py asks for, as for `nbgrader autograde`."""
+        asked = self.app.config.GradeSubmission.get("limits", {})
+        return Limits(**(asked.get_value({}) if isinstance(asked, LazyConfigValue) else asked))
+
     def open(self) -> Gradebook:
         warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own use of SQLAlchemy
         return Gradebook(self.coursedir.db_url, self.coursedir.course_id)
@@ -83,18 +99,44 @@ class Writer:
         self._book, self._gradebook = book, gradebook
 
     def apply(self, graded: Graded) -> None:
-        """Puts one verdict into the gradebook, unless it is there already."""
+        """Puts one verdict into the gradebook, unless it is there, and the time and penalty as they are now, always.
+
+        Deadlines, extensions and penalties change after a verdict was given, and a time of receipt may be corrected.
+        A feedback page that shows another mark is removed, so that `nbgrader generate_feedback` makes it anew.
+        """
         lab, student = graded.record["lab"], graded.record["student"]
         path = self._book.folder("autograded", student, lab) / f"{lab}.ipynb"
         key = verdict_key(graded.record)
-        if self._shows(path, key, lab, student):
-            return
-        notebook = nbformat.reads(graded.notebook, as_version=4)
-        self._score(notebook, graded.record)
-        notebook.metadata[APPLIED] = key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_repairs(path.with_name(f"{lab}.repairs.txt"), graded.record)
-        write_whole(path, nbformat.writes(notebook))
+        shown, before = self._shows(path, key, lab, student), self._mark(lab, student)
+        notebook = None if shown else nbformat.reads(graded.notebook, as_version=4)
+        received = when(graded.record["received"])
+        try:
+            self._gradebook.update_or_create_student(student)
+            self._gradebook.update_or_create_submission(lab, student, timestamp=received)
+            if notebook:
+                self._score(notebook, graded.record)
+            self._penalize(lab, student)
+        except (SQLAlchemyError, InvalidEntry):
+            self._gradebook.db.rollback()
+            raise
+        if notebook or self._mark(lab, student) != before:
+            shutil.rmtree(self._book.folder("feedback", student, lab), ignore_errors=True)
+        if notebook:
+            shutil.rmtree(path.parent, ignore_errors=True)  # what an earlier version left there
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_repairs(path.with_name(f"{lab}.repairs.txt"), graded.record)
+        write_timestamp(path.with_name("timestamp.txt"), graded.record["received"])
+        if notebook:
+            notebook.metadata[APPLIED] = key
+            write_whole(path, nbformat.writes(notebook))  # the last: with it the verdict counts as applied
+
+    def _mark(self, lab: str, student: str) -> tuple | None:
+        """What the gradebook says of a submission, None without one."""
+        try:
+            found = self._gradebook.find_submission(lab, student)
+        except MissingEntry:
+            return None
+        return found.score, found.late_submission_penalty, found.timestamp
 
     def _shows(self, path: Path, key: str, lab: str, student: str) -> bool:
         """Whether the autograded notebook and the gradebook have this verdict already."""
@@ -105,10 +147,7 @@ class Writer:
             return False
 
     def _score(self, notebook: NotebookNode, record: dict) -> None:
-        lab, student = record["lab"], record["student"]
-        self._gradebook.update_or_create_student(student)
-        self._gradebook.update_or_create_submission(lab, student, timestamp=when(record["received"]))
-        found = self._gradebook.find_submission_notebook(lab, lab, student)
+        found = self._gradebook.find_submission_notebook(record["lab"], record["lab"], record["student"])
         cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
         for grade in found.grades:
             cell = cells[grade.name]
@@ -118,14 +157,84 @@ class Writer:
         for comment in found.comments:
             comment.auto_comment = "No response." if unanswered(cells[comment.name]) else None
         self._gradebook.db.commit()
-        self._penalize(lab, student)
 
     def _penalize(self, lab: str, student: str) -> None:
-        """The penalty for lateness that nbgrader's settings ask for."""
-        if self._gradebook.find_submission(lab, student).total_seconds_late > 0:
+        """The penalty for lateness that nbgrader's settings ask for now; none where there was one before."""
+        found = self._gradebook.find_submission(lab, student)
+        if found.total_seconds_late > 0 or found.late_submission_penalty:
             who = {"student": student, "assignment": lab, "notebook": lab, "db_url": self._book.coursedir.db_url}
             AssignLatePenalties(parent=self._book.app).preprocess(nbformat.v4.new_notebook(), {"nbgrader": who})
             self._gradebook.db.expire_all()
+
+
+class PatientWriter:
+    """A writer that waits while another program holds the gradebook; whose marks it could not write is in `unwritten`.
+
+    The verdicts themselves are kept by the `Store` before they come here, so nothing is lost by it.
+    """
+
+    def __init__(self, book: CourseBook, lab: str, say: Callable[[str], None], seconds: float = WAIT_SECONDS) -> None:
+        self._book, self._lab, self._say, self._seconds = book, lab, say, seconds
+        self._gradebook: Gradebook | None = None
+        self._again = 0.0  # when to try again, after waiting was no use
+        self.unwritten: set[str] = set()
+
+    def __enter__(self) -> PatientWriter:
+        with contextlib.suppress(Locked):
+            self._patiently(self._open)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._gradebook:
+            self._gradebook.close()
+
+    def apply(self, graded: Graded, last: bool = False) -> None:
+        """Puts one verdict into the gradebook, or notes that it could not; `last`: waits for it in any case."""
+        student = graded.record["student"]
+        try:
+            if time.monotonic() < self._again and not last:
+                raise Locked
+            self._patiently(lambda: Writer(self._book, self._open()).apply(graded))
+            self.unwritten.discard(student)
+        except Locked:
+            self.unwritten.add(student)
+
+    def _open(self) -> Gradebook:
+        if self._gradebook is None:
+            self._book.register(self._lab)
+            self._gradebook = self._book.open()
+        return self._gradebook
+
+    def _patiently(self, action: Callable[[], Any]) -> None:
+        """Does something with the gradebook, as soon as it can be had. Locked if that took too long."""
+        until = None
+        while True:
+            try:
+                with quiet_nbgrader():
+                    action()
+                return
+            except (SQLAlchemyError, InvalidEntry, RuntimeError) as error:
+                if "database is locked" not in str(error):
+                    raise
+            if until is None:
+                until = time.monotonic() + self._seconds
+                self._say("  The gradebook is in use by another program (Formgrader, nbgrader, a viewer of databases): "
+                          f"waiting up to {self._seconds:g} seconds for it ...")  # fmt: skip
+            if time.monotonic() > until:
+                self._again = time.monotonic() + self._seconds
+                raise Locked
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def quiet_nbgrader() -> Iterator[None]:
+    """nbgrader logs a traceback of each refusal of the database; what it comes to is said in our words."""
+    log = logging.getLogger("tornado.application")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def verdict_key(record: dict) -> str:
@@ -144,6 +253,13 @@ def when(received: str | None) -> datetime.datetime | None:
     if received is None:
         return None
     return datetime.datetime.fromisoformat(received).astimezone(datetime.UTC).replace(tzinfo=None)
+
+
+def write_timestamp(path: Path, received: str | None) -> None:
+    """The time of receipt beside the autograded notebook, by which nbgrader knows whether feedback is older."""
+    path.unlink(missing_ok=True)
+    if received is not None:
+        write_whole(path, nbgrader_time(received))
 
 
 def write_repairs(path: Path, record: dict) -> None:

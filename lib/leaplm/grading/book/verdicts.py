@@ -1,10 +1,11 @@
 """Verdict records: one JSON file per graded submission, kept by content, written whole or not at all.
 
-    .nbgrader-work/verdicts/<lab>/<student>/<submission>-<grader>.json    the record
-    .nbgrader-work/verdicts/<lab>/<student>/<submission>-<grader>.ipynb   the notebook as it ran
+    .nbgrader-work/verdicts/<lab>/<student>/<submission>-<key>.json    the record
+    .nbgrader-work/verdicts/<lab>/<student>/<submission>-<key>.ipynb   the notebook as it ran
     .nbgrader-work/verdicts/<lab>/log.jsonl                               every record ever made, in order
 
-A record holds no times, so the same submission, grader and seed give the same bytes. What one looks like:
+The key is of all that decides a verdict beside the submission: the grader, its limits, walls and language. A record holds
+no times of grading, so the same submission, grader and seed give the same bytes. What one looks like:
 
     {"lab": "lab2_finetuning", "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
      "state": "graded", "reason": "", "points": 24, "max": 26, "received": "2026-11-24T10:00:00+00:00",
@@ -19,12 +20,16 @@ import functools
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import leaplm
-from leaplm.grading.course import lab_file
+from leaplm.data import COURSE_SECRET
+from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.judge.engine import Graded
+from leaplm.grading.judge.translation import LOCALE
+from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
 
 WORK = ".nbgrader-work"
@@ -41,23 +46,29 @@ STATES = {  # state -> what it means, for the summary
 
 
 class Store:
-    """The verdicts of one lab in a course folder, under the grader as it is now."""
+    """The verdicts of one lab in a course folder, under the grader as it is now, its limits, walls and language."""
 
-    def __init__(self, course: Path, lab: str) -> None:
+    def __init__(self, course: Path, lab: str, limits: Limits | None = None, unsafe: bool = False) -> None:
         self.folder = Path(course) / WORK / "verdicts" / lab
         self.grader = grader_digest(Path(course), lab)
+        settings = json.dumps([self.grader, asdict(limits or Limits()), unsafe, os.environ.get(LOCALE, "")])
+        self._key = hashlib.sha256(settings.encode()).hexdigest()
 
     def path(self, submission: Submission) -> Path:
-        return self.folder / submission.student / f"{submission.digest[:16]}-{self.grader[:16]}.json"
+        return self.folder / submission.student / f"{submission.digest[:16]}-{self._key[:16]}.json"
 
     def find(self, submission: Submission) -> Graded | None:
-        """The verdict that this grader has given on this content; a fault of ours does not count as one."""
+        """The verdict that this grader has given on this content; a fault of ours does not count as one.
+
+        When the work was received does not change the verdict, and may have been corrected since: it is the submission's.
+        """
         path = self.path(submission)
         if not path.is_file():
             return None
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["state"] == "infrastructure":
             return None
+        record = {**record, "received": submission.received}
         return Graded(record, path.with_suffix(".ipynb").read_text(encoding="utf-8"))
 
     def save(self, submission: Submission, graded: Graded) -> Graded:
@@ -76,7 +87,7 @@ def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
     """The newest record of each student, from the log; its last line may have been cut off by a power cut."""
     log = Path(course) / WORK / "verdicts" / lab / "log.jsonl"
     records = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+    for line in log.read_text(encoding="utf-8").split("\n") if log.is_file() else ():  # a text may have other ends of lines
         with contextlib.suppress(ValueError):
             record = json.loads(line)
             records[record["student"]] = record
@@ -93,16 +104,25 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(fresh, path)
 
 
-@functools.cache
 def grader_digest(course: Path, lab: str) -> str:
-    """SHA-256 of all that decides a mark: our library with its records, the lab's checks, and its release.
+    """SHA-256 of all that decides a mark: our code, the lab's checks, releases and messages, and the course's secret.
 
-    As they are when this process first asks: that is the code it runs.
+    Files as they are when this process first asks: that is the code it runs. The secret chooses the rows we mark on.
     """
+    secret = hashlib.sha256(os.environ.get(COURSE_SECRET, "").encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(f"{files_digest(course, lab)} {secret}".encode()).hexdigest()
+
+
+@functools.cache
+def files_digest(course: Path, lab: str) -> str:
+    """SHA-256 of the files behind a mark, with their names: our library with its records, and the lab's."""
     package = Path(leaplm.__file__).resolve().parent
     ours = [path for suffix in ("py", "toml", "json") for path in package.rglob(f"*.{suffix}")]
-    lab_files = [lab_file(course, lab, "checks.py"), course / "labs" / lab / f"{lab}.ipynb"]
+    theirs = [lab_file(course, lab, "checks.py"), course / "labs" / lab / f"{lab}.ipynb", *translated_releases(course, lab),
+              *lab_file(course, lab, "locale").glob("*.po"), *(course / "course" / "locale").rglob("*.po")]  # fmt: skip
+    named = [(str(path.relative_to(package)), path) for path in ours]
+    named += [(str(path.relative_to(course)), path) for path in theirs]
     digest = hashlib.sha256()
-    for name, path in sorted((str(path.relative_to(package)), path) for path in ours) + [(p.name, p) for p in lab_files]:
+    for name, path in sorted(named):
         digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()

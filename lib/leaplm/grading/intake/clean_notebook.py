@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 
 from leaplm.grading.intake.uploads import Refused
+from leaplm.grading.texts import unix_lines, writable
 
 MAX_NOTEBOOK_BYTES = 20 * 2**20
 MAX_VALUES = 2_000_000  # in the file's JSON: bounds the memory that parsing takes
@@ -135,14 +136,14 @@ def clean_cell(cell: dict[str, Any], number: int, notes: list[str]) -> dict[str,
 
 
 def clean_source(source: Any, number: int, notes: list[str]) -> str:
-    """The text of a cell. Refused if it has a NUL, which no program text may have."""
+    """The text of a cell, with the line ends of Unix. Refused if it has a NUL, which no program text may have."""
     if not _is_text(source):
         notes.append(f"Cell {number} has no text and counts as empty.")
         return ""
-    source = "".join(source)
+    source = unix_lines("".join(source))
     if "\0" in source:
         raise Refused(f"Cell {number} of the notebook has a NUL character in its text: delete the cell and write it again.")
-    clean = source.encode("utf-8", "replace").decode()
+    clean = writable(source)
     if clean != source:  # half a surrogate pair, written as an escape
         notes.append(f"Cell {number} has characters that are no text; they were replaced by ?.")
     return clean
@@ -196,5 +197,5 @@ def _is_text(value: Any) -> bool:
 def _is_plain(value: Any) -> bool:
     """Whether a value of a cell's metadata is short and can be written again: no broken text, no endless number."""
     if isinstance(value, str):
-        return len(value) <= 200 and value == value.encode("utf-8", "replace").decode()
+        return len(value) <= 200 and value == writable(value)
     return value is None or isinstance(value, bool) or (isinstance(value, (int, float)) and abs(value) < 1e9)

@@ -27,8 +27,18 @@ from nbformat import NotebookNode
 from leaplm.grading.intake.clean_notebook import clean_notebook
 from leaplm.grading.intake.ingest import read_submission
 from leaplm.grading.intake.layouts import Incoming, Sorted, sort_out
-from leaplm.grading.intake.receipts import WORK, Receipt, read_receipt, submitted_folder, write_receipt
-from leaplm.grading.intake.roster import Person, Roster, read_roster
+from leaplm.grading.intake.people import Person
+from leaplm.grading.intake.receipts import (
+    WORK,
+    Receipt,
+    all_receipts,
+    nbgrader_time,
+    read_receipt,
+    submitted_folder,
+    write_receipt,
+)
+from leaplm.grading.intake.roster import Earlier, Roster
+from leaplm.grading.intake.student_list import FIT_LIST, read_roster, write_list
 from leaplm.grading.intake.uploads import CLASS, Entry, Refused, Upload, show
 from leaplm.grading.submission import Submission
 
@@ -45,7 +55,7 @@ class Row:
     """One line of the table at the end."""
 
     student: str
-    state: str  # new, resubmitted, unchanged, refused, set aside
+    state: str  # new, resubmitted, unchanged, time changed, refused, set aside
     entries: list[str]
     notes: list[str] = field(default_factory=list)
 
@@ -62,32 +72,66 @@ class Summary:
 
     @property
     def entries(self) -> int:
-        return sum(len(row.entries) for row in self.rows) + len(self.nobodys) + len(self.aside)
+        return len(self.theirs) + len(self.nobodys) + len(self.aside)
+
+    @property
+    def theirs(self) -> set[str]:
+        """The entries that are students'; those of a group are of all its members."""
+        return {entry for row in self.rows for entry in row.entries}
 
 
 def collect(course: Path, lab: str, source: Path, students: Path | None = None, received: str | None = None) -> Summary:
     """Collects a class; see the module's text. CollectError when source, lab or list are not there or not usable.
 
-    `received` (ISO 8601) counts for all; without it the times of the files in the source do.
+    `received` (ISO 8601, the time of this place where it names no zone) counts for all, and corrects what was noted when
+    the same was collected before; without it the times of the files in the source do.
     """
     release = read_release(course, lab)
     clear_leftovers(course / WORK)
-    received = datetime.fromisoformat(received).astimezone(UTC).isoformat() if received else None
-    roster = Roster(read_roster(students) if students else ())
-    with opened(source, course / WORK) as (folder, notes):
+    received = read_time(received) if received else None
+    said: list[str] = []
+    roster = read_list(course, students, said) if students else Roster()
+    with opened(source, course / WORK, roster) as (folder, notes):
         found = sort_out(folder, lab, roster)
-        ids = roster.ids(distinct(upload.person for upload in found.uploads))
+        ids = roster.ids(distinct(upload.person for upload in found.uploads), earlier_ids(course, lab))
         rows = []
         for student, uploads in by_student(found, ids).items():
             rows += collect_student(course, lab, student, uploads, ids, received, release)
     came = {row.student for row in rows}
     missing = [student.id for student in roster.students if student.id not in came]
+    notes = said + notes
     if not received and any(person.platform in WITHOUT_TIMES for person in ids):
         notes.append("Exports of Moodle and Canvas hold no times of handing in: the time of the download was noted.")
     summary = Summary(rows, found.nobodys, found.aside, missing, notes)
     if summary.entries != found.entries:
         raise RuntimeError(f"{found.entries} entries came in, but {summary.entries} are accounted for; please report this")
     return summary
+
+
+def read_time(text: str) -> str:
+    """A time as ISO 8601 in UTC. CollectError for what is none."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError) as error:
+        example = datetime.now().astimezone().isoformat(timespec="minutes")
+        raise CollectError(f"--received {text}: this is no time; write it like {example} ({error})") from None
+
+
+def read_list(course: Path, path: Path, notes: list[str]) -> Roster:
+    """The roster of a students' list; where ids had to change, a list for `nbgrader db student import` is written."""
+    roster = Roster(read_roster(path, notes))
+    fit, changed = course / FIT_LIST, any(student.written for student in roster.students)
+    if changed or fit.exists():
+        write_list(fit, roster.students)
+    if changed:
+        notes.append(f"The list with these ids is in {fit.relative_to(course)}: give that to `nbgrader db student import`.")
+    return roster
+
+
+def earlier_ids(course: Path, lab: str) -> list[Earlier]:
+    """To whom the runs before this one gave which id."""
+    receipts = [found for found in all_receipts(course) if found.person]
+    return [Earlier(found.student, Person(**found.person), found.lab == lab) for found in receipts]
 
 
 def collect_student(
@@ -103,12 +147,15 @@ def collect_student(
             said.append(
                 f"There are {len(uploads)} uploads of this student; the newest counts, `{show(uploads[-1].entries[0])}`."
             )
-        rows.append(write(course, submission, upload, said))
+        rows.append(write(course, submission, upload, said, certain=received is not None))
     return rows
 
 
-def write(course: Path, submission: Submission, upload: Incoming, notes: list[str]) -> Row:
-    """Puts a submission into nbgrader's folder, unless it is there already or a newer one is."""
+def write(course: Path, submission: Submission, upload: Incoming, notes: list[str], certain: bool = False) -> Row:
+    """Puts a submission into nbgrader's folder, unless it is there already or a newer one is.
+
+    `certain`: the teacher has said when it was handed in; else the time that was noted for the same work first stays.
+    """
     lab, student = submission.lab, submission.student
     target = submitted_folder(course, lab, student)
     with fresh_folder(course) as folder:
@@ -117,10 +164,11 @@ def write(course: Path, submission: Submission, upload: Incoming, notes: list[st
         old = read_submission(target, lab, student).digest if os.path.lexists(target) else None
         known = read_receipt(course, lab, student)
         known = known if known and known.digest == old else None
-        state = "refused" if submission.refused else "resubmitted" if old else "new"
+        state = "resubmitted" if old else "new"
         if old == digest and (known.refused if known else None) == submission.refused:
-            state = "refused" if submission.refused else "unchanged"
-            submission = replace(submission, received=known.received) if known else submission
+            state = "time changed" if known and certain and known.received != submission.received else "unchanged"
+            submission = replace(submission, received=known.received) if known and not certain else submission
+            write_time(target, submission.received)
         elif known and known.received and submission.received < known.received:
             notes = [*notes, f"A newer one is there; this one was put into {keep(course, folder, lab, student)}."]
             return Row(student, "set aside", upload.entries, notes)
@@ -131,22 +179,30 @@ def write(course: Path, submission: Submission, upload: Incoming, notes: list[st
             os.rename(folder, target)
     person, entries = upload.person.as_json(), upload.entries
     write_receipt(course, Receipt(lab, student, digest, submission.received, entries, person, notes, submission.refused))
-    return Row(student, state, entries, [*notes, f"Refused: {submission.refused}"] if submission.refused else notes)
+    if state == "time changed":
+        notes = [*notes, f"Noted as handed in at {submission.received}, not {known.received}."]
+    if submission.refused:
+        state, notes = "refused", [*notes, f"Refused: {submission.refused}"]
+    return Row(student, state, entries, notes)
 
 
 def fill(folder: Path, submission: Submission) -> None:
     """Writes a submission's files: the notebook under the lab's name, and the time of receipt as nbgrader writes it."""
     notebook = submission.notebook or clean_notebook(EMPTY)[0]
-    received = datetime.fromisoformat(submission.received).astimezone(UTC)
-    files = {
-        f"{submission.lab}.ipynb": notebook,
-        **submission.files,
-        "timestamp.txt": received.strftime("%Y-%m-%d %H:%M:%S.%f UTC").encode(),
-    }
+    files = {f"{submission.lab}.ipynb": notebook, **submission.files}
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
+    write_time(folder, submission.received)
+
+
+def write_time(folder: Path, received: str) -> None:
+    """Writes the time of receipt as nbgrader does, if it is another than is there."""
+    path, text = folder / "timestamp.txt", nbgrader_time(received)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        path.unlink(missing_ok=True)  # nbgrader makes what it collects read-only
+        path.write_text(text, encoding="utf-8")
 
 
 def keep(course: Path, folder: Path, lab: str, student: str) -> str:
@@ -171,7 +227,7 @@ def fresh_folder(course: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def opened(source: Path, work: Path) -> Iterator[tuple[Path, list[str]]]:
+def opened(source: Path, work: Path, roster: Roster) -> Iterator[tuple[Path, list[str]]]:
     """The source as a folder, and notes; a zip of a class is unpacked, but not the zips in it, and removed at the end."""
     if source.is_dir():
         yield source, []
@@ -181,19 +237,19 @@ def opened(source: Path, work: Path) -> Iterator[tuple[Path, list[str]]]:
     work.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"collect-{os.getpid()}-", dir=work) as folder:
         try:
-            notes = unpack(source, Path(folder))
+            notes = unpack(source, Path(folder), roster)
         except Refused as refusal:
             raise CollectError(f"{source}: {refusal}") from None
         yield Path(folder), notes
 
 
-def unpack(archive: Path, folder: Path) -> list[str]:
+def unpack(archive: Path, folder: Path, roster: Roster) -> list[str]:
     """Unpacks a class's zip: regular files by safe names, with fixed rights and the times the archive has for them.
 
     Returns what could not be unpacked, in words; an empty file stands for it, so that its student is still accounted for.
     """
     newest: dict[Path, float] = defaultdict(float)
-    with Upload(archive, CLASS) as upload:
+    with Upload(archive, CLASS, known=roster.mentions) as upload:
         if [entry.name for entry in upload.entries] == [archive.name]:
             raise CollectError(f"{archive} is no zip and no folder")
         for entry in upload.entries:
@@ -272,7 +328,7 @@ def counted(summary: Summary) -> str:
         states[row.state] += 1
     students = ", ".join(f"{count} {state}" for state, count in states.items()) or "no students"
     return (
-        f"{summary.entries} entries in = {sum(len(row.entries) for row in summary.rows)} of students ({students})"
+        f"{summary.entries} entries in = {len(summary.theirs)} of students ({students})"
         f" + {len(summary.nobodys)} nobody's + {len(summary.aside)} left aside"
     )
 

@@ -9,6 +9,7 @@ reads each student's upload as `ingest` does; `sweep` takes out of a submitted f
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -24,8 +25,10 @@ from nbgrader.utils import parse_utc
 from leaplm.grading.intake.collect import EMPTY, fill
 from leaplm.grading.intake.ingest import modified, read_submission, safe_id
 from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
-from leaplm.grading.intake.uploads import STUDENT, is_foreign, open_regular, show
+from leaplm.grading.intake.uploads import STUDENT, is_clutter, is_foreign, open_regular, show
+from leaplm.grading.intake.zip_entries import readable
 
+IGNORED = {".ipynb_checkpoints", "__pycache__"}  # that nbgrader does not copy; see nbgrader_config.py
 KINDS = re.compile(r"\.(zip|ipynb|tar\.gz|gz|tgz|tar|rar|7z)$", re.IGNORECASE)
 
 
@@ -52,10 +55,22 @@ class SafeExtractor(ExtractorPlugin):
             self._write(submission, Path(extracted_path) / student, [newest.name], Path(course.root))
 
     def _by_student(self, folder: Path) -> dict[str, list[Path]]:
-        found = defaultdict(list)
+        """The uploads of each student. Names that differ are different students, also where their ids would not differ."""
+        named = defaultdict(list)
         for name in sorted(os.listdir(folder)):
             if not name.startswith("."):
-                found[safe_id(KINDS.sub("", name))].append(folder / name)
+                named[KINDS.sub("", readable(name))].append(folder / name)
+        rivals = defaultdict(list)
+        for name in named:
+            rivals[safe_id(name).casefold()].append(name)
+        found = {}
+        for name, items in named.items():
+            own, others = safe_id(name), rivals[safe_id(name).casefold()]
+            if len(others) > 1:
+                own = safe_id(f"{own[:40]}_{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:12]}")
+                self.log.warning("Several students would have one id: %s; `%s` got `%s`. Rename all but one.",
+                                 ", ".join(f"`{show(other)}`" for other in others), show(name), own)  # fmt: skip
+            found[own] = items
         return found
 
     def _write(self, submission, folder: Path, entries: list[str], course: Path) -> None:
@@ -112,12 +127,15 @@ def _odd_files(folder: Path) -> list[tuple[Path, str]]:
     while stack:
         place, depth = stack.pop()
         for item in os.scandir(place):
-            seen += 1
+            info, clutter = item.stat(follow_symlinks=False), is_clutter(item.name)
+            seen += not clutter
             if seen > STUDENT.entries or depth > STUDENT.depth:
                 return [(path, "part of far too many files or folders") for path in sorted(folder.iterdir())]
-            info = item.stat(follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode) and not item.name.endswith(".ipynb"):
-                stack.append((Path(item.path), depth + 1))
+                if not clutter:
+                    stack.append((Path(item.path), depth + 1))
+                elif item.name not in IGNORED:
+                    odd.append((Path(item.path), "hidden or a program's own, and no part of the work"))
                 continue
             size += info.st_size
             if why := _why_odd(info, size, Path(place)):

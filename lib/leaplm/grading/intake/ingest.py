@@ -19,7 +19,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +27,9 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
-from leaplm.grading.intake.uploads import Entry, Refused, Upload, show
+from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
 from leaplm.grading.submission import ARTIFACTS, Submission
+from leaplm.grading.texts import plain
 
 ARTIFACT_KINDS = (".safetensors", ".json", ".csv", ".txt")
 DATA_KINDS = (".csv", ".txt")
@@ -36,6 +37,7 @@ OURS = {"timestamp.txt"}  # names that nbgrader believes; written on the instruc
 MAX_FILES = 40
 MAX_NOTEBOOKS = 12  # looked into to find the lab's
 MAX_ID = 120
+MAX_ID_BYTES = 200  # a name on a disk has 255, of which receipts need some
 DOWNLOADED_AGAIN = re.compile(r" ?\(\d+\)(?=\.\w+$)")  # what browsers add: "lab2 (1).ipynb"
 FILE_NAME = re.compile(r"[\w(][\w .,()+=@-]*")
 
@@ -117,14 +119,14 @@ def belonging(notebook: bytes, release: NotebookNode | None) -> tuple[int, int]:
         return sum("nbgrader" in cell["metadata"] for cell in cells), 0
     names = {cell.metadata.nbgrader.grade_id: cell for cell in release.cells if "nbgrader" in cell.metadata}
     ids = {cell.id: cell for cell in release.cells}
-    texts = {cell.source.strip(): cell for cell in release.cells if cell.source.strip()}
+    texts = {plain(cell.source) for cell in release.cells} - {""}
     found = [
         (cell, names.get(cell["metadata"].get("nbgrader", {}).get("grade_id")) or ids.get(cell["id"])) for cell in cells
     ]
-    ours = sum(mine is not None or cell["source"].strip() in texts for cell, mine in found)
+    ours = sum(mine is not None or plain(cell["source"]) in texts for cell, mine in found)
     answers = [(cell, mine) for cell, mine in found if mine and mine.metadata.get("nbgrader", {}).get("solution")]
-    changed = sum(cell["source"].strip() != mine.source.strip() for cell, mine in answers)
-    return ours, changed or (0 if answers else sum(cell["source"].strip() not in texts for cell in cells))
+    changed = sum(plain(cell["source"]) != plain(mine.source) for cell, mine in answers)
+    return ours, changed or (0 if answers else sum(plain(cell["source"]) not in texts | {""} for cell in cells))
 
 
 def read_files(upload: Upload, notebook: Entry) -> dict[str, bytes]:
@@ -201,7 +203,12 @@ def _look_into(upload: Upload, entry: Entry) -> Candidate:
 
 def _different(candidates: list[Candidate]) -> list[Candidate]:
     """Without those that hold the same work as one before."""
-    return list({found.notebook: found for found in reversed(candidates)}.values())[::-1]
+    return list({_work_in(found.notebook): found for found in reversed(candidates)}.values())[::-1]
+
+
+def _work_in(notebook: bytes) -> tuple[tuple[str, str], ...]:
+    """What two saves of one work have in common, whatever the editors were."""
+    return tuple((cell["cell_type"], plain(cell["source"])) for cell in json.loads(notebook)["cells"])
 
 
 def _plain_name(entry: Entry) -> str:
@@ -224,9 +231,28 @@ def safe_id(student: str) -> str:
     text = unicodedata.normalize("NFC", student.encode("utf-8", "replace").decode())
     text = "".join("_" if unicodedata.category(char)[0] in "CZ" and char != " " else char for char in text)
     text = re.sub(r'[/\\:*?"<>|\[\]{},+$%!]', "_", text).strip().lstrip(".-").rstrip(". ")
-    return text[:MAX_ID].strip() or "unnamed"
+    text = text[:MAX_ID].encode()[:MAX_ID_BYTES].decode(errors="ignore")
+    return text.rstrip(". ") or "unnamed"
 
 
 def modified(path: str | os.PathLike) -> str:
-    """When a file or folder was last changed, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(int(os.lstat(path).st_mtime), UTC).isoformat()
+    """When a file was last changed, or the newest file in a folder, as ISO 8601 in UTC.
+
+    A folder's own time is that of unpacking or copying it, and says nothing of the work in it.
+    """
+    times = [os.lstat(path).st_mtime] if not os.path.isdir(path) or os.path.islink(path) else list(_times_in(path))
+    newest = max(times or [os.lstat(path).st_mtime])
+    return datetime.fromtimestamp(int(newest), UTC).isoformat()
+
+
+def _times_in(folder: str | os.PathLike) -> Iterator[float]:
+    """The times of the files in a folder that may be part of the work, of so many as an upload may have."""
+    left = STUDENT.entries
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_clutter(name)]
+        files = [name for name in names if not is_clutter(name)][:left]
+        left -= len(files)
+        for name in files:
+            yield os.lstat(os.path.join(place, name)).st_mtime
+        if not left:
+            return

@@ -1,12 +1,6 @@
 """Whose is what in a folder of submissions: the layouts of learning platforms and of instructors' own folders.
 
-* **Moodle**, "Download all submissions" (mod/assign/classes/downloader.php): `<full name>_<number>_assignsubmission_file/`
-  with the files in it, or flat `<full name>_<number>_assignsubmission_file_<file name>`; text typed on the page is in
-  `..._assignsubmission_onlinetext/`. The number is that of the grading worksheet ("Participant <number>") and belongs
-  to one assignment.
-* **Canvas**, "Download submissions" (lib/content_zipper.rb): flat `<name>_[LATE_]<user id>_<file id>_<file name>`, the
-  name in lower case and without spaces, last name first; anonymous: `[LATE_]anon_<id>_<file id>_<file name>`. A file
-  handed in again under its old name gets -1, -2.
+* **Moodle** and **Canvas**: see `platforms`. A group's work goes to each member whom the students' list names.
 * **Google Classroom** has no export: one downloads the assignment's Drive folder. Copies that Classroom makes for each
   student are called `<student> - <title>`, files uploaded through a Google form `<title> - <student>`; files that
   students attach themselves keep their names, so they need a folder for each student.
@@ -21,16 +15,24 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leaplm.grading.intake.ingest import DOWNLOADED_AGAIN, modified
-from leaplm.grading.intake.roster import Person, Roster, fold
+from leaplm.grading.intake.people import Person, fold
+from leaplm.grading.intake.platforms import (
+    CANVAS,
+    CANVAS_TEXT,
+    MOODLE,
+    canvas_person,
+    members,
+    moodle_people,
+    of_a_platform,
+)
+from leaplm.grading.intake.roster import Roster
 from leaplm.grading.intake.uploads import CLUTTER, OTHER_ARCHIVES
+from leaplm.grading.intake.zip_entries import readable
 
-MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?P<kind>[a-z]+)_?(?P<file>.*)")
-CANVAS = re.compile(r"(?:(?P<name>.+?)_)??(?P<late>LATE_)?(?P<number>\d+|anon_[A-Za-z0-9]+)_(?P<file_id>\d+)_(?P<file>.+)")
-CANVAS_TEXT = re.compile(r"(?:(?P<name>.+?)_)??(?P<late>LATE_)?(?P<number>\d+|anon_[A-Za-z0-9]+)_(?:text|link)\.html")
 CANVAS_AGAIN = re.compile(r"-\d+(?=\.\w+$)")
 HANDED_IN = (".zip", ".ipynb", *OTHER_ARCHIVES)
 COPY_WORDS = re.compile(r"^(copy of|kopie van|copie de|copia de) ", re.IGNORECASE)
@@ -57,7 +59,19 @@ class Sorted:
 
     @property
     def entries(self) -> int:
-        return sum(len(upload.entries) for upload in self.uploads) + len(self.nobodys) + len(self.aside)
+        theirs = {entry for upload in self.uploads for entry in upload.entries}  # members of a group share them
+        return len(theirs) + len(self.nobodys) + len(self.aside)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file or folder of the source, with its name as a text that can be read, compared and written."""
+
+    path: Path
+    name: str
+
+    def is_folder(self) -> bool:
+        return self.path.is_dir() and not self.path.is_symlink()
 
 
 def sort_out(folder: Path, lab: str, roster: Roster | None = None) -> Sorted:
@@ -66,23 +80,32 @@ def sort_out(folder: Path, lab: str, roster: Roster | None = None) -> Sorted:
     >>> sort_out(Path("export"), "lab2_finetuning").uploads[0].person
     Person(name='Aisha Bello', platform='moodle', number='12345')
     """
-    items = list_items(descend(folder, lab))
-    titles = find_titles([item for item in items if not of_a_platform(item.name)], lab, roster or Roster())
+    roster = roster or Roster()
+    items = [Item(path, readable(path.name, roster.mentions)) for path in list_items(descend(folder, lab))]
+    titles = find_titles([item for item in items if not of_a_platform(item.name)], lab, roster)
+    moodle = moodle_people((item.name for item in items), roster)
     found, flat = Sorted(), {}
     for item in items:
-        if match := MOODLE.fullmatch(item.name):
-            _add_moodle(found, flat, item, match)
-        elif item.is_file() and (match := CANVAS.fullmatch(item.name) or CANVAS_TEXT.fullmatch(item.name)):
+        if item.name in moodle:
+            _add_moodle(found, flat, item, moodle[item.name])
+        elif item.path.is_file() and (match := CANVAS.fullmatch(item.name) or CANVAS_TEXT.fullmatch(item.name)):
             _add_canvas(found, flat, item, match)
-        elif not item.is_symlink() and not item.is_dir() and not _is_work(item.name):
+        elif not item.path.is_symlink() and not item.path.is_dir() and not _is_work(item.name):
             found.aside.append(item.name)
         elif name := titles.get(item.name):
-            source = item / lab if (item / lab).is_dir() and not item.is_symlink() else item
-            found.uploads.append(Incoming(Person(name), source, [item.name], modified(item)))
+            source = item.path / lab if item.is_folder() and (item.path / lab).is_dir() else item.path
+            found.uploads.append(Incoming(Person(name), source, [item.name], modified(source)))
         else:
             found.nobodys.append(item.name)
-    found.uploads += flat.values()
+    found.uploads = [each for upload in [*found.uploads, *flat.values()] for each in _for_members(upload, roster)]
     return found
+
+
+def _for_members(upload: Incoming, roster: Roster) -> list[Incoming]:
+    """An upload for each who handed it in: a group's work is that of each member."""
+    people = members(upload.person, roster)
+    notes = [f"Handed in by the group `{upload.person.name}`."] if people != [upload.person] else []
+    return [replace(upload, person=person, notes=upload.notes + notes) for person in people]
 
 
 def list_items(folder: Path) -> list[Path]:
@@ -110,11 +133,7 @@ def _is_wrapper(inner: list[Path], lab: str) -> bool:
     return not files or (len(inner) > 1 and all(_is_work(item.name) and without_lab(stem(item), lab) for item in files))
 
 
-def of_a_platform(name: str) -> bool:
-    return any(pattern.fullmatch(name) for pattern in (MOODLE, CANVAS, CANVAS_TEXT))
-
-
-def find_titles(items: list[Path], lab: str, roster: Roster) -> dict[str, str]:
+def find_titles(items: list[Item], lab: str, roster: Roster) -> dict[str, str]:
     """The student's name in the name of each item: without the lab's name, the title and what browsers add."""
     stems = {item.name: stem(item) for item in items}
     halves = [
@@ -124,9 +143,10 @@ def find_titles(items: list[Path], lab: str, roster: Roster) -> dict[str, str]:
     return {name: _student_in(text, lab, often, roster) for name, text in stems.items()}
 
 
-def stem(item: Path) -> str:
+def stem(item: Path | Item) -> str:
     """The name without extension, and without the number or words that a copy gets."""
-    name = DOWNLOADED_AGAIN.sub("", item.name) if item.is_file() else item.name
+    path = item.path if isinstance(item, Item) else item
+    name = DOWNLOADED_AGAIN.sub("", item.name) if path.is_file() else item.name
     for _ in range(2):  # .ipynb.zip, .tar.gz
         base, kind = os.path.splitext(name)
         name = base if kind.lower() in (".zip", ".ipynb", ".txt", ".json", ".tar", *OTHER_ARCHIVES) else name
@@ -154,19 +174,19 @@ def without_lab(text: str, lab: str) -> str:
     return text.strip(" _.-")
 
 
-def _add_moodle(found: Sorted, flat: dict, item: Path, match: re.Match) -> None:
+def _add_moodle(found: Sorted, flat: dict, item: Item, person: Person) -> None:
     """A folder is an upload; single files of one person are one upload together."""
-    person = Person(match["name"].strip(), "moodle", match["number"])
+    match = MOODLE.fullmatch(item.name)
     if match["kind"] != "file":
         found.aside.append(item.name)
-    elif item.is_dir():
-        found.uploads.append(Incoming(person, item, [item.name], modified(item)))
+    elif item.path.is_dir():
+        found.uploads.append(Incoming(person, item.path, [item.name], modified(item.path)))
     else:
         _add_flat(flat, person, item, match["file"] or item.name)
 
 
-def _add_canvas(found: Sorted, flat: dict, item: Path, match: re.Match) -> None:
-    person = Person(match["name"] or match["number"], "canvas", match["number"])
+def _add_canvas(found: Sorted, flat: dict, item: Item, match: re.Match) -> None:
+    person = canvas_person(match)
     if "file" not in match.groupdict():
         found.aside.append(item.name)
         return
@@ -180,13 +200,13 @@ def _names(flat: dict, person: Person) -> dict[str, Path]:
     return flat[person.key].source if person.key in flat else {}
 
 
-def _add_flat(flat: dict, person: Person, item: Path, name: str) -> Incoming:
+def _add_flat(flat: dict, person: Person, item: Item, name: str) -> Incoming:
     upload = flat.setdefault(person.key, Incoming(person, {}, [], ""))
     while name in upload.source:
         name = f"again-{name}"
-    upload.source[name] = item
+    upload.source[name] = item.path
     upload.entries.append(item.name)
-    upload.received = max(upload.received, modified(item))
+    upload.received = max(upload.received, modified(item.path))
     return upload
 
 

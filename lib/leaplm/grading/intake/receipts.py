@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nbformat import NotebookNode
 
 from leaplm.grading.intake.ingest import read_submission, safe_id
 from leaplm.grading.submission import Submission
+from leaplm.grading.texts import writable
 
 WORK = ".nbgrader-work"
 
@@ -55,15 +57,32 @@ def read_collected(course: Path, lab: str, student: str, release: NotebookNode |
 
 def read_receipt(course: Path, lab: str, student: str) -> Receipt | None:
     """The receipt of a submission, None if there is none that can be read."""
+    return _read(receipt_path(course, lab, student))
+
+
+def all_receipts(course: Path) -> list[Receipt]:
+    """The receipts of all labs."""
+    return [found for path in sorted((course / WORK / "receipts").glob("*/*.json")) if (found := _read(path))]
+
+
+def _read(path: Path) -> Receipt | None:
     try:
-        data = json.loads(receipt_path(course, lab, student).read_text(encoding="utf-8"))
-        return Receipt(**data)
+        return Receipt(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
+def nbgrader_time(received: str) -> str:
+    """A time of receipt as nbgrader writes it into timestamp.txt.
+
+    >>> nbgrader_time("2026-03-01T12:00:00+01:00")
+    '2026-03-01 11:00:00.000000 UTC'
+    """
+    return datetime.fromisoformat(received).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+
+
 def write_receipt(course: Path, receipt: Receipt) -> None:
-    write_json(receipt_path(course, receipt.lab, receipt.student), asdict(receipt))
+    write_json(receipt_path(course, receipt.lab, receipt.student), writable(asdict(receipt)))
 
 
 def receipt_path(course: Path, lab: str, student: str) -> Path:

@@ -21,9 +21,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
+
+from leaplm.grading.intake.zip_entries import names_of, time_of
+from leaplm.grading.texts import one_line, writable
 
 PIECE = 2**20  # bytes read at once
 
@@ -37,12 +39,12 @@ ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 class Limits:
     """How much an upload may hold."""
 
-    entries: int = 5_000  # files and folders looked at
+    entries: int = 5_000  # files and folders, without what is hidden or left by programs
     depth: int = 10  # folders in one another
     file_bytes: int = 128 * 2**20
     total_bytes: int = 256 * 2**20  # of everything read from it
-    archive_bytes: int = 512 * 2**20
-    directory_bytes: int = 4 * 2**20  # of a zip's table of contents, which is read whole
+    archive_bytes: int = 4 * 2**30  # of a zip; only what counts of it is read
+    directory_bytes: int = 16 * 2**20  # of a zip's table of contents, which is read whole
     ratio: float = 200  # unpacked to packed size, of files above 10 MB
     notes: int = 20
     archives_are_files: bool = False  # whether archives are listed as they are, to be opened later
@@ -52,7 +54,7 @@ STUDENT = Limits()
 CLASS = Limits(
     entries=200_000,
     depth=20,
-    file_bytes=512 * 2**20,
+    file_bytes=4 * 2**30,
     total_bytes=40 * 2**30,
     archive_bytes=40 * 2**30,
     directory_bytes=64 * 2**20,
@@ -88,8 +90,12 @@ class Entry:
 class Upload:
     """An upload, open for reading; see the module's text. Files that came one by one are given as {name: path}."""
 
-    def __init__(self, source: str | os.PathLike | Mapping[str, Path], limits: Limits = STUDENT) -> None:
-        self.source, self.limits = source, limits
+    def __init__(
+        self, source: str | os.PathLike | Mapping[str, Path], limits: Limits = STUDENT, *,
+        known: Callable[[str], bool] = lambda name: False,
+    ) -> None:  # fmt: skip
+        """`known` says whether a path has a student's name in it: it helps to read the names in old zips."""
+        self.source, self.limits, self._known = source, limits, known
         self.entries: list[Entry] = []
         self.notes: list[str] = []
         self._left = limits.total_bytes
@@ -140,7 +146,6 @@ class Upload:
     def _list(self) -> None:
         if isinstance(self.source, Mapping):
             for name, path in self.source.items():
-                self._count()
                 self._list_file(path, os.lstat(path), name)
             return
         path = Path(self.source)
@@ -159,17 +164,18 @@ class Upload:
     def _list_folder(self, folder: Path, prefix: str) -> None:
         with os.scandir(folder) as items:
             for item in items:
-                self._count()
                 info = item.stat(follow_symlinks=False)
                 if not stat.S_ISDIR(info.st_mode):
                     self._list_file(Path(item.path), info, prefix + item.name)
                 elif name := self._name(prefix + item.name):
+                    self._count()
                     self._list_folder(Path(item.path), f"{name}/")
 
     def _list_file(self, path: Path, info: os.stat_result, raw: str) -> None:
         """Anything in a folder that is no folder."""
         if not (name := self._name(raw)):
             return
+        self._count()
         if not stat.S_ISREG(info.st_mode):
             self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
         elif is_foreign(info, path.parent):
@@ -195,19 +201,22 @@ class Upload:
             members = archive.infolist()
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise Refused("The zip archive is damaged: make a new one and hand that in.") from error
-        last = {member.filename: member for member in members}  # as unpacking would leave it
-        if len(last) < len(members):
+        names, page = names_of(members, self._known)
+        if page:
+            example = next(show(name) for name in names if not name.isascii())
+            self.note(f"The zip does not say how its names are written; they were read as {page}: `{example}`.")
+        wanted = [(raw, member) for raw, member in zip(names, members, strict=True)
+                  if not member.is_dir() and not is_clutter(raw)]  # fmt: skip
+        last = dict(wanted)  # as unpacking would leave it
+        if len(last) < len(wanted):
             self.note("Some files are twice in the archive under one name; the last of each was used.")
-        for member in last.values():
+        for raw, member in last.items():
             self._count()
-            self._add_member(archive, member, prefix)
+            if name := self._name(raw):
+                self._add_member(archive, member, name, prefix)
 
-    def _add_member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, prefix: str) -> None:
-        # zipfile cuts names at a NUL; the name as it was written is judged
-        name = None if member.is_dir() else self._name(member.orig_filename)
+    def _add_member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, prefix: str) -> None:
         kind = stat.S_IFMT(member.external_attr >> 16)
-        if not name:
-            return
         if kind not in (0, stat.S_IFREG):
             self.note(f"`{name}` is a link, a pipe or a device, and was left out: hand in ordinary files.")
         elif name.lower().endswith((".zip", *OTHER_ARCHIVES)) and not self.limits.archives_are_files:
@@ -219,17 +228,17 @@ class Upload:
         elif member.file_size > max(self.limits.ratio * member.compress_size, 10 * 2**20):
             self.note(f"`{name}` would unpack to {member.file_size >> 20} MB from almost nothing, and was left out.")
         else:
-            self.entries.append(Entry(prefix + name, member.file_size, _time(member), lambda: archive.open(member)))
+            self.entries.append(Entry(prefix + name, member.file_size, time_of(member), lambda: archive.open(member)))
 
     def _name(self, raw: str) -> str | None:
         """The name to use for a path in the upload; None for clutter and, with a note, for names that lead outside."""
+        if is_clutter(raw):
+            return None
         try:
-            name = clean_path(raw, self.limits.depth)
+            return clean_path(raw, self.limits.depth)
         except ValueError as error:
             self.note(f"`{show(raw)}` was left out: {error}.")
             return None
-        parts = name.lower().split("/")
-        return None if any(part in CLUTTER or part.startswith(".") for part in parts) else name
 
     def _count(self) -> None:
         self._seen += 1
@@ -256,6 +265,16 @@ class _Archive(io.FileIO):
         return super().read(size)
 
 
+def is_clutter(path: str) -> bool:
+    """Whether a path is hidden, or left by a program: no part of anybody's work, and no limit counts it.
+
+    >>> is_clutter("lab/.venv/lib/a.py"), is_clutter("../a.py")
+    (True, False)
+    """
+    parts = path.replace("\\", "/").lower().split("/")
+    return any(part in CLUTTER or (part.startswith(".") and part.strip(".")) for part in parts)
+
+
 def clean_path(raw: str, depth: int = STUDENT.depth) -> str:
     """A path inside an upload with "/" between its parts, in Unicode's composed form; ValueError if it leads outside.
 
@@ -272,15 +291,12 @@ def clean_path(raw: str, depth: int = STUDENT.depth) -> str:
         raise ValueError("its name leads out of the folder")
     if len(parts) > depth or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
         raise ValueError("its path is too long or too deep")
-    text = "/".join(parts).encode("utf-8", "replace").decode()  # names of a broken encoding show as ?
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", writable("/".join(parts)))  # names of a broken encoding show as ?
 
 
 def show(text: str, limit: int = 80) -> str:
     """A foreign text for messages and logs: one line, without control or invisible characters, cut at `limit`."""
-    text = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char)[0] == "C" else char for char in text[: limit + 1]
-    )
+    text = one_line(text[: limit + 1])
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -304,13 +320,6 @@ def _copy_up_to(file: BinaryIO, target: BinaryIO, most: int) -> int:
         target.write(piece)
         size += len(piece)
     return size
-
-
-def _time(member: zipfile.ZipInfo) -> float:
-    try:
-        return datetime(*member.date_time).timestamp()  # a zip holds local time
-    except (ValueError, OverflowError, OSError):
-        return 0
 
 
 def _open_fd(path: str | os.PathLike) -> int:

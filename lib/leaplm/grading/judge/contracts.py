@@ -44,8 +44,8 @@ class FromGenerator:
     argument: int | str
 
 
+# Random numbers of the whole program: not to be touched; may be used; are what makes the result random.
 UNTOUCHED, FREE, GLOBAL = "untouched", "free", "global"
-"""Random numbers of the whole program: not to be touched; may be used; are what makes the result random."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Contract:
     changes       names of arguments that it may change in place
     random        UNTOUCHED, FREE, GLOBAL, Seeded(place) or FromGenerator(place)
     mode          of the models among the arguments afterwards: "same", "train", "eval" or "any"
-    forward       what must be while a model runs forward: any of "train", "eval", "grad", "no grad"
+    forward       what must be while a model runs forward: any of "train", "eval", "grad", "no_grad"
     leaves        what it may leave on a model: any of "gradients", "frozen" (which weights learn)
     forbids       dotted names of functions that the exercise forbids; the last part may hold `*`
     own           the same for the library's functions of the same thing, beside those that have the answer's name
@@ -84,7 +84,7 @@ class Contract:
         if named - names:
             raise ValueError(f"the contract speaks of {', '.join(sorted(named - names))}, not among its arguments")
         if self.arrays not in ("float32", "float64", "numpy") or self.mode not in ("same", "train", "eval", "any"):
-            raise ValueError(f"arrays={self.arrays!r}, mode={self.mode!r}: not known")
+            raise ValueError(f"arrays={self.arrays!r}, mode={self.mode!r}")
 
     @cached_property
     def must_reach(self) -> list[str]:
@@ -169,7 +169,7 @@ class Contract:
     def _forward(self, name: str, forward: list) -> Iterable[Breach]:
         wanted = [part.strip() for part in self.forward.split(",")]
         grads, modes = {grad for grad, _ in forward}, {training for _, training in forward}
-        if "no grad" in wanted and True in grads:
+        if "no_grad" in wanted and True in grads:
             yield Breach(f"`{name}` runs the model with gradients on: `torch.no_grad()` saves time and memory.")
         if "grad" in wanted and False in grads:
             yield Breach(f"`{name}` runs the model with gradients off, so it cannot learn.")

@@ -36,6 +36,8 @@ from leaplm.grading.sandbox.student import EXIT_UNSTOPPABLE
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import Channel, Gone
 from leaplm.grading.submission import Submission
+from leaplm.grading.texts import writable
+from leaplm.runtime import available_memory_mb, processors
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
 JUDGE_SECONDS = 600  # for the checks of one submission, beside what the student's code takes
@@ -73,6 +75,7 @@ class ForkServer:
         self._folder = Path(tempfile.mkdtemp(prefix="leaplm-"))  # where it starts; student code works there if unsafe
         self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._folder)
         inner.close()
+        self._unsafe = unsafe
         self._ended: dict[int, queue.Queue] = {}
         self._number = 0
         self._lock = threading.Lock()
@@ -87,7 +90,9 @@ class ForkServer:
             self._process.kill()
             shutil.rmtree(self._folder, ignore_errors=True)
             said = self._process.communicate()[1].decode(errors="replace").strip()
-            raise sandbox.NoSandbox(f"The sandbox did not start: {said[-1000:]}\n{sandbox.UNSAFE}")
+            if self._unsafe:
+                raise sandbox.NoSandbox(f"The process for student code did not start: {said[-1000:]}")
+            raise sandbox.refusal(f"The sandbox did not start: {said[-1000:]}")
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -139,6 +144,26 @@ class ForkServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def test_walls(forks: ForkServer, course: Path, scale: str) -> None:
+    """NoSandbox unless all that student code must not do fails."""
+    if found := breaches(forks.spawn, forks.end, course, sandbox.environment(scale)):
+        raise sandbox.refusal(f"The sandbox does not hold on this machine. Student code could {'; '.join(found)}.")
+
+
+def try_sandbox() -> None:
+    """Starts a sandbox as grading does, and tests its walls: NoSandbox, with cause and remedy, where they do not stand.
+
+    That bubblewrap is here says nothing: many systems forbid what it needs.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        forks = ForkServer(Path(empty), [], Limits(), unsafe=False, scale="tiny")
+        try:
+            forks.wait_until_ready()
+            test_walls(forks, Path(empty), "tiny")
+        finally:
+            forks.close()
+
+
 class Examiner:
     """An examiner process, from outside."""
 
@@ -174,7 +199,7 @@ class Examiner:
 
 
 class Engine:
-    """Grades submissions of one lab on this machine; thread-safe."""
+    """Grades submissions on this machine; thread-safe. `lab` is the one whose imports the fork server makes beforehand."""
 
     def __init__(
         self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
@@ -184,6 +209,7 @@ class Engine:
 
         `scale` is the LEAPLM_SCALE at which student code runs.
         """
+        sandbox.need_linux()
         self.course, self.lab = Path(course).resolve(), lab
         self.limits = limits or Limits()
         self.jobs = jobs or default_jobs(self.limits)
@@ -209,7 +235,7 @@ class Engine:
                 return self._grade(submission, seed, full)
             except Infrastructure as fault:
                 if attempt == 2:
-                    return our_fault(self.course, self.lab, submission, seed, str(fault))
+                    return our_fault(self.course, submission.lab, submission, seed, str(fault))
 
     def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
         forks, examiner = self.fork_server(), self._examiners.get()
@@ -235,7 +261,7 @@ class Engine:
         number, student = forks.spawn()
         why = "lost"
         try:
-            task = {"lab": self.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
+            task = {"lab": submission.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
                     "limits": asdict(self.limits), "full": full}  # fmt: skip
             result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
         finally:
@@ -255,16 +281,9 @@ class Engine:
                 modules = heavy_modules(self.course, self.lab) if self.warm else []
                 self._forks = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
                 self._forks.wait_until_ready()
-                self._test_walls()
+                if not self.unsafe:
+                    test_walls(self._forks, self.course, self.scale)
             return self._forks
-
-    def _test_walls(self) -> None:
-        if self.unsafe:
-            return
-        found = breaches(self._forks.spawn, self._forks.end, self.course, sandbox.environment(self.scale))
-        if found:
-            raise sandbox.NoSandbox(f"The sandbox does not hold on this machine. Student code could {'; '.join(found)}. "
-                                    f"{sandbox.UNSAFE}")  # fmt: skip
 
     def close(self) -> None:
         if self._forks:
@@ -281,7 +300,7 @@ def our_fault(course: Path, lab: str, submission: Submission, seed: int, reason:
                "message": "Not judged yet, for a fault that is not yours."}
               for cell in release.cells if role(cell) == "check"]  # fmt: skip
     record = {"lab": lab, "student": submission.student, "submission": submission.digest, "seed": seed,
-              "state": "infrastructure", "reason": reason, "points": 0, "max": sum(c["max"] for c in checks),
+              "state": "infrastructure", "reason": writable(reason), "points": 0, "max": sum(c["max"] for c in checks),
               "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
     return Graded(record, nbformat.writes(release))
 
@@ -296,8 +315,8 @@ def explain_end(record: dict, why: str, limits: Limits) -> dict:
 
 def default_jobs(limits: Limits) -> int:
     """As many submissions at once as there are cores, and memory at their limit."""
-    fitting = psutil.virtual_memory().available / 1e6 / (limits.memory_mb + 1000)
-    return max(1, min(len(os.sched_getaffinity(0)), int(fitting)))
+    fitting = available_memory_mb() / (limits.memory_mb + 1000)
+    return max(1, min(processors(), int(fitting)))
 
 
 def heavy_modules(course: Path, lab: str) -> list[str]:

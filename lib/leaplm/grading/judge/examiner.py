@@ -24,7 +24,7 @@ import nbformat
 import numpy as np
 from nbformat import NotebookNode
 
-from leaplm.grading.course import lab_file
+from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.judge.checks import SEED, Verdict, judge, load_checks
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
@@ -36,6 +36,7 @@ from leaplm.grading.sandbox.values import clean_text
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
 from leaplm.grading.submission import ARTIFACTS, Submission
+from leaplm.grading.texts import plain, writable
 
 # Of one cell, as kept here: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
@@ -61,8 +62,7 @@ class Lab:
         self.release = nbformat.read(course / "labs" / name / f"{name}.ipynb", as_version=4)
         self.checks = load_checks(name, course)
         self.asked = names_asked(lab_file(course, name, "checks.py").read_text(encoding="utf-8"))
-        paths = sorted((course / "labs").glob(f"*/{name}/{name}.ipynb"))
-        self.translations = [nbformat.read(path, as_version=4) for path in paths]
+        self.translations = [nbformat.read(path, as_version=4) for path in translated_releases(course, name)]
 
     def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair]]:
         if submission.notebook is None:
@@ -72,9 +72,9 @@ class Lab:
 
     def release_of(self, submitted: NotebookNode) -> NotebookNode:
         """The release in the language of the submission: the one with most of its texts. Code and ids are the same."""
-        texts = {cell.source for cell in submitted.cells if cell.cell_type == "markdown"}
+        texts = {plain(cell.source) for cell in submitted.cells if cell.cell_type == "markdown"}
         releases = [self.release, *self.translations]
-        return max(releases, key=lambda release: sum(cell.source in texts for cell in release.cells))
+        return max(releases, key=lambda release: sum(plain(cell.source) in texts for cell in release.cells))
 
 
 def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool) -> dict:
@@ -87,8 +87,9 @@ def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, 
         plan = None if full else Plan(notebook, lab.release, lab.asked)
         done = run_and_judge(lab, submission, notebook, plan, line, limits, seed)
         artifacts = saved(line) if full else {}
-    return {"record": make_record(lab, submission, done, repairs, seed), "notebook": nbformat.writes(done.notebook),
-            "left_out": done.left_out, "artifacts": artifacts}  # fmt: skip
+    record = make_record(lab, submission, done, repairs, seed)  # from here on every text of the student's can be written
+    return {"record": writable(record), "notebook": writable(nbformat.writes(done.notebook)), "left_out": done.left_out,
+            "artifacts": artifacts}  # fmt: skip
 
 
 def run_and_judge(

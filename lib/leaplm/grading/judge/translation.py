@@ -14,7 +14,6 @@ from babel.messages.pofile import read_po
 
 LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
 UNTRANSLATED = "[EN] "
-LANGUAGES = "languages"  # the folder of labs/ that holds the labs in other languages
 COMMON = "common"  # the catalogue of what is not of one lab
 
 # What stands before the words of a line: heading, list item, quotation, definition, table row.

@@ -20,6 +20,7 @@ from nbformat import NotebookNode
 
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.submission import ARTIFACTS
+from leaplm.grading.texts import plain
 
 
 class Plan:
@@ -29,10 +30,10 @@ class Plan:
     """
 
     def __init__(self, notebook: NotebookNode, release: NotebookNode, asked: set[str]) -> None:
-        ours = {cell.id: cell.source for cell in release.cells}
+        ours = {cell.id: plain(cell.source) for cell in release.cells}
         code = [cell for cell in notebook.cells if cell.cell_type == "code" and role(cell) != "check"]
         names = {cell.id: Names(cell.source) for cell in code}
-        self.cells = {cell.id for cell in code if role(cell) == "answer" or ours.get(cell.id) != cell.source}
+        self.cells = {cell.id for cell in code if role(cell) == "answer" or ours.get(cell.id) != plain(cell.source)}
         while more := _needed(names, self.cells, asked):
             self.cells |= more
         self._left_out = set().union(*(names[cell_id].bound for cell_id in names if cell_id not in self.cells))

@@ -27,6 +27,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from leaplm.grading.texts import one_line, plain, unix_lines
+
 SIMILAR = 0.55  # of 1: below this, two texts are not taken for versions of the same cell (different cells: at most 0.5)
 MOST_COMPARED = 300  # cells that belong nowhere; the time grows with their number
 DEFINITION = re.compile(r"^(?:(?:async +)?(?:def|class) +(\w+)|(\w+) *(?::[^=\n]{1,80})?=(?!=))", re.MULTILINE)
@@ -57,6 +59,10 @@ class Found:
         return defined_names(self.source) if self.cell_type == "code" else []
 
     @cached_property
+    def plain(self) -> str:
+        return plain(self.source)
+
+    @cached_property
     def profile(self) -> Counter:
         return word_profile(self.source)
 
@@ -68,7 +74,8 @@ def rebuild(release: NotebookNode, submitted: NotebookNode) -> tuple[NotebookNod
     made = copy.deepcopy(release)
     for cell in made.cells:
         if (match := matching.match.get(cell.id)) and editable(cell):
-            cell.source = match.source
+            if match.plain != plain(cell.source):  # what only an editor changed stays as we released it
+                cell.source = match.source
             if cell.cell_type == "markdown" and match.attachments:
                 cell.attachments = match.attachments
         if cell.id in matching.elsewhere:  # the stub would take the place of the answer
@@ -91,7 +98,7 @@ def read_cells(notebook: NotebookNode) -> list[Found]:
             Found(
                 position,
                 "code" if cell.get("cell_type") == "code" else "markdown",
-                cell["source"],
+                unix_lines(cell["source"]),
                 _text(_dict(metadata.get("nbgrader")).get("grade_id")),
                 _text(cell.get("id")) or _text(metadata.get("id")),  # Colab keeps it in the metadata
                 tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
@@ -123,9 +130,10 @@ class Matching:
         self.elsewhere: dict[str, str] = {}
         self.repairs: list[Repair] = []
         self._open = list(theirs)  # not yet matched
+        self._texts = {plain(cell.source) for cell in ours if not editable(cell) or is_answer(cell)}
         self._by_key(_grade_id, lambda found: found.grade_id)
         self._by_key(lambda cell: cell.id, lambda found: found.cell_id)
-        self._by_key(lambda cell: (cell.cell_type, cell.source.strip()), lambda f: (f.cell_type, f.source.strip()))
+        self._by_key(lambda cell: (cell.cell_type, plain(cell.source)), lambda f: (f.cell_type, f.plain))
         self._by_definition()
         self._by_similarity()
         self._by_position()
@@ -150,13 +158,14 @@ class Matching:
         if not editable(cell):
             self._say(f"{_name(cell)} was there {len(group)} times; ours was used once.")
             return group[0]
-        changed = [found for found in group if found.source.strip() != cell.source.strip()] or group
-        several = len({found.source.strip() for found in changed}) > 1
+        stub = plain(cell.source)
+        changed = [found for found in group if found.plain != stub] or group
+        several = len({found.plain for found in changed}) > 1
         if is_answer(cell):
             which = "several versions; the last was marked, the earlier are kept before it" if several else "a copy"
             self._say(f"{_name(cell)} was there {len(group)} times: {which}.", doubtful=several)
         chosen = changed[-1]
-        copies = [f for f in group if f not in changed or (f is not chosen and f.source.strip() == chosen.source.strip())]
+        copies = [f for f in group if f not in changed or (f is not chosen and f.plain == chosen.plain)]
         self._open = [found for found in self._open if found not in copies]
         return chosen
 
@@ -215,10 +224,10 @@ class Matching:
     def _from_added_cells(self) -> None:
         """An answer cell left as it was, and the function written in a cell that was added: that one is the answer."""
         for cell in self.ours:
-            name, match = answer_name(cell), self.match.get(cell.id)
-            if not name or match is None or match.source.strip() != cell.source.strip():
+            name, match, stub = answer_name(cell), self.match.get(cell.id), plain(cell.source)
+            if not name or match is None or match.plain != stub:
                 continue
-            group = [found for found in self._open if name in found.names and found.source.strip() != cell.source.strip()]
+            group = [found for found in self._open if name in found.names and found.plain != stub]
             if group:
                 self._say(f"{_name(cell)} was taken from a cell that was added.", doubtful=len(group) > 1)
                 self._take(cell, group[-1])
@@ -247,8 +256,7 @@ class Matching:
         names = {_grade_id(cell) for cell in self.ours if not editable(cell)}
         if found.grade_id in names:
             return True
-        texts = [cell.source for cell in self.ours if not editable(cell) or is_answer(cell)]
-        return any(found.source.strip() == text.strip() for text in texts)
+        return found.plain in self._texts
 
     def _take(self, cell: NotebookNode, found: Found) -> None:
         self.match[cell.id] = found
@@ -276,7 +284,7 @@ def report(ours: list[NotebookNode], matching: Matching) -> list[Repair]:
             said = "was missing: it counts as not answered." if is_answer(cell) else "was missing and was put back."
             repairs.append(Repair(f"{_name(cell)} {said}", doubtful=is_answer(cell)))
             continue
-        if not editable(cell) and found.source.strip() != cell.source.strip():
+        if not editable(cell) and found.plain != plain(cell.source):
             repairs.append(Repair(f"{_name(cell)} was changed; ours was used."))
         if found.cell_type != cell.cell_type:
             repairs.append(Repair(f"{_name(cell)} had become {found.cell_type}; it is {cell.cell_type} again."))
@@ -288,7 +296,7 @@ def report_tags(ours: list[NotebookNode], match: dict[str, Found]) -> list[Repai
     count = Counter(
         tag for cell in ours if cell.id in match for tag in set(match[cell.id].tags) - set(cell.metadata.get("tags", []))
     )
-    return [Repair(f"The tag {tag[:40]} was taken off {count[tag]} cells.") for tag in sorted(count)]
+    return [Repair(f"The tag {one_line(tag[:40])} was taken off {count[tag]} cells.") for tag in sorted(count)]
 
 
 def insert_extras(made: list[NotebookNode], matching: Matching) -> list[NotebookNode]:

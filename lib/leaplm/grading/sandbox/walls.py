@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import re
-import resource
 import signal
 from dataclasses import dataclass
 
@@ -27,7 +27,11 @@ PROC_COVERED = ("sys", "sysrq-trigger", "irq", "bus")
 
 HOME = "/student"  # of the student's process, and where its notebook runs
 
-libc = ctypes.CDLL(None, use_errno=True)
+
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """The C library; loaded when it is called, so that this module can be imported on every system."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Limits:
 def enter_namespaces() -> None:
     """A user namespace that maps only ourselves, with the other namespaces in it; processes from the next fork on."""
     uid, gid = os.getuid(), os.getgid()
-    _check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET), "unshare")
+    spaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET
+    _check(libc().unshare(spaces), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
@@ -54,7 +59,7 @@ def enter_namespaces() -> None:
 
 def furnish(limits: Limits) -> None:
     """The first process of the new namespaces: its own /proc and tmpfs, and nothing left to make further ones with."""
-    _check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    _check(libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount_proc()
     _write("/proc/sys/user/max_user_namespaces", "0")
@@ -77,11 +82,11 @@ def mount_proc() -> None:
 
 def drop_capabilities() -> None:
     """No capabilities, and no way to gain some."""
-    _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+    _check(libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     for capability in range(LAST_CAPABILITY + 1):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for those the kernel does not know
+        libc().prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for those the kernel does not know
     header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
-    _check(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    _check(libc().capset(header, (ctypes.c_uint32 * 6)()), "capset")
 
 
 def set_limits(limits: Limits) -> None:
@@ -90,6 +95,8 @@ def set_limits(limits: Limits) -> None:
     RLIMIT_DATA (private writable memory) rather than RLIMIT_AS: PyTorch reserves far more addresses than it uses. It is
     set above the watched limit and stops an allocation that is faster than the watch.
     """
+    import resource
+
     for which, most in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_DATA, (limits.memory_mb + 1000) << 20),
@@ -107,7 +114,7 @@ def set_limits(limits: Limits) -> None:
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     encoded = [None if text is None else text.encode() for text in (source, target, kind, options)]
-    _check(libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]), f"mount {target}")
+    _check(libc().mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]), f"mount {target}")
 
 
 def _kernel() -> tuple[int, int]:

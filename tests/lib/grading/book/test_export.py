@@ -9,7 +9,9 @@ import sys
 
 import pytest
 from leaplm.grading.book.export import WORKSHEET, CanvasExport, CsvExport, MoodleExport, cell, safe_text, write_csv
+from leaplm.grading.intake.people import Student as StudentRow
 from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
+from leaplm.grading.intake.student_list import FIT_LIST, write_list
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
 from nbgrader.apps import ExportApp
@@ -89,12 +91,12 @@ def export(app, tmp_path):
 
 
 def table(path):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return list(csv.reader(file))
 
 
 def rows(path, key):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return {row[key]: row for row in csv.DictReader(file)}
 
 
@@ -131,9 +133,25 @@ def test_c8_no_cell_is_a_formula_and_no_comma_breaks_a_row(export, exporter):
     assert "\x1b" not in path.read_text(encoding="utf-8")  # C9
 
 
-@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\n=1", "＝1", "\x00=1", "\u202e=1"])
+BEGINNINGS = ["=1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "\n=1", "＝1", "\x00=1", "\u202e=1", "\u200b=1", "\ufeff=1"]
+
+
+@pytest.mark.parametrize("text", BEGINNINGS)
 def test_c8_what_begins_a_formula_is_a_text(text):
     assert cell(text).startswith("'")
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_no_text_ends_a_row(tmp_path, end):
+    path = write_csv(tmp_path / "a.csv", ["x"], [[f"one{end}two\ud800"]], mark=True)
+    assert path.read_text(encoding="utf-8-sig").splitlines() == ['"x"', '"one two?"']
+
+
+@pytest.mark.parametrize(("exporter", "marked"), [(CsvExport, True), (MoodleExport, True), (CanvasExport, False)])
+def test_excel_reads_names_as_they_are(export, exporter, marked):
+    """The mark, and Canvas without: its importer would take it for a part of the first column's name."""
+    assert export(exporter).read_bytes().startswith(b"\xef\xbb\xbf") == marked
+    assert not export(exporter, mark=False).read_bytes().startswith(b"\xef\xbb\xbf")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +201,16 @@ def test_canvas(export):
     assert found["aisha"] == ["Bello, Aïsha", "", "aisha", "", "10.0", ""]
     assert found["musa"][1] == "1002" and found["'=1+1,C8"][1] == "77"
     assert found["kande"] == ["kande", "", "kande", "", "", ""]
+
+
+def test_platforms_get_the_ids_of_the_registry(course, export):
+    write_list(course / FIT_LIST, [StudentRow("aisha", "Aïsha", "Bello", written="CSC/19/0123")])
+    try:
+        assert "CSC/19/0123" in rows(export(MoodleExport), "ID number")
+        assert "CSC/19/0123" in [row[2] for row in table(export(CanvasExport))]
+        assert "aisha" in rows(export(CsvExport), "student_id"), "ours is nbgrader's table"
+    finally:
+        (course / FIT_LIST).unlink()
 
 
 def test_only_the_students_asked_for(export):

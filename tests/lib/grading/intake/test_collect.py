@@ -282,9 +282,9 @@ def test_the_list_gives_the_ids_and_says_who_is_missing_or_unknown(course, work,
     ("text", "words"),
     [
         ("name\nx\n", "has no column `id`"),
-        ("id\n../x\n", "cannot be an id"),
-        ("id\n\n \n", "cannot be an id"),
-        ("id\na\nA\n", "twice: a"),
+        ("id\n--\n", "line 2: `--` cannot be an id; write"),
+        ("id\n\n \n", "has no students"),
+        ("id\na\nA\n", "lines 2, 3: `a`, `A` have the id `a` twice"),
     ],
 )
 def test_a_list_that_cannot_be_used_says_why(tmp_path, text, words):
@@ -313,7 +313,79 @@ def test_names_that_two_students_share_are_not_guessed():
     assert roster.find(Person("Ali Musa")) is None and fold("Ali, Musa") == "alimusa"
 
 
+def test_a_later_collection_gives_nobody_the_folder_of_another(course, work, tmp_path):
+    collect(course, LAB, put(tmp_path / "monday", {f"José A/{NAME}": work("a = 1")}))
+    summary = collect(course, LAB, put(tmp_path / "tuesday", {f"Jose A/{NAME}": work("a = 2")}))
+    assert answer(course, "jose_a") == "a = 1" and len(written(course)) == 2
+    assert "`Jose A` got" in table(summary) and "the others: `José A`" in table(summary)
+    again = collect(course, LAB, put(tmp_path / "both", {f"José A/{NAME}": work("a = 1"), f"Jose A/{NAME}": work("a = 2")}))
+    assert set(states(again).values()) == {"unchanged"} and len(written(course)) == 2
+
+
+def test_ids_that_no_folder_can_have_and_the_list_for_nbgrader(course, work, tmp_path):
+    (tmp_path / "list.csv").write_text("Matric No;Surname;First Name\nCSC/19/1;Bello;Aïsha\n;;\n", encoding="utf-16")
+    summary = collect(course, LAB, put(tmp_path / "x", {f"Aïsha Bello/{NAME}": work("a = 1")}), tmp_path / "list.csv")
+    assert set(written(course)) == {"CSC_19_1"} and "`CSC/19/1` is `CSC_19_1` here" in table(summary)
+    assert (course / WORK / "students.csv").read_text(encoding="utf-8").splitlines()[1] == "CSC_19_1,Aïsha,Bello,,,CSC/19/1"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp850", "cp1252", "gb18030"])
+def test_a_zip_of_a_class_whose_names_say_not_how_they_are_written(course, work, tmp_path, encoding):
+    name = "王芳" if encoding == "gb18030" else "Zoé Núñez" if encoding != "utf-8" else "Ọlá Adébáyọ\u0300"
+    (tmp_path / "list.csv").write_text(f"id,lms_name\nu1,{name}\n", encoding="utf-8")
+    stand_in = "x" * len(name.encode(encoding))
+    path = packed(tmp_path / "class.zip", {f"{stand_in}/{NAME}": work("a = 1"), f"musa/{NAME}": work("a = 2")})
+    path.write_bytes(path.read_bytes().replace(stand_in.encode() + b"/", name.encode(encoding) + b"/"))
+    collect(course, LAB, path, tmp_path / "list.csv")
+    assert set(written(course)) == {"u1", "musa"}
+
+
+def test_a_groups_one_entry_is_counted_once(course, work, tmp_path):
+    (tmp_path / "list.csv").write_text("id,group\na,Group 1\nb,Group 1\n")
+    source = put(tmp_path / "x", {f"Group 1_5_assignsubmission_file/{NAME}": work("a = 1")})
+    summary = collect(course, LAB, source, tmp_path / "list.csv")
+    assert set(written(course)) == {"a", "b"} and "1 entries in = 1 of students (2 new)" in table(summary)
+    assert "Handed in by the group `Group 1`." in table(summary)
+
+
+def test_names_that_are_no_unicode_are_written_all_the_same(course, work, tmp_path):
+    folder = put(tmp_path / "x", {f"musa/{NAME}": work("a = 1"), f"\u2028bad\x85 name/{NAME}": work("a = 2")})
+    os.rename(folder / "musa", os.fsencode(folder) + "/Zoé Núñez".encode("cp1252"))
+    summary = collect(course, LAB, folder)
+    assert set(written(course)) == {"bad_name", "zoe_nunez"} and len(table(summary).splitlines()) == 3
+    table(summary).encode()
+
+
 # ---- resubmissions, refusals, faults
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("first", ["2026-02-01T12:00:00+00:00", "2026-04-01T12:00:00+00:00", None])
+def test_a_time_that_is_corrected_is_the_time(course, work, tmp_path, first, broken):
+    source = put(tmp_path / "class", {f"aisha/{NAME}": b"{" if broken else work("a = 1")})
+    collect(course, LAB, source, received=first)
+    summary = collect(course, LAB, source, received="2026-03-01T13:00+01:00")
+    assert read_collected(course, LAB, "aisha").received == "2026-03-01T12:00:00+00:00"
+    assert (submitted_folder(course, LAB, "aisha") / "timestamp.txt").read_text() == "2026-03-01 12:00:00.000000 UTC"
+    assert states(summary) == {"aisha": "refused" if broken else "time changed"} and "Noted as handed in" in table(summary)
+    collect(course, LAB, source)  # without a time, what the teacher said stays
+    assert read_collected(course, LAB, "aisha").received == "2026-03-01T12:00:00+00:00"
+
+
+def test_a_time_that_is_none_is_said_with_one_that_is(course, tmp_path):
+    for text in ("yesterday", "0001-01-01T00:00+14:00", ""):
+        if text:
+            with pytest.raises(CollectError, match="this is no time; write it like 20"):
+                collect(course, LAB, tmp_path, received=text)
+
+
+def test_the_newest_file_tells_when_and_not_its_folder(course, work, tmp_path):
+    source = put(tmp_path / "class", {f"aisha/{NAME}": work("a = 1"), "aisha/artifacts/slope-cpu.json": SLOPE,
+                                      "aisha/.venv/x.py": b""})  # fmt: skip
+    os.utime(source / "aisha" / NAME, (1_000, 1_000))
+    os.utime(source / "aisha/artifacts/slope-cpu.json", (2_000, 2_000))
+    collect(course, LAB, source)
+    assert read_collected(course, LAB, "aisha").received == "1970-01-01T00:33:20+00:00"
 
 
 def test_collecting_again_changes_nothing(course, work, tmp_path):
@@ -331,7 +403,8 @@ def test_collecting_again_changes_nothing(course, work, tmp_path):
 
 def test_a_newer_one_replaces_the_older_which_is_kept(course, work, tmp_path):
     source = put(tmp_path / "class", {f"aisha/{NAME}": work("a = 1"), "aisha/artifacts/slope-cpu.json": SLOPE})
-    os.utime(source / "aisha", (1_000, 1_000))
+    for path in (source / "aisha").rglob("*.*"):
+        os.utime(path, (1_000, 1_000))  # the time of the files counts, not that of their folder
     collect(course, LAB, source)
     assert (submitted_folder(course, LAB, "aisha") / "timestamp.txt").read_text() == "1970-01-01 00:16:40.000000 UTC"
     newer = put(tmp_path / "later", {f"aisha/{NAME}": work("a = 2")})

@@ -8,7 +8,7 @@ import zipfile
 
 import nbformat
 import pytest
-from leaplm.grading.intake.extractor import sweep
+from leaplm.grading.intake.extractor import SafeExtractor, sweep
 from leaplm.grading.intake.receipts import WORK, read_collected, submitted_folder
 from mini import LAB, make_course
 
@@ -194,3 +194,24 @@ def test_after_the_sweep_nbgrader_finds_ordinary_files_only(course, work):
     for student in ("a_pipe", "b_time", "c_dangling", "d_honest"):
         assert directory.get_existing_timestamp(str(submitted_folder(course, LAB, student))) is None
         assert files(submitted_folder(course, LAB, student)) == [NAME]
+
+
+def test_what_is_hidden_is_moved_whole_and_costs_the_work_nothing(course, work):
+    folder = submitted_folder(course, LAB, "venv")
+    (folder / ".venv" / "lib").mkdir(parents=True)
+    (folder / ".ipynb_checkpoints").mkdir()
+    for number in range(6_000):
+        (folder / ".venv" / "lib" / f"{number}.py").touch()
+    (folder / NAME).write_bytes(text(work))
+    said = sweep(folder)
+    assert len(said) == 1 and ".venv" in said[0] and "no part of the work" in said[0]
+    assert sorted(path.name for path in folder.iterdir()) == [".ipynb_checkpoints", NAME] and sweep(folder) == []
+
+
+@pytest.mark.parametrize("names", [("a+b", "a_b"), ("Musa", "musa"), ("x" * 130, "x" * 131)])
+def test_two_names_are_two_students(tmp_path, course, names):
+    for name in names:
+        (tmp_path / f"{name}.zip").touch()
+    extractor = SafeExtractor()
+    found = extractor._by_student(tmp_path)
+    assert len({own.casefold() for own in found}) == 2 and all(len(items) == 1 for items in found.values())

@@ -156,6 +156,27 @@ def test_untouched_release_beside_the_work_is_not_taken_for_it(tmp_path, work, r
     assert f"`Copy of {NAME}` was graded, not `{NAME}`. Please look" in said(got)
 
 
+@pytest.mark.parametrize("edit", [lambda text: text.replace("\n", "\r\n"), lambda text: text + "\n\n  "])
+@pytest.mark.parametrize("named", [True, False])
+def test_an_untouched_release_saved_by_another_editor_is_no_work(tmp_path, work, release, edit, named):
+    saved = copy.deepcopy(release)
+    for cell in saved.cells:
+        cell.source = edit(cell.source)
+    copied = NAME.replace(".ipynb", "-Copy1.ipynb")
+    files = {NAME if named else copied: text(saved), copied if named else NAME: text(work)}
+    assert b"return 1" in read(put(tmp_path / "f", files), release).notebook
+
+
+def test_line_ends_make_no_other_work(tmp_path, work, release):
+    windows = copy.deepcopy(work)
+    for cell in windows.cells:
+        cell.source = cell.source.replace("\n", "\r\n")
+    unix, other = (read(put(tmp_path / name, {NAME: text(made)})) for name, made in (("a", work), ("b", windows)))
+    assert unix.notebook == other.notebook and unix.digest == other.digest
+    both = read(put(tmp_path / "c", {NAME: text(work), "copy.ipynb": text(windows)}), release)
+    assert both.notes == ()
+
+
 def test_of_two_worked_on_the_one_with_the_labs_name_counts_and_both_are_named(tmp_path, work, release):
     other = copy.deepcopy(work)
     next(cell for cell in other.cells if cell.id == "mean_square").source = "def mean_square(x):\n    return 2"

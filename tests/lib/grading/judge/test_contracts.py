@@ -49,7 +49,7 @@ from torch import nn
 from torch.nn import functional as F
 
 PROBES = "leaplm.grading.judge.probes"
-# Labs whose checks have no contracts yet; it only gets shorter.
+# Labs whose checks have no contracts yet; this list only gets shorter.
 TO_CONVERT = {"lab0_start", "lab1_pretraining", "lab3_lora", "lab7_continual", "lab8_serving", "lab9_responsible"}
 NAMES = {"torch": torch, "nn": nn, "F": F, "np": np, "random": random, "functools": functools, "importlib": importlib,
          "inspect": inspect, "types": types, "threading": threading, "models": models, "training": training,
@@ -222,8 +222,8 @@ MODELS = [
     (Contract("model"), "model(**b).loss.backward()", "leaves gradients on `model`"),
     (Contract("model"), "model.requires_grad_(False)", "which weights of `model` may learn"),
     (Contract("model"), "next(model.parameters()).data += 1", "the weights of `model`"),
-    (Contract("model", forward="no grad"), "model(**b)", "with gradients on"),
-    (Contract("model", forward="no grad"), "with torch.inference_mode(): model(**b)", None),
+    (Contract("model", forward="no_grad"), "model(**b)", "with gradients on"),
+    (Contract("model", forward="no_grad"), "with torch.inference_mode(): model(**b)", None),
     (Contract("model", forward="eval"), "model(**b)", "call `.eval()` before"),
     (Contract("model", Tensor(), gradient="model"), "return model(**b).loss", None),
     (Contract("model", Tensor(), gradient="model"), "return model(**b).loss.detach()", "back to `model`"),
@@ -297,6 +297,25 @@ def test_the_librarys_own_function_is_found_by_the_answers_name(watched, source,
     assert handle.call("warmup_linear", 1, 10, 4) == 0.25
     assert own or ("library's own `leaplm.training.warmup_linear`" in told(handle) and handle.breaches[0].fatal)
     assert not (own and handle.breaches)
+
+
+LIES = [{}, {"kind": 3}, {"kind": {"is": "tensor"}}, {"kind": {"is": "list", "items": 5}}, [], None,
+        {"kind": {"is": "float"}, "reached": [], "changed": 1, "models": [], "forward": [], "random": [],
+         "grad_left": "same", "forbidden": []}]  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES, ids=repr)
+def test_a_program_that_tells_nonsense_of_a_call_gets_no_points(lie):
+    class Liar(Student):
+        def seen(self):
+            return lie
+
+    @check(points=2, contract=Contract("x", Number()))
+    def f(student, rng):
+        return student.call("f", 1), "right"
+
+    got = judge(f, Liar({"f": lambda x: 2}), seed=0)
+    assert got.points == 0 and got.fault
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------

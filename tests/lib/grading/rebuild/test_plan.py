@@ -58,6 +58,12 @@ def test_changed_and_added_cells_of_the_student_run():
     assert plan.cells == {"answer", "plot", "added-1", "load", "setup"}
 
 
+@pytest.mark.parametrize("edit", [lambda text: text + "\n", lambda text: text.replace("\n", "\r\n") + " "])
+def test_what_an_editor_changes_by_itself_does_not_run(edit):
+    cells = [(name, edit(source), *role) for name, source, *role in RELEASE]
+    assert Plan(notebook(*cells), notebook(*RELEASE), set()).cells == {"answer"}
+
+
 def test_what_the_checks_ask_for_runs():
     assert names_asked('student.call("model", 1)\nstudent.get("rows")\ncard.get("config")\nstudent.read(ref, "train")') == {
         "model", "rows"}  # fmt: skip

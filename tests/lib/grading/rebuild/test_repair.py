@@ -4,11 +4,13 @@ import copy
 import json
 import re
 import time
+import unicodedata
 
 import jupytext
 import nbformat
 import pytest
 from colab import as_colab_saves
+from leaplm.grading.rebuild.plan import Plan
 from leaplm.grading.rebuild.repair import rebuild
 from mini import LAB, ROOT, make_course
 
@@ -64,6 +66,40 @@ def test_an_honest_submission_needs_no_repair(release, submitted):
 def test_an_untouched_release_comes_back_as_it_was(release):
     made, repairs = rebuild(release, release)
     assert made == release and repairs == []
+
+
+EDITORS = {
+    "windows": lambda text: text.replace("\n", "\r\n"),
+    "old mac": lambda text: text.replace("\n", "\r"),
+    "a last line": lambda text: text + "\n",
+    "blanks": lambda text: "\n".join(line + "  \t" for line in text.split("\n")) + " \n\n",
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+}
+
+
+@pytest.mark.parametrize("editor", EDITORS)
+@pytest.mark.parametrize("stripped", [False, True])
+def test_what_an_editor_changes_by_itself_is_no_change(release, submitted, editor, stripped):
+    for c in (*release.cells, *submitted.cells):
+        c.source = c.source.replace("#", "# Yorùbá: Ọlá", 1) if c.id not in ANSWERS else c.source
+    untouched = copy.deepcopy(release)
+    for c in (*submitted.cells, *untouched.cells):
+        c.source = EDITORS[editor](c.source)
+        if stripped:
+            c.metadata, c.id = {}, f"new-{c.id}"
+    made, repairs = rebuild(release, untouched)
+    assert made.cells == release.cells and [r for r in repairs if "marks nbgrader needs" not in r.text] == []
+    made, repairs = rebuild(release, submitted)
+    assert {c.id: c.source.split() for c in made.cells} == {c.id: ANSWERS.get(c.id, c.source).split() for c in release.cells}
+    assert not [r for r in repairs if r.doubtful or "was changed" in r.text]
+    assert Plan(made, release, set()).cells == Plan(rebuild(release, as_answered(release))[0], release, set()).cells
+
+
+def as_answered(release):
+    notebook = copy.deepcopy(release)
+    for c in notebook.cells:
+        c.source = ANSWERS.get(c.id, c.source)
+    return notebook
 
 
 def test_outputs_and_other_metadata_are_left_behind(release, submitted):

@@ -77,7 +77,8 @@ def frame(text, rest=b""):
 
 @pytest.mark.parametrize("hostile", [
     b"", b"\x01", frame(b"{"), frame(b"\xff\xfe"), frame({"array": 0, "shape": [1]}), frame({"dict": 3}),
-    frame({"dict": [[1]]}),
+    frame({"dict": [[1]]}), frame({"set": [{"dict": []}]}), frame({"tuple": 3}),
+    frame({"exact": {"array": 0}, "as_tensor": 1}),
     frame({"ref": "x", "kind": 1}), frame({"unknown": 1}), frame(b"[" * 100_000 + b"]" * 100_000), frame(b"9" * 100_000),
     frame({"array": 0, "shape": [10**9]}, encode({"a": np.ones(2)})[-100:]), frame([1], b"\xff" * 100),
     frame([1], struct.pack("<Q", 2**63) + b"{}"),

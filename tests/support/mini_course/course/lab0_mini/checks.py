@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import torch
-from leaplm.grading import as_number, check
+from leaplm.grading import NOTHING_CALLED, Contract, Numbers, as_number, check
 from leaplm.grading.judge import probes
 
 
-@check(points=3, seconds=1)
+@check(points=3, seconds=1, contract=Contract("x", Numbers(dims=0)))
 def mean_square(student, rng):
     points = 0
     for size, worth in ((1, 1), (17, 2)):
@@ -18,7 +18,10 @@ def mean_square(student, rng):
     return points, "right" if points == 3 else "the mean of the squares is another number"
 
 
-@check(points=4)
+STEP = Contract("model batch optimizer", Numbers(dims=0), changes="model", mode="any", leaves="gradients")
+
+
+@check(points=4, contract=STEP)
 def train_step(student, rng):
     seed = int(rng.integers(1000))
     batch = {"input_ids": rng.integers(1, 60, size=(4, 9)), "labels": rng.integers(2, size=4)}
@@ -40,7 +43,7 @@ def train_step(student, rng):
     return (4, "two steps give the right weights") if reported else (3, "the loss returned is not the batch's")
 
 
-@check(points=2)
+@check(points=2, contract=NOTHING_CALLED)
 def slope(student, rng):
     try:
         saved = float(json.loads(student.artifact("slope-cpu.json"))["slope"])

@@ -1,0 +1,49 @@
+"""Texts from many keyboards and editors, compared as texts and made writable once. Common to all stages."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+UNSEEN = ("C", "Zl", "Zp")  # controls, formats, surrogates, the unassigned; Unicode's own ends of lines
+JOINERS = "\u200c\u200d"  # names in Persian, Sinhala or Malayalam are not right without them
+
+def plain(source: str) -> str:
+    """A cell's text for comparing: without what an editor changes by itself.
+
+    Line ends of all systems, blanks at the ends of lines, empty lines around the text, and Unicode's composed form.
+
+    >>> plain("\\r\\ndef f(x): \\r\\n    return x\\r\\n\\r\\n")
+    'def f(x):\\n    return x'
+    """
+    lines = unix_lines(source).split("\n")
+    return unicodedata.normalize("NFC", "\n".join(line.rstrip() for line in lines).strip())
+
+
+def unix_lines(text: str) -> str:
+    """A text with the line ends of Unix in place of those of Windows and of old Macs."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def writable(value: Any) -> Any:
+    """A value of texts, lists, tuples and dicts in which every text can be written as UTF-8: halves of letters become ?.
+
+    >>> writable({"said": ["caf\\ud800"]})
+    {'said': ['caf?']}
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {writable(key): writable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(writable(item) for item in value)
+    return value
+
+
+def one_line(text: str, mark: str = "\N{REPLACEMENT CHARACTER}") -> str:
+    """A text with `mark` for all that ends a line somewhere, controls a terminal, is not seen, or cannot be written.
+
+    >>> one_line("a\\u2028b\\x85c\\ud800", "?")
+    'a?b?c?'
+    """
+    return "".join(mark if unicodedata.category(char).startswith(UNSEEN) and char not in JOINERS else char for char in text)

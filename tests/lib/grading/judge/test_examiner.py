@@ -1,0 +1,34 @@
+"""The examiner's side of a lab, without a student's process."""
+
+import copy
+
+import nbformat
+import pytest
+from leaplm.grading.judge.examiner import Lab
+from leaplm.grading.submission import Submission
+from mini import LAB, make_course
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The mini lab, and what stands for its French edition where the build puts it."""
+    course = make_course(tmp_path_factory.mktemp("examiner") / "course")
+    french = nbformat.read(course / "labs" / LAB / f"{LAB}.ipynb", as_version=4)
+    for cell in french.cells:
+        cell.source = f"En français : {cell.source}" if cell.cell_type == "markdown" else cell.source
+    path = course / "labs" / "languages" / "fr" / LAB / f"{LAB}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(french, path)
+    return Lab(LAB, course), french
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_submission_is_rebuilt_in_its_own_language(lab, end):
+    lab, french = lab
+    submitted = copy.deepcopy(french)
+    for cell in submitted.cells:
+        cell.source = cell.source.replace("\n", end) + end
+    made, repairs = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(submitted).encode(), {}, None, (), None))
+    assert [cell.source for cell in made.cells] == [cell.source for cell in french.cells] and repairs == []
+    english, _ = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(lab.release).encode(), {}, None, (), None))
+    assert english.cells == lab.release.cells

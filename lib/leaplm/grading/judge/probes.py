@@ -111,13 +111,14 @@ def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 
 
 
 def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
-    """A `tiny_causal_lm` that counts the tokens that go through it (see `tokens_seen`)."""
+    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`)."""
     model = tiny_causal_lm(seed)
-    model.tokens_seen = 0
+    model.tokens_seen, model.inputs_seen = 0, []
 
     def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         model.tokens_seen += 0 if ids is None else ids.numel()
+        model.inputs_seen.append(np.zeros((0, 0), dtype=int) if ids is None else ids.numpy(force=True).copy())
 
     model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     return model
@@ -149,6 +150,24 @@ def most_open_graphs(model: torch.nn.Module) -> int:
 def tokens_seen(model: torch.nn.Module) -> int:
     """How many tokens went through a `counting_causal_lm` so far."""
     return model.tokens_seen
+
+
+def inputs_seen(model: torch.nn.Module) -> list[np.ndarray]:
+    """The token ids of each pass through a `counting_causal_lm` so far, (rows, tokens) each."""
+    return model.inputs_seen
+
+
+def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
+    """The names of the class of the error that a call raises, and of what it is derived from; empty if it raises none.
+
+    >>> error_raised(int, "one")
+    ['ValueError', 'Exception', 'BaseException', 'object']
+    """
+    try:
+        function(*args, **kwargs)
+    except Exception as error:
+        return [kind.__name__ for kind in type(error).__mro__]
+    return []
 
 
 def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float = 0.5) -> torch.nn.Module:
@@ -217,6 +236,34 @@ def similar_names(seed: int = 0) -> SimilarNames:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SimilarNames()
+
+
+class EdgeModel(torch.nn.Module):
+    """The loss is the mean of weight * inputs, and a term of 0 that makes one more gradient infinite or NaN, as `edge` says.
+
+    The loss itself stays finite. edge: "" for no such term, "inf", "-inf" or "nan".
+    """
+
+    def __init__(self, edge_first: bool) -> None:
+        super().__init__()
+        for name in ("edge_weight", "weight") if edge_first else ("weight", "edge_weight"):
+            self.register_parameter(name, torch.nn.Parameter(torch.zeros(())))
+
+    def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
+        root = (self.edge_weight * (0 if edge == "nan" else 1)).sqrt()
+        term = {"": 0 * self.edge_weight, "inf": root, "-inf": -root, "nan": root}[edge]
+        return SequenceClassifierOutput(loss=(self.weight * inputs).mean() + term)
+
+
+def edge_model(edge_first: bool = False) -> EdgeModel:
+    """An `EdgeModel` with all weights 0."""
+    return EdgeModel(edge_first)
+
+
+def leave_gradients(model: torch.nn.Module) -> None:
+    """Sets all gradients to 1, as an earlier backward pass would."""
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
 
 
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:

@@ -30,7 +30,7 @@ from leaplm.grading.submission import Submission
 WORK = ".nbgrader-work"
 STATES = {  # state -> what it means, for the summary
     "graded": "ran to the end",
-    "partial": "ran to the end; a cell was stopped at its time limit",
+    "partial": "ran to the end; a cell was stopped at its time limit, or could not be run",
     "timeout": "stopped at the time limit; earlier marks count",
     "out of memory": "stopped at the memory limit; earlier marks count",
     "killed": "its program ended early; earlier marks count",
@@ -53,12 +53,12 @@ class Store:
     def find(self, submission: Submission) -> Graded | None:
         """The verdict that this grader has given on this content; a fault of ours does not count as one."""
         path = self.path(submission)
-        if not path.is_file():
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            notebook = path.with_suffix(".ipynb").read_text(encoding="utf-8")
+            return None if record["state"] == "infrastructure" else Graded(record, notebook)
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged since
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["state"] == "infrastructure":
-            return None
-        return Graded(record, path.with_suffix(".ipynb").read_text(encoding="utf-8"))
 
     def save(self, submission: Submission, graded: Graded) -> Graded:
         """Keeps a verdict; the notebook first, so that a record is never without it."""
@@ -76,7 +76,7 @@ def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
     """The newest record of each student, from the log; its last line may have been cut off by a power cut."""
     log = Path(course) / WORK / "verdicts" / lab / "log.jsonl"
     records = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+    for line in log.read_text(encoding="utf-8").split("\n") if log.is_file() else ():  # texts may hold other line ends
         with contextlib.suppress(ValueError):
             record = json.loads(line)
             records[record["student"]] = record
@@ -86,11 +86,14 @@ def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that it is there whole or not at all, also after a power cut."""
     fresh = path.with_name(f".{path.name}.part")
-    with open(fresh, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -238,6 +238,24 @@ def gradients_through(function: Any, model: torch.nn.Module, *args: Any) -> dict
     return gradients(model)
 
 
+def leave_gradients(model: torch.nn.Module) -> None:
+    """Puts gradients of ones on the parameters that learn, as an earlier training would leave some."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.ones_like(parameter)
+
+
+def sizes(layer: torch.nn.Linear) -> list[int]:
+    """What a linear layer says of itself: inputs, outputs."""
+    return [layer.in_features, layer.out_features]
+
+
+def slots(function: Any, times: int, *args: Any) -> list[int | None]:
+    """What a student's function(*args) returns in many calls, each a whole number or None; in one step, which is faster."""
+    found = (function(*args) for _ in range(times))
+    return [None if slot is None else int(slot) for slot in found]
+
+
 def training(model: torch.nn.Module) -> bool:
     return model.training
 

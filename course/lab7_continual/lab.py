@@ -134,7 +134,9 @@ stream_scores(torch.tensor([[0.8, 0.0], [0.4, 0.9]]))
 
 # %% check="stream_scores" points=4
 R = torch.tensor([[0.8, 0.5, 0.5], [0.9, 0.7, 0.5], [0.6, 0.7, 0.8]])
+before = R.clone()
 assert np.allclose(stream_scores(R), [0.7, -0.1, 0.15], atol=1e-4)
+assert torch.equal(R, before), "the matrix should stay as it was"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>matrix.diagonal()</code> is each task when it was new, <code>matrix[-1]</code>
@@ -240,7 +242,7 @@ head = nn.Linear(4, 2)
 bigger = extend_head(head, 3)
 assert bigger.weight.shape == (5, 4) and bigger.bias.shape == (5,)
 assert torch.equal(bigger.weight[:2], head.weight) and torch.equal(bigger.bias[:2], head.bias)
-assert not bigger.weight[2:].any() and head.weight.shape == (2, 4)
+assert not bigger.weight[2:].any() and head.weight.shape == (2, 4) and bigger.out_features == 5
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Make a bigger <code>nn.Linear</code> and write into its weights under
@@ -346,7 +348,8 @@ def mixed_batch(new_rows, buffer, num_replay):
 new, old = [{"label": 1}, {"label": 2}], [{"label": n} for n in range(10, 15)]
 batch = mixed_batch(new, old, 3)
 assert batch[:2] == new and len(batch) == 5 and all(row in old for row in batch[2:])
-assert mixed_batch(new, [], 3) == new and len(mixed_batch(new, old, 9)) == 7
+assert mixed_batch(new, [], 3) == new and len(mixed_batch(new, old, 9)) == 7 and mixed_batch(new, old, 0) == new
+assert len(new) == 2 and len(old) == 5, "new_rows and buffer should stay as they were"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>torch.randperm(n)</code> is the numbers 0 to n − 1 in random
@@ -429,7 +432,7 @@ class Line(nn.Module):
         return SimpleNamespace(loss=self.w * x)
 
 fisher = fisher_diagonal(Line(), [{"x": torch.tensor(3.0)}, {"x": torch.tensor(-1.0)}])
-assert list(fisher) == ["w"] and float(fisher["w"]) == 5.0
+assert list(fisher) == ["w"] and isinstance(fisher["w"], torch.Tensor) and float(fisher["w"]) == 5.0
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>PyTorch adds new gradients to old ones: call <code>model.zero_grad()</code> before each

@@ -62,6 +62,45 @@ def as_a_share(secret_loss, candidate_losses):
     return -torch.log2((better + 1) / (len(candidate_losses) + 1))
 
 
+@wrong("exposure", "calls the library's function by another name")
+def exposure_by_vars(secret_loss, candidate_losses):
+    return vars(memorization)["exposure"](secret_loss, candidate_losses)
+
+
+@wrong("exposure", "the mean rank of equal losses")
+def mean_rank(secret_loss, candidate_losses):
+    rank = 1 + float((candidate_losses < secret_loss).sum()) + float((candidate_losses == secret_loss).sum()) / 2
+    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
+
+
+@wrong("exposure", "writes the secret into the caller's losses")
+def writes_secret(secret_loss, candidate_losses):
+    rank = 1 + int((candidate_losses < secret_loss).sum())
+    candidate_losses[0] = secret_loss
+    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
+
+
+@wrong("exposure", "rounded to whole bits")
+def whole_bits(secret_loss, candidate_losses):
+    rank = 1 + int((candidate_losses < secret_loss).sum())
+    return round(math.log2((len(candidate_losses) + 1) / rank))
+
+
+@right("exposure", "in numpy, all losses together")
+def all_together(secret_loss, candidate_losses):
+    everyone = np.append(candidate_losses.numpy(), np.float32(secret_loss))
+    return np.log2(len(everyone)) - np.log2(sum(everyone < np.float32(secret_loss)) + 1)
+
+
+@right("exposure", "a loop that counts")
+def counting(secret_loss, candidate_losses):
+    rank = 1
+    for loss in candidate_losses:
+        if loss.item() < secret_loss:
+            rank += 1
+    return math.log2(1 + candidate_losses.numel()) - math.log(rank, 2)
+
+
 # -- deduplicate ------------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +167,7 @@ def edge_kept(texts, threshold):
     return memorization.deduplicate(texts, threshold + 1e-9)
 
 
-@right("deduplicate", "with the library")
+@wrong("deduplicate", "calls the library's function")
 def by_library(texts, threshold):
     return memorization.deduplicate(texts, threshold)
 
@@ -142,6 +181,120 @@ def with_flag(texts, threshold):
             if len(sets[i] & sets[j]) >= threshold * len(sets[i] | sets[j]) - 1e-12:
                 alike = True
         if not alike:
+            kept.append(i)
+    return np.array(kept)
+
+
+@wrong("deduplicate", "knows English letters only")
+def english_only(texts, threshold):
+    kept, sets = [], []
+    for number, text in enumerate(texts):
+        words = set(re.findall(r"[a-z0-9_]+", text.lower()))
+        if all(len(words & other) / max(1, len(words | other)) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+    return kept
+
+
+@wrong("deduplicate", "ASCII only, by a flag")
+def ascii_flag(texts, threshold):
+    kept, sets = [], []
+    for number, text in enumerate(texts):
+        words = set(re.findall(r"\w+", text.lower(), re.ASCII))
+        if all(len(words & other) / max(1, len(words | other)) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+    return kept
+
+
+@wrong("deduplicate", "splits at spaces and strips punctuation at the ends")
+def strips(texts, threshold):
+    kept, sets = [], []
+    for number, text in enumerate(texts):
+        words = {word.strip(".,!?()-") for word in text.lower().split()} - {""}
+        if all(len(words & other) / len(words | other) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+    return kept
+
+
+@wrong("deduplicate", "the texts, not their numbers")
+def gives_texts(texts, threshold):
+    kept, sets = [], []
+    for text in texts:
+        words = set(re.findall(r"\w+", text.lower()))
+        if all(len(words & other) / len(words | other) < threshold for other in sets):
+            kept.append(text)
+            sets.append(words)
+    return kept
+
+
+@wrong("deduplicate", "takes the copies out of the caller's list")
+def takes_copies_out(texts, threshold):
+    kept, sets = [], []
+    for number, text in enumerate(list(texts)):
+        words = set(re.findall(r"\w+", text.lower()))
+        if all(len(words & other) / len(words | other) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+        else:
+            texts.remove(text)
+    return kept
+
+
+@wrong("deduplicate", "the library's own parts, put together")
+def librarys_parts(texts, threshold):
+    kept, sets = [], []
+    for number, text in enumerate(texts):
+        words = memorization.words_of(text)
+        if all(memorization.jaccard(words, other) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+    return kept
+
+
+@wrong("deduplicate", "keeps the last of the copies, not the first")
+def keeps_last(texts, threshold):
+    kept, sets = [], []
+    for number in reversed(range(len(texts))):
+        words = set(re.findall(r"\w+", texts[number].lower()))
+        if all(len(words & other) / len(words | other) < threshold for other in sets):
+            kept.append(number)
+            sets.append(words)
+    return kept[::-1]
+
+
+@right("deduplicate", "a helper of one's own")
+def own_helper(texts, threshold):
+    def alike(a, b):
+        common = sum(word in b for word in a)
+        return common >= threshold * (len(a) + len(b) - common)
+    sets = [set(re.findall(r"\w+", text.lower())) for text in texts]
+    kept = []
+    for i, words in enumerate(sets):
+        if not any(alike(words, sets[j]) for j in kept):
+            kept.append(i)
+    return tuple(kept)
+
+
+@right("deduplicate", "splits where no letter or number stands")
+def by_split(texts, threshold):
+    kept = {}
+    for number, text in enumerate(texts):
+        words = frozenset(piece for piece in re.split(r"\W+", text.lower()) if piece)
+        best = max((len(words & o) / len(words | o) for o in kept.values()), default=-1.0)
+        if best < threshold:
+            kept[number] = words
+    return list(kept)
+
+
+@right("deduplicate", "in a comprehension with a table of similarities")
+def by_table(texts, threshold):
+    sets = [set(re.findall(r"\w+", text.lower())) for text in texts]
+    table = np.array([[len(a & b) / len(a | b) for b in sets] for a in sets])
+    kept = []
+    for i in range(len(texts)):
+        if not (table[i, kept] >= threshold).any():
             kept.append(i)
     return np.array(kept)
 
@@ -194,7 +347,7 @@ def mean_threshold(member_losses, other_losses, most_false):
     return privacy.membership_attack(member_losses, other_losses, most_false)[0], float(rate)
 
 
-@right("membership_attack", "with the library")
+@wrong("membership_attack", "calls the library's function")
 def attack_by_library(member_losses, other_losses, most_false):
     return privacy.membership_attack(member_losses, other_losses, most_false)
 
@@ -211,6 +364,91 @@ def by_ranks(member_losses, other_losses, most_false):
         if float((other_losses <= t).double().mean()) <= most_false + 1e-9:
             best = max(best, float((member_losses <= t).double().mean()))
     return auc, best
+
+
+@wrong("membership_attack", "finds nobody where no threshold is allowed: an error")
+def max_of_nothing(member_losses, other_losses, most_false):
+    pairs = other_losses[None] - member_losses[:, None]
+    auc = (pairs > 0).double().mean() + (pairs == 0).double().mean() / 2
+    rates = [float((member_losses <= t).double().mean()) for t in member_losses
+             if (other_losses <= t).double().mean() <= most_false]
+    return float(auc), max(rates)
+
+
+@wrong("membership_attack", "fewer false alarms than the limit, never exactly so many")
+def strictly_fewer(member_losses, other_losses, most_false):
+    pairs = other_losses[None] - member_losses[:, None]
+    auc = (pairs > 0).double().mean() + (pairs == 0).double().mean() / 2
+    rates = [0.0] + [float((member_losses <= t).double().mean()) for t in member_losses
+                     if (other_losses <= t).double().mean() < most_false]
+    return float(auc), max(rates)
+
+
+@wrong("membership_attack", "tries the others' losses as thresholds only")
+def others_thresholds(member_losses, other_losses, most_false):
+    pairs = other_losses[None] - member_losses[:, None]
+    auc = (pairs > 0).double().mean() + (pairs == 0).double().mean() / 2
+    rates = [0.0] + [float((member_losses <= t).double().mean()) for t in other_losses
+                     if (other_losses <= t).double().mean() <= most_false]
+    return float(auc), max(rates)
+
+
+@wrong("membership_attack", "sorts the caller's losses")
+def sorts_losses(member_losses, other_losses, most_false):
+    member_losses[:] = member_losses.sort().values
+    pairs = other_losses[None] - member_losses[:, None]
+    auc = (pairs > 0).double().mean() + (pairs == 0).double().mean() / 2
+    rates = [0.0] + [float((member_losses <= t).double().mean()) for t in member_losses
+                     if (other_losses <= t).double().mean() <= most_false]
+    return float(auc), max(rates)
+
+
+@wrong("membership_attack", "equal losses are whole wins")
+def ties_win(member_losses, other_losses, most_false):
+    auc = (member_losses[:, None] <= other_losses[None]).double().mean()
+    rates = [0.0] + [float((member_losses <= t).double().mean()) for t in member_losses
+                     if (other_losses <= t).double().mean() <= most_false]
+    return float(auc), max(rates)
+
+
+@wrong("membership_attack", "a loss below the threshold, never at it")
+def below_threshold(member_losses, other_losses, most_false):
+    pairs = other_losses[None] - member_losses[:, None]
+    auc = (pairs > 0).double().mean() + (pairs == 0).double().mean() / 2
+    rates = [0.0] + [float((member_losses < t).double().mean()) for t in torch.cat([member_losses, other_losses])
+                     if (other_losses < t).double().mean() <= most_false]
+    return float(auc), max(rates)
+
+
+@right("membership_attack", "with scikit-learn, every threshold kept")
+def by_sklearn(member_losses, other_losses, most_false):
+    from sklearn.metrics import roc_auc_score, roc_curve
+    truth = [1] * len(member_losses) + [0] * len(other_losses)
+    score = -torch.cat([member_losses, other_losses])
+    false, true, _ = roc_curve(truth, score, drop_intermediate=False)
+    return roc_auc_score(truth, score), true[false <= most_false].max()
+
+
+@right("membership_attack", "in 32 bits, a loop, as a tensor")
+def in_32_bits(member_losses, other_losses, most_false):
+    wins = torch.tensor(0.0)
+    for loss in member_losses:
+        wins += (loss < other_losses).sum() + 0.5 * (loss == other_losses).sum()
+    best = torch.tensor(0.0)
+    for limit in torch.cat([member_losses, other_losses]):
+        if (other_losses <= limit).float().mean() <= most_false:
+            best = torch.maximum(best, (member_losses <= limit).float().mean())
+    return torch.stack([wins / (len(member_losses) * len(other_losses)), best])
+
+
+@right("membership_attack", "counts the members below the first loss that is not allowed")
+def below_first(member_losses, other_losses, most_false):
+    ordered = np.sort(other_losses.numpy())
+    allowed = int(np.floor(most_false * len(ordered) + 1e-9))
+    auc = np.mean([np.mean(m < ordered) + np.mean(m == ordered) / 2 for m in member_losses.numpy()])
+    if allowed >= len(ordered):
+        return auc, 1.0
+    return auc, np.mean(member_losses.numpy() < ordered[allowed])
 
 
 # -- clip_and_noise ---------------------------------------------------------------------------------------------------
@@ -285,6 +523,62 @@ def by_maximum(gradients, max_norm, noise_multiplier, normal, expected_batch):
     return ((gradients / factors[:, None]).sum(0) + normal * noise_multiplier * max_norm) / expected_batch
 
 
+@wrong("clip_and_noise", "clips the caller's gradients in place")
+def clips_in_place(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    gradients *= (max_norm / gradients.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return (gradients.sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "draws noise of its own")
+def own_noise(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factor = (max_norm / gradients.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return ((gradients * factor).sum(0) + noise_multiplier * max_norm * torch.randn_like(normal)) / expected_batch
+
+
+@wrong("clip_and_noise", "the sum of the sizes in place of the length")
+def l1_length(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factor = (max_norm / gradients.abs().sum(1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return ((gradients * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "the largest number in place of the length")
+def largest_length(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factor = (max_norm / gradients.abs().amax(1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return ((gradients * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "a list, with which nothing can be computed")
+def as_list(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factor = (max_norm / gradients.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return (((gradients * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch).tolist()
+
+
+@wrong("clip_and_noise", "one row alone is squeezed away")
+def squeezes(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    rows = gradients.squeeze()
+    factor = (max_norm / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return ((rows * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "calls the library's function")
+def clip_by_library(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    return privacy.clip_and_noise(gradients, max_norm, noise_multiplier, normal, expected_batch)
+
+
+@right("clip_and_noise", "with where, a mask of the long rows")
+def with_where(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    length = torch.linalg.vector_norm(gradients, dim=1)
+    factor = torch.where(length > max_norm, max_norm / length, torch.ones_like(length))
+    return (factor @ gradients + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@right("clip_and_noise", "a tiny number added to the length, as PyTorch does")
+def tiny_added(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factor = torch.clamp(max_norm / (gradients.pow(2).sum(1).sqrt() + 1e-6), max=1.0)
+    total = torch.einsum("b,bp->p", factor, gradients)
+    return total / expected_batch + noise_multiplier * max_norm * normal / expected_batch
+
+
 # -- paired_interval --------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +624,7 @@ def wide(first, second, resamples):
     return float(mean), float(mean - 2 * sd), float(mean + 2 * sd)
 
 
-@right("paired_interval", "with the library")
+@wrong("paired_interval", "calls the library's function")
 def paired_by_library(first, second, resamples):
     return fairness.paired_interval(first, second, resamples)
 
@@ -339,6 +633,74 @@ def paired_by_library(first, second, resamples):
 def paired_by_loop(first, second, resamples):
     means = torch.stack([first[rows].mean() - second[rows].mean() for rows in resamples])
     return (first.mean() - second.mean()).item(), torch.quantile(means, 0.025).item(), torch.quantile(means, 0.975).item()
+
+
+@wrong("paired_interval", "the size of each difference, without its sign")
+def without_sign(first, second, resamples):
+    differences = (first - second).abs()
+    means = differences[resamples].mean(dim=1)
+    low, high = np.quantile(means.numpy(), [0.025, 0.975])
+    return float(differences.mean()), float(low), float(high)
+
+
+@wrong("paired_interval", "the mean of the draws in place of the difference")
+def mean_of_draws(first, second, resamples):
+    means = (first - second)[resamples].mean(dim=1)
+    low, high = np.quantile(means.numpy(), [0.025, 0.975])
+    return float(means.mean()), float(low), float(high)
+
+
+@wrong("paired_interval", "draws again by itself")
+def draws_again(first, second, resamples):
+    differences = first - second
+    draws = torch.randint(len(first), resamples.shape)
+    low, high = np.quantile(differences[draws].mean(dim=1).numpy(), [0.025, 0.975])
+    return float(differences.mean()), float(low), float(high)
+
+
+@wrong("paired_interval", "subtracts in the caller's scores")
+def subtracts_in_place(first, second, resamples):
+    first -= second
+    low, high = np.quantile(first[resamples].mean(dim=1).numpy(), [0.025, 0.975])
+    return float(first.mean()), float(low), float(high)
+
+
+@wrong("paired_interval", "the value next to the quantile, none between")
+def nearest_value(first, second, resamples):
+    differences = first - second
+    means = np.sort(differences[resamples].mean(dim=1).numpy())
+    n = len(means)
+    return float(differences.mean()), float(means[int(0.025 * n)]), float(means[int(0.975 * n)])
+
+
+@wrong("paired_interval", "the mean over the draws in place of the texts")
+def mean_of_columns(first, second, resamples):
+    differences = first - second
+    means = differences[resamples].mean(dim=0)
+    low, high = np.quantile(means.numpy(), [0.025, 0.975])
+    return float(differences.mean()), float(low), float(high)
+
+
+@right("paired_interval", "a numpy array of three numbers, with percentile")
+def with_percentile(first, second, resamples):
+    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    means = [difference[draw].mean() for draw in np.asarray(resamples)]
+    return np.array([difference.mean(), *np.percentile(means, [2.5, 97.5])])
+
+
+@right("paired_interval", "with gather, a list of tensors")
+def with_gather(first, second, resamples):
+    d = (first - second).expand(len(resamples), -1).gather(1, resamples)
+    low, high = torch.quantile(d.mean(1), torch.tensor([0.025, 0.975]))
+    return [first.mean() - second.mean(), low, high]
+
+
+@right("paired_interval", "with pandas")
+def paired_pandas(first, second, resamples):
+    frame = pd.DataFrame({"first": first.numpy(), "second": second.numpy()})
+    difference = frame["first"] - frame["second"]
+    means = pd.Series([difference.iloc[draw].mean() for draw in resamples.numpy()])
+    return difference.mean(), means.quantile(0.025), means.quantile(0.975)
 
 
 # -- erase ------------------------------------------------------------------------------------------------------------
@@ -384,7 +746,7 @@ def first_words(words, scores, share):
     return " ".join(words[number:]), " ".join(words[:number])
 
 
-@right("erase", "with the library")
+@wrong("erase", "calls the library's function")
 def erase_by_library(words, scores, share):
     return explanations.erase(words, scores, share)
 
@@ -394,6 +756,67 @@ def with_topk(words, scores, share):
     mask = torch.zeros(len(words), dtype=torch.bool)
     mask[scores.topk(math.ceil(share * len(words))).indices] = True
     return (" ".join(w for w, m in zip(words, mask) if not m), " ".join(w for w, m in zip(words, mask) if m))
+
+
+@wrong("erase", "the last ones of an ascending order: all of them for none")
+def last_of_ascending(words, scores, share):
+    number = math.ceil(share * len(words))
+    important = set(scores.argsort()[-number:].tolist())
+    return (" ".join(w for i, w in enumerate(words) if i not in important),
+            " ".join(w for i, w in enumerate(words) if i in important))
+
+
+@wrong("erase", "one more than asked for where the share is a whole number")
+def one_more(words, scores, share):
+    important = set(scores.argsort(descending=True)[: int(share * len(words)) + 1].tolist())
+    return (" ".join(w for i, w in enumerate(words) if i not in important),
+            " ".join(w for i, w in enumerate(words) if i in important))
+
+
+@wrong("erase", "takes the words out of the caller's list")
+def takes_words(words, scores, share):
+    important = sorted(scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist())
+    chosen = [words[i] for i in important]
+    for i in reversed(important):
+        words.pop(i)
+    return " ".join(words), " ".join(chosen)
+
+
+@wrong("erase", "lists of words in place of strings")
+def as_lists(words, scores, share):
+    important = set(scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist())
+    return [w for i, w in enumerate(words) if i not in important], [w for i, w in enumerate(words) if i in important]
+
+
+@wrong("erase", "two spaces where a word was")
+def leaves_gaps(words, scores, share):
+    important = set(scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist())
+    return (" ".join("" if i in important else w for i, w in enumerate(words)),
+            " ".join(w for i, w in enumerate(words) if i in important))
+
+
+@right("erase", "pairs sorted by score, then by place")
+def by_pairs(words, scores, share):
+    order = sorted(range(len(words)), key=lambda i: -float(scores[i]))
+    chosen = sorted(order[: math.ceil(share * len(words))])
+    return [" ".join(w for i, w in enumerate(words) if i not in chosen), " ".join(words[i] for i in chosen)]
+
+
+@right("erase", "with numpy's argsort and delete")
+def with_delete(words, scores, share):
+    places = np.argsort(-scores.numpy(), kind="stable")[: math.ceil(share * len(words))]
+    array = np.array(words, dtype=object)
+    return " ".join(np.delete(array, places)), " ".join(array[np.sort(places)])
+
+
+@right("erase", "a loop that takes the best that is left")
+def best_left(words, scores, share):
+    left, values = dict(enumerate(words)), scores.tolist()
+    chosen = {}
+    for _ in range(math.ceil(share * len(words))):
+        best = max(left, key=values.__getitem__)
+        chosen[best] = left.pop(best)
+    return " ".join(left.values()), " ".join(chosen[i] for i in sorted(chosen))
 
 
 # -- risky_rows -------------------------------------------------------------------------------------------------------
@@ -455,6 +878,59 @@ def two_loops(rows, columns, k):
         if sum(all(row[c] == other[c] for c in columns) for other in rows) < k:
             found.append(number)
     return found
+
+
+@wrong("risky_rows", "glues the values together")
+def glues(rows, columns, k):
+    keys = ["".join(str(row[column]) for column in columns) for row in rows]
+    return [number for number, key in enumerate(keys) if keys.count(key) < k]
+
+
+@wrong("risky_rows", "glues the values together with a blank")
+def glues_with_blank(rows, columns, k):
+    keys = [" ".join(str(row[column]) for column in columns) for row in rows]
+    return [number for number, key in enumerate(keys) if keys.count(key) < k]
+
+
+@wrong("risky_rows", "only the first column")
+def as_sets(rows, columns, k):
+    keys = [frozenset(str(row[column]) for column in columns[:1]) for row in rows]
+    return [number for number, key in enumerate(keys) if keys.count(key) < k]
+
+
+@wrong("risky_rows", "leaves a key in the caller's rows")
+def leaves_key(rows, columns, k):
+    for row in rows:
+        row["key"] = str([row[column] for column in columns])
+    keys = [row["key"] for row in rows]
+    return [number for number, key in enumerate(keys) if keys.count(key) < k]
+
+
+@wrong("risky_rows", "the rows themselves, not their numbers")
+def rows_themselves(rows, columns, k):
+    keys = [tuple(row[column] for column in columns) for row in rows]
+    return [row for row, key in zip(rows, keys) if keys.count(key) < k]
+
+
+@wrong("risky_rows", "calls the library's function")
+def risky_by_library(rows, columns, k):
+    return privacy.risky_rows(rows, columns, k)
+
+
+@right("risky_rows", "with Counter")
+def with_counter(rows, columns, k):
+    from collections import Counter
+    count = Counter(tuple(row[c] for c in columns) for row in rows)
+    return tuple(i for i, row in enumerate(rows) if count[tuple(row[c] for c in columns)] < k)
+
+
+@right("risky_rows", "groups of numbers, sorted at the end")
+def by_groups(rows, columns, k):
+    from collections import defaultdict
+    groups = defaultdict(list)
+    for i, row in enumerate(rows):
+        groups[tuple(map(row.get, columns))].append(i)
+    return np.array(sorted(i for group in groups.values() if len(group) < k for i in group), dtype=int)
 
 
 # -- private_head -----------------------------------------------------------------------------------------------------
@@ -538,3 +1014,13 @@ def from_gpu(trained):
 @right.artifact("private_head", "claims a little more than was spent")
 def cautious(trained):
     return again(trained, epsilon=8.5)
+
+
+@right.artifact("private_head", "as the lab saved it")
+def as_saved(trained):
+    return dict(trained)
+
+
+@right.artifact("private_head", "saved again, with a note on the card")
+def with_a_note(trained):
+    return again(trained, note="trained at night")

@@ -6,7 +6,20 @@ import math
 import numpy as np
 from leaplm import artifacts, data, evaluation
 from leaplm.calibration import load_record
-from leaplm.grading import StudentError, as_array, as_number, check, first_artifact
+from leaplm.grading import (
+    NOTHING_CALLED,
+    Contract,
+    ListOf,
+    Number,
+    Several,
+    StudentError,
+    Tensor,
+    Text,
+    as_array,
+    as_number,
+    check,
+    first_artifact,
+)
 from leaplm.responsible import explanations, fairness, memorization, privacy
 
 CLOSE = 1e-4
@@ -32,14 +45,17 @@ def as_row_numbers(answer, what, rows):
     return numbers.astype(int).tolist()
 
 
-@check(points=3)
+ROW_NUMBERS = ListOf(Number(whole=True))
+
+
+@check(points=3, contract=Contract("secret_loss candidate_losses", Number()))
 def exposure(student, rng):
-    """Several ranks, the best and the worst; then candidates with exactly the secret's loss."""
-    candidates = rng.permutation(np.arange(1.0, 1.0 + rng.integers(20, 60))).astype(np.float32)
-    ranks = [1, 2, int(rng.integers(5, 15)), len(candidates) + 1]
-    for rank in ranks:
-        got = as_number(student.call("exposure", rank - 0.5, candidates), "exposure")
-        if not close(got, math.log2(len(candidates) + 1) - math.log2(rank)):
+    """Several ranks, the best and the worst, one other secret; then candidates with exactly the secret's loss."""
+    candidates = rng.permutation(np.arange(1.0, 1.0 + rng.integers(20, 60)))
+    cases = [(rank - 0.5, candidates) for rank in (1, 2, int(rng.integers(5, 15)), len(candidates) + 1)]
+    for case in (*cases, (0.5, np.array([1.0])), (0.0, candidates)):
+        got = as_number(student.call("exposure", *case), "exposure")
+        if not close(got, memorization.exposure(*case)):
             return 0, "the bits differ: log2 of all secrets, this one too, minus log2 of the rank (1 is the smallest loss)"
     tied = np.repeat(candidates, 3)
     got = as_number(student.call("exposure", 4.0, tied), "exposure")
@@ -48,41 +64,54 @@ def exposure(student, rng):
     return 3, "log2 |R| minus log2 of the rank, also with equal losses"
 
 
-@check(points=3)
+@check(points=3, contract=Contract("texts threshold", ROW_NUMBERS, own="leaplm.responsible.memorization.jaccard "
+                                   "leaplm.responsible.memorization.words_of"))
 def deduplicate(student, rng):
     """Copies with another case and punctuation; chains, where a text is like one that was itself left out."""
     words = [f"w{number}" for number in rng.choice(900, size=60, replace=False)]
+
+    def wrong(texts, threshold, want):
+        got = as_row_numbers(student.call("deduplicate", texts, threshold), "deduplicate", len(texts))
+        return got != want
+
     base, other = words[:10], words[10:20]
     chain = [base, base[:8] + words[20:22], base[:6] + words[20:24], other]  # each 8 of 12 like the one before: 0.67
     texts = [" ".join(part) for part in chain]
-    forwarded = [texts[0].upper() + " !!", ", ".join(other) + "."]
-    if as_row_numbers(student.call("deduplicate", [*texts[:1], *texts[3:], *forwarded], 0.9), "deduplicate", 4) != [0, 1]:
+    forwarded = [texts[0].upper() + " !!", ", ".join(other) + ".", "--".join(base), f"({' '.join(other[::-1])})"]
+    if wrong([*texts[:1], *texts[3:], *forwarded], 0.9, [0, 1]) or wrong(texts[:1], 0.9, [0]):
         return 0, "copies that differ only in letter case, punctuation or the order of words should go; the first stays"
+    named = [f"{word} {words[0]}" for word in rng.permutation(["ɗan", "ƙasa", "ሰላም", "ọjọ́", "ночь", "étudiant"])]
+    copies = [f"{named[0].upper()}!", *named[::-1]]
+    if wrong([*named, *copies], 0.9, list(range(6))):
+        return 0, r"texts with letters that are not English: \w in re.findall knows them, [a-z] does not"
     repeated = [" ".join(words[:4]), " ".join([words[0]] * 10 + words[50:53])]  # one word of seven in common
-    if as_row_numbers(student.call("deduplicate", repeated, 0.5), "deduplicate", 2) != [0, 1]:
+    if wrong(repeated, 0.5, [0, 1]):
         return 0, "similarity is common words / words in either, of two sets: a repeated word counts once"
     parts = [" ".join(words[:4]), " ".join(words[:12]), " ".join(words[2:4] + words[40:46])]
-    if as_row_numbers(student.call("deduplicate", parts, 0.5), "deduplicate", 3) != [0, 1, 2]:
+    if wrong(parts, 0.5, [0, 1, 2]):
         return 0, "texts went that share few words: divide by the words in either text"
-    got, want = student.call("deduplicate", texts, 0.6), memorization.deduplicate(texts, 0.6)
-    if as_row_numbers(got, "deduplicate", 4) != want:
+    if wrong(texts, 0.6, memorization.deduplicate(texts, 0.6)):
         return 1, "right for copies; compare with the texts that were kept, not with those that were left out"
-    exact = [" ".join(words[:4]), " ".join(words[:3] + words[50:51])]  # 3 of 5 words: exactly 0.6
-    if as_row_numbers(student.call("deduplicate", exact, 0.6), "deduplicate", 2) != [0]:
+    exact = [" ".join(words[:4]), " ".join(words[:3] + words[50:52])]  # 3 of 6 words: exactly 0.5
+    if wrong(exact, 0.5, [0]) or wrong([texts[0], texts[0]], 1.0, [0]):
         return 2, "right but at the edge: a similarity of exactly the threshold is enough to go"
     return 3, "each text is unlike all that were kept before it"
 
 
-@check(points=3)
+@check(points=3, contract=Contract("member_losses other_losses most_false", Several(Number(), Number())))
 def membership_attack(student, rng):
-    """AUC without ties, with ties, and the rate at several limits."""
-    members, others = rng.gamma(1.0, size=40).astype(np.float32), rng.gamma(2.0, size=25).astype(np.float32)
-    got = [as_numbers(student, "membership_attack", 2, members, others, limit) for limit in (0.0, 0.05, 0.2, 1.0)]
-    want = [privacy.membership_attack(members, others, limit) for limit in (0.0, 0.05, 0.2, 1.0)]
-    auc, rates = close([g[0] for g in got], [w[0] for w in want]), close([g[1] for g in got], [w[1] for w in want])
-    tied_members, tied_others = rng.integers(4, size=30).astype(np.float32), rng.integers(1, 5, size=20).astype(np.float32)
-    tied = as_numbers(student, "membership_attack", 2, tied_members, tied_others, 0.3)
-    right = privacy.membership_attack(tied_members, tied_others, 0.3)
+    """AUC without ties, with ties, and the rate at several limits; 32 others, so that shares are exact in 32 bits too."""
+    members, others = rng.gamma(1.0, size=40).astype(np.float32), rng.gamma(2.0, size=32).astype(np.float32)
+    members[members.argmin()], others[others.argmin()] = 0.01, 0.001  # the smallest of all is no member's
+    members[members.argmax()] = others.max() + 1  # the largest is
+    cases = [(members, others, limit) for limit in (0.0, 0.05, 0.25, 1.0)]
+    cases += [(members[:1], others[:1] + 20, 0.0), (members[:3] + 20, others, 0.5)]  # all found, and none
+    got = np.array([as_numbers(student, "membership_attack", 2, *case) for case in cases])
+    want = np.array([privacy.membership_attack(*case) for case in cases])
+    auc, rates = close(got[:, 0], want[:, 0]), close(got[:, 1], want[:, 1])
+    tied_members, tied_others = rng.integers(4, size=30).astype(np.float32), rng.integers(1, 5, size=16).astype(np.float32)
+    tied = as_numbers(student, "membership_attack", 2, tied_members, tied_others, 0.25)
+    right = privacy.membership_attack(tied_members, tied_others, 0.25)
     points = int(auc) + int(rates) + int(auc and rates and close(tied, right))
     if points == 3:
         return 3, "AUC and rate are right, also with equal losses"
@@ -92,11 +121,11 @@ def membership_attack(student, rng):
     return points, f"{said}; AUC: pairs in which the member's loss is smaller; rate: most members found within the limit"
 
 
-@check(points=4)
+@check(points=4, contract=Contract("gradients max_norm noise_multiplier normal expected_batch", Tensor("float", dims=1)))
 def clip_and_noise(student, rng):
     """Rows of very different lengths, one of zeros; noise; an expected size that is not the real one."""
     batch, width = int(rng.integers(6, 10)), int(rng.integers(5, 9))
-    max_norm, noise, expected = float(rng.uniform(1.5, 3)), float(rng.uniform(0.5, 3)), batch + int(rng.integers(2, 9))
+    max_norm, noise, expected = float(rng.uniform(0.2, 0.7)), float(rng.uniform(0.5, 3)), batch + int(rng.integers(2, 9))
     gradients = rng.normal(size=(batch, width))
     lengths = max_norm * rng.permutation([0, 0.2, 0.7, *rng.uniform(1.5, 9, size=batch - 3)])
     gradients *= (lengths / np.linalg.norm(gradients, axis=1))[:, None]
@@ -113,64 +142,77 @@ def clip_and_noise(student, rng):
     want = privacy.clip_and_noise(gradients, max_norm, noise, normal, expected)
     if not close(answer(gradients, max_norm, noise, normal, expected), want):
         return 2, "clipping is right; the noise is noise_multiplier * max_norm * normal, added once to the sum"
+    alone = gradients[lengths.argmax()][None]
+    if not close(answer(alone, max_norm, noise, normal, expected),
+                 privacy.clip_and_noise(alone, max_norm, noise, normal, expected)):
+        return 3, "right for a batch; but one row alone goes wrong"
     empty = np.zeros((3, width))
     if not close(answer(empty, max_norm, noise, normal, expected), noise * max_norm * normal / expected):
         return 3, "right; but rows of zeros should give the noise alone"
     return 4, "clipped row by row, noise once, divided by the expected size"
 
 
-@check(points=3)
+PAIRED = Contract("first second resamples", Several(Number(), Number(), Number()), own="leaplm.evaluation.paired_difference")
+
+
+@check(points=3, contract=PAIRED)
 def paired_interval(student, rng):
-    """Scores that go together, so that pairing shows; the draws are given, so the numbers are exact."""
-    rows = int(rng.integers(30, 60))
-    hard = rng.uniform(size=rows)
-    first, second = (hard + rng.normal(scale=0.1, size=(2, rows))).astype(np.float32)
-    first += 0.05
-    draws = rng.integers(rows, size=(200, rows))
-    got = as_numbers(student, "paired_interval", 3, first, second, draws)
-    want = fairness.paired_interval(first, second, draws)
-    if close(got, want):
+    """Scores that go together, so that pairing shows, in favour of either; the draws are given, so the numbers are exact."""
+    parts = np.ones(3, bool)
+    turned = True
+    for rounds, sign in ((200, 1), (37, -1)):
+        rows = int(rng.integers(30, 60))
+        hard = rng.uniform(size=rows)
+        first, second = (hard + rng.normal(scale=0.1, size=(2, rows))).astype(np.float32)
+        first, draws = first + np.float32(0.05 * sign), rng.integers(rows, size=(rounds, rows))
+        got = as_numbers(student, "paired_interval", 3, first, second, draws)
+        want = fairness.paired_interval(first, second, draws)
+        parts &= np.isclose(got, want, atol=CLOSE, rtol=CLOSE)
+        turned &= close(got[1:], [want[2], want[1]])
+    if parts.all():
         return 3, "difference and interval are right"
-    if not close(got[0], want[0]):
+    if not parts[0]:
         return 0, "the difference differs: the mean of first - second"
-    if close(got[1:], [want[2], want[1]]):
+    if turned:
         return 2, "low and high are exchanged"
     return 1, "the difference is right; the interval: mean of each draw's differences, then their 2.5 % and 97.5 % quantiles"
 
 
-@check(points=2)
+@check(points=2, contract=Contract("words scores share", Several(Text(), Text())))
 def erase(student, rng):
-    """Words that occur twice, negative scores, and shares that need rounding up."""
-    good, rounded = 0, 0
-    for share in (0.2, 0.3, 0.5):
-        count = int(rng.choice([9, 11, 13]))  # no share of these is a whole number
+    """Words that occur twice, negative scores, shares that need rounding up or none, all words, none, and one alone."""
+    good, rounded, cases = 0, 0, [(0.2, 11), (0.3, 13), (0.5, 9), (0.5, 8), (0.0, 5), (1.0, 6), (0.25, 1)]
+    for share, count in cases:  # no share of 9, 11 and 13 is a whole number
         words = rng.choice(["so", "good", "not", "bad", "film"], size=count).tolist()
         scores = rng.normal(size=count).astype(np.float32)
         scores[rng.integers(count)] = -5
         answer = student.call("erase", words, scores, share)
-        if not isinstance(answer, (list, tuple)) or len(answer) != 2 or not all(isinstance(part, str) for part in answer):
+        if not isinstance(answer, list) or len(answer) != 2 or not all(isinstance(part, str) for part in answer):
             return 0, "erase should return two strings"
         good += tuple(answer) == explanations.erase(words, scores, share)
         fewer = explanations.erase(words, scores, math.floor(share * count) / count)
-        rounded += tuple(answer) == fewer
-    if good == 3:
+        rounded += tuple(answer) == fewer != explanations.erase(words, scores, share)
+    if good == len(cases):
         return 2, "the rest and the important words, both in their order"
-    if rounded + good == 3:
+    if rounded and rounded + good == len(cases):
         return 1, "the right order; but round the number of words up (math.ceil)"
     return 0, "other words: the largest scores (not the largest sizes), words in their order, each place by itself"
 
 
-@check(points=2)
+@check(points=2, contract=Contract("rows columns k", ROW_NUMBERS))
 def risky_rows(student, rng):
-    """Columns that count together, groups one below, at and one above k, and a column that must not count."""
+    """Columns that count together, groups one below, at and one above k, a column that must not count, look-alikes."""
     k = int(rng.integers(3, 6))
     groups = [(town, gender) for town in ("Kano", "Zaria", "Jos") for gender in ("woman", "man")]
     sizes = rng.permutation([k - 1, k - 1, k, k, k + 1, 2])
     members = rng.permutation(np.repeat(np.arange(6), sizes))
     people = [{"town": groups[g][0], "gender": groups[g][1], "number": number} for number, g in enumerate(members)]
-    for columns in (["town", "gender"], ["gender"], ["number"]):
-        got = as_row_numbers(student.call("risky_rows", people, columns, k), "risky_rows", len(people))
-        if got != privacy.risky_rows(people, columns, k):
+    glued = [{"town": f"Kano{sign}1", "gender": "2"} for sign in ("", " ", ",", "-")]  # unlike these, if kept apart
+    glued += [{"town": "Kano", "gender": f"1{sign}2"} for sign in ("", " ", ",", "-")]
+    cases = [(people, columns, k) for columns in (["town", "gender"], ["gender"], ["number"])]
+    for case in (*cases, (people, ["gender", "town"], 1), (people[:1], ["town"], 2), (glued, ["town", "gender"], 2)):
+        got = as_row_numbers(student.call("risky_rows", *case), "risky_rows", len(case[0]))
+        if got != privacy.risky_rows(*case):
             return 0, "other rows: fewer than k rows (itself included) with the same values in all the columns together"
     return 2, "the rows that stand alone"
 
@@ -178,7 +220,7 @@ def risky_rows(student, rng):
 # -- the private head -----------------------------------------------------------------------------------------------------
 
 
-@check(points=6, seconds=120)
+@check(points=6, seconds=120, contract=NOTHING_CALLED)
 def private_head(student, rng):
     """The saved head on held-out texts, if its card's promise follows from its own numbers and noise has left its trace."""
     content = first_artifact(student, ("private-head-gpu.safetensors", "private-head-cpu.safetensors"))

@@ -198,8 +198,9 @@ copies = [text for text in planted if text.startswith(canaries[-1]["prompt"])]
 print(len(copies), "copies, kept:", [copies[i] for i in deduplicate(copies, 0.7)])
 
 # %% check="deduplicate" points=3
-assert deduplicate(["Call Amina now", "call amina, NOW!", "Call Musa"], 0.7) == [0, 2]
-assert deduplicate(["a b c d", "a b c e", "x"], 0.6) == [0, 2]
+assert list(deduplicate(["Call Amina now", "call amina, NOW!", "Call Musa"], 0.7)) == [0, 2]
+assert list(deduplicate(["a b c d", "a b c e", "x"], 0.6)) == [0, 2]
+assert list(deduplicate(["Ƙasa, ɗaya", "ƙasa ɗaya!", "ƙasa"], 0.9)) == [0, 2], "letters that are not English are letters too"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Two lists grow together: the numbers that are kept, and their sets of words. Compare a
@@ -352,8 +353,10 @@ def clip_and_noise(gradients, max_norm, noise_multiplier, normal, expected_batch
 print(clip_and_noise(1000 * torch.randn(8, 5), 1.0, 0.0, torch.zeros(5), 8).norm())
 
 # %% check="clip_and_noise" points=4
-private = clip_and_noise(torch.tensor([[3.0, 4.0], [0.0, 0.5]]), 1.0, 2.0, torch.tensor([1.0, 0.0]), 2)
+gradients = torch.tensor([[3.0, 4.0], [0.0, 0.5]])
+private = clip_and_noise(gradients, 1.0, 2.0, torch.tensor([1.0, 0.0]), 2)
 assert torch.allclose(private, torch.tensor([1.3, 0.65]))
+assert gradients[0, 0] == 3, "`gradients` should stay as they are"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Four steps: length of each row, scale the long ones down to C, add up over the rows,
@@ -673,6 +676,7 @@ print(erase(words, torch.tensor(scores), 0.2))
 # %% check="erase" points=2
 four, their_scores = ["not", "a", "good", "film"], torch.tensor([0.2, 0.0, 0.9, -1.0])
 assert tuple(erase(four, their_scores, 0.5)) == ("a film", "not good")
+assert tuple(erase(four, their_scores, 0.0)) == ("not a good film", "") and len(four) == 4
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>scores.argsort(descending=True)</code> gives the numbers of the words, the most

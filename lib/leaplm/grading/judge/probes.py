@@ -260,12 +260,6 @@ def edge_model(edge_first: bool = False) -> EdgeModel:
     return EdgeModel(edge_first)
 
 
-def leave_gradients(model: torch.nn.Module) -> None:
-    """Sets all gradients to 1, as an earlier backward pass would."""
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-
-
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:
     """Plain gradient descent, the easiest to predict."""
     return torch.optim.SGD(model.parameters(), lr=lr)
@@ -361,6 +355,24 @@ def on_each(layer: torch.nn.Module, arrays: list[np.ndarray]) -> list[np.ndarray
 def attribute(thing: Any, name: str) -> Any:
     """An attribute, None if there is none."""
     return getattr(thing, name, None)
+
+
+def leave_gradients(model: torch.nn.Module) -> None:
+    """Puts gradients of ones on the parameters that learn, as an earlier training would leave some."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.ones_like(parameter)
+
+
+def sizes(layer: torch.nn.Linear) -> list[int]:
+    """What a linear layer says of itself: inputs, outputs."""
+    return [layer.in_features, layer.out_features]
+
+
+def slots(function: Any, times: int, *args: Any) -> list[int | None]:
+    """What a student's function(*args) returns in many calls, each a whole number or None; in one step, which is faster."""
+    found = (function(*args) for _ in range(times))
+    return [None if slot is None else int(slot) for slot in found]
 
 
 def training(model: torch.nn.Module) -> bool:

@@ -17,7 +17,6 @@ from leaplm.bundle.wheels import build_course
 from leaplm.grading.book.verdicts import grader_digest
 from nbclient import NotebookClient
 from repo import ROOT
-from uv import find_uv_bin
 
 VERSIONS = Path(__file__).with_name("colab.txt")
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
@@ -59,10 +58,8 @@ class Colab:
             self.run(first_cell(lab), self.folder)
 
     def pip(self, *arguments):
-        """pip's command on this environment, by uv where it can: that is ten times faster. Raises where both fail."""
-        by_uv = [find_uv_bin(), "pip", *arguments, "--python", self.python]
-        if subprocess.run(by_uv, capture_output=True).returncode:
-            subprocess.run([self.python, "-m", "pip", *arguments], check=True, capture_output=True)
+        """Not by uv: it does not see a torch that is a link, and would write another one through it."""
+        subprocess.run([self.python, "-m", "pip", *arguments], check=True, capture_output=True)
 
     def pythonic(self, code):
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()

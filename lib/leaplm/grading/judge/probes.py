@@ -227,9 +227,9 @@ def edge_model(edge_first: bool = False) -> EdgeModel:
 
 
 def leave_gradients(model: torch.nn.Module) -> None:
-    """Sets all gradients to 1, as an earlier backward pass would."""
+    """Sets all gradients to a million, which no step should ever count."""
     for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
+        parameter.grad = torch.full_like(parameter, 1e6)
 
 
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:

@@ -358,10 +358,10 @@ def attribute(thing: Any, name: str) -> Any:
 
 
 def leave_gradients(model: torch.nn.Module) -> None:
-    """Puts gradients of ones on the parameters that learn, as an earlier training would leave some."""
+    """Puts gradients of a million on the parameters that learn: of an earlier training, which no step should ever count."""
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter.grad = torch.ones_like(parameter)
+            parameter.grad = torch.full_like(parameter, 1e6)
 
 
 def sizes(layer: torch.nn.Linear) -> list[int]:

@@ -52,6 +52,17 @@ ENDS = {  # how a student's process ended -> state of the verdict, and why in wo
 }
 
 
+OURS = f"leaplm-{os.getpid()}-"  # begins the names of this process's temporary folders
+
+
+def sweep_temporary() -> None:
+    """Removes temporary folders of graders that were killed and could not do it themselves."""
+    for folder in Path(tempfile.gettempdir()).glob("leaplm-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)) and folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Infrastructure(Exception):
     """A fault of ours, not of a submission."""
 
@@ -73,7 +84,7 @@ class ForkServer:
         settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
         program = [sys.executable, "-P", "-s", "-m", "leaplm.grading.sandbox.fork_server"]
         words = [*program, str(inner.fileno()), json.dumps(settings)]
-        self._folder = Path(tempfile.mkdtemp(prefix="leaplm-"))  # where it starts; student code works there if unsafe
+        self._folder = Path(tempfile.mkdtemp(prefix=OURS))  # where it starts; student code works there if unsafe
         self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._folder)
         inner.close()
         self._unsafe = unsafe
@@ -171,7 +182,8 @@ class Examiner:
     def __init__(self) -> None:
         self._end, inner = socket.socketpair()
         own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
-        own |= {"LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        self._folder = tempfile.mkdtemp(prefix=OURS)  # what libraries leave in a temporary folder goes with it
+        own |= {"TMPDIR": self._folder, "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno())]
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
@@ -197,6 +209,7 @@ class Examiner:
         self._end.close()
         self.process.kill()
         self.process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Engine:
@@ -215,6 +228,7 @@ class Engine:
         self.limits = limits or Limits()
         self.jobs = jobs or default_jobs(self.limits)
         self.unsafe, self.warm, self.scale = unsafe, warm, scale
+        sweep_temporary()
         self._assets = assets_without_heldout()
         self._forks: ForkServer | None = None
         self._lock = threading.Lock()
@@ -307,7 +321,8 @@ def our_fault(course: Path, lab: str, submission: Submission, seed: int, reason:
               for cell in release.cells if role(cell) == "check"]  # fmt: skip
     record = {"lab": lab, "student": submission.student, "submission": submission.digest, "seed": seed,
               "state": "infrastructure", "reason": clean_text(reason, 4000), "points": 0,
-              "max": sum(check["max"] for check in checks), "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
+              "max": sum(check["max"] for check in checks), "checks": checks, "repairs": [],
+              "received": submission.received}  # fmt: skip
     return Graded(record, nbformat.writes(release))
 
 

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import random
-import tempfile
 import threading
 import time
 import warnings
@@ -31,7 +30,8 @@ from leaplm.grading.book.verdicts import STATES, Store, grader_digest
 from leaplm.grading.intake.ingest import safe_id
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.audit import near_duplicates, retrain
-from leaplm.grading.judge.engine import OURS, Engine, Graded, default_jobs, our_fault
+from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
+from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
@@ -236,9 +236,9 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
         return
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=OURS) as scratch,
+            contextlib.closing(Scratch()) as scratch,
             LocalCluster(
-                n_workers=1, threads_per_worker=jobs, processes=False, local_directory=scratch, **NO_PAGES
+                n_workers=1, threads_per_worker=jobs, processes=False, local_directory=str(scratch.path), **NO_PAGES
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -36,7 +36,7 @@ from leaplm.grading.book.safe_html import clean_html
 
 MAX_SOURCE = 50_000  # characters of a cell
 MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length
-MAX_SOURCES = 400_000  # characters of all cells
+MAX_SOURCES = 150_000  # characters of all cells
 MAX_TEXT = 20_000  # of one output
 MAX_HTML = 200_000
 MAX_PICTURE = 2_000_000  # of base64

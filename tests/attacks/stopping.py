@@ -1,7 +1,5 @@
 """F: what would end the run for all, or count as a fault of ours, by what one student hands in or puts out."""
 
-import json
-
 from attacks.own import WIRE
 from attacks.rows import ENDS, cheat, fault
 from attacks.work import ARTIFACT, Work
@@ -86,8 +84,8 @@ def endless_chain(work: Work) -> None:
 def says_too_large(work: Work) -> None:
     """The student's side says of each cell that its outputs were too large, or that a fault was ours."""
     work.code(WIRE)
-    work.code(f"""
-        kinds = [{json.dumps({"student_error": ["too-large", "\ud800" + "x" * 1000]})}, {{"fault": chr(0xD800)}}]
+    work.code("""
+        kinds = [{"student_error": ["too-large", chr(0xD800) + "x" * 1000]}, {"fault": chr(0xD800)}]
         turn = iter(range(10**9))
-        change(lambda channel, reply: honest_send(channel, {{"nonce": reply["nonce"], **kinds[next(turn) % 2]}}))
+        change(lambda channel, reply: honest_send(channel, {"nonce": reply["nonce"], **kinds[next(turn) % 2]}))
     """)

@@ -60,7 +60,7 @@ def lists_as_artifact(work: Work) -> None:
     work.files[ARTIFACT] = b"[[]" + b",[]" * (40 * MB) + b"]"
 
 
-@fault("F86", by=OWN_PART, states="partial")
+@fault("F86", by="told to the student, in a verdict", points=0, states="ungradable")
 def cells_that_cannot_be_sent(work: Work) -> None:
     """A cell of control characters, which takes six times as much where it is sent."""
     work.add("# " + "\x01" * 1_900_000)

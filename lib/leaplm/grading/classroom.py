@@ -237,9 +237,8 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
     try:
         with (
             contextlib.closing(Scratch()) as scratch,
-            LocalCluster(
-                n_workers=1, threads_per_worker=jobs, processes=False, local_directory=str(scratch.path), **NO_PAGES
-            ) as cluster,
+            dask.config.set({"temporary-directory": str(scratch.path)}),
+            LocalCluster(n_workers=1, threads_per_worker=jobs, processes=False, **NO_PAGES) as cluster,
             Client(cluster) as client,
         ):
             yield client

@@ -12,7 +12,7 @@ from attacks.damaging import SCRIPT
 from attacks.rows import Row
 from attacks.traps import CANARY, LEAK
 
-KEPT_MB = 1.0  # more than that of one notebook's output is a flood that was kept
+KEPT_MB = 5.0  # more than that of one notebook's output is a flood that was kept
 CONTAINED = "contained"
 
 

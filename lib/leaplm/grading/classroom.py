@@ -33,6 +33,7 @@ from leaplm.grading.intake.ingest import safe_id
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.audit import near_duplicates, retrain
 from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
+from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
@@ -244,6 +245,8 @@ def connect(jobs: int, scheduler: str | None) -> Iterator[Any]:
         return
     try:
         with (
+            contextlib.closing(Scratch()) as scratch,
+            dask.config.set({"temporary-directory": str(scratch.path)}),
             LocalCluster(n_workers=1, threads_per_worker=jobs, processes=False, **NO_PAGES) as cluster,
             Client(cluster) as client,
         ):

@@ -36,12 +36,13 @@ from leaplm.grading.book.safe_html import clean_html
 
 MAX_SOURCE = 50_000  # characters of a cell
 MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length
-MAX_SOURCES = 400_000  # characters of all cells
+MAX_SOURCES = 150_000  # characters of all cells
 MAX_TEXT = 20_000  # of one output
 MAX_HTML = 200_000
 MAX_PICTURE = 2_000_000  # of base64
 MAX_OUTPUTS = 40  # of a cell
-MAX_PAGE = 12_000_000  # of all outputs
+MAX_PAGE = 3_000_000  # of all outputs, as they stand in the page
+OF_ONE_OUTPUT = 400  # what the page puts around it
 LEFT_OUT = "… the rest is left out …"
 
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -82,7 +83,7 @@ class SafeContent(Preprocessor):
         """The outputs up to the limit of the page."""
         kept = []
         for output in outputs:
-            self._left -= len(str(output))
+            self._left -= len(html.escape(str(output))) + OF_ONE_OUTPUT
             kept.append(output if self._left > 0 else {"output_type": "stream", "name": "stdout", "text": LEFT_OUT})
             if self._left <= 0:
                 break

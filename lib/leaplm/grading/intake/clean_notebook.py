@@ -20,7 +20,7 @@ MAX_NOTEBOOK_BYTES = 20 * 2**20
 MAX_VALUES = 2_000_000  # in the file's JSON: bounds the memory that parsing takes
 MAX_NESTING = 100
 MAX_CELLS = 2_000
-MAX_SOURCE_BYTES = 2 * 2**20  # of all cells together
+MAX_SOURCE_BYTES = 2 * 2**20  # of all cells together, as JSON: of a control character it makes six
 MAX_PICTURES_BYTES = 8 * 2**20
 MAX_TAGS = 20
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -52,7 +52,7 @@ def clean_notebook(data: bytes) -> tuple[bytes, list[str]]:
     kept = [clean_cell(cell, number, notes) for number, cell in enumerate(cells, 1) if isinstance(cell, dict)]
     if len(kept) < len(cells):
         notes.append(f"{len(cells) - len(kept)} cells of the notebook are damaged and were left out.")
-    if sum(len(cell["source"].encode()) for cell in kept) > MAX_SOURCE_BYTES:
+    if sum(len(json.dumps(cell["source"], ensure_ascii=False).encode()) for cell in kept) > MAX_SOURCE_BYTES:
         raise Refused(f"The text of the cells is larger than {MAX_SOURCE_BYTES >> 20} MB: keep data in a file beside it.")
     drop_pictures(kept, notes)
     name_copies(kept)

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import psutil
 
 from leaplm.grading.judge.examiner import MOST_FRAME, new_seed
 from leaplm.grading.judge.heldout import assets_without_heldout
+from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.self_test import breaches
@@ -73,8 +73,8 @@ class ForkServer:
         settings = {"limits": asdict(limits), "preload": modules, "walled": not unsafe}
         program = [sys.executable, "-P", "-s", "-m", "leaplm.grading.sandbox.fork_server"]
         words = [*program, str(inner.fileno()), json.dumps(settings)]
-        self._folder = Path(tempfile.mkdtemp(prefix="leaplm-"))  # where it starts; student code works there if unsafe
-        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._folder)
+        self._scratch = Scratch()  # where it starts; student code works there if unsafe
+        self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._scratch.path)
         inner.close()
         self._unsafe = unsafe
         self._ended: dict[int, queue.Queue] = {}
@@ -89,7 +89,7 @@ class ForkServer:
         self._settled.wait(START_SECONDS)
         if not self.ready:
             self._process.kill()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._scratch.close()
             said = self._process.communicate()[1].decode(errors="replace").strip()
             if self._unsafe:
                 raise sandbox.NoSandbox(f"The process for student code did not start: {said[-1000:]}")
@@ -142,7 +142,7 @@ class ForkServer:
             self._process.kill()  # bubblewrap takes everything inside with it
             self._process.wait()
         self._process.stderr.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
 
 def test_walls(forks: ForkServer, course: Path, scale: str) -> None:
@@ -171,7 +171,9 @@ class Examiner:
     def __init__(self) -> None:
         self._end, inner = socket.socketpair()
         own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
-        own |= {"LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        self._scratch = Scratch()  # what libraries leave in a temporary folder goes with it
+        own |= {"TMPDIR": str(self._scratch.path), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
+                "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
         words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno())]
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
@@ -197,6 +199,7 @@ class Examiner:
         self._end.close()
         self.process.kill()
         self.process.wait()
+        self._scratch.close()
 
 
 class Engine:
@@ -215,6 +218,7 @@ class Engine:
         self.limits = limits or Limits()
         self.jobs = jobs or default_jobs(self.limits)
         self.unsafe, self.warm, self.scale = unsafe, warm, scale
+        sweep()
         self._assets = assets_without_heldout()
         self._forks: ForkServer | None = None
         self._lock = threading.Lock()

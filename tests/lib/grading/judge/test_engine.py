@@ -168,7 +168,7 @@ def test_unsafe_grades_without_a_sandbox_and_leaves_no_file(course, solved):
     before = set(course.rglob("*"))
     with Engine(course, LAB, jobs=1, limits=LIMITS, unsafe=True) as engine:
         assert points(engine.grade(with_source(solved, "open('left', 'w').close()"), seed=1)) == [3, 4, 2]
-        made = list(engine._forks._folder.rglob("left"))
+        made = list(engine._forks._scratch.path.rglob("left"))
         assert len(made) == 1
     assert not made[0].exists() and set(course.rglob("*")) == before
 

@@ -1,0 +1,91 @@
+"""F: what would end the run for all, or count as a fault of ours, by what one student hands in or puts out."""
+
+from attacks.own import WIRE
+from attacks.rows import ENDS, cheat, fault
+from attacks.work import ARTIFACT, Work
+
+WRITABLE = "text is made writable where it enters"
+OWN_PART = "what a program does not do costs its own part"
+MB = 2**20
+
+
+@fault("F80", by=WRITABLE)
+def half_a_character(work: Work) -> None:
+    """Outputs of each kind, and an answer's error, hold half of a surrogate pair."""
+    work.code("""
+        from IPython.display import HTML, Markdown, display
+        half = chr(0xD83D)
+        display(HTML("<b>" + half + "</b>"), Markdown(half), {half: half})
+        print(half, file=sys.stderr)
+        get_ipython().display_pub.publish({"text/latex": half, "image/png": half})
+    """)
+    work.add('raise ValueError(chr(0xDC00) + " and " + chr(0xD800))')
+
+
+@cheat("F81", by=WRITABLE, shows="log")
+def line_ends(work: Work) -> None:
+    """Messages hold line ends that only Unicode has, and a NUL, and so does the model."""
+    work.code("""
+        ends = "".join(map(chr, (0x2028, 0x2029, 0x85, 0x0B, 0x0C, 0x1C, 0, 0xD800)))
+        class Odd(Exception): pass
+        Odd.__name__ = "Odd" + ends
+        def mean_square(x):
+            raise Odd(ends + "9 of 9" + ends)
+    """)
+    work.files[ARTIFACT] = b'{"slope": "\\u2028\\u0085\\ud800\\u0000"}'
+
+
+@fault("F82", by="a whole notebook's outputs are bounded, and the page of feedback", shows="feedback")
+def flood_in_many_cells(work: Work) -> None:
+    """A hundred cells put out as much as a cell may, of characters that a page writes as five."""
+    for _ in range(100):
+        work.add('print("<&" * 100_000)')
+
+
+@fault("F83", by=OWN_PART)
+def large_artifacts(work: Work) -> None:
+    """Two files just below the limit, which do not both fit on the sandbox's disk."""
+    work.files |= {f"artifacts/large-{number}.safetensors": bytes(127 * MB) for number in range(2)}
+
+
+@fault("F84", by="left out, and said so")
+def too_large_artifact(work: Work) -> None:
+    """A file of almost 256 MB."""
+    work.sparse["artifacts/huge.safetensors"] = 256 * MB - 1
+
+
+@cheat("F85", by="an artifact that is read as text may only be so large")
+def lists_as_artifact(work: Work) -> None:
+    """The model's file is 120 MB of empty lists, each of which takes twenty times as much where it is parsed."""
+    work.files[ARTIFACT] = b"[[]" + b",[]" * (40 * MB) + b"]"
+
+
+@fault("F86", by="told to the student, in a verdict", points=0, states="ungradable")
+def cells_that_cannot_be_sent(work: Work) -> None:
+    """A cell of control characters, which takes six times as much where it is sent."""
+    work.add("# " + "\x01" * 1_900_000)
+
+
+@fault("F87", by=OWN_PART, points=(0, 9), states=ENDS)
+def broken_shell(work: Work) -> None:
+    """Magics, and the shell that runs the cells is taken apart."""
+    work.code("%reset -f\n%xmode Minimal\n%colors linux\n%autocall 2", "fit_slope")
+    work.add("get_ipython().run_cell = None")
+    work.add("1")
+
+
+@fault("F88", by="a cell whose names cannot be read runs", points=9, states=ENDS)
+def endless_chain(work: Work) -> None:
+    """A cell with ten thousand calls one on another, which is too deep for what reads its names."""
+    work.add("nobody" + ".a()" * 10_000)
+
+
+@cheat("F89", by=OWN_PART, states=ENDS, plain=False)
+def says_too_large(work: Work) -> None:
+    """The student's side says of each cell that its outputs were too large, or that a fault was ours."""
+    work.code(WIRE)
+    work.code("""
+        kinds = [{"student_error": ["too-large", chr(0xD800) + "x" * 1000]}, {"fault": chr(0xD800)}]
+        turn = iter(range(10**9))
+        change(lambda channel, reply: honest_send(channel, {"nonce": reply["nonce"], **kinds[next(turn) % 2]}))
+    """)

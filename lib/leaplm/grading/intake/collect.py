@@ -137,24 +137,31 @@ def earlier_ids(course: Path, lab: str) -> list[Earlier]:
 def collect_student(
     course: Path, lab: str, student: str, uploads: list[Incoming], ids: dict, received: str | None, release: NotebookNode
 ) -> list[Row]:
-    """Reads a student's uploads and writes the newest; the others are kept beside, and said."""
-    uploads.sort(key=lambda upload: (upload.received, upload.entries))
+    """Reads a student's uploads and writes the newest; the others are kept beside, and said.
+
+    The newest comes first, so that the others never stand in its place: not for a moment, and not in a second run.
+    """
+    uploads.sort(key=lambda upload: (upload.received, upload.entries), reverse=True)
     rows = []
     for upload in uploads:
         submission = read_submission(upload.source, lab, student, received or upload.received, release)
         said = [note for note in (ids[upload.person][1], *upload.notes, *submission.notes) if note]
         if len(uploads) > 1:
             said.append(
-                f"There are {len(uploads)} uploads of this student; the newest counts, `{show(uploads[-1].entries[0])}`."
+                f"There are {len(uploads)} uploads of this student; the newest counts, `{show(uploads[0].entries[0])}`."
             )
-        rows.append(write(course, submission, upload, said, certain=received is not None))
+        older = upload is not uploads[0]
+        rows.append(write(course, submission, upload, said, certain=received is not None, older=older))
     return rows
 
 
-def write(course: Path, submission: Submission, upload: Incoming, notes: list[str], certain: bool = False) -> Row:
+def write(
+    course: Path, submission: Submission, upload: Incoming, notes: list[str], certain: bool = False, older: bool = False
+) -> Row:
     """Puts a submission into nbgrader's folder, unless it is there already or a newer one is.
 
     `certain`: the teacher has said when it was handed in; else the time that was noted for the same work first stays.
+    `older`: a newer one of this student came along with it, also where both have one time.
     """
     lab, student = submission.lab, submission.student
     target = submitted_folder(course, lab, student)
@@ -169,8 +176,8 @@ def write(course: Path, submission: Submission, upload: Incoming, notes: list[st
             state = "time changed" if known and certain and known.received != submission.received else "unchanged"
             submission = replace(submission, received=known.received) if known and not certain else submission
             write_time(target, submission.received)
-        elif known and known.received and submission.received < known.received:
-            notes = [*notes, f"A newer one is there; this one was put into {keep(course, folder, lab, student)}."]
+        elif older or (known and known.received and submission.received < known.received):
+            notes = [*notes, f"A newer one is there; this one is in {keep_once(course, folder, lab, student, digest)}."]
             return Row(student, "set aside", upload.entries, notes)
         else:
             if old:
@@ -212,6 +219,14 @@ def keep(course: Path, folder: Path, lab: str, student: str) -> str:
     number = 1 + max((int(name) for name in os.listdir(place) if name.isdecimal()), default=0)
     os.rename(folder, place / f"{number:03}")
     return str((place / f"{number:03}").relative_to(course))
+
+
+def keep_once(course: Path, folder: Path, lab: str, student: str, digest: str) -> str:
+    """The same, but work that was kept already stays where it is, however often the export that holds it is collected."""
+    for kept in sorted((course / WORK / "superseded" / student / lab).glob("[0-9]*")):
+        if read_submission(kept, lab, student).digest == digest:
+            return str(kept.relative_to(course))
+    return keep(course, folder, lab, student)
 
 
 @contextmanager

@@ -414,7 +414,27 @@ def test_a_newer_one_replaces_the_older_which_is_kept(course, work, tmp_path):
     assert sorted(path.name for path in kept.iterdir()) == ["artifacts", NAME, "timestamp.txt"]
     assert "superseded/aisha/lab0_mini/001" in table(summary)
     assert states(collect(course, LAB, source)) == {"aisha": "set aside"}  # the old export once more
-    assert answer(course, "aisha") == "a = 2" and (kept.parent / "002" / NAME).is_file()
+    assert answer(course, "aisha") == "a = 2" and os.listdir(kept.parent) == ["001"]  # where that work lies already
+
+
+@pytest.mark.parametrize("received", [None, "2026-03-02T10:00:00+01:00"], ids=["time of the files", "given time"])
+@pytest.mark.parametrize("times", [(5, 5, 5), (1, 2, 3), (3, 2, 1), (5, 5, 1)])
+def test_several_uploads_of_a_student_collected_again_change_nothing(course, work, tmp_path, times, received):
+    names = [f"Aisha Bello - {LAB}.ipynb", f"Aisha Bello - {LAB} (1).ipynb", f"Copy of Aisha Bello - {LAB}.ipynb"]
+    source = put(tmp_path / "class", {name: work(f"a = {number}") for number, name in enumerate(names)})
+    for name, time in zip(names, times, strict=True):
+        os.utime(source / name, (time * 1_000, time * 1_000))
+    first = collect(course, LAB, source, received=received)
+    assert sorted(row.state for row in first.rows) == ["new", "set aside", "set aside"]
+    stands, after = answer(course, "aisha_bello"), written_out(course)
+    for _ in range(2):
+        again = collect(course, LAB, source, received=received)
+        assert sorted(row.state for row in again.rows) == ["set aside", "set aside", "unchanged"]
+        assert answer(course, "aisha_bello") == stands and written_out(course) == after
+
+
+def written_out(course):
+    return {path: path.read_bytes() for path in (course / WORK).rglob("*") if path.is_file()}
 
 
 def test_two_uploads_of_one_student_the_newest_counts(course, work, tmp_path):

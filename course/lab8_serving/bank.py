@@ -186,11 +186,11 @@ def numpy_sort(weight, share):
     return torch.from_numpy(keep.reshape(tuple(weight.shape)))
 
 
-@right("magnitude_mask", "plain Python, sorting pairs of size and place; numbers 0 and 1")
+@right("magnitude_mask", "plain Python, sorting pairs of size and place")
 def sorted_pairs(weight, share):
     flat = weight.flatten().tolist()
     gone = sorted(range(len(flat)), key=lambda i: (abs(flat[i]), i))[: round(share * len(flat))]
-    return torch.tensor([i not in set(gone) for i in range(len(flat))]).reshape(weight.shape).long()
+    return torch.tensor([i not in set(gone) for i in range(len(flat))]).reshape(weight.shape)
 
 
 # -- distillation_loss ----------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def with_kl_div(student_logits, teacher_logits, labels, temperature, weight):
     return weight * temperature**2 * soft + (1 - weight) * F.cross_entropy(student_logits, labels)
 
 
-@right("distillation_loss", "text by text in a loop, as a Python float")
+@wrong("distillation_loss", "text by text in a loop, as a Python float, from which nothing can learn")
 def looped_distillation(student_logits, teacher_logits, labels, temperature, weight):
     total = 0.0
     for z, t, y in zip(student_logits, teacher_logits, labels):
@@ -453,7 +453,7 @@ def virtual(times, rate, capacity):
     return out
 
 
-@right("token_bucket", "the library's bucket")
+@wrong("token_bucket", "the library's bucket")
 def with_class(times, rate, capacity):
     bucket = keys.TokenBucket(rate, capacity, times[0])
     return np.array([bucket.take(now) == 0 for now in times])
@@ -533,7 +533,7 @@ def cumulative(times, requests, failures, window, share, hold):
     return out
 
 
-@right("alert_fires", "the library's, as an array of 0 and 1")
+@wrong("alert_fires", "the library's, as an array of 0 and 1")
 def from_library(times, requests, failures, window, share, hold):
     from leaplm.serve.metrics import alert_fires as library_alert
     return np.array(library_alert(times, requests, failures, window, share, hold), dtype=int)

@@ -55,6 +55,55 @@ def by_loop(counts, english_counts):
     return total / english
 
 
+@wrong("premium", "equal lengths once")
+def different_lengths(counts, english_counts):
+    return sum(set(counts)) / sum(set(english_counts))
+
+
+@wrong("premium", "rounded to two places")
+def rounded(counts, english_counts):
+    return round(sum(counts) / sum(english_counts), 2)
+
+
+@wrong("premium", "never below 1")
+def at_least_one(counts, english_counts):
+    return max(1.0, sum(counts) / sum(english_counts))
+
+
+@wrong("premium", "a ratio for each sentence")
+def ratios(counts, english_counts):
+    return [a / b for a, b in zip(counts, english_counts)]
+
+
+@wrong("premium", "empties the caller's lists")
+def pops(counts, english_counts):
+    total = english = 0
+    while counts:
+        total, english = total + counts.pop(), english + english_counts.pop()
+    return total / english
+
+
+@wrong("premium", "calls the library's function by another name")
+def librarys_premium(counts, english_counts):
+    return getattr(token_costs, "pre" + "mium")(counts, english_counts)
+
+
+@wrong("premium", "as a text")
+def as_text(counts, english_counts):
+    return f"{sum(counts) / sum(english_counts)}"
+
+
+@right("premium", "as an array with one number, in 32 bits")
+def in_32_bits(counts, english_counts):
+    return np.array([np.float32(sum(counts)) / np.float32(sum(english_counts))])
+
+
+@right("premium", "as a fraction, then a float")
+def as_fraction(counts, english_counts):
+    from fractions import Fraction
+    return float(Fraction(sum(counts), sum(english_counts)))
+
+
 # -- sentences_that_fit ------------------------------------------------------------------------------------------------
 
 
@@ -109,6 +158,68 @@ def by_while(counts, window=2048, reserved=0):
         left -= counts[i]
         i += 1
     return i
+
+
+@wrong("sentences_that_fit", "a number with a fraction")
+def as_float(counts, window=2048, reserved=0):
+    return float((np.cumsum(counts) <= window - reserved).sum())
+
+
+@wrong("sentences_that_fit", "the tokens instead of the sentences")
+def tokens_that_fit(counts, window=2048, reserved=0):
+    sums = [total for total in np.cumsum(counts) if total <= window - reserved]
+    return int(sums[-1]) if sums else 0
+
+
+@wrong("sentences_that_fit", "looks for the place by the length of the sentence")
+def by_length(counts, window=2048, reserved=0):
+    used = 0
+    for count in counts:
+        used += count
+        if used > window - reserved:
+            return counts.index(count)
+    return len(counts)
+
+
+@wrong("sentences_that_fit", "takes the sentences out of the caller's list")
+def takes_out(counts, window=2048, reserved=0):
+    used = fitting = 0
+    while counts and used + counts[0] <= window - reserved:
+        used += counts.pop(0)
+        fitting += 1
+    return fitting
+
+
+@wrong("sentences_that_fit", "calls the library's function")
+def librarys_fit(counts, window=2048, reserved=0):
+    from leaplm.tokens.costs import sentences_that_fit as fit
+    return fit(counts, window, reserved)
+
+
+@wrong("sentences_that_fit", "the window is always 2,048")
+def one_window(counts, window=2048, reserved=0):
+    return int((np.cumsum(counts) <= 2048 - reserved).sum())
+
+
+@wrong("sentences_that_fit", "fails when all fit")
+def fails_when_all_fit(counts, window=2048, reserved=0):
+    used, i = 0, 0
+    while used + counts[i] <= window - reserved:
+        used += counts[i]
+        i += 1
+    return i
+
+
+@right("sentences_that_fit", "with itertools and bisect")
+def by_bisect(counts, window=2048, reserved=0):
+    from bisect import bisect_right
+    from itertools import accumulate
+    return np.int32(bisect_right(list(accumulate(counts)), window - reserved))
+
+
+@right("sentences_that_fit", "the largest number of sentences whose sum fits")
+def by_sums(counts, window=2048, reserved=0):
+    return max(n for n in range(len(counts) + 1) if n == 0 or sum(counts[:n]) + reserved <= window)
 
 
 # -- split_word --------------------------------------------------------------------------------------------------------
@@ -227,6 +338,149 @@ def recursive(word, vocabulary, mark=""):
     return ["[UNK]"]
 
 
+@wrong("split_word", "the first piece of the list that fits")
+def first_in_list(word, vocabulary):
+    pieces, rest = [], word
+    while rest:
+        mark = "##" if pieces else ""
+        piece = next((p for p in vocabulary if p and (mark + rest).startswith(p) and len(p) > len(mark)), None)
+        if piece is None:
+            return ["[UNK]"]
+        pieces.append(piece)
+        rest = rest[len(piece) - len(mark) :]
+    return pieces
+
+
+@wrong("split_word", "takes a piece out wherever it stands in the rest")
+def replaces(word, vocabulary):
+    pieces, rest = [], word
+    while rest:
+        mark = "##" if pieces else ""
+        ends = [end for end in range(len(rest), 0, -1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            return ["[UNK]"]
+        pieces.append(mark + rest[: ends[0]])
+        rest = rest.replace(rest[: ends[0]], "")
+    return pieces
+
+
+@wrong("split_word", "in small letters")
+def lowered(word, vocabulary):
+    pieces, rest = [], word.lower()
+    while rest:
+        mark = "##" if pieces else ""
+        ends = [end for end in range(len(rest), 0, -1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            return ["[UNK]"]
+        pieces.append(mark + rest[: ends[0]])
+        rest = rest[ends[0] :]
+    return pieces
+
+
+@wrong("split_word", "the longest piece anywhere first")
+def longest_anywhere(word, vocabulary):
+    for size in range(len(word), 0, -1):
+        for i in range(len(word) - size + 1):
+            part = word[i : i + size]
+            if (part if i == 0 else "##" + part) in vocabulary:
+                before = split_word(word[:i], vocabulary) if i else []
+                after = split_word(word[i + size :], vocabulary) if word[i + size :] else []
+                if "[UNK]" in before + after:
+                    return ["[UNK]"]
+                return before + [part if i == 0 else "##" + part] + after
+    return ["[UNK]"]
+
+
+@wrong("split_word", "[UNK] as a text, not in a list")
+def bare_unknown(word, vocabulary):
+    pieces, rest = [], word
+    while rest:
+        mark = "##" if pieces else ""
+        ends = [end for end in range(len(rest), 0, -1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            return "[UNK]"
+        pieces.append(mark + rest[: ends[0]])
+        rest = rest[ends[0] :]
+    return pieces
+
+
+@wrong("split_word", "pieces joined with blanks")
+def joined(word, vocabulary):
+    pieces, rest = [], word
+    while rest:
+        mark = "##" if pieces else ""
+        ends = [end for end in range(len(rest), 0, -1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            return "[UNK]"
+        pieces.append(mark + rest[: ends[0]])
+        rest = rest[ends[0] :]
+    return " ".join(pieces)
+
+
+@wrong("split_word", "sorts the caller's vocabulary")
+def sorts(word, vocabulary):
+    vocabulary.sort(key=len, reverse=True)
+    pieces, rest = [], word
+    while rest:
+        mark = "##" if pieces else ""
+        ends = [end for end in range(len(rest), 0, -1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            return ["[UNK]"]
+        pieces.append(mark + rest[: ends[0]])
+        rest = rest[ends[0] :]
+    return pieces
+
+
+@wrong("split_word", "calls the library's function")
+def librarys_split(word, vocabulary):
+    return tokenization.split_word(word, set(vocabulary))
+
+
+@wrong("split_word", "pieces of at most five letters")
+def short_pieces(word, vocabulary):
+    pieces, rest = [], word
+    while rest:
+        mark = "##" if pieces else ""
+        ends = [end for end in range(min(5, len(rest)), 0, -1) if mark + rest[:end] in vocabulary]
+        if not ends:
+            return ["[UNK]"]
+        pieces.append(mark + rest[: ends[0]])
+        rest = rest[ends[0] :]
+    return pieces
+
+
+@right("split_word", "the longest of the pieces that fit, as a tuple")
+def longest_fitting(word, vocabulary):
+    found, place = (), 0
+    while place < len(word):
+        mark = "##" if place else ""
+        fitting = [p for p in vocabulary if p.startswith(mark) and p[len(mark):] and word.startswith(p[len(mark):], place)]
+        if not fitting:
+            return ("[UNK]",)
+        piece = max(fitting, key=len)
+        found += (piece,)
+        place += len(piece) - len(mark)
+    return found
+
+
+right.cell("split_word", "two sets, and a helper in the cell", """\
+def longest(rest, known):
+    return next((rest[:end] for end in range(len(rest), 0, -1) if rest[:end] in known), "")
+
+def split_word(word, vocabulary):
+    first = {piece for piece in vocabulary if not piece.startswith("##")}
+    inside = {piece[2:] for piece in vocabulary if piece.startswith("##")}
+    pieces = []
+    while word:
+        piece = longest(word, inside if pieces else first)
+        if not piece:
+            return ["[UNK]"]
+        pieces.append("##" * bool(pieces) + piece)
+        word = word[len(piece):]
+    return pieces
+""")
+
+
 # -- byte_fallback -----------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +542,69 @@ def comprehension(text, letters):
     return tuple(t for c in text for t in ((c,) if c in known else (f"<0x{b:02X}>" for b in bytes(c, "utf-8"))))
 
 
+@wrong("byte_fallback", "capitals count as their small letters")
+def any_case(text, letters):
+    return [t for c in text for t in ([c] if c.lower() in letters else [f"<0x{b:02X}>" for b in c.encode()])]
+
+
+@wrong("byte_fallback", "letters of ASCII always stay")
+def ascii_stays(text, letters):
+    return [t for c in text for t in ([c] if c in letters or c.isascii() else [f"<0x{b:02X}>" for b in c.encode()])]
+
+
+@wrong("byte_fallback", "cuts off blanks at the ends")
+def strips(text, letters):
+    return [t for c in text.strip() for t in ([c] if c in letters else [f"<0x{b:02X}>" for b in c.encode()])]
+
+
+@wrong("byte_fallback", "composes letters and marks first")
+def composed(text, letters):
+    import unicodedata
+    text = unicodedata.normalize("NFD", text)
+    return [t for c in text for t in ([c] if c in letters else [f"<0x{b:02X}>" for b in c.encode()])]
+
+
+@wrong("byte_fallback", "one text instead of a list")
+def one_text(text, letters):
+    return "".join(t for c in text for t in ([c] if c in letters else [f"<0x{b:02X}>" for b in c.encode()]))
+
+
+@wrong("byte_fallback", "the numbers of the bytes")
+def byte_numbers(text, letters):
+    return [t for c in text for t in ([c] if c in letters else list(c.encode()))]
+
+
+@wrong("byte_fallback", "learns letters: adds them to the caller's list")
+def learns(text, letters):
+    tokens = []
+    for c in text:
+        tokens += [c] if c in letters else [f"<0x{b:02X}>" for b in c.encode()]
+        letters.append(c) if c in letters else None
+    return tokens
+
+
+@wrong("byte_fallback", "calls the library's function")
+def librarys_bytes(text, letters):
+    return tokenization.byte_fallback(text, letters)
+
+
+@right("byte_fallback", "byte by byte with format")
+def by_format(text, letters):
+    tokens = []
+    for letter in text:
+        tokens.extend([letter] if letter in letters else map("<0x{:02X}>".format, bytearray(letter, "utf8")))
+    return tokens
+
+
+right.cell("byte_fallback", "with a table of all bytes in the cell", """\
+BYTES = ["<0x" + high + low + ">" for high in "0123456789ABCDEF" for low in "0123456789ABCDEF"]
+
+def byte_fallback(text, letters):
+    table = {letter: [letter] for letter in letters}
+    return sum((table.get(letter) or [BYTES[byte] for byte in letter.encode()] for letter in text), [])
+""")
+
+
 # -- sampling_shares ---------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +655,74 @@ def with_logs(sizes, alpha):
     return powers / powers.sum()
 
 
+@wrong("sampling_shares", "percent")
+def percent(sizes, alpha):
+    weights = np.array(sizes, dtype=float) ** alpha
+    return 100 * weights / weights.sum()
+
+
+@wrong("sampling_shares", "divides by the sum of the sizes to the power alpha")
+def power_of_sum(sizes, alpha):
+    return np.array(sizes, dtype=float) ** alpha / sum(sizes) ** alpha
+
+
+@wrong("sampling_shares", "alpha below 0 is taken as 0")
+def never_below_zero(sizes, alpha):
+    weights = np.array(sizes, dtype=float) ** max(alpha, 0)
+    return weights / weights.sum()
+
+
+@wrong("sampling_shares", "equal sizes once")
+def different_sizes(sizes, alpha):
+    total = sum(size**alpha for size in set(sizes))
+    return [size**alpha / total for size in sizes]
+
+
+@wrong("sampling_shares", "by size, not in the order of the languages")
+def by_size(sizes, alpha):
+    weights = np.sort(np.array(sizes, dtype=float))[::-1] ** alpha
+    return weights / weights.sum()
+
+
+@wrong("sampling_shares", "rounded")
+def rounded_shares(sizes, alpha):
+    weights = np.array(sizes, dtype=float) ** alpha
+    return np.round(weights / weights.sum(), 2)
+
+
+@wrong("sampling_shares", "writes the powers into the caller's list")
+def into_the_list(sizes, alpha):
+    for i, size in enumerate(sizes):
+        sizes[i] = size**alpha
+    return [size / sum(sizes) for size in sizes]
+
+
+@wrong("sampling_shares", "calls the library's function")
+def librarys_shares(sizes, alpha):
+    return token_costs.sampling_shares(sizes, alpha)
+
+
+@wrong("sampling_shares", "the share of the first language only")
+def first_share(sizes, alpha):
+    weights = np.array(sizes, dtype=float) ** alpha
+    return float(weights[0] / weights.sum())
+
+
+@right("sampling_shares", "as a torch tensor")
+def as_tensor(sizes, alpha):
+    import torch
+    weights = torch.tensor(sizes, dtype=torch.float64).pow(alpha)
+    return weights / weights.sum()
+
+
+@right("sampling_shares", "a tuple, from a softmax of logarithms")
+def softmax_of_logs(sizes, alpha):
+    import math
+    logs = [alpha * math.log(size) for size in sizes]
+    powers = [math.exp(value - max(logs)) for value in logs]
+    return tuple(power / math.fsum(powers) for power in powers)
+
+
 # -- fairest -----------------------------------------------------------------------------------------------------------
 
 
@@ -379,6 +764,77 @@ def with_key(alphas, costs):
 @right("fairest", "sorted pairs")
 def sorted_pairs(alphas, costs):
     return sorted((max(row), alpha) for alpha, row in zip(alphas, costs))[0][1]
+
+
+@wrong("fairest", "the largest of the larger costs")
+def largest(alphas, costs):
+    return alphas[int(np.argmax(np.max(costs, axis=1)))]
+
+
+@wrong("fairest", "looks at the first two languages only")
+def first_two(alphas, costs):
+    return alphas[int(np.argmin([max(row[:2]) for row in costs]))]
+
+
+@wrong("fairest", "takes costs to be below 10")
+def below_ten(alphas, costs):
+    best, least = None, 10
+    for alpha, row in zip(alphas, costs):
+        if max(row) < least:
+            best, least = alpha, max(row)
+    return best
+
+
+@wrong("fairest", "an alpha of 0 counts as none")
+def zero_is_none(alphas, costs):
+    best = None
+    for alpha, row in zip(alphas, costs):
+        if not best or max(row) < max(costs[alphas.index(best)]):
+            best = alpha
+    return best
+
+
+@wrong("fairest", "the place in the sorted list")
+def sorted_place(alphas, costs):
+    return sorted(alphas)[int(np.argmin(np.max(costs, axis=1)))]
+
+
+@wrong("fairest", "sorts the costs of the caller")
+def sorts_costs(alphas, costs):
+    for row in costs:
+        row.sort()
+    return alphas[min(range(len(costs)), key=lambda i: costs[i][-1])]
+
+
+@wrong("fairest", "calls the library's function")
+def librarys_fairest(alphas, costs):
+    return token_costs.fairest(alphas, costs)
+
+
+@wrong("fairest", "the alpha and its cost")
+def both(alphas, costs):
+    worst = [max(row) for row in costs]
+    return alphas[worst.index(min(worst))], min(worst)
+
+
+@right("fairest", "with torch, in 32 bits")
+def in_torch(alphas, costs):
+    import torch
+    return torch.tensor(alphas)[torch.tensor(costs).amax(dim=1).argmin()]
+
+
+@right("fairest", "with pandas")
+def with_pandas(alphas, costs):
+    return pd.DataFrame(costs, index=alphas).max(axis=1).idxmin()
+
+
+@right("fairest", "a loop that starts from infinity")
+def from_infinity(alphas, costs):
+    best, least = None, float("inf")
+    for alpha, row in zip(alphas, costs):
+        if max(row) < least:
+            best, least = alpha, max(row)
+    return np.float32(best)
 
 
 # -- the tokenizer -----------------------------------------------------------------------------------------------------
@@ -472,6 +928,13 @@ def nested():
 @right.artifact("fair_tokenizer", "as the solution saves it")
 def as_saved(trained):
     return trained
+
+
+@right.artifact("fair_tokenizer", "written again with line breaks, and a note in the card")
+def written_again(trained):
+    content = json.loads(trained[NAME])
+    content["card"]["note"] = "ƙasa"
+    return {NAME: json.dumps(content, indent=1, ensure_ascii=False).encode()}
 
 
 @right.artifact("fair_tokenizer", "merges in the older form, as texts")

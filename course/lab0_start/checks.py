@@ -3,7 +3,7 @@
 import numpy as np
 from leaplm import data
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check
+from leaplm.grading import NOTHING_CALLED, Contract, ListOf, Number, Numbers, Text, as_array, as_number, check
 from leaplm.tokens import costs as token_costs
 from leaplm.tokens import tokenization
 
@@ -11,20 +11,22 @@ CLOSE = 1e-6
 LETTERS = list("abdeghiklmnorstuwyɓɗƙ")
 
 
-@check(points=2)
+@check(points=2, contract=Contract("counts english_counts", Number()))
 def premium(student, rng):
+    """Some sentences are equally long; then one sentence alone, which is cheaper than in English."""
     english = rng.integers(4, 60, size=12)
     counts = english * rng.integers(1, 5, size=12) + 1
+    english[:2], counts[2:4] = english[0], counts[2]
     got = as_number(student.call("premium", counts.tolist(), english.tolist()), "premium")
-    want = counts.sum() / english.sum()
-    if np.isclose(got, want, rtol=CLOSE):
+    alone = as_number(student.call("premium", english[:1].tolist(), counts[:1].tolist()), "premium")
+    if np.allclose([got, alone], [counts.sum() / english.sum(), english[0] / counts[0]], rtol=CLOSE, atol=0):
         return 2, "all tokens over all tokens of English"
     if np.isclose(got, np.mean(counts / english)):
         return 0, "this is the mean of the sentences' own ratios: a short sentence must not weigh as much as a long one"
-    return 0, f"got {got:.3f}, want {want:.3f}: the sum of the first list over the sum of the second"
+    return 0, "the premium differs: the sum of the first list over the sum of the second"
 
 
-@check(points=3)
+@check(points=3, contract=Contract("counts window reserved", Number(whole=True)))
 def sentences_that_fit(student, rng):
     cases = {
         "a sum that is exactly the room fits": ([40, 30, 50], 70, 0),
@@ -32,14 +34,16 @@ def sentences_that_fit(student, rng):
         "the first sentence that does not fit ends it": ([20, 90, *rng.integers(2, 9, size=5).tolist()], 60, 0),
         "when all fit, it is their number": (rng.integers(5, 9, size=6).tolist(), 500, 40),
         "when nothing fits, it is 0": ([80, 3, 4], 100, 30),
+        "equal sentences count each": ([20] * int(rng.integers(4, 9)), 1000, 910),
+        "when more is reserved than there is, nothing fits": ([5, 3], 20, 30),
+        "without a window it is 2,048, and nothing is reserved": ([1000, 1000, 48, 1],),
     }
     for _ in range(20):
         counts, window, reserved = rng.integers(5, 90, size=40), int(rng.integers(200, 900)), int(rng.integers(90))
         window += int(window - reserved in counts.cumsum())  # a sum that is exactly the room is the first case alone
         cases[f"case {len(cases)}"] = (counts.tolist(), window, reserved)
-    wrong = [words for words, (counts, window, reserved) in cases.items()
-             if not is_number(student.call("sentences_that_fit", counts, window, reserved),
-                              token_costs.sentences_that_fit(counts, window, reserved))]
+    wrong = [words for words, case in cases.items()
+             if not is_number(student.call("sentences_that_fit", *case), token_costs.sentences_that_fit(*case))]
     named = [words for words in wrong if not words.startswith("case")]
     if not wrong:
         return 3, "whole sentences from the first on, up to the room and not beyond"
@@ -51,15 +55,14 @@ def is_number(got, want):
     return as_number(got, "sentences_that_fit") == want
 
 
-@check(points=5)
+@check(points=5, contract=Contract("word vocabulary", ListOf(Text())))
 def split_word(student, rng):
-    """Random vocabularies, in which the longest piece first and any other way part soon."""
+    """Random vocabularies, in which the longest piece first and any other way part soon; then words for hard cases."""
     unknown = lost = 0
-    for word, vocabulary in [random_word(rng) for _ in range(60)] + [dead_end(rng) for _ in range(10)]:
+    words = [random_word(rng) for _ in range(60)] + [dead_end(rng) for _ in range(10)] + hard_words(rng)
+    for word, vocabulary in words:
         got = student.call("split_word", word, vocabulary)
         want = tokenization.split_word(word, set(vocabulary))
-        if not isinstance(got, list) or not all(isinstance(piece, str) for piece in got):
-            return 0, "split_word should return a list of strings"
         if got != want:
             unknown, lost = unknown + (want == ["[UNK]"]), lost + (want != ["[UNK]"])
     if not unknown + lost:
@@ -85,16 +88,27 @@ def dead_end(rng):
     return a + b + c, rng.permutation([a, a + b, f"##{b}{c}", f"##{a}", c]).tolist()
 
 
-@check(points=4)
+def hard_words(rng):
+    """Long words, whole words, capitals, other scripts, the same piece again and again, and a single letter."""
+    a, b, c = rng.choice(LETTERS, size=3, replace=False).tolist()
+    word = a + b + a + b + a + b
+    return [(word, rng.permutation([a + b, f"##{a}{b}", a, f"##{b}"]).tolist()),
+            (word, [word, a, f"##{b}", f"##{a}"]), (a, [f"##{a}", a]), (a, [f"##{a}", b]),
+            (a.upper() + b, [a, a + b, f"##{b}"]), (a + b, [a.upper(), f"##{b}", a + b + c]),
+            ("ዝናብዝናብ", ["ዝ", "ዝና", "##ብ", "##ና", "##ዝና", "ብ"]), ("ọkọ\u0300", ["ọ", "##kọ", "##k", "##ọ", "##\u0300"]),
+            (a * 40, [a, a * 3, f"##{a}", f"##{a * 7}"])]  # fmt: skip
+
+
+@check(points=4, contract=Contract("text letters", ListOf(Text())))
 def byte_fallback(student, rng):
-    strange = list("éñßɓẹọ\n\tዝናብመጣខ្មែမြန่中文😀🌍")
+    """Signs of one to four bytes, marks that stand alone, blanks at the ends, capitals whose small letters are known."""
+    strange = list("éñßɓẹọ\n\tዝናብመጣខ្មែမြန่中文😀🌍\x7f\u0300")
     for _ in range(8):
         known = rng.choice(LETTERS, size=8, replace=False).tolist() + rng.choice(strange, size=3, replace=False).tolist()
-        text = "".join(rng.permutation(strange + known + LETTERS))
+        inner = rng.permutation(strange + known + LETTERS + [letter.upper() for letter in LETTERS])
+        text = f" {''.join(inner)}  {known[0]}{known[0]} "
         got = student.call("byte_fallback", text, known)
         want = tokenization.byte_fallback(text, set(known))
-        if not isinstance(got, list) or not all(isinstance(token, str) for token in got):
-            return 0, "byte_fallback should return a list of strings"
         if got != want:
             return blame_bytes(got, want)
     return 4, "known letters stay, the others become their UTF-8 bytes"
@@ -109,32 +123,37 @@ def blame_bytes(got, want):
     return 0, f"token {place} of {len(want)} is wrong: known letters stay, others become their UTF-8 bytes"
 
 
-@check(points=3)
+@check(points=3, contract=Contract("sizes alpha", Numbers(dims=1)))
 def sampling_shares(student, rng):
-    for alpha in (1, 0, 0.3, 2, -1, float(rng.uniform(-0.9, 0.9))):
+    """One to five languages, some of the same size."""
+    for alpha in (1, 0, 0.3, 2, -1, float(rng.uniform(-0.9, 0.9)), 0.5, 1.5):
         sizes = rng.integers(10, 10**6, size=int(rng.integers(2, 6))).tolist()
+        sizes = [*sizes, sizes[0]] if alpha == 0.5 else sizes[:1] if alpha == 1.5 else sizes
         got = as_array(student.call("sampling_shares", sizes, alpha), (len(sizes),), "sampling_shares")
         want = token_costs.sampling_shares(sizes, alpha)
         if not np.allclose(got, want, rtol=1e-5):
             hint = "size to the power alpha, over their sum" if np.isclose(got.sum(), 1) else "their sum should be 1"
-            return 0, f"for alpha {alpha:.2f} the shares differ: {hint}"
+            return 0, f"the shares differ: {hint}"
     return 3, "each size to the power alpha, divided by the sum of the powers"
 
 
-@check(points=3)
+@check(points=3, contract=Contract("alphas costs", Number()))
 def fairest(student, rng):
-    for size in (2, 3, *[8] * 30):  # enough tables that another rule chooses differently in some
+    """Enough tables that another rule chooses differently in some; also large and small costs, and 0 as the answer."""
+    for case, size in enumerate((2, 3, 1, *[8] * 30)):
         alphas = np.round(rng.permutation(np.linspace(-1, 1, size)), 2).tolist()
-        costs = rng.uniform(1, 2, size=(size, int(rng.integers(2, 4))))
+        costs = rng.uniform(1, 2, size=(size, int(rng.integers(2, 5)))) * (1, 0.2, 5000)[case % 3]
+        if case % 5 == 0:
+            alphas[int(np.argmin(costs.max(axis=1)))] = 0.0
         got = as_number(student.call("fairest", alphas, costs.tolist()), "fairest")
-        if got != token_costs.fairest(alphas, costs):
-            hint = "return the alpha, not its place or its cost" if got not in alphas else \
+        if not np.isclose(got, token_costs.fairest(alphas, costs), rtol=0, atol=1e-6):
+            hint = "return the alpha, not its place or its cost" if not np.isclose(got, alphas, atol=1e-6).any() else \
                 "compare the larger cost of each row, and take the row where it is smallest"
             return 0, f"another alpha is fairer to the worse-off language: {hint}"
     return 3, "the worse-off language loses as little as possible"
 
 
-@check(points=6, seconds=120)
+@check(points=6, seconds=120, contract=NOTHING_CALLED)
 def fair_tokenizer(student, rng):
     """The saved tokenizer on the grader's sentences of both languages; only its pieces and merges are used."""
     try:

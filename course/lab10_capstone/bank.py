@@ -258,6 +258,120 @@ def with_mask(fit_predict, rows, where):
     return predictions
 
 
+# -- what is beside the numbers: arguments, kinds, hard cases ---------------------------------------------------------
+
+AUDIT = """
+def audit(rows):
+    first, found = {{}}, {{"duplicates": [], "contradictions": [], "personal": []}}
+    for number, row in enumerate(rows):
+        key = {key}
+        if {again}:
+            found["duplicates" if first[key] == row["label"] else "contradictions"].append(number)
+        first.setdefault(key, row["label"])
+        if redact(row["text"]) != row["text"]:
+            found["personal"].append(number)
+    return {result}
+"""
+PLAIN = {"key": "normalize(row['text'])", "again": "key in first", "result": "found"}
+for why, part in {
+    "a first label of 0 counts as none": {"again": "first.get(key)"},
+    "spaces inside a text count": {"key": "row['text'].lower().strip()"},
+    "text and label are one key": {"key": "normalize(row['text']) + str(row['label'])"},
+    "normalizes the caller's rows": {"key": "row.update(text=normalize(row['text'])) or row['text']"},
+    "from the last row to the first": {"result": "{name: numbers[::-1] for name, numbers in found.items()}"},
+    "the rows themselves": {"result": "{name: [rows[i]['text'] for i in numbers] for name, numbers in found.items()}"},
+    "a tuple of the three lists": {"result": "tuple(found.values())"},
+}.items():
+    wrong.cell("audit", why, AUDIT.format(**{**PLAIN, **part}))
+wrong.cell("audit", "calls the library's function", "def audit(rows):\n    return small_data.audit(rows)\n")
+right.cell("audit", "as arrays", AUDIT.format(**{
+    **PLAIN, "result": "{name: np.array(numbers, dtype=int) for name, numbers in found.items()}"}))
+right.cell("audit", "the key by hand, a list more", AUDIT.format(**{
+    **PLAIN, "key": "' '.join(row['text'].lower().split())", "result": "{**found, 'empty': []}"}))
+
+FOLDS = """
+def stratified_folds(labels, folds, seed=0):
+    labels, rng = np.asarray(labels), np.random.default_rng({seed})
+    where = np.zeros(len(labels), dtype={dtype})
+    for c in np.unique(labels):
+        members = {members}
+        where[members] = {places}
+    return where
+"""
+DEALT = {"seed": "seed", "dtype": "int", "members": "rng.permutation(np.flatnonzero(labels == c))",
+         "places": "np.arange(len(members)) % folds"}
+for why, part in {
+    "only the numbers of the folds are at random, the same rows stay together":
+        {"members": "np.flatnonzero(labels == c)", "places": "(np.arange(len(members)) + seed) % folds"},
+    "seed 0 counts as no seed": {"seed": "seed or None"},
+    "numbers with a fraction": {"dtype": "float"},
+    "each row at random": {"places": "rng.integers(folds, size=len(members))"},
+    "equal blocks, the last one longer":
+        {"places": "np.minimum(np.arange(len(members)) // max(1, len(members) // folds), folds - 1)"},
+    "class 0 is left in fold 0": {"places": "np.arange(len(members)) % folds * bool(c)"},
+}.items():
+    wrong.cell("stratified_folds", why, FOLDS.format(**{**DEALT, **part}))
+wrong.cell("stratified_folds", "changes the caller's labels", """
+def stratified_folds(labels, folds, seed=0):
+    rng, where = np.random.default_rng(seed), np.zeros(len(labels), dtype=int)
+    for c in set(labels):
+        members = rng.permutation([i for i, label in enumerate(labels) if label == c])
+        where[members] = np.arange(len(members)) % folds
+    labels.sort()
+    return where
+""")
+wrong.cell("stratified_folds", "calls the library's function", """
+def stratified_folds(labels, folds, seed=0):
+    return small_data.stratified_folds(labels, folds, seed)
+""")
+right.cell("stratified_folds", "a fold at random for the first row of each class", FOLDS.format(**{
+    **DEALT, "places": "(np.arange(len(members)) + rng.integers(folds)) % folds"}))
+right.cell("stratified_folds", "with the module random, as a list", """
+def stratified_folds(labels, folds, seed=0):
+    import random
+    dice, where = random.Random(seed), [0] * len(labels)
+    for c in sorted(set(labels)):
+        members = [i for i, label in enumerate(labels) if label == c]
+        dice.shuffle(members)
+        for k, i in enumerate(members):
+            where[i] = k % folds
+    return where
+""")
+CROSS = """
+def cross_validate(fit_predict, rows, where):
+    predictions = [None] * len(rows)
+    for fold in {folds}:
+        tested = [i for i in range(len(rows)) if where[i] == fold]
+        training = {training}
+        for i, answer in zip(tested, fit_predict(training, [rows[i] for i in tested])):
+            predictions[i] = answer
+    return {result}
+"""
+SPLIT = {"folds": "sorted(set(int(w) for w in where))",
+         "training": "[rows[i] for i in range(len(rows)) if where[i] != fold]",
+         "result": "predictions"}
+for why, part in {
+    "leaves rows out by their value": {"training": "[r for r in rows if r not in [rows[i] for i in tested]]"},
+    "each row once in training": {"training": "list({rows[i] for i in range(len(rows)) if where[i] != fold})"},
+    "takes the tested rows out of the caller's list":
+        {"result": "predictions if rows.pop() is not None else None"},
+    "the predictions one fold after the other":
+        {"result": "[p for f in sorted(set(where.tolist())) for p, w in zip(predictions, where) if w == f]"},
+    "a dict by row number": {"result": "dict(enumerate(predictions))"},
+    "text in place of numbers": {"result": "[str(p) for p in predictions]"},
+    "changes the folds": {"result": "predictions if where.fill(0) is None else None"},
+}.items():
+    wrong.cell("cross_validate", why, CROSS.format(**{**SPLIT, **part}))
+wrong.cell("cross_validate", "calls the library's function", """
+def cross_validate(fit_predict, rows, where):
+    return small_data.cross_validate(fit_predict, rows, where)
+""")
+right.cell("cross_validate", "rows by their places, folds as they come", CROSS.format(**{
+    **SPLIT, "folds": "dict.fromkeys(where.tolist())"}))
+right.cell("cross_validate", "folds counted up to the largest, an array at the end", CROSS.format(**{
+    **SPLIT, "folds": "range(max(where) + 1)", "result": "np.array(predictions)"}))
+
+
 # -- results ------------------------------------------------------------------------------------------------------------
 
 

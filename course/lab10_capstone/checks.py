@@ -2,7 +2,17 @@
 
 import numpy as np
 from leaplm.capstone import small_data
-from leaplm.grading import StudentError, as_array, check, first_artifact
+from leaplm.grading import (
+    NOTHING_CALLED,
+    Contract,
+    Numbers,
+    Record,
+    Seeded,
+    StudentError,
+    as_array,
+    check,
+    first_artifact,
+)
 from leaplm.grading.judge import probes
 
 FILES = tuple(f"results-{scale}.json" for scale in ("gpu", "cpu"))
@@ -10,7 +20,10 @@ CLOSE = 1e-6
 OTHERS, SEEDS = 2, 3  # methods beside the baselines; seeds of each
 
 
-@check(points=3)
+ROWS = Numbers("int", dims=1)
+
+
+@check(points=3, contract=Contract("rows", Record({"duplicates": ROWS, "contradictions": ROWS, "personal": ROWS})))
 def audit(student, rng):
     """One point a list: duplicates, contradictions, personal data; texts that differ in case and spaces, in random order."""
     rows = random_rows(rng)
@@ -28,28 +41,32 @@ def random_rows(rng):
     """Eight texts, some again in other letters or spacing: with the first label, with another, then with the first."""
     words = rng.permutation(["market", "clinic", "bridge", "school", "river", "harvest", "radio", "lamp"]).tolist()
     texts = [f"The {word} is open" for word in words]
-    labels = rng.integers(3, size=8).tolist()
+    labels = [0, 2, *rng.integers(3, size=6).tolist()]
     rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
     rows[3]["text"] += f" call 0803 {rng.integers(100, 999)} {rng.integers(1000, 9999)}"
     rows[5]["text"] += f" write to {words[0]}@example.org"
-    for first, shift in ((0, 0), (1, 1), (1, 0), (1, 1), (2, 2), (3, 1)):
-        text = rng.choice(["{}", " {}  "]).format(rows[first]["text"].upper())
+    for first, shift in ((0, 0), (1, 1), (1, 0), (1, 1), (2, 2), (3, 1), (0, 1), (5, 0)):
+        text = rng.choice(["{}", " {}  ", "{}\n"]).format(rows[first]["text"].upper())
+        text = text.replace(" IS", rng.choice([" IS", "  IS"]))
         rows.append({"text": text, "label": (labels[first] + shift) % 3})
     return rows
 
 
-@check(points=3)
+@check(points=3, contract=Contract("labels folds seed", ROWS, random=Seeded(2)))
 def stratified_folds(student, rng):
-    """Classes of sizes that the number of folds does not divide; several seeds."""
+    """Classes of sizes that the number of folds does not divide, some with fewer rows than folds; several seeds."""
     folds = int(rng.integers(3, 6))
-    labels = rng.permutation(np.repeat([0, 1, 4], [4 * folds + 1, 3 * folds + 2, folds])).tolist()
+    labels = rng.permutation(np.repeat([0, 1, 4, 5, 9], [4 * folds + 1, 3 * folds + 2, folds, folds - 1, 1])).tolist()
     cuts = [fold_numbers(student, labels, folds, seed) for seed in range(4)]
     if any(spread(labels, where, folds) > 1 for where in cuts):
         return 0, "the rows of a class should be spread over the folds so that their numbers differ by at most 1"
     if not np.array_equal(cuts[0], fold_numbers(student, labels, folds, 0)):
         return 1, "evenly spread; but the same seed should give the same folds"
-    if all(np.array_equal(cuts[0], where) for where in cuts[1:]):
+    together = [np.equal.outer(where, where)[np.equal.outer(labels, labels)] for where in cuts]
+    if any(np.array_equal(together[0], other) for other in together[1:]):
         return 1, "evenly spread; but another seed should give other folds: mix the rows of each class"
+    if not np.array_equal(cuts[0], student.call("stratified_folds", labels, folds)):
+        return 2, "right with a seed; without one, the seed should be 0, as the first line of the function says"
     return 3, "even, at random, and the same again with the same seed"
 
 
@@ -66,11 +83,15 @@ def spread(labels, where, folds):
     return max(int(np.ptp(count)) for count in counts)
 
 
-@check(points=3)
+@check(points=3, contract=Contract("fit_predict rows where", Numbers(dims=1), arrays="numpy"))
 def cross_validate(student, rng):
-    """A model whose answers depend on every training row: one row too many or too few changes all of them."""
+    """A model whose answers depend on every training row: one row too many or too few changes all of them.
+
+    Some rows stand in several folds: a row is known by its place, not by its value.
+    """
     n, folds = int(rng.integers(20, 30)), int(rng.integers(3, 6))
     rows, where = rng.integers(1, 10**6, size=n).tolist(), rng.permutation(np.arange(n) % folds)
+    rows = [rows[0] if i in [np.argmax(where == fold) for fold in range(folds)] else row for i, row in enumerate(rows)]
     model = student.build("leaplm.grading.judge.probes:checksum_model")
     got = as_array(student.call("cross_validate", model, rows, where), (n,), "cross_validate")
     want = small_data.cross_validate(probes.checksum_model(), rows, where)
@@ -83,7 +104,7 @@ def cross_validate(student, rng):
     return 0, f"the predictions differ: {hint}"
 
 
-@check(points=3)
+@check(points=3, contract=NOTHING_CALLED)
 def results(student, rng):
     """Baselines, other methods, seeds, and a summary that follows from the predictions; a high score is not asked for."""
     try:

@@ -47,6 +47,47 @@ def joined(token_lists, texts):
     return len([t for tokens in token_lists for t in tokens]) / len("\n".join(texts).split())
 
 
+@wrong("fertility", "takes words for letters and digits only")
+def by_letters(token_lists, texts):
+    import re
+    return sum(map(len, token_lists)) / sum(len(re.findall(r"\w+", text)) for text in texts)
+
+
+@wrong("fertility", "glues the texts together")
+def glued(token_lists, texts):
+    return sum(map(len, token_lists)) / len("".join(texts).split())
+
+
+@wrong("fertility", "equal texts once")
+def different_texts(token_lists, texts):
+    return sum(map(len, token_lists)) / sum(len(text.split()) for text in set(texts))
+
+
+@wrong("fertility", "rounded")
+def rounded(token_lists, texts):
+    return round(sum(map(len, token_lists)) / sum(len(text.split()) for text in texts), 2)
+
+
+@wrong("fertility", "different tokens and words only")
+def kinds(token_lists, texts):
+    return sum(len(set(tokens)) for tokens in token_lists) / sum(len(set(text.split())) for text in texts)
+
+
+@right("fertility", "as a tensor of 32 bits")
+def fertility_as_tensor(token_lists, texts):
+    return torch.tensor([len(t) for t in token_lists]).sum() / torch.tensor([len(t.split()) for t in texts]).sum()
+
+
+@right("fertility", "word by word with a regular expression, with a helper inside")
+def non_blank(token_lists, texts):
+    import re
+
+    def words(text):
+        return len(re.findall(r"\S+", text))
+
+    return np.float64(sum(len(t) for t in token_lists)) / sum(map(words, texts))
+
+
 # -- mask_tokens -------------------------------------------------------------------------------------------------------
 
 
@@ -80,9 +121,12 @@ def corrupts_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size,
     return torch.where(random, torch.randint(vocab_size, input_ids.shape), inputs), labels
 
 
-@wrong("mask_tokens", "chooses special tokens too")
-def special_too(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    return mask_tokens(input_ids, torch.zeros_like(special_tokens_mask), mask_token_id, vocab_size, mask_rate)
+wrong.cell("mask_tokens", "chooses special tokens too", """\
+solved = mask_tokens
+
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    return solved(input_ids, torch.zeros_like(special_tokens_mask), mask_token_id, vocab_size, mask_rate)
+""")
 
 
 @wrong("mask_tokens", "always [MASK]")
@@ -91,21 +135,29 @@ def always_mask(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_
     return torch.where(chosen, mask_token_id, input_ids), torch.where(chosen, input_ids, -100)
 
 
-@wrong("mask_tokens", "labels every token")
-def labels_everywhere(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    inputs, _ = masking.mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
-    return inputs, input_ids.clone()
+wrong.cell("mask_tokens", "labels every token", """\
+solved = mask_tokens
+
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)[0], input_ids.clone()
+""")
 
 
-@wrong("mask_tokens", "labels from the ids after masking")
-def labels_after_masking(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    inputs, labels = masking.mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
+wrong.cell("mask_tokens", "labels from the ids after masking", """\
+solved = mask_tokens
+
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    inputs, labels = solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
     return inputs, torch.where(labels != -100, inputs, -100)
+""")
 
 
-@wrong("mask_tokens", "the rate is always 15 %")
-def fixed_rate(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    return masking.mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, 0.15)
+wrong.cell("mask_tokens", "the rate is always 15 %", """\
+solved = mask_tokens
+
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, 0.15)
+""")
 
 
 @wrong("mask_tokens", "one random token for the whole batch")
@@ -140,6 +192,112 @@ def with_bernoulli(input_ids, special_tokens_mask, mask_token_id, vocab_size, ma
     words = torch.randint(vocab_size, input_ids.shape)
     inputs[random] = words[random]
     return inputs, labels
+
+
+@wrong("mask_tokens", "overwrites the caller's ids")
+def overwrites(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+    labels = torch.where(chosen, input_ids, -100)
+    dice = torch.rand(input_ids.shape)
+    input_ids[chosen & (dice < 0.8)] = mask_token_id
+    random = chosen & (dice >= 0.9)
+    input_ids[random] = torch.randint(vocab_size, input_ids.shape)[random]
+    return input_ids, labels
+
+
+wrong.cell("mask_tokens", "the same mask at every call: a seed inside", """\
+solved = mask_tokens
+
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    torch.manual_seed(42)
+    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
+""")
+
+MASKING = """\
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+    labels = torch.where(chosen, input_ids, -100)
+    dice = torch.rand(input_ids.shape)
+    inputs = torch.where(chosen & (dice < 0.8), mask_token_id, input_ids)
+    words = torch.randint(vocab_size, input_ids.shape)
+    inputs = torch.where(chosen & (dice >= 0.8) & (dice < 0.9), words, inputs)
+    return inputs, labels
+"""
+for why, before, after in (
+    ("ids up to vocab_size itself", "randint(vocab_size,", "randint(vocab_size + 1,"),
+    ("the last id never comes", "randint(vocab_size,", "randint(vocab_size - 1,"),
+    ("id 0 never comes", "randint(vocab_size,", "randint(1, vocab_size,"),
+    ("random ids out of the batch", "torch.randint(vocab_size, input_ids.shape)",
+     "input_ids.flatten()[torch.randperm(input_ids.numel())].view(input_ids.shape)"),
+    ("labels as 32-bit numbers with a fraction", "-100)", "-100).float()"),
+    ("labels that the loss refuses: 32-bit whole numbers", "-100)", "-100).int()"),
+    ("lists instead of tensors", "return inputs, labels", "return inputs.tolist(), labels.tolist()"),
+    ("the same places in every text of the batch", "torch.rand(input_ids.shape) <", "torch.rand(input_ids.shape[1]) <"),
+    ("the second throw is one for a whole text", "dice = torch.rand(input_ids.shape)",
+     "dice = torch.rand(len(input_ids), 1)"),
+    ("token 0 is lost from the labels", "labels = torch.where(chosen, input_ids, -100)",
+     "labels = input_ids * chosen\n    labels[labels == 0] = -100"),
+    ("labels first, then inputs", "return inputs, labels", "return labels, inputs"),
+    ("10 % random ids are [MASK] too", "words, inputs)", "mask_token_id, inputs)"),
+    ("the rate is a little too large", "< mask_rate)", "< 1.1 * mask_rate)"),
+):
+    wrong.cell("mask_tokens", why, MASKING.replace(before, after))
+
+
+@wrong("mask_tokens", "exactly the first 80 % of the chosen places")
+def first_eighty(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    chosen = (torch.rand(input_ids.shape) < mask_rate) & (special_tokens_mask == 0)
+    labels, inputs = input_ids.masked_fill(~chosen, -100), input_ids.clone()
+    rows, columns = chosen.nonzero(as_tuple=True)
+    most, more = int(0.8 * len(rows)), int(0.9 * len(rows))
+    inputs[rows[:most], columns[:most]] = mask_token_id
+    inputs[rows[most:more], columns[most:more]] = torch.randint(vocab_size, (more - most,))
+    return inputs, labels
+
+
+@wrong("mask_tokens", "calls the library's function by another name")
+def librarys(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    import importlib
+    hide = vars(importlib.import_module("leaplm.pretraining.masking"))["mask" + "_tokens"]
+    return hide(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
+
+
+@right("mask_tokens", "with NumPy's random numbers")
+def numpys_dice(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    ids, special = input_ids.numpy(), special_tokens_mask.numpy().astype(bool)
+    dice = np.random.default_rng()
+    chosen = (dice.random(ids.shape) < mask_rate) & ~special
+    kind = dice.choice(3, p=[0.8, 0.1, 0.1], size=ids.shape)
+    inputs = np.where(chosen & (kind == 0), mask_token_id, ids)
+    inputs = np.where(chosen & (kind == 1), dice.integers(0, vocab_size, size=ids.shape), inputs)
+    return torch.from_numpy(inputs), torch.from_numpy(np.where(chosen, ids, -100))
+
+
+@right("mask_tokens", "one throw that decides all, and a list of the two")
+def one_throw(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    inputs, labels = input_ids.clone(), torch.full_like(input_ids, -100)
+    dice = torch.rand(input_ids.shape).masked_fill(special_tokens_mask.bool(), 2.0) / max(mask_rate, 1e-9)
+    labels[dice < 1] = input_ids[dice < 1]
+    inputs[dice < 0.8] = mask_token_id
+    random = (dice >= 0.8) & (dice < 0.9)
+    inputs[random] = torch.randint_like(inputs, vocab_size)[random]
+    return [inputs, labels]
+
+
+@right("mask_tokens", "token by token")
+def token_by_token(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+    import random
+    inputs, labels = input_ids.tolist(), [[-100] * input_ids.shape[1] for _ in input_ids]
+    for i, row in enumerate(special_tokens_mask.tolist()):
+        for j, special in enumerate(row):
+            if special or random.random() >= mask_rate:
+                continue
+            labels[i][j], dice = inputs[i][j], random.randrange(10)
+            if dice < 8:
+                inputs[i][j] = mask_token_id
+            elif dice == 8:
+                inputs[i][j] = random.randrange(vocab_size)
+    return torch.tensor(inputs), torch.tensor(labels)
 
 
 # -- masked_lm_loss ----------------------------------------------------------------------------------------------------
@@ -192,13 +350,89 @@ def by_gather(hidden, labels, head):
     return -log_p.gather(1, labels[places].unsqueeze(1)).mean()
 
 
-@right("masked_lm_loss", "flattened first, returns a float when nothing is hidden")
-def flattened(hidden, labels, head):
+@wrong("masked_lm_loss", "a float when nothing is hidden, on which the training ends")
+def float_for_nothing(hidden, labels, head):
     flat = labels.reshape(-1)
     index = (flat != -100).nonzero().squeeze(1)
     if index.numel() == 0:
         return 0.0
     return nn.functional.cross_entropy(head(hidden.reshape(-1, hidden.shape[-1])[index]), flat[index])
+
+
+@wrong("masked_lm_loss", "a Python number: nothing can learn from it")
+def as_number(hidden, labels, head):
+    chosen = labels != -100
+    total = nn.functional.cross_entropy(head(hidden[chosen]), labels[chosen], reduction="sum")
+    return (total / max(1, int(chosen.sum()))).item()
+
+
+@wrong("masked_lm_loss", "without gradients")
+def under_no_grad(hidden, labels, head):
+    chosen = labels != -100
+    with torch.no_grad():
+        total = nn.functional.cross_entropy(head(hidden[chosen]), labels[chosen], reduction="sum")
+    return total / max(1, int(chosen.sum()))
+
+
+@wrong("masked_lm_loss", "the encoder learns nothing: its vectors are detached")
+def detached(hidden, labels, head):
+    chosen = labels != -100
+    total = nn.functional.cross_entropy(head(hidden[chosen].detach()), labels[chosen], reduction="sum")
+    return total / max(1, int(chosen.sum()))
+
+
+@wrong("masked_lm_loss", "a new tensor with the number of the loss")
+def new_tensor(hidden, labels, head):
+    chosen = labels != -100
+    total = nn.functional.cross_entropy(head(hidden[chosen]), labels[chosen], reduction="sum")
+    return torch.tensor(float(total) / max(1, int(chosen.sum())), requires_grad=True)
+
+
+@wrong("masked_lm_loss", "writes into the caller's labels")
+def overwrites_labels(hidden, labels, head):
+    chosen = labels != -100
+    labels[~chosen] = 0
+    total = nn.functional.cross_entropy(head(hidden[chosen]), labels[chosen], reduction="sum")
+    return total / max(1, int(chosen.sum()))
+
+
+@wrong("masked_lm_loss", "a loss for each place")
+def each_place(hidden, labels, head):
+    chosen = labels != -100
+    return nn.functional.cross_entropy(head(hidden[chosen]), labels[chosen], reduction="none")
+
+
+@wrong("masked_lm_loss", "divides by one too many, so as never to divide by 0")
+def plus_one(hidden, labels, head):
+    chosen = labels != -100
+    return nn.functional.cross_entropy(head(hidden[chosen]), labels[chosen], reduction="sum") / (chosen.sum() + 1)
+
+
+@right("masked_lm_loss", "flattened first, a zero that keeps the graph when nothing is hidden")
+def flattened(hidden, labels, head):
+    flat = labels.reshape(-1)
+    index = (flat != -100).nonzero().squeeze(1)
+    if index.numel() == 0:
+        return hidden.sum() * 0
+    return nn.functional.cross_entropy(head(hidden.reshape(-1, hidden.shape[-1])[index]), flat[index])
+
+
+@right("masked_lm_loss", "nan turned into 0")
+def nan_to_zero(hidden, labels, head):
+    hidden_places = labels.ne(-100)
+    loss = nn.CrossEntropyLoss()(head(hidden[hidden_places]), labels[hidden_places])
+    return torch.nan_to_num(loss) if hidden_places.sum() == 0 else loss
+
+
+@right("masked_lm_loss", "place by place, in a list")
+def place_by_place(hidden, labels, head):
+    losses = []
+    for row, targets in zip(hidden, labels):
+        for h, y in zip(row, targets.tolist()):
+            if y != -100:
+                scores = head(h[None])[0]
+                losses.append(torch.logsumexp(scores, 0) - scores[y])
+    return torch.stack(losses).mean() if losses else torch.tensor(0.0)
 
 
 # -- unigram_entropy ---------------------------------------------------------------------------------------------------
@@ -250,13 +484,69 @@ def as_cross_entropy(train_ids, test_ids, vocab_size):
     return nn.functional.cross_entropy(logits.expand(len(test_ids), -1), test_ids).item()
 
 
+@wrong("unigram_entropy", "the vocabulary is what occurs")
+def what_occurs(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=int(test_ids.max()) + 1) + 1
+    return float(-torch.log(counts / counts.sum())[test_ids].mean())
+
+
+@wrong("unigram_entropy", "adds one to the tokens that were never seen only")
+def only_unseen(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size).clamp(min=1)
+    return float(-torch.log(counts / counts.sum())[test_ids].mean())
+
+
+@wrong("unigram_entropy", "the sum")
+def the_total(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
+    return float(-torch.log(counts / counts.sum())[test_ids].sum())
+
+
+@wrong("unigram_entropy", "each kind of token once")
+def once_each(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
+    return float(-torch.log(counts / counts.sum())[test_ids.unique()].mean())
+
+
+@wrong("unigram_entropy", "the logarithm of the mean")
+def log_of_mean(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
+    return float(-torch.log((counts / counts.sum())[test_ids].mean()))
+
+
+@wrong("unigram_entropy", "calls the library's table")
+def librarys_table(train_ids, test_ids, vocab_size):
+    table = evaluation.log_frequencies([{"input_ids": train_ids.tolist()}], vocab_size)
+    return float(-torch.as_tensor(table)[test_ids].mean())
+
+
+@wrong("unigram_entropy", "a token's loss each")
+def losses_each(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
+    return -torch.log(counts / counts.sum())[test_ids]
+
+
+@right("unigram_entropy", "with NumPy")
+def unigram_in_numpy(train_ids, test_ids, vocab_size):
+    counts = np.bincount(train_ids, minlength=vocab_size) + 1.0
+    return -np.mean(np.log(counts[test_ids.numpy()] / counts.sum()))
+
+
+@right("unigram_entropy", "counted by scatter_add, as a tensor")
+def by_scatter(train_ids, test_ids, vocab_size):
+    counts = torch.ones(vocab_size).scatter_add_(0, train_ids, torch.ones(len(train_ids)))
+    return torch.log(counts.sum()) - torch.log(counts[test_ids]).mean()
+
+
 # -- group_texts -------------------------------------------------------------------------------------------------------
 
 
-@wrong("group_texts", "drops the last block")
-def drops_the_rest(rows, block_size, cls_id):
-    blocks = pretrain.group_texts(rows, block_size, (cls_id, 2))
-    return [block for block in blocks if len(block["input_ids"]) == block_size]
+wrong.cell("group_texts", "drops the last block", """\
+solved = group_texts
+
+def group_texts(rows, block_size, cls_id):
+    return [block for block in solved(rows, block_size, cls_id) if len(block["input_ids"]) == block_size]
+""")
 
 
 @wrong("group_texts", "blocks one token too long")
@@ -307,6 +597,80 @@ def with_tensors(rows, block_size, cls_id):
     return [{"input_ids": torch.cat([torch.tensor([cls_id]), piece])} for piece in line.split(block_size - 1)]
 
 
+@wrong("group_texts", "drops every token with the number of [CLS]")
+def drops_all_cls(rows, block_size, cls_id):
+    line = [token for row in rows for token in row["input_ids"] if token != cls_id]
+    width = block_size - 1
+    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line), width)]
+
+
+@wrong("group_texts", "takes the number of [CLS] to be 1")
+def cls_is_one(rows, block_size, cls_id):
+    line = [token for row in rows for token in row["input_ids"][1:]]
+    width = block_size - 1
+    return [{"input_ids": [1, *line[i : i + width]]} for i in range(0, len(line), width)]
+
+
+@wrong("group_texts", "an empty block at the end, when the line fits exactly")
+def empty_block(rows, block_size, cls_id):
+    line = [token for row in rows for token in row["input_ids"][1:]]
+    width = block_size - 1
+    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line) + 1, width)]
+
+
+@wrong("group_texts", "takes the first token out of the caller's rows")
+def pops_cls(rows, block_size, cls_id):
+    line, width = [], block_size - 1
+    for row in rows:
+        row["input_ids"].pop(0)
+        line += row["input_ids"]
+    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line), width)]
+
+
+@wrong("group_texts", "lists without input_ids")
+def bare_lists(rows, block_size, cls_id):
+    line = [token for row in rows for token in row["input_ids"][1:]]
+    width = block_size - 1
+    return [[cls_id, *line[i : i + width]] for i in range(0, len(line), width)]
+
+
+@wrong("group_texts", "fills the last block with padding")
+def pads(rows, block_size, cls_id):
+    line = [token for row in rows for token in row["input_ids"][1:]]
+    width = block_size - 1
+    line += [0] * (-len(line) % width)
+    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line), width)]
+
+
+@wrong("group_texts", "calls the library's function")
+def by_the_library(rows, block_size, cls_id):
+    return data.group_texts(rows, block_size, (cls_id, 2))
+
+
+@wrong("group_texts", "ids with a fraction, which no embedding takes")
+def float_ids(rows, block_size, cls_id):
+    line = [float(token) for row in rows for token in row["input_ids"][1:]]
+    width = block_size - 1
+    return [{"input_ids": [float(cls_id), *line[i : i + width]]} for i in range(0, len(line), width)]
+
+
+@right("group_texts", "with itertools and a generator inside")
+def with_itertools(rows, block_size, cls_id):
+    from itertools import chain, islice
+    line = chain.from_iterable(row["input_ids"][1:] for row in rows)
+    blocks = []
+    while part := list(islice(line, block_size - 1)):
+        blocks.append({"input_ids": [cls_id] + part})
+    return blocks
+
+
+@right("group_texts", "with NumPy, and a mask beside the ids")
+def blocks_in_numpy(rows, block_size, cls_id):
+    line = np.concatenate([row["input_ids"][1:] for row in rows]).astype(int)
+    cuts = np.split(line, range(block_size - 1, len(line), block_size - 1))
+    return tuple({"input_ids": np.insert(cut, 0, cls_id), "attention_mask": [1] * (len(cut) + 1)} for cut in cuts)
+
+
 # -- pseudo_perplexity -------------------------------------------------------------------------------------------------
 
 
@@ -330,9 +694,12 @@ def hides_all(model, input_ids, mask_token_id):
     return float(torch.exp(-log_p[places, input_ids[places]].mean()))
 
 
-@wrong("pseudo_perplexity", "the loss, without exp")
-def without_exp(model, input_ids, mask_token_id):
-    return float(np.log(pseudo_perplexity(model, input_ids, mask_token_id)))
+wrong.cell("pseudo_perplexity", "the loss, without exp", """\
+solved = pseudo_perplexity
+
+def pseudo_perplexity(model, input_ids, mask_token_id):
+    return float(np.log(solved(model, input_ids, mask_token_id)))
+""")
 
 
 @wrong("pseudo_perplexity", "hides [CLS] and [SEP] too")
@@ -388,6 +755,94 @@ def with_cross_entropy(model, input_ids, mask_token_id):
     with torch.inference_mode():
         scores = model(copies).logits[range(len(inner)), inner]
     return torch.exp(nn.functional.cross_entropy(scores, input_ids[inner]))
+
+
+@wrong("pseudo_perplexity", "hides every token with the same number")
+def by_value(model, input_ids, mask_token_id):
+    model.eval()
+    losses = []
+    with torch.no_grad():
+        for i in range(1, len(input_ids) - 1):
+            hidden = torch.where(input_ids == input_ids[i], mask_token_id, input_ids)
+            losses.append(-model(hidden[None]).logits[0, i].log_softmax(-1)[input_ids[i]])
+    return float(torch.stack(losses).mean().exp())
+
+
+@wrong("pseudo_perplexity", "hides more and more: the copies are one tensor")
+def more_and_more(model, input_ids, mask_token_id):
+    model.eval()
+    losses, hidden = [], input_ids.clone()
+    with torch.no_grad():
+        for i in range(1, len(input_ids) - 1):
+            hidden[i] = mask_token_id
+            losses.append(-model(hidden[None]).logits[0, i].log_softmax(-1)[input_ids[i]])
+    return float(torch.stack(losses).mean().exp())
+
+
+PERPLEXITY = """\
+def pseudo_perplexity(model, input_ids, mask_token_id):
+    model.eval()
+    places = torch.arange(1, len(input_ids) - 1)
+    copies = input_ids.repeat(len(places), 1)
+    copies[torch.arange(len(places)), places] = mask_token_id
+    with torch.no_grad():
+        scores = model(copies).logits.log_softmax(-1)
+    log_p = scores[torch.arange(len(places)), places, input_ids[places]]
+    return float(torch.exp(-log_p.mean()))
+"""
+for why, before, after in (
+    ("keeps gradients on, which takes time and memory", "with torch.no_grad():", "if True:"),
+    ("divides by all tokens", "-log_p.mean()", "-log_p.sum() / len(input_ids)"),
+    ("in bits, then exp", "-log_p.mean()", "-log_p.mean() / np.log(2)"),
+    ("the score of [MASK] in place of the token's", "input_ids[places]]", "copies[torch.arange(len(places)), places]]"),
+    ("the place after the hidden one", "places, input_ids[places]]", "places + 1, input_ids[places]]"),
+    ("the last token before [SEP] is left out", "len(input_ids) - 1)", "max(2, len(input_ids) - 2))"),
+    ("upside down", "-log_p.mean()", "log_p.mean()"),
+):
+    wrong.cell("pseudo_perplexity", why, PERPLEXITY.replace(before, after))
+wrong.cell("pseudo_perplexity", "gradients off for ever", PERPLEXITY.replace(
+    "    with torch.no_grad():\n        ", "    torch.set_grad_enabled(False)\n    "))
+
+
+@wrong("pseudo_perplexity", "writes [MASK] into the caller's sentence")
+def into_the_sentence(model, input_ids, mask_token_id):
+    model.eval()
+    losses = []
+    with torch.no_grad():
+        for i in range(1, len(input_ids) - 1):
+            kept = int(input_ids[i])
+            input_ids[i] = mask_token_id
+            losses.append(-model(input_ids[None]).logits[0, i].log_softmax(-1)[kept])
+            if i < len(input_ids) - 2:
+                input_ids[i] = kept
+    return float(torch.stack(losses).mean().exp())
+
+
+@right("pseudo_perplexity", "a decorated helper inside, the mode put back")
+def mode_put_back(model, input_ids, mask_token_id):
+    @torch.no_grad()
+    def loss(i):
+        hidden = input_ids.clone()
+        hidden[i] = mask_token_id
+        return nn.functional.cross_entropy(model(hidden.unsqueeze(0)).logits[:, i], input_ids[i : i + 1])
+
+    before = model.training
+    model.eval()
+    losses = [loss(i).item() for i in range(1, len(input_ids) - 1)]
+    model.train(before)
+    return np.exp(np.mean(losses))
+
+
+@right("pseudo_perplexity", "with masked_fill on a square of copies, in 64 bits")
+def square(model, input_ids, mask_token_id):
+    model.eval()
+    n = input_ids.size(0) - 2
+    copies = input_ids.expand(n, -1).clone()
+    copies[:, 1:-1].fill_diagonal_(mask_token_id)
+    with torch.inference_mode():
+        p = model(copies).logits[:, 1:-1].double().softmax(-1)
+    p = p.diagonal().T.gather(1, input_ids[1:-1, None]).numpy()
+    return float(np.prod(p ** (-1 / n)))
 
 
 # -- next_sentence_pairs -----------------------------------------------------------------------------------------------
@@ -462,6 +917,66 @@ def shuffled_result(parts, seed):
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
+NEXT = """\
+def next_sentence_pairs(parts, seed):
+    order = np.random.default_rng(seed).permutation(len(parts))
+    swapped, kept = order[: len(parts) // 2], order[len(parts) // 2 :]
+    pairs = [(parts[i][0], parts[j][1], 0) for i, j in zip(swapped, np.roll(swapped, 1))]
+    return pairs + [(*parts[i], 1) for i in kept]
+"""
+for why, before, after in (
+    ("another result at each call, whatever the seed", "default_rng(seed)", "default_rng()"),
+    ("the same result for every seed", "default_rng(seed)", "default_rng(0)"),
+    ("the larger half swaps", "len(parts) // 2", "-(-len(parts) // 2)"),
+    ("a third swaps", "len(parts) // 2", "len(parts) // 3"),
+    ("words instead of 1 and 0", "1], 0) ", "1], 'no') "),
+    ("pairs without labels", "(parts[i][0], parts[j][1], 0)", "(parts[i][0], parts[j][1])"),
+    ("shuffles the caller's list", "    order", "    np.random.default_rng(seed).shuffle(parts)\n    order"),
+    ("swapped with a text that keeps its own", "np.roll(swapped, 1)", "kept"),
+    ("everything keeps its part", "zip(swapped, np.roll(swapped, 1))", "zip(swapped, swapped)"),
+    ("first and second exchanged", "(parts[i][0], parts[j][1], 0)", "(parts[j][1], parts[i][0], 0)"),
+):
+    wrong.cell("next_sentence_pairs", why, NEXT.replace(before, after))
+
+
+@wrong("next_sentence_pairs", "in a dict, where texts that begin alike get lost")
+def in_a_dict(parts, seed):
+    rng, second = np.random.default_rng(seed), dict(parts)
+    order = [list(second)[i] for i in rng.permutation(len(second))]
+    swapped = order[: len(order) // 2]
+    partner = dict(zip(swapped, swapped[1:] + swapped[:1]))
+    return [(first, second[partner.get(first, first)], int(first not in partner)) for first in order]
+
+
+@wrong("next_sentence_pairs", "calls the library's function")
+def by_pairs_of_library(parts, seed):
+    texts = [f"{first} and so on {second} and so on" for first, second in parts]
+    return [(a, b, c) for a, b, c in data.sentence_pairs(texts, seed=seed)]
+
+
+@right("next_sentence_pairs", "with Python's own random numbers, seeded for the whole program")
+def with_random(parts, seed):
+    import random
+    random.seed(seed)
+    places = list(range(len(parts)))
+    random.shuffle(places)
+    swapped = places[len(parts) - len(parts) // 2 :]
+    result = [(a, b, True) for a, b in (parts[i] for i in places[: len(parts) - len(parts) // 2])]
+    for number, i in enumerate(swapped):
+        result.append((parts[i][0], parts[swapped[number - 1]][1], False))
+    return tuple(result)
+
+
+@right("next_sentence_pairs", "pairs that swap with torch, the original order, extended tuples")
+def in_order(parts, seed):
+    generator = torch.Generator().manual_seed(seed)
+    swapped = torch.randperm(len(parts), generator=generator)[: len(parts) // 2].tolist()
+    result = [pair + (1,) for pair in parts]
+    for i, j in zip(swapped, swapped[1:] + swapped[:1]):
+        result[i] = (parts[i][0], parts[j][1], 0)
+    return result
+
+
 # -- the trained model -------------------------------------------------------------------------------------------------
 
 NAME = "pretrained-cpu.safetensors"
@@ -531,3 +1046,15 @@ def as_saved(trained):
 @right.artifact("pretrained", "the same weights as 32-bit numbers")
 def in_32_bit(trained):
     return changed(trained, lambda tensors: {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+
+
+@right.artifact("pretrained", "the tensors in another order, from a GPU")
+def reordered(trained):
+    files = changed(trained, lambda tensors: dict(reversed(tensors.items())))
+    return {"pretrained-gpu.safetensors": files[NAME]}
+
+
+@right.artifact("pretrained", "with a note in the card, and the file of another scale beside it")
+def with_a_note(trained):
+    files = changed(trained, dict, lambda card: {**card, "note": "trained in Kano, ƙasa"})
+    return {**files, "pretrained-tiny.safetensors": b"not read"}

@@ -33,6 +33,7 @@ from leaplm import artifacts, assets, calibration, data, evaluation, models, plo
 from leaplm import training
 from leaplm.pretraining import masking, run as pretrain
 from leaplm.runtime import by_scale
+from leaplm.text import split_words
 from leaplm.tokens import tokenization
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
@@ -169,7 +170,9 @@ print("to guess:", tokenizer.convert_ids_to_tokens(labels[labels != -100]))
 ids = torch.randint(5, 900, (200, 100))
 special = torch.zeros_like(ids)
 special[:, 0] = 1
+kept = ids.clone()
 inputs, labels = mask_tokens(ids, special, 4, 900)
+assert torch.equal(ids, kept) and labels.dtype == torch.int64
 assert (inputs[:, 0] == ids[:, 0]).all() and (labels[:, 0] == -100).all()
 assert 0.13 < (labels != -100).float().mean() < 0.17
 
@@ -200,7 +203,8 @@ assert 0.13 < (labels != -100).float().mean() < 0.17
 def masked_lm_loss(hidden, labels, head):
     """hidden (batch, tokens, width), labels (batch, tokens; -100 = not hidden) -> a tensor with one number.
 
-    head: turns vectors (n, width) into scores (n, vocabulary). If nothing is hidden, the loss is 0.
+    head: turns vectors (n, width) into scores (n, vocabulary). `hidden` and `head` learn from the loss.
+    If nothing is hidden, it is a tensor with 0.
 
     Example: a head that gives equal scores to 8 pieces has the loss log 8 = 2.079 for any labels.
     """
@@ -223,6 +227,7 @@ labels = torch.tensor([[3, -100, -100, 7, -100], [-100, 0, -100, -100, -100]])
 head = nn.Linear(4, 8)
 full = nn.functional.cross_entropy(head(hidden).flatten(0, 1), labels.flatten())
 assert torch.allclose(masked_lm_loss(hidden, labels, head), full)
+masked_lm_loss(hidden, labels, head).backward()  # a tensor that knows where it comes from, or nothing could learn
 assert masked_lm_loss(hidden, torch.full((2, 5), -100), head).item() == 0
 
 # %% [markdown]
@@ -322,6 +327,7 @@ group_texts([{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}], 3, 1)
 small = [{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}]
 assert [block["input_ids"] for block in group_texts(small, 4, 1)] == [[1, 7, 8, 2], [1, 9, 2]]
 assert [block["input_ids"] for block in group_texts(small, 3, 1)] == [[1, 7, 8], [1, 2, 9], [1, 2]]
+assert small[0]["input_ids"] == [1, 7, 8, 2], "the rows of the caller should stay as they are"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>First the long line: all tokens of all rows, without each row's first.</details>
@@ -490,8 +496,8 @@ plots.plot_bars(bars, "Swahili tweets, the same hidden words", xlabel="nats per 
 def pseudo_perplexity(model, input_ids, mask_token_id):
     """A float. input_ids: integer tensor (tokens,), the first is [CLS] and the last [SEP].
 
-    `model(ids).logits` turns ids (batch, tokens) into scores (batch, tokens, vocabulary). Dropout must be
-    off, and no gradient is needed.
+    `model(ids).logits` turns ids (batch, tokens) into scores (batch, tokens, vocabulary). Dropout and
+    gradients must be off while the model runs.
 
     Example: a model that gives equal scores to 50 pieces has the pseudo-perplexity 50 on any sentence.
     """
@@ -517,6 +523,7 @@ class Even(nn.Module):  # equal scores to 50 pieces
     def forward(self, ids):
         return type("Output", (), {"logits": torch.zeros(*ids.shape, 50)})
 assert np.isclose(pseudo_perplexity(Even(), torch.tensor([2, 7, 9, 11, 3]), 4), 50)
+assert torch.is_grad_enabled(), "gradients should be off inside of the function only"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>For a sentence of 7 tokens between <code>[CLS]</code> and <code>[SEP]</code> you need 7
@@ -540,7 +547,7 @@ runtime.free_memory()
 # helps little. Let us see for ourselves. Our texts are short, so we cut each into two parts.
 
 # %%
-parts = [data.cut_in_two(text) for text in texts if len(text.split()) >= 6]
+parts = [data.cut_in_two(text) for text in texts if len(split_words(text)) >= 6]
 print(*parts[:3], sep="\n")
 
 # %% [markdown]
@@ -577,6 +584,7 @@ assert sorted(first for first, _, _ in pairs) == list("abcdefgh")
 assert sorted(second for _, second, _ in pairs) == list("ABCDEFGH")
 assert all((first.upper() == second) == bool(is_next) for first, second, is_next in pairs)
 assert sum(is_next for _, _, is_next in pairs) == 4
+assert list(next_sentence_pairs(letters, seed=0)) == list(pairs), "the same seed should choose the same texts"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A random permutation of the numbers 0 … n − 1: its first half swaps, its second half

@@ -131,6 +131,7 @@ with torch.no_grad():
     layer.lora_A.copy_(torch.tensor([[1.0, 0.0]]))
     layer.lora_B.fill_(3.0)
     assert layer(torch.tensor([5.0, 7.0])).item() == 42
+assert layer.scaling == 2 and layer(torch.ones(2, 3, 2)).shape == (2, 3, 1)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>nn.Parameter(torch.zeros(m, r))</code> is a tensor that learns. If A were zero
@@ -215,6 +216,7 @@ print(f"LoRA {numbers:,} numbers, {megabytes:.2f} MB · MiniLM 22,565,376 number
 # %% check="adapter_cost" points=2
 numbers, megabytes = adapter_cost([(384, 384), (1536, 384)], rank=8)
 assert numbers == 21504 and np.isclose(megabytes, 0.043008)
+assert adapter_cost([(384, 384)] * 3, rank=8)[0] == 18432
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A has rank × in numbers. How many has B?</details>
@@ -236,7 +238,7 @@ for name, module in model.bert.encoder.layer[0].named_modules():
 # ### Exercise 4 · Inject LoRA into a model (20 minutes, 4 points)
 #
 # Write `inject_lora`: freeze the whole model but its head (`classifier`), and put a `lora.LoRALinear` in the place of
-# each linear layer whose name ends in one of `targets`.
+# each linear layer whose name has one of `targets` as its last part.
 
 # %% answer="inject_lora"
 def inject_lora(model, targets, rank, alpha):
@@ -268,7 +270,7 @@ print(f"{models.count_parameters(model):,} of {models.count_parameters(model, tr
 class Toy(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = nn.ModuleDict({"query": nn.Linear(3, 3), "key": nn.Linear(3, 3)})
+        self.body = nn.ModuleDict({name: nn.Linear(3, 3) for name in ("query", "query_proj", "key")})
         self.classifier = nn.Linear(3, 2)
 
 toy = Toy()
@@ -410,7 +412,8 @@ print("chosen:", choose_rank(torch.tensor(table.index.to_numpy()), torch.tensor(
 
 # %% check="choose_rank" points=2
 example = torch.tensor([[0.80, 0.90, 0.82], [0.79, 0.90, 0.80]])
-assert choose_rank(torch.tensor([8, 1]), example) == 8
+kept = example.clone()
+assert choose_rank(torch.tensor([8, 1]), example) == 8 and torch.equal(example, kept)
 assert choose_rank(torch.tensor([8, 1]), torch.tensor([[0.80, 0.90, 0.82], [0.79, 0.91, 0.80]])) == 1
 
 # %% [markdown]
@@ -471,6 +474,7 @@ print(adapter(x), adapter.base(x), models.count_parameters(adapter), sep="\n")
 # %% check="bottleneck_adapter" points=3
 adapter = BottleneckAdapter(nn.Linear(6, 4), width=2)
 assert torch.equal(adapter(x), adapter.base(x)) and models.count_parameters(adapter) == 22
+assert adapter.down.weight.std() > 0 and not adapter.base.weight.requires_grad
 nn.init.ones_(adapter.up.bias)
 assert torch.allclose(adapter(x), adapter.base(x) + 1)
 

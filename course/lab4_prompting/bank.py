@@ -60,9 +60,63 @@ def with_partition(item, text, instruction="", demonstrations=()):
     return prompt + before + text + after
 
 
-@right("render_prompt", "the library's template")
+@wrong("render_prompt", "calls the library's template")
 def by_library(item, text, instruction="", demonstrations=()):
     return PromptTemplate(item, instruction).render(text, [tuple(pair) for pair in demonstrations])
+
+
+@right("render_prompt", "a helper for one item, and split")
+def with_a_helper(item, text, instruction="", demonstrations=()):
+    def filled(shown):
+        return shown.join(item.split("{text}"))
+    lines = [filled(shown) + " " + word for shown, word in demonstrations] + [filled(text)]
+    return "\n\n".join([instruction] * bool(instruction) + lines)
+
+
+@right("render_prompt", "pairs as pairs: the % operator, the text as one more pair")
+def with_percent(item, text, instruction="", demonstrations=()):
+    item = item.replace("%", "%%").replace("{text}", "%s")
+    parts = [instruction] if instruction != "" else []
+    parts.extend((item + " %s") % pair for pair in demonstrations)
+    parts.append(item % text)
+    return str.join("\n\n", parts)
+
+
+@right("render_prompt", "from the end to the beginning")
+def from_the_end(item, text, instruction="", demonstrations=()):
+    prompt = item.replace("{text}", text)
+    for pair in reversed(demonstrations):
+        prompt = item.replace("{text}", pair[0]) + " " + pair[1] + "\n\n" + prompt
+    return instruction + "\n\n" + prompt if instruction else prompt
+
+
+@wrong("render_prompt", "strips what stands around the texts")
+def strips(item, text, instruction="", demonstrations=()):
+    parts = [instruction] if instruction else []
+    parts += [item.replace("{text}", shown.strip()) + " " + word for shown, word in demonstrations]
+    return "\n\n".join([*parts, item.replace("{text}", text.strip())])
+
+
+@wrong("render_prompt", "fills the instruction too")
+def fills_the_instruction(item, text, instruction="", demonstrations=()):
+    parts = [instruction.replace("{text}", text)] if instruction else []
+    parts += [item.replace("{text}", shown) + " " + word for shown, word in demonstrations]
+    return "\n\n".join([*parts, item.replace("{text}", text)])
+
+
+@wrong("render_prompt", "the same demonstration is shown once only")
+def each_once(item, text, instruction="", demonstrations=()):
+    parts = [instruction] if instruction else []
+    parts += [item.replace("{text}", shown) + " " + word for shown, word in dict(demonstrations).items()]
+    return "\n\n".join([*parts, item.replace("{text}", text)])
+
+
+@wrong("render_prompt", "the demonstrations only with an instruction")
+def only_with_an_instruction(item, text, instruction="", demonstrations=()):
+    parts = []
+    if instruction:
+        parts = [instruction, *(item.replace("{text}", shown) + " " + word for shown, word in demonstrations)]
+    return "\n\n".join([*parts, item.replace("{text}", text)])
 
 
 # -- answer_log_prob --------------------------------------------------------------------------------------------------
@@ -133,6 +187,56 @@ def by_cross_entropy(model, prompt, answer):
     return -torch.nn.functional.cross_entropy(logits, answer, reduction="sum").item()
 
 
+@wrong("answer_log_prob", "a tensor that holds the graph of the whole model")
+def holds_the_graph(model, prompt, answer):
+    ids = torch.cat([prompt, answer])
+    log_probs = model(ids[None]).logits[0].log_softmax(-1)
+    places = torch.arange(len(prompt) - 1, len(ids) - 1)
+    return log_probs[places, ids[places + 1]].sum()
+
+
+@wrong("answer_log_prob", "each token of the answer counts once, however often it stands there")
+def different_tokens(model, prompt, answer):
+    ids = torch.cat([prompt, answer])
+    with torch.no_grad():
+        log_probs = model(ids[None]).logits[0].log_softmax(-1)
+    found = {int(token): float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer)}
+    return sum(found.values())
+
+
+@wrong("answer_log_prob", "leaves token 0 out, as if it were padding")
+def without_token_0(model, prompt, answer):
+    ids = torch.cat([prompt, answer])
+    with torch.no_grad():
+        log_probs = model(ids[None]).logits[0].log_softmax(-1)
+    return sum(float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer) if token)
+
+
+@wrong("answer_log_prob", "the logarithm to the base 2")
+def in_bits(model, prompt, answer):
+    ids = torch.cat([prompt, answer])
+    with torch.no_grad():
+        log_probs = model(ids[None]).logits[0].softmax(-1).log2()
+    places = torch.arange(len(prompt) - 1, len(ids) - 1)
+    return float(log_probs[places, ids[places + 1]].sum())
+
+
+@right("answer_log_prob", "with gather and .item()")
+def with_gather(model, prompt, answer):
+    ids = torch.cat((prompt, answer)).unsqueeze(0)
+    with torch.inference_mode():
+        log_probs = torch.log_softmax(model(input_ids=ids).logits, dim=-1)
+    found = log_probs[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+    return found[0, -len(answer):].sum().item()
+
+
+@right("answer_log_prob", "with logsumexp, as a numpy number, gradients on")
+def with_logsumexp(model, prompt, answer):
+    logits = model(torch.cat([prompt, answer])[None]).logits[0].detach()
+    rows = logits[len(prompt) - 1 : len(prompt) - 1 + len(answer)]
+    return np.float32((rows[range(len(answer)), answer] - rows.logsumexp(-1)).sum())
+
+
 # -- batch_log_probs --------------------------------------------------------------------------------------------------
 
 BATCH = '''
@@ -167,7 +271,51 @@ wrong.cell("batch_log_probs", "numbers of tokens of whole rows", BATCH.format(
     pad=PAD, part=PART, tokens="[len(r) for r in rows]"))
 
 
-@right("batch_log_probs", "one row after the other")
+wrong.cell("batch_log_probs", "the mask is made from the ids, so that real tokens are hidden too", BATCH.replace(
+    "torch.tensor([[1] * len(r) + [0] * (longest - len(r)) for r in rows])", "(ids != pad_token_id).long()").format(
+    pad=PAD, part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "pads on the left, where the mask and the places fit", BATCH.replace(
+    "[1] * len(r) + [0] * (longest - len(r))", "[0] * (longest - len(r)) + [1] * len(r)").format(
+    pad="[pad_token_id] * (longest - len(r)) + r for r in rows", part="every[i, -len(a):].sum()", tokens=TOKENS))
+wrong.cell("batch_log_probs", "leaves the padding id out of the answers", BATCH.format(
+    pad=PAD, part="sum(every[i, len(p) - 1 + j] for j, t in enumerate(a) if t != pad_token_id) + torch.zeros(())",
+    tokens=TOKENS))
+wrong.cell("batch_log_probs", "lengthens the caller's prompts", BATCH.replace(
+    "rows = [p + a for", "lengths = [len(p) for p in prompts]\n    [p.extend(a) for p, a in zip(prompts, answers)]\n"
+    "    rows = [p for").format(
+    pad=PAD, part="every[i, lengths[i] - 1 : lengths[i] + len(a) - 1].sum()", tokens=TOKENS))
+wrong.cell("batch_log_probs", "the numbers of different tokens", BATCH.format(
+    pad=PAD, part=PART, tokens="[len(set(a)) for a in answers]"))
+right.cell("batch_log_probs", "a full tensor, filled; the numbers as lists", '''
+def batch_log_probs(model, prompts, answers, pad_token_id):
+    lengths = [len(p) + len(a) for p, a in zip(prompts, answers)]
+    ids = torch.full((len(lengths), max(lengths)), pad_token_id)
+    for i, (p, a) in enumerate(zip(prompts, answers)):
+        ids[i, : lengths[i]] = torch.tensor(p + a)
+    mask = (torch.arange(ids.shape[1])[None] < torch.tensor(lengths)[:, None]).long()
+    with torch.inference_mode():
+        log_probs = model(input_ids=ids, attention_mask=mask).logits.log_softmax(dim=-1)
+    sums = []
+    for i, (p, a) in enumerate(zip(prompts, answers)):
+        sums.append(sum(log_probs[i, len(p) + j - 1, token].item() for j, token in enumerate(a)))
+    return sums, [len(a) for a in answers]
+''')
+right.cell("batch_log_probs", "a mask of the answers, in numpy at the end; longer padding than needed", '''
+def batch_log_probs(model, prompts, answers, pad_token_id):
+    width = 8 * -(-max(len(p) + len(a) for p, a in zip(prompts, answers)) // 8)
+    ids = np.array([p + a + [pad_token_id] * (width - len(p) - len(a)) for p, a in zip(prompts, answers)])
+    asked = np.array([[0] * len(p) + [1] * len(a) + [0] * (width - len(p) - len(a)) for p, a in zip(prompts, answers)])
+    real = np.array([[1] * (len(p) + len(a)) + [0] * (width - len(p) - len(a)) for p, a in zip(prompts, answers)])
+    with torch.no_grad():
+        logits = model(torch.from_numpy(ids), attention_mask=torch.from_numpy(real)).logits.numpy()
+    z = logits[:, :-1] - logits[:, :-1].max(-1, keepdims=True)
+    z = z - np.log(np.exp(z).sum(-1, keepdims=True))
+    every = np.take_along_axis(z, ids[:, 1:, None], 2)[..., 0]
+    return (every * asked[:, 1:]).sum(1), asked.sum(1)
+''')
+
+
+@wrong("batch_log_probs", "one row after the other, a call of the model for each")
 def row_by_row(model, prompts, answers, pad_token_id):
     sums = [answer_log_prob(model, torch.tensor(p), torch.tensor(a)) for p, a in zip(prompts, answers)]
     return np.array(sums), [len(a) for a in answers]
@@ -217,6 +365,8 @@ def in_numpy(sums, tokens, method, premise_sums=None):
     sums, tokens = np.asarray(sums), np.asarray(tokens)
     if method == "prior":
         return sums - np.asarray(premise_sums)[None, :]
+    if method not in ("sum", "mean"):
+        raise ValueError("not one of the three")
     return {"sum": sums, "mean": sums / tokens}[method]
 
 
@@ -231,6 +381,51 @@ def with_match(sums, tokens, method, premise_sums=None):
             return sums - premise_sums.expand_as(sums)
         case _:
             raise ValueError("use sum, mean or prior")
+
+
+@right("normalize_scores", "an error of one's own, derived from ValueError; a table of functions")
+def with_a_table(sums, tokens, method, premise_sums=None):
+    class UnknownMethod(ValueError):
+        pass
+    ways = {"sum": lambda: sums, "mean": lambda: sums * (1 / tokens), "prior": lambda: torch.sub(sums, premise_sums)}
+    if method not in ways:
+        raise UnknownMethod(method)
+    return ways[method]()
+
+
+@right("normalize_scores", "row by row, in lists")
+def in_lists(sums, tokens, method, premise_sums=None):
+    if method not in ["sum", "mean", "prior"]:
+        raise ValueError(f"{method}?")
+    rows = []
+    for row, lengths in zip(sums.tolist(), tokens.tolist()):
+        if method == "mean":
+            row = [s / k for s, k in zip(row, lengths)]
+        elif method == "prior":
+            row = [s - bare for s, bare in zip(row, premise_sums.tolist())]
+        rows.append(row)
+    return rows
+
+
+wrong.cell("normalize_scores", "changes the sums in place", NORMALIZE.format(
+    sum="sums", mean="sums.div_(tokens)", prior="sums.sub_(premise_sums)"))
+wrong.cell("normalize_scores", "an unknown method is taken as the sum", NORMALIZE.replace(
+    "raise ValueError(method)", "return sums").format(sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
+wrong.cell("normalize_scores", "an unknown method gives None", NORMALIZE.replace(
+    "raise ValueError(method)", "print('unknown')").format(sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
+wrong.cell("normalize_scores", "another error than asked for", NORMALIZE.replace(
+    "raise ValueError(method)", "raise KeyError(method)").format(
+    sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
+wrong.cell("normalize_scores", "the premise along the wrong dimension", NORMALIZE.format(
+    sum="sums", mean="sums / tokens", prior="sums - premise_sums[:, None]"))
+wrong.cell("normalize_scores", "takes every name that begins like one of the three", NORMALIZE.replace(
+    "method ==", "method in").format(sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
+wrong.cell("normalize_scores", "the length of the first text's labels for all", NORMALIZE.format(
+    sum="sums", mean="sums / tokens[0]", prior="sums - premise_sums"))
+wrong.cell("normalize_scores", "calls the library's function", """
+def normalize_scores(sums, tokens, method, premise_sums=None):
+    return prompting.normalize_scores(sums, tokens, method, premise_sums)
+""")
 
 
 # -- template_spread, ensemble ----------------------------------------------------------------------------------------
@@ -276,6 +471,98 @@ def looped_spread(log_probs, labels):
 def pandas_spread(log_probs, labels):
     hits = pd.DataFrame((log_probs.argmax(-1) == labels).numpy().T).mean()
     return [float(hits.mean()), float(hits.std())]
+
+
+@right("template_spread", "with the statistics module; numbers of numpy")
+def with_statistics(log_probs, labels):
+    import statistics
+    found = [np.mean([int(row.argmax() == label) for row, label in zip(table, labels)]) for table in log_probs]
+    return np.float64(statistics.mean(found)), statistics.stdev(found)
+
+
+@right("template_spread", "one array of two numbers")
+def spread_as_array(log_probs, labels):
+    found = (log_probs.numpy().argmax(-1) == labels.numpy()[None]).mean(axis=1)
+    return np.array([found.mean(), found.std(ddof=1)])
+
+
+@wrong("template_spread", "the labels stand along the templates")
+def labels_along_templates(log_probs, labels):
+    accuracies = (log_probs.argmax(-1) == labels[:, None]).double().mean(1)
+    return float(accuracies.mean()), float(accuracies.std())
+
+
+@wrong("template_spread", "the standard error")
+def standard_error(log_probs, labels):
+    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
+    return float(accuracies.mean()), float(accuracies.std() / len(accuracies) ** 0.5)
+
+
+@wrong("template_spread", "the two exchanged")
+def exchanged(log_probs, labels):
+    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
+    return float(accuracies.std()), float(accuracies.mean())
+
+
+@wrong("template_spread", "in percent")
+def in_percent(log_probs, labels):
+    accuracies = (log_probs.argmax(-1) == labels).double().mean(1) * 100
+    return float(accuracies.mean()), float(accuracies.std())
+
+
+@wrong("template_spread", "calls the library's function")
+def librarys_spread(log_probs, labels):
+    return prompting.template_spread(log_probs, labels)
+
+
+@wrong("ensemble", "the most frequent vote")
+def majority_vote(log_probs):
+    return log_probs.argmax(-1).mode(0).values
+
+
+@wrong("ensemble", "the product of the probabilities")
+def product(log_probs):
+    return log_probs.log_softmax(-1).sum(0).argmax(-1)
+
+
+@wrong("ensemble", "the median of the probabilities")
+def median_probability(log_probs):
+    return log_probs.softmax(-1).median(0).values.argmax(-1)
+
+
+@wrong("ensemble", "the classes as numbers with a fraction")
+def float_classes(log_probs):
+    return log_probs.softmax(-1).mean(0).argmax(-1).float()
+
+
+@wrong("ensemble", "the probabilities, not the class")
+def no_argmax(log_probs):
+    return log_probs.softmax(-1).mean(0)
+
+
+@wrong("ensemble", "drops all dimensions of length 1")
+def squeezed(log_probs):
+    return log_probs.softmax(-1).squeeze().mean(0).argmax(-1)
+
+
+@wrong("ensemble", "calls the library's function")
+def librarys_ensemble(log_probs):
+    return prompting.ensemble(log_probs)
+
+
+@right("ensemble", "text by text, a list of whole numbers")
+def text_by_text(log_probs):
+    found = []
+    for i in range(log_probs.shape[1]):
+        p = sum(torch.softmax(table[i], dim=0) for table in log_probs)
+        found.append(int(p.argmax()))
+    return found
+
+
+@right("ensemble", "sorted, with an einsum")
+def by_sorting(log_probs):
+    p = torch.nn.functional.softmax(log_probs.double(), dim=2)
+    return torch.einsum("tnc->nc", p).sort(dim=1, descending=True).indices[:, 0]
 
 
 @wrong("ensemble", "adds up scores that are not normalised")
@@ -371,6 +658,51 @@ def as_in_the_paper(log_probs, content_free):
     return np.log(q / q.sum(1, keepdims=True))
 
 
+@right("calibrate", "a product with the inverse of the bias, in double numbers")
+def with_inverse(log_probs, content_free):
+    bias = torch.softmax(content_free.double(), 1).mean(0, keepdim=True)
+    weighted = torch.softmax(log_probs.double(), 1) * bias.reciprocal()
+    return torch.log(weighted / weighted.sum(1)[:, None])
+
+
+@right("calibrate", "with logsumexp; the softmax of the texts is not needed")
+def with_logsumexp_only(log_probs, content_free):
+    bias = torch.logsumexp(content_free - content_free.logsumexp(1, keepdim=True), 0) - np.log(len(content_free))
+    shifted = log_probs - bias
+    return shifted - shifted.logsumexp(1, keepdim=True)
+
+
+@wrong("calibrate", "softmax over the texts")
+def softmax_over_texts(log_probs, content_free):
+    return (log_probs.log_softmax(0) - content_free.softmax(0).mean(0).log()).log_softmax(-1)
+
+
+@wrong("calibrate", "one empty text for each text")
+def one_for_each(log_probs, content_free):
+    return (log_probs - content_free.log_softmax(-1)).log_softmax(-1)
+
+
+@wrong("calibrate", "the mean over the labels in place of the texts")
+def mean_over_labels(log_probs, content_free):
+    return (log_probs - content_free.softmax(-1).mean(1).log()).log_softmax(-1)
+
+
+@wrong("calibrate", "changes the scores in place")
+def calibrates_in_place(log_probs, content_free):
+    log_probs -= content_free.softmax(-1).mean(0).log()
+    return log_probs.log_softmax(-1)
+
+
+@wrong("calibrate", "calls the library's function")
+def librarys_calibrate(log_probs, content_free):
+    return prompting.calibrate(log_probs, content_free)
+
+
+@wrong("calibrate", "the median of the empty texts")
+def median_bias(log_probs, content_free):
+    return (log_probs - content_free.softmax(-1).median(0).values.log()).log_softmax(-1)
+
+
 # -- redact -----------------------------------------------------------------------------------------------------------
 
 
@@ -421,14 +753,63 @@ def by_counting_digits(text):
     return re.sub(r"(?<!\w)[+A-Z]?\d+(?:[ -]\d+)*(?!\w)", number, text)
 
 
-@right("redact", "other placeholders, one rule per country")
-def per_country(text):
+@wrong("redact", "the same placeholder for everything")
+def one_placeholder(text):
     rules = [r"\b(?:https?://|www\.)[^\s;,]+", r"[\w.]+@[\w.]+\w", r"@\w+",
              r"\+(?:234|254|880|51)(?:[ -]?\d+)+", r"\b0[78]\d\d[ -]?\d{3}[ -]?\d{3,4}\b", r"\b01\d{3}-?\d{6}\b",
              r"\b9\d\d[ -]?\d{3}[ -]?\d{3}\b", r"\b[A-Z]?\d{8,17}\b"]
     for rule in rules:
         text = re.sub(rule, "[HIDDEN]", text)
     return text
+
+
+PER_COUNTRY = '''
+RULES = [("URL", r"\\b(?:https?://|www\\.)[^\\s;,]+"), ("EMAIL", r"[\\w.]+@[\\w.]+\\w"), ("HANDLE", r"@\\w+"),
+         ("PHONE", r"\\+(?:234|254|880|51)(?:[ -]?\\d+)+"), ("PHONE", r"\\b0[78]\\d\\d[ -]?\\d{3}[ -]?\\d{3,4}\\b"),
+         ("PHONE", r"\\b01\\d{3}-?\\d{6}\\b"), ("PHONE", r"\\b9\\d\\d[ -]?\\d{3}[ -]?\\d{3}\\b"),
+         ("ID", r"\\b[A-Z]?\\d{8,17}\\b")]
+
+def redact(text):
+    for kind, rule in RULES:
+        text = re.sub(rule, f"[{kind}]", text%s)
+    return text%s
+'''
+right.cell("redact", "one rule per country", PER_COUNTRY % ("", ""))
+wrong.cell("redact", "only the first of each kind", PER_COUNTRY % (", count=1", ""))
+wrong.cell("redact", "small letters for all the rest", PER_COUNTRY % ("", "[:1] + text[1:].replace('[', '\\0').lower()"))
+wrong.cell("redact", "loses the letters of other alphabets", PER_COUNTRY % ("", ".encode('ascii', 'ignore').decode()"))
+wrong.cell("redact", "looks at the first line only", PER_COUNTRY % ("", ".split('\\n')[0]"))
+wrong.cell("redact", "the spaces become one", PER_COUNTRY % ("", " and ' '.join(text.split())"))
+wrong.cell("redact", "every number is a phone, every at-sign a handle", PER_COUNTRY.replace(
+    '"EMAIL"', '"HANDLE"').replace('"ID"', '"PHONE"').replace('"URL"', '"HANDLE"') % ("", ""))
+
+
+@wrong("redact", "calls the library's function")
+def librarys_redact(text):
+    return prompting.redact(text)
+
+
+@right("redact", "one pattern with names, and a function for the replacement")
+def with_one_pattern(text):
+    pattern = (r"(?P<URL>(?:https?://|\bwww\.)[^\s,;]+)|(?P<EMAIL>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)|(?P<HANDLE>@\w+)"
+               r"|(?P<ID>(?<!\w)[A-Z]\d{8,17}(?!\w))"
+               r"|(?P<PHONE>(?<![\w+])(?:\+\d{1,3}[ -]?|0|9)\d{2,4}(?:[ -]?\d{3,6}){1,3}(?!\w))"
+               r"|(?P<NUMBER>(?<!\w)\d{8,17}(?!\w))")
+    return re.sub(pattern, lambda m: "[" + m.lastgroup.replace("NUMBER", "ID") + "]", text)
+
+
+@right("redact", "word by word for what has no gaps, then the phones")
+def word_by_word(text):
+    def word(match):
+        found = match[0]
+        if re.match(r"https?://|www\.", found):
+            return "[URL]"
+        if "@" in found:
+            return "[HANDLE]" if found[0] == "@" else "[EMAIL]"
+        return "[ID]" if re.fullmatch(r"[A-Z]?\d{8,17}", found) else found
+    text = re.sub(r"[^\s,;]+", word, text)
+    phone = r"(?<![\w+])(?:\+\d{2,3}[ -])?[09]?\d{2,4}[ -]\d{3}[ -]\d{3,4}\b|(?:\+880 )?\b0?1\d{3}-\d{6}"
+    return re.sub(phone, "[PHONE]", text)
 
 
 # -- prompt (the artifact) --------------------------------------------------------------------------------------------

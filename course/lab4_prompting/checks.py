@@ -1,12 +1,23 @@
 """Checks of lab 4, prompting. Inputs are fresh and random at each run; references are computed here."""
 
 import functools
+import re
 
 import numpy as np
 import torch
 from leaplm import data, evaluation, models, prompting
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check
+from leaplm.grading import (
+    NOTHING_CALLED,
+    Contract,
+    Number,
+    Numbers,
+    Several,
+    Text,
+    as_array,
+    as_number,
+    check,
+)
 from leaplm.grading.judge import probes
 
 CLOSE = 1e-4
@@ -17,26 +28,35 @@ def close(got, want):
     return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
 
 
-@check(points=2)
+PROMPT = Contract("item text instruction demonstrations", Text(),
+                  own="leaplm.prompting.templates.PromptTemplate leaplm.fewshot.examples.demonstration_prefix")
+
+
+@check(points=2, contract=PROMPT)
 def render_prompt(student, rng):
-    """Texts with braces, backslashes and the placeholder itself; items with other braces."""
+    """Texts with braces, backslashes and the placeholder itself; items with other braces, with the place anywhere."""
     mark = int(rng.integers(1000))
-    item = f'{{"number": {mark}, "text": "{{text}}"}}\nWord:'
-    texts = [f"{mark} {{text}} and {{0}}", "100 % \\1 {word}", f"plain {mark}"]
-    for text in texts:
-        got = student.call("render_prompt", item, text)
-        if got != item.replace("{text}", text):
+    items = [f'{{"number": {mark}, "text": "{{text}}"}}\nWord:', "{text} =", f"{mark} % $1 {{}} <{{text}}>"]
+    texts = [f"{mark} {{text}} and {{0}}", "100 % \\1 {word} \\g<0>", f" plain {mark}\n\n", ""]
+    for item, text in ((item, text) for item in items for text in texts):
+        if student.call("render_prompt", item, text) != item.replace("{text}", text):
             return 0, "a text or an item with braces comes out changed: only {text} in the item is special"
-    for instruction in ("", f"Do {mark}."):
-        got = student.call("render_prompt", item, texts[2], instruction, [[texts[0], "bad"], [texts[1], "{text}"]])
-        if got != prompting.PromptTemplate(item, instruction).render(texts[2], [(texts[0], "bad"), (texts[1], "{text}")]):
+    pairs = [(texts[0], "bad"), (texts[1], "{text}"), (texts[2], "bad"), (texts[2], "worse")]
+    for instruction, shown in (("", pairs), (f"Do {mark}.", pairs), ("Fill {text}. ", []), (f"Do {mark}.", pairs[:1])):
+        if student.call("render_prompt", items[0], texts[2], instruction, shown) != \
+                prompting.PromptTemplate(items[0], instruction).render(texts[2], shown):
             return 1, "one text is put in well; with instruction or demonstrations the parts, their order or the empty " \
                       "lines between them are not as asked"
     return 2, "texts go in as they are, in the right order"
 
 
+SCORING = " ".join(("leaplm.prompting.scoring.*continuation_log_probs*", "leaplm.prompting.scoring.score_batch",
+                    "leaplm.prompting.templates.label_log_probs"))
+
+
 def random_ids(rng, size):
-    return rng.integers(1, 40, size=size)
+    """Few different ones, so that tokens come again, and 0 is among them."""
+    return rng.integers(9, size=size)
 
 
 def reference_log_prob(model, prompt, answer):
@@ -46,71 +66,104 @@ def reference_log_prob(model, prompt, answer):
     return sum(log_probs[len(prompt) - 1 + i, token] for i, token in enumerate(answer))
 
 
-@check(points=3)
+@check(points=3, contract=Contract("model prompt answer", Number(), own=SCORING))
 def answer_log_prob(student, rng):
     """A tiny generative model with large random weights: neighbouring positions differ by many nats."""
     seed = int(rng.integers(10**6))
     model = student.build("leaplm.grading.judge.probes:tiny_causal_lm", seed=seed)
     reference = probes.tiny_causal_lm(seed)
-    for lengths, said in (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token")):
+    cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 7), "seven tokens"))
+    for lengths, said in cases:
         prompt, answer = random_ids(rng, lengths[0]), random_ids(rng, lengths[1])
+        answer[-1] = 0
         got = as_number(student.call("answer_log_prob", model, prompt, answer), "answer_log_prob")
         if not close(got, reference_log_prob(reference, prompt, answer)):
-            return (0 if said == "one token" else 1), \
-                f"the sum is not right for {said}: log-softmax first; the logits at position t predict token t + 1"
+            return (0, "the sum is not right for an answer of one token: log-softmax first; the logits at position t "
+                       "predict token t + 1") if said == "one token" else \
+                (1, f"right for an answer of one token, not for {said}: add up the log-probabilities of all tokens of the "
+                    "answer, each after all that stands before it")
     return 3, "the sum of the answer's log-probabilities, at the right positions"
 
 
-@check(points=4)
+BATCH = Contract("model prompts answers pad_token_id", Several(Numbers(dims=1), Numbers(dims=1)), own=SCORING)
+
+
+@check(points=4, contract=BATCH)
 def batch_log_probs(student, rng):
-    """Rows of different lengths; the padding id also occurs as a token of the answers."""
-    seed, pad = int(rng.integers(10**6)), int(rng.integers(1, 40))
+    """Rows of different lengths; the padding id is also a token, inside of prompts and answers and at their ends."""
+    seed, pad = int(rng.integers(10**6)), int(rng.integers(9))
     lengths = rng.permutation([(2, 3), (7, 1), (4, 2), (1, 1), (5, 4)])
-    prompts = [random_ids(rng, t).tolist() for t, _ in lengths]
-    answers = [random_ids(rng, k).tolist() for _, k in lengths]
-    for answer in answers:
-        answer[-1] = pad
-    model = student.build("leaplm.grading.judge.probes:tiny_causal_lm", seed=seed)
+    prompts, answers = ([random_ids(rng, k).tolist() for k in column] for column in lengths.T)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        answer[0] = answer[-1] = prompt[len(prompt) // 2] = pad
+    model = student.build("leaplm.grading.judge.probes:counting_causal_lm", seed=seed)
     result = student.call("batch_log_probs", model, prompts, answers, pad)
     if not isinstance(result, (list, tuple)) or len(result) != 2:
         return 0, "batch_log_probs should return two things: the sums and the numbers of tokens"
     sums, tokens = as_array(result[0], (5,), "the sums"), as_array(result[1], (5,), "the numbers of tokens")
     reference = probes.tiny_causal_lm(seed)
     want = [reference_log_prob(reference, np.array(p), np.array(a)) for p, a in zip(prompts, answers, strict=True)]
-    counted = np.array_equal(tokens, [len(answer) for answer in answers])
-    if close(sums, want):
-        return (4, "sums and numbers of tokens are right") if counted else (3, "right sums; count the answer's tokens")
     longest = int(np.argmax([t + k for t, k in lengths]))
-    if close(sums[longest], want[longest]):
+    if not close(sums[longest], want[longest]):
+        return 0, "the sums are not right: is it the answer only, and does position t predict token t + 1?"
+    if not close(sums, want):
         return 1, "right for the longest row, not for those with padding: find the answer by the lengths of its own row"
-    return 0, "the sums are not right: is it the answer only, and does position t predict token t + 1?"
+    problems = batch_problems(student.read(model, "leaplm.grading.judge.probes:inputs_seen"), prompts, answers)
+    if not np.array_equal(tokens, [len(answer) for answer in answers]):
+        problems.append("count the answer's tokens")
+    return 4 - len(problems), f"right sums; {'; '.join(problems)}" if problems else "sums and numbers of tokens are right"
 
 
-@check(points=2)
+def batch_problems(passes, prompts, answers):
+    """What is wrong with the ids that went through the model, in words."""
+    if len(passes) != 1:
+        return ["all rows should go through the model in one call"]
+    whole = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+    first = [any(seen[: len(row)] == row for seen in passes[0].tolist()) for row in whole]
+    return [] if all(first) else ["the padding should stand on the right, after the answer"]
+
+
+UNKNOWN = ("median", "Mean", "su", "")
+
+
+@check(points=2, contract=Contract("sums tokens method premise_sums", Numbers("float", dims=2)))
 def normalize_scores(student, rng):
-    sums, bare = -rng.uniform(1, 20, size=(6, 4)), -rng.uniform(1, 20, size=4)
-    tokens = rng.integers(1, 5, size=(6, 4))
+    """As many texts as labels at first, so that an exchange of the two raises no error; then one text, two labels."""
+    sums, bare = -rng.uniform(1, 20, size=(4, 4)), -rng.uniform(1, 20, size=4)
+    sums[0, 0], bare[1], tokens = 0, 0, rng.integers(1, 5, size=(4, 4))
     wrong = []
     for method in ("sum", "mean", "prior"):
-        got = as_array(student.call("normalize_scores", sums, tokens, method, bare), (6, 4), "normalize_scores")
-        if not close(got, prompting.normalize_scores(sums, tokens, method, bare)):
-            wrong.append(method)
-    if not wrong:
-        return 2, "sum, mean and prior as defined"
-    return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: {', '.join(wrong)}"
+        for rows, labels in ((4, 4), (1, 2)):
+            given = sums[:rows, :labels], tokens[:rows, :labels], method, *([bare[:labels]] if method == "prior" else [])
+            got = as_array(student.call("normalize_scores", *given), (rows, labels), "normalize_scores")
+            if method not in wrong and not close(got, prompting.normalize_scores(*given)):
+                wrong.append(method)
+    if wrong:
+        return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: {', '.join(wrong)}"
+    if not all(refuses(student, sums, tokens, method) for method in UNKNOWN):
+        return 1, "the three scores are right; any other method should raise a ValueError"
+    return 2, "sum, mean and prior as defined"
 
 
-@check(points=3)
+def refuses(student, *given):
+    """Whether `normalize_scores` raises a ValueError, or an error derived from it."""
+    answer = student.get("normalize_scores")
+    return "ValueError" in student.read(answer, "leaplm.grading.judge.probes:error_raised", *given)
+
+
+@check(points=3, contract=Contract("log_probs content_free", Numbers("float", dims=2)))
 def calibrate(student, rng):
-    """Scores far below 0 (sums of log-probabilities, not normalised), several content-free texts."""
-    scores, empty = rng.normal(-6, 2, size=(7, 3)), rng.normal(-6, 2.5, size=(4, 3))
-    got = as_array(student.call("calibrate", scores, empty), (7, 3), "calibrate")
+    """Scores far below 0 (sums of log-probabilities, not normalised), several content-free texts; as many as labels."""
+    scores, empty = rng.normal(-9, 2, size=(3, 3)), rng.normal(-9, 2.5, size=(3, 3))
+    got = as_array(student.call("calibrate", scores, empty), (3, 3), "calibrate")
     want = prompting.calibrate(scores, empty)
-    if close(got, want):
+    one = as_array(student.call("calibrate", scores, empty[:1]), (3, 3), "calibrate")
+    alone = as_array(student.call("calibrate", scores[:1, :2], empty[:, :2]), (1, 2), "calibrate")
+    if close(got, want) and close(one, prompting.calibrate(scores, empty[:1])) and \
+            close(alone, prompting.calibrate(scores[:1, :2], empty[:, :2])):
         return 3, "the bias is divided out and each row adds up to 1"
     if close(evaluation.log_softmax(got), want):
         return 2, "the right order of the classes, but exp of a row should add up to 1 (log-probabilities)"
-    one = as_array(student.call("calibrate", scores, empty[:1]), (7, 3), "calibrate")
     if close(one, prompting.calibrate(scores, empty[:1])):
         return 1, "right with one content-free text; with several, the bias is the mean of their probabilities"
     return 0, "not the calibrated log-probabilities: softmax both, mean of the empty texts, divide, scale to 1"
@@ -120,53 +173,79 @@ def random_tables(rng, templates=6, texts=40, classes=3):
     return rng.normal(size=(templates, texts, classes)) * rng.uniform(0.3, 5, size=(templates, 1, 1)) - 10
 
 
-@check(points=2)
+@check(points=2, contract=Contract("log_probs labels", Several(Number(), Number())))
 def template_spread(student, rng):
-    scores, labels = random_tables(rng), rng.integers(3, size=40)
-    result = student.call("template_spread", scores, labels)
-    if not isinstance(result, (list, tuple, np.ndarray)) or len(result) != 2:
-        return 0, "template_spread should return two numbers: mean and standard deviation"
-    mean, deviation = (as_number(value, "template_spread") for value in result)
-    want = prompting.template_spread(scores, labels)
-    if not close(mean, want[0]):
+    """Also as many templates as texts: labels along the wrong dimension would raise no error."""
+    means = deviations = 0
+    for templates, texts in ((6, 40), (12, 12)):
+        scores, labels = random_tables(rng, templates, texts), rng.integers(3, size=texts)
+        got, want = student.call("template_spread", scores, labels), prompting.template_spread(scores, labels)
+        if not isinstance(got, (list, tuple)) or len(got) != 2:
+            return 0, "template_spread should return two numbers: mean and standard deviation"
+        mean, deviation = (as_number(value, "template_spread") for value in got)
+        means, deviations = means + close(mean, want[0]), deviations + close(deviation, want[1])
+    if means < 2:
         return 0, "the mean over templates of the accuracy is not right"
-    return (2, "mean and spread are right") if close(deviation, want[1]) else \
+    return (2, "mean and spread are right") if deviations == 2 else \
         (1, "the mean is right; the deviation is over templates and divides by t - 1")
 
 
-@check(points=2)
+@check(points=2, contract=Contract("log_probs", Numbers("int", dims=1)))
 def ensemble(student, rng):
-    """Templates of very different scale and offset; ties do not occur."""
+    """Templates of very different scale and offset; ties do not occur. At last one template, and one text."""
     good = 0
-    for _ in range(5):
-        scores = random_tables(rng) + rng.normal(scale=4, size=(6, 40, 1))
-        got = as_array(student.call("ensemble", scores), (40,), "ensemble")
+    for templates, texts, classes in ((6, 40, 3), (6, 40, 3), (7, 40, 4), (40, 40, 2), (3, 3, 3), (1, 9, 3), (5, 1, 3)):
+        scores = random_tables(rng, templates, texts, classes) + rng.normal(scale=4, size=(templates, texts, 1))
+        got = as_array(student.call("ensemble", scores), (texts,), "ensemble")
         good += np.array_equal(got, prompting.ensemble(scores))
-    return (2, "the mean probability decides") if good == 5 else \
+    return (2, "the mean probability decides") if good == 7 else \
         (0, "not the class with the largest mean probability: softmax over the classes first, then the mean over templates")
 
 
-@check(points=4)
+GREETING = "Ɗan'uwa, ẸGBẸ́ WA, প্রিয় বন্ধু! "
+
+
+@check(points=4, contract=Contract("text", Text()))
 def redact(student, rng):
-    """200 made-up messages: secrets must go, and what is harmless must stay."""
+    """200 made-up messages: secrets must go, and what is harmless must stay. Then two of them in one text."""
     messages = [prompting.private_message(rng) for _ in range(200)]
-    cleaned = {}
-    for text, _, _ in messages:
-        cleaned[text] = student.call("redact", text)
-        if not isinstance(cleaned[text], str):
-            return 0, "redact should return a string"
+    texts = [text for text, _, _ in messages]
+    cleaned = {text: str(student.call("redact", text)) for text in ["", *texts]}
     recall, precision = prompting.redaction_scores(cleaned.get, messages)
     told = f"recall {recall:.2f}, precision {precision:.2f} on {len(messages)} messages"
-    if not all("[" in cleaned[text] for text, _, _ in messages[:20]):
-        return 0, f"{told}: put a placeholder such as [PHONE] where something is taken out"
-    if min(recall, precision) >= 0.95:
-        return 4, told
-    if min(recall, precision) >= 0.75:
-        return 2, f"{told}; 0.95 of both was wanted"
-    return 0, f"{told}; 0.95 of both was wanted"
+    if min(recall, precision) < 0.95:
+        return (2 if min(recall, precision) >= 0.75 else 0), f"{told}; 0.95 of both was wanted"
+    if share(is_named(cleaned[text], text, secrets) for text, secrets, _ in messages) < 0.95:
+        return 2, f"{told}; but the placeholder should name what was there (a phone with gaps is a [PHONE], a web address " \
+                  "a [URL] ...), and everything else should stay as it is"
+    both = {f"{GREETING}{first}\n{second}": f"{GREETING}{cleaned[first]}\n{cleaned[second]}"
+            for first, second in zip(texts[::2], texts[1::2], strict=True)}
+    if share(student.call("redact", text) == want for text, want in both.items()) < 0.9 or cleaned[""]:
+        return 2, f"{told}; in a longer text with other letters and two lines, the same secrets should go and all else stay"
+    return 4, told
 
 
-@check(points=4, seconds=120)
+def share(holds):
+    return np.mean(list(holds))
+
+
+def is_named(cleaned, text, secrets):
+    """Whether each secret became a placeholder of its kind and the rest stayed; a mark behind a secret may go with it."""
+    pattern = re.escape(text)
+    for secret in secrets:
+        pattern = re.sub(re.escape(re.escape(secret)) + "([,;]?)", rf"{placeholder(secret)}(?:\1)?", pattern)
+    return re.fullmatch(pattern, cleaned) is not None
+
+
+def placeholder(secret):
+    """A pattern of what may stand for a secret. Digits without gaps can be a phone or an identity number."""
+    if re.fullmatch(r"[A-Z]?\d+", secret):
+        return r"\\[(?:PHONE|ID)\\]"
+    kinds = {r"https?://|www\.": "URL", "@": "HANDLE", r".+@": "EMAIL", "": "PHONE"}
+    return rf"\\[{next(kind for start, kind in kinds.items() if re.match(start, secret))}\\]"
+
+
+@check(points=4, seconds=120, contract=NOTHING_CALLED)
 def prompt(student, rng):
     """The saved prompt on held-out texts, asked with the judge's own SmolLM2."""
     try:

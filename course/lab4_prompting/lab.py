@@ -124,6 +124,7 @@ print(render_prompt("Text: {text}\nSentiment:", test_texts[0], "Judge each text.
 assert render_prompt("Q: {text} A:", "Is {this} fine?") == "Q: Is {this} fine? A:"
 shown = render_prompt("Text: {text}\nMood:", "Nice", "Judge.", [("Bad", "sad")])
 assert shown == "Judge.\n\nText: Bad\nMood: sad\n\nText: Nice\nMood:"
+assert render_prompt("{text}?", "A {text}", "Fill {text}.") == "Fill {text}.\n\nA {text}?", "only the item is filled"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>str.format</code> looks at every brace of the item. Which method of a string
@@ -251,6 +252,9 @@ batch_log_probs(toy_model, [[2, 0], [3]], [[3, 1], [0]], pad_token_id=0)
 sums, tokens = batch_log_probs(toy_model, [[2, 0], [3]], [[3, 1], [0]], pad_token_id=0)
 assert np.allclose(sums, [np.log(0.4) + np.log(0.1), np.log(0.7)], atol=1e-4)
 assert list(map(int, tokens)) == [2, 1]
+toy_prompts = [[0, 1], [3]]
+batch_log_probs(toy_model, toy_prompts, [[0], [0, 2]], pad_token_id=0)
+assert toy_prompts == [[0, 1], [3]], "the prompts are still needed: leave them as they are"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Make one row per pair (prompt, then answer), pad all rows to the longest, and keep the
@@ -317,6 +321,12 @@ sums, tokens = torch.tensor([[-2.0, -6.0]]), torch.tensor([[1, 2]])
 assert torch.allclose(normalize_scores(sums, tokens, "mean"), torch.tensor([[-2.0, -3.0]]))
 bare = torch.tensor([-1.0, -4.0])
 assert torch.allclose(normalize_scores(sums, tokens, "prior", bare), torch.tensor([[-1.0, -2.0]]))
+assert sums.tolist() == [[-2.0, -6.0]], "the sums are still needed: leave them as they are"
+try:
+    normalize_scores(sums, tokens, "median")
+    raise AssertionError("an unknown method: a ValueError is wanted")
+except ValueError:
+    pass
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>"mean" is a quotient, "prior" is a difference of logarithms (a quotient of
@@ -673,6 +683,7 @@ print(redact(messages[0][0]))
 # %% check="redact" points=4
 assert redact("Call 0712 345 678 or @amina") == "Call [PHONE] or [HANDLE]"
 assert redact("Paid 1,500 naira on 12/05/2024 at 10:30.") == "Paid 1,500 naira on 12/05/2024 at 10:30."
+assert redact("Ask @amina\nand @musa.") == "Ask [HANDLE]\nand [HANDLE].", "every one of them, on every line"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>One regular expression per kind, and the order matters: web addresses and e-mail
@@ -684,6 +695,9 @@ assert redact("Paid 1,500 naira on 12/05/2024 at 10:30.") == "Paid 1,500 naira o
 # %% [markdown]
 # These messages are made up, so the numbers above say that the rules work on the forms we thought of. Real messages
 # have others. Names, villages and illnesses are not found by any rule here.
+#
+# The library's `prompting.redact` knows more forms. It asks `phonenumbers`, Google's list of how each country writes its
+# numbers, and it reads the digits of every script: `০১৭১২-৩৪৫৬৭৮` is a phone number too.
 #
 # ## 11. The same prompt costs more in some languages
 #

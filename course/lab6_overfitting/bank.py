@@ -590,6 +590,204 @@ def with_grad_scaler(model, batch, optimizer, scale):
     return scaler.get_scale()
 
 
+# -- what is beside the numbers: arguments, kinds, gradients, hard cases ----------------------------------------------
+
+wrong.cell("delete_words", "leaves words out by their value", """
+def delete_words(words, rate):
+    gone = {word for word in words if torch.rand(()) < rate}
+    return [word for word in words if word not in gone] or [words[int(torch.randint(len(words), ()))]]
+""")
+wrong.cell("delete_words", "removes the first equal word, not the one that was drawn", """
+def delete_words(words, rate):
+    kept = list(words)
+    for word in words:
+        if torch.rand(()) < rate and len(kept) > 1:
+            kept.remove(word)
+    return kept
+""")
+wrong.cell("delete_words", "empties the caller's list", """
+def delete_words(words, rate):
+    for i in reversed(range(len(words))):
+        if torch.rand(()) < rate and len(words) > 1:
+            del words[i]
+    return words
+""")
+wrong.cell("delete_words", "one word, drawn first, always stays", """
+def delete_words(words, rate):
+    stays = int(torch.randint(len(words), ()))
+    return [word for i, word in enumerate(words) if i == stays or torch.rand(()) >= rate]
+""")
+wrong.cell("delete_words", "gives back a text, not a list", """
+def delete_words(words, rate):
+    return " ".join([word for word in words if torch.rand(()) >= rate] or words[:1])
+""")
+wrong.cell("delete_words", "calls the library's function", "from leaplm.overfitting import delete_words as theirs\n"
+           "def delete_words(words, rate):\n    return theirs(words, rate)\n")
+right.cell("delete_words", "with a generator of its own, new at each call", """
+def delete_words(words, rate):
+    rng = np.random.default_rng()
+    kept = [word for word in words if rng.random() >= rate]
+    return kept if kept else [words[rng.integers(len(words))]]
+""")
+right.cell("delete_words", "with torch.bernoulli", """
+def delete_words(words, rate):
+    stays = torch.bernoulli(torch.full((len(words),), 1.0 - rate)).bool()
+    places = stays.nonzero().flatten().tolist() or [torch.randint(0, len(words), (1,)).item()]
+    return [words[i] for i in places]
+""")
+STOPPING = """
+def early_stopping(losses, patience):
+    best, kept, bad = {start}, 0, 0
+    for epoch, loss in enumerate(losses, 1):
+        if {better}:
+            best, kept, bad = loss, epoch, 0
+        else:
+            bad {count}
+            if bad >= patience:
+                break
+    return {result}
+"""
+RULES = {"start": "float('inf')", "better": "loss < best", "count": "+= 1", "result": "kept, epoch"}
+for why, part in {
+    "losses above 10 are never better": {"start": "10"},
+    "a loss of 0 counts as none": {"better": "not best or loss < best"},
+    "only an improvement of 1e-4 or more counts": {"better": "loss < best - 1e-4"},
+    "a loss below 0 is not better": {"better": "0 <= loss < best"},
+    "numbers with a fraction": {"result": "float(kept), float(epoch)"},
+    "the loss to keep instead of its epoch": {"result": "best, epoch"},
+    "the two exchanged": {"result": "epoch, kept"},
+    "takes the losses out of the caller's list": {"result": "kept, losses.clear() or epoch"},
+}.items():
+    wrong.cell("early_stopping", why, STOPPING.format(**{**RULES, **part}))
+right.cell("early_stopping", "as an array of two whole numbers",
+           STOPPING.format(**{**RULES, "result": "np.array([kept, epoch])"}))
+right.cell("early_stopping", "with a while loop and index", """
+def early_stopping(losses, patience):
+    epoch = 1
+    while epoch < len(losses) and epoch - 1 - losses.index(min(losses[:epoch])) < patience:
+        epoch += 1
+    return [losses.index(min(losses[:epoch])) + 1, epoch]
+""")
+FGM = """
+def fgm_perturbation(gradient, epsilon):
+    norm = {norm}
+    return {step}
+"""
+STEPS = {"norm": "gradient.flatten(1).norm(dim=1)[:, None, None]",
+         "step": "torch.where(norm > 0, epsilon * gradient / norm, 0.0)"}
+for why, part in {
+    "the sum of absolute values as the norm": {"norm": "gradient.abs().sum(dim=(1, 2), keepdim=True)"},
+    "the largest absolute value as the norm": {"norm": "gradient.abs().amax(dim=(1, 2), keepdim=True)"},
+    "a numpy array": {"step": "torch.where(norm > 0, epsilon * gradient / norm, 0.0).numpy()"},
+    "changes the gradient in place": {"step": "torch.nan_to_num(gradient.mul_(epsilon).div_(norm))"},
+    "the norm of each dimension": {"norm": "gradient.norm(dim=1, keepdim=True)"},
+    "only shortens what is longer than epsilon": {"step": "gradient * (epsilon / norm.clamp(min=epsilon))"},
+    "one text without gradient stops all": {"step": "epsilon * gradient / norm if (norm > 0).all() else 0 * gradient"},
+    "drops the first dimension of a text alone":
+        {"step": "torch.where(norm > 0, epsilon * gradient / norm, 0.0).squeeze(0)"},
+}.items():
+    wrong.cell("fgm_perturbation", why, FGM.format(**{**STEPS, **part}))
+right.cell("fgm_perturbation", "with square and sum, and a clamp", FGM.format(
+    norm="gradient.square().sum(dim=(1, 2), keepdim=True).sqrt()", step="gradient * (epsilon / norm.clamp(min=1e-20))"))
+PAIRED = """
+def paired_difference(first, second):
+    d = np.asarray({d})
+    n = len(d)
+    half = {half}
+    return {{"mean": {mean}, "low": {mean} - half, "high": {mean} + half}}
+"""
+DIFFERENCE = {"d": "second - first", "half": "stats.t.ppf(0.975, n - 1) * d.std(ddof=1) / np.sqrt(n)", "mean": "d.mean()"}
+for why, part in {
+    "loses the sign of the differences": {"d": "abs(second - first)"},
+    "loses the sign of the mean": {"mean": "abs(d.mean())"},
+    "changes the scores of the second": {"d": "second.sub_(first)"},
+    "text in place of numbers": {"mean": "f'{d.mean():.3f}' and str(d.mean()) or d.mean()"},
+    "the median": {"mean": "np.median(d)"},
+    "rounds": {"mean": "round(float(d.mean()), 2)"},
+}.items():
+    wrong.cell("paired_difference", why, PAIRED.format(**{**DIFFERENCE, **part}))
+wrong.cell("paired_difference", "calls the library's function",
+           "def paired_difference(first, second):\n    return evaluation.paired_difference(first, second)\n")
+right.cell("paired_difference", "numbers of numpy", PAIRED.format(**DIFFERENCE))
+right.cell("paired_difference", "in PyTorch, numbers of torch", """
+def paired_difference(first, second):
+    d = torch.as_tensor(second) - torch.as_tensor(first)
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std() / len(d) ** 0.5
+    return {"mean": d.mean(), "low": d.mean() - half, "high": d.mean() + half}
+""")
+LARGEST = """
+def largest_batch(memory, weights, learning, tokens, width, layers):
+    left = memory - 4 * (weights + 3 * learning)
+    one = 4 * 16 * tokens * width * layers
+    return {result}
+"""
+for why, result in {
+    "one text too few where it fits exactly": "max(0, (left - 1) // one)",
+    "rounds to the nearest": "max(0, round(left / one))",
+    "a number with a fraction": "max(0.0, left / one)",
+    "a whole number written as a float": "float(max(0, left // one))",
+    "at least one text": "max(1, left // one)",
+    "always one more": "max(0, left // one + 1)",
+}.items():
+    wrong.cell("largest_batch", why, LARGEST.format(result=result))
+right.cell("largest_batch", "with an if", LARGEST.format(result="0 if left < one else left // one"))
+right.cell("largest_batch", "with divmod and numpy",
+           LARGEST.format(result="np.int64(np.clip(divmod(left, one)[0], 0, None))"))
+PARTS = """
+def accumulate_gradients(model, batches):
+    counts = [int(({targets}).sum()) for batch in batches]
+    total, loss_sum = sum(counts), 0.0
+    for batch, count in zip(batches, counts):
+        if count:
+            loss = model(**batch).loss
+            (loss * count / total).backward()
+            loss_sum += {kept} * count
+    return loss_sum / total
+"""
+TARGETS = {"targets": "batch['labels'] != -100", "kept": "loss.item()"}
+wrong.cell("accumulate_gradients", "class 0 is no target", PARTS.format(**{**TARGETS, "targets": "batch['labels'] > 0"}))
+wrong.cell("accumulate_gradients", "returns a tensor that holds the graphs", PARTS.format(**{**TARGETS, "kept": "loss"}))
+wrong.cell("accumulate_gradients", "takes the labels out of the caller's batches", PARTS.format(
+    **TARGETS).replace("model(**batch).loss", "model(labels=batch.pop('labels'), **batch).loss"))
+wrong.cell("accumulate_gradients", "leaves the model in evaluation mode", PARTS.format(**TARGETS).replace(
+    "    total,", "    model.eval()\n    total,"))
+wrong.cell("accumulate_gradients", "steps too", PARTS.format(**TARGETS).replace(
+    "    return", "    torch.optim.SGD(model.parameters(), lr=0.1).step()\n    return"))
+right.cell("accumulate_gradients", "old gradients cleared, the labels counted from 0 on", PARTS.format(
+    **{**TARGETS, "targets": "batch['labels'] >= 0"}).replace("    total,", "    model.zero_grad()\n    total,"))
+right.cell("accumulate_gradients", "the weight of each part first", PARTS.format(**TARGETS).replace(
+    "(loss * count / total).backward()", "loss.backward(gradient=torch.tensor(count / total))"))
+SCALED = """
+def scaled_step(model, batch, optimizer, scale):
+    {start}
+    (model(**batch).loss * scale).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if {bad}:
+        {skip}
+    for gradient in gradients:
+        gradient.div_(scale)
+    optimizer.step()
+    return scale
+"""
+ORDER = {"start": "optimizer.zero_grad()", "bad": "not all(torch.isfinite(g).all() for g in gradients)",
+         "skip": "return scale / 2"}
+for why, part in {
+    "finds infinite gradients only": {"bad": "any(torch.isinf(g).any() for g in gradients)"},
+    "finds NaN only": {"bad": "any(torch.isnan(g).any() for g in gradients)"},
+    "looks at the first weight only": {"bad": "not torch.isfinite(gradients[0]).all()"},
+    "looks at the last weight only": {"bad": "not torch.isfinite(gradients[-1]).all()"},
+    "minus infinity is found finite": {"bad": "not all((g < float('inf')).all() for g in gradients)"},
+    "old gradients are forgotten only after a step": {"start": "pass", "skip": "return optimizer.zero_grad() or scale / 2"},
+    "returns nothing after a step left out": {"skip": "return None"},
+    "returns twice the scale": {"skip": "return scale * 2"},
+}.items():
+    wrong.cell("scaled_step", why, SCALED.format(**{**ORDER, **part}))
+right.cell("scaled_step", "with torch.autograd.grad's sum of all numbers", SCALED.format(**{
+    **ORDER, "bad": "not np.isfinite(sum(float(g.double().abs().sum()) for g in gradients))"}))
+right.cell("scaled_step", "the model's own zero_grad, one long vector", SCALED.format(**{
+    **ORDER, "start": "model.zero_grad()", "bad": "not bool(torch.cat([g.flatten() for g in gradients]).isfinite().all())"}))
+
+
 # -- few_label_classifier (the artifact) ------------------------------------------------------------------------------
 
 

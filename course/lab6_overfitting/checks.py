@@ -4,7 +4,21 @@ import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, models
 from leaplm.calibration import load_record
-from leaplm.grading import as_array, as_number, check, first_artifact
+from leaplm.grading import (
+    FREE,
+    NOTHING_CALLED,
+    Contract,
+    ListOf,
+    Number,
+    Record,
+    Several,
+    Tensor,
+    Text,
+    as_array,
+    as_number,
+    check,
+    first_artifact,
+)
 from leaplm.grading.judge import probes
 from leaplm.overfitting import memory, regularization
 
@@ -15,7 +29,7 @@ def close(got, want):
     return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
 
 
-@check(points=3)
+@check(points=3, contract=Contract("words rate", ListOf(Text()), random=FREE))
 def delete_words(student, rng):
     """Long texts for the share, and short ones at a high rate; every tolerance is over five standard deviations wide."""
     words, rate = [f"w{i}" for i in range(2000)], float(rng.uniform(0.2, 0.4))
@@ -28,15 +42,30 @@ def delete_words(student, rng):
     share = 1 - np.mean([len(places) for places in drawn]) / 2000
     if abs(share - rate) > 5 * np.sqrt(rate * (1 - rate) / 12000):
         return 0, f"{share:.1%} of the words are deleted, {rate:.1%} were asked for"
+    if said := repeated_words(student, rate):
+        return 0, said
     problems = []
     if len({tuple(places) for places in drawn}) < 6 or len({len(places) for places in drawn}) == 1:
         problems.append("every word should have its own chance, drawn anew at each call, so that the number varies")
+    elif sum(len(student.call("delete_words", words[:2], 0.5)) == 2 for _ in range(400)) not in range(55, 146):
+        problems.append("also in a text of two words, both should have their own chance")
     left = [kept_places(student.call("delete_words", words[:3], 1.0), words) for _ in range(80)]
+    left += [kept_places(student.call("delete_words", words[:1], some), words) for some in (rate, 1.0)]
     if any(places is None or len(places) != 1 for places in left):
         problems.append("a text should never become empty, also with rate 1: one word stays")
     elif {places[0] for places in left} != {0, 1, 2}:
         problems.append("if all words would go, one drawn at random should stay, not always the same one")
     return 3 - len(problems), "; ".join(problems) or "each word goes with the probability asked for, and no text is empty"
+
+
+def repeated_words(student, rate):
+    """What is wrong with a text in which two words come again and again, in words; None if nothing is."""
+    kept = student.call("delete_words", ["the"] * 900 + ["film"] * 900 + ["the"] * 900, rate)
+    first = kept.index("film") if "film" in kept else 0
+    counts = np.array([first, kept.count("film"), len(kept) - first - kept.count("film")])
+    if np.abs(counts - 900 * (1 - rate)).max() > 5.5 * np.sqrt(900 * rate * (1 - rate)):
+        return "a word that comes several times should have its own chance at each place: is a word left out by its value?"
+    return None
 
 
 def kept_places(kept, words):
@@ -48,13 +77,15 @@ def kept_places(kept, words):
     return places if all(a < b for a, b in zip(places, places[1:], strict=False)) else None
 
 
-@check(points=2)
+@check(points=2, contract=Contract("losses patience", Several(Number(whole=True), Number(whole=True))))
 def early_stopping(student, rng):
-    """Random curves: with ties, a better epoch after the stop, and such that never stop early."""
+    """Random curves: with ties, a better epoch after the stop, and such that never stop early; large, tiny, below 0."""
     kept = run = 0
     curves = [rng.integers(3, 12, size=rng.integers(4, 15)) / 10 for _ in range(25)]
     curves += [np.array([0.5, 0.5, 0.5, 0.4]), np.linspace(0.9, 0.2, 7), np.array([0.3, 0.6, 0.5, 0.2])]
-    patience = [int(rng.integers(1, 4)) for _ in range(25)] + [2, 1, 2]
+    curves += [1000 * curves[0], curves[1] - 2, 1 + 1e-9 * np.array([3, 2, 4, 1, 5, 0])]
+    curves += [np.array([0.4, 0.0, 0.2, 0.1, -0.1]), np.array([0.6, np.inf, 0.5, np.inf, 0.4]), np.array([0.7])]
+    patience = [int(rng.integers(1, 4)) for _ in range(25)] + [2, 1, 2, 2, 2, 2, 2, 1, 1]
     for losses, some in zip(curves, patience, strict=True):
         got = student.call("early_stopping", losses.tolist(), some)
         if not isinstance(got, (list, tuple)) or len(got) != 2:
@@ -69,7 +100,7 @@ def early_stopping(student, rng):
     return 2, "the right epoch is kept, and training ends in time"
 
 
-@check(points=3)
+@check(points=3, contract=Contract("gradient epsilon", Tensor("float", dims=3)))
 def fgm_perturbation(student, rng):
     """Texts with gradients of very different size, and one whose gradient is 0."""
     gradient = (rng.normal(size=(4, 5, 3)) * 10.0 ** rng.integers(-4, 2, size=(4, 1, 1))).astype(np.float32)
@@ -81,6 +112,9 @@ def fgm_perturbation(student, rng):
         hint = "the length is right, the direction is not" if close(lengths, epsilon) else \
             "each text's step should have the length epsilon, over all its tokens and dimensions"
         return 0, f"another step is asked for: {hint}"
+    alone = as_array(student.call("fgm_perturbation", gradient[:1], epsilon), (1, 5, 3), "fgm_perturbation")
+    if not np.allclose(alone, got[:1], atol=1e-4 * epsilon):
+        return 1, "right for several texts; for one text alone, the step is another"
     gradient[int(rng.integers(4))] = 0
     got = as_array(student.call("fgm_perturbation", gradient, epsilon), gradient.shape, "fgm_perturbation")
     want = regularization.fgm_perturbation(torch.from_numpy(gradient), epsilon).numpy()
@@ -89,12 +123,22 @@ def fgm_perturbation(student, rng):
     return 3, "one step of length epsilon for each text, along its gradient"
 
 
-@check(points=3)
+INTERVAL = Contract("first second", Record({"mean": Number(), "low": Number(), "high": Number()}))
+
+
+@check(points=3, contract=INTERVAL)
 def paired_difference(student, rng):
-    """Mean, and both ends of the interval; the seeds differ much more than the two methods do."""
-    seeds = int(rng.integers(4, 9))
-    first = rng.normal(0.7, 0.08, size=seeds)
-    second = first + rng.normal(0.02, 0.015, size=seeds)
+    """Mean, and both ends of the interval; the seeds differ much more than the two methods do. Then a loss; two seeds."""
+    for seeds, gain in ((int(rng.integers(4, 9)), 0.02), (int(rng.integers(4, 9)), -0.02), (2, 0.01)):
+        points, told = compared(student, rng, seeds, gain)
+        if points < 3:
+            return points, told
+    return 3, "the mean difference and its interval are right"
+
+
+def compared(student, rng, seeds, gain):
+    first = rng.normal(0.7, 0.08, size=seeds).astype(np.float32)
+    second = (first + rng.normal(gain, 0.015, size=seeds)).astype(np.float32)
     found, want = student.call("paired_difference", first, second), evaluation.paired_difference(first, second)
     if not isinstance(found, dict) or set(want) - set(found):
         return 0, f"paired_difference should return a dict with {', '.join(want)}"
@@ -107,21 +151,23 @@ def paired_difference(student, rng):
     return 3, "the mean difference and its interval are right"
 
 
-@check(points=2)
+@check(points=2, contract=Contract("memory weights learning tokens width layers", Number(whole=True)))
 def largest_batch(student, rng):
-    """Several models; the memory is never near the border between two numbers of texts."""
-    for _ in range(6):
+    """Several models; the memory lies between two numbers of texts, then exactly at one, then one byte below it."""
+    for beyond in (0.4, 0.6, 0.7, 0, 0, -1):
         width, layers, tokens = int(rng.choice([256, 384, 768])), int(rng.integers(2, 13)), int(rng.integers(20, 200))
         weights = int(rng.integers(10**6, 10**8))
         learning = weights // int(rng.integers(2, 6))
         texts = int(rng.integers(3, 90))
-        total = 4 * (weights + 3 * learning) + (texts + rng.uniform(0.3, 0.7)) * 64 * tokens * width * layers
+        one = 64 * tokens * width * layers
+        total = 4 * (weights + 3 * learning) + texts * one + (beyond if beyond < 0 else int(beyond * one))
         shape = {"tokens": tokens, "width": width, "layers": layers}
-        got = as_number(student.call("largest_batch", int(total), weights, learning, **shape), "largest_batch")
-        if got != memory.largest_batch(int(total), weights, learning, **shape):
+        got = as_number(student.call("largest_batch", total, weights, learning, **shape), "largest_batch")
+        if got != memory.largest_batch(total, weights, learning, **shape):
             return 0, "another number of texts fits: weights once, three more numbers for each that learns, 16 a token, " \
                       "layer and dimension; 4 bytes each, rounded down"
-    if as_number(student.call("largest_batch", 2 * weights, weights, learning, **shape), "largest_batch") != 0:
+    small = (2 * weights, 4 * (weights + 3 * learning), 4 * (weights + 3 * learning) + one - 1, 0)
+    if any(as_number(student.call("largest_batch", some, weights, learning, **shape), "largest_batch") for some in small):
         return 1, "right where something fits; when the model alone is too large, the answer is 0"
     return 2, "the right number of texts, and 0 where the model alone does not fit"
 
@@ -129,12 +175,15 @@ def largest_batch(student, rng):
 def masked_batch(rng, rows, tokens, hidden):
     """Random tokens of which `hidden` have a label."""
     labels = np.full(rows * tokens, -100)
-    labels[rng.permutation(rows * tokens)[:hidden]] = rng.integers(5, 40, size=hidden)
+    labels[rng.permutation(rows * tokens)[:hidden]] = rng.integers(40, size=hidden)
     return {"input_ids": rng.integers(5, 40, size=(rows, tokens)), "attention_mask": np.ones((rows, tokens), dtype=np.int64),
             "labels": labels.reshape(rows, tokens)}
 
 
-@check(points=4)
+ACCUMULATED = Contract("model batches", Number(), random=FREE, forward="grad", leaves="gradients")
+
+
+@check(points=4, contract=ACCUMULATED)
 def accumulate_gradients(student, rng):
     """Parts with very different numbers of targets; then one without any."""
     seed = int(rng.integers(10**6))
@@ -167,31 +216,53 @@ def same_gradient(got, want):
     return set(got) == set(want) and all(np.allclose(got[name], want[name], atol=1e-4, rtol=1e-3) for name in want)
 
 
-@check(points=3)
+STEP = Contract("model batch optimizer scale", Number(), changes="model", random=FREE, forward="grad", leaves="gradients")
+
+
+@check(points=3, contract=STEP)
 def scaled_step(student, rng):
-    """Two steps whose gradient fits, and between them one whose largest numbers overflow while the loss does not."""
+    """Two steps whose gradient fits, and between them one whose largest numbers overflow while the loss does not.
+
+    Then small models where one gradient alone is infinite, minus infinite or NaN.
+    """
     batches = [random_batch(rng) for _ in range(3)]
     settings = steep_model(rng, batches[1])
     model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
+    student.read(model, "leaplm.grading.judge.probes:leave_gradients")
     reference = probes.tiny_classifier(**settings)
     scale = float(2 ** rng.integers(6, 12))
     returned = [as_number(student.call("scaled_step", model, batches[0], optimizer, scale), "the scale")]
     plain_step(reference, batches[0])
     if not same_weights(student, model, reference):
-        return 0, "a step whose gradient fits should move the weights as if there were no scale: divide before the step"
+        return 0, "a step whose gradient fits should move the weights as if there were no scale and no old gradient: " \
+                  "divide before the step"
     problems, too_large = [], overflowing_scale(reference, batches[1])
     returned.append(as_number(student.call("scaled_step", model, batches[1], optimizer, too_large), "the scale"))
     if not same_weights(student, model, reference):
-        problems.append("when a gradient is infinite or NaN, the weights should stay as they are")
+        problems.append(LEFT_OUT)
     else:
         student.call("scaled_step", model, batches[2], optimizer, scale)
         plain_step(reference, batches[2])
         if not same_weights(student, model, reference):
             problems.append("after a step that was left out, old gradients should be forgotten")
+        elif not all(leaves_out(student, edge, first) for edge in ("inf", "-inf", "nan") for first in (True, False)):
+            problems.append(LEFT_OUT)
     if not np.allclose(returned, [scale, too_large / 2]):
         problems.append("the scale returned should be the same after a good step and half of it after one left out")
     return max(0, 3 - len(problems)), "; ".join(problems) or "good steps are exact, and bad ones are left out"
+
+
+LEFT_OUT = "when any gradient is infinite or NaN, the weights should stay as they are"
+
+
+def leaves_out(student, edge, first):
+    """Whether a step is left out when one weight, the first or the last of the model, has such a gradient."""
+    model = student.build("leaplm.grading.judge.probes:edge_model", first)
+    optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
+    scale = as_number(student.call("scaled_step", model, {"inputs": np.ones(3), "edge": edge}, optimizer, 8.0), "the scale")
+    weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
+    return scale == 4 and not any(value.any() for value in weights.values())
 
 
 def random_batch(rng):
@@ -232,7 +303,7 @@ def same_weights(student, model, reference):
     return all(close(weights[name], value) for name, value in probes.state_dict(reference).items())
 
 
-@check(points=6, seconds=120)
+@check(points=6, seconds=120, contract=NOTHING_CALLED)
 def few_label_classifier(student, rng):
     """The saved classifier on held-out texts: full points from the calibrated mean minus three deviations (macro-F1)."""
     content = first_artifact(student, ("few-labels-gpu.safetensors", "few-labels-cpu.safetensors"))

@@ -211,7 +211,8 @@ def alert_fires(student, rng):
     """Random counters with bursts of failures, gaps between samples, moments without requests, edges, and restarts."""
     plain = [*ALERT_EDGES, *(random_counters(rng) for _ in range(8))]
     with_restart = [*ALERT_RESTARTS, *(random_counters(rng, int(rng.integers(20, 25))) for _ in range(8))]
-    plain, restarts = (sum(alert_is_right(student, *case) for case in cases) == len(cases) for cases in (plain, with_restart))
+    plain, restarts = (sum(alert_is_right(student, *case) for case in cases) == len(cases)
+                       for cases in (plain, with_restart))
     if plain and restarts:
         return 2, "window, share, hold and restarts are right"
     if plain:

@@ -7,12 +7,13 @@ never lies on both sides, and adding rows to a CSV does not move the others.
 import csv
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from leaplm.assets import asset_path
+from leaplm.labelled_file import read_labelled_csv
+from leaplm.text import ends_sentence, normalize, split_words, word_starts
 
 DOMAINS = {
     "movies": "movieReviewSnippets_GroundTruth.txt",
@@ -134,8 +135,8 @@ def domains(language):
 
 def sentiment_frames(language="eng", domain="movies"):
     """Four DataFrames (text, label as a word): train, validation, test, and heldout, which only the grader reads."""
-    if str(language).lower().endswith(".csv"):
-        return split(read_labelled_csv(language))
+    if is_own_file(language):
+        return split(drop_copies(read_own(language)))
     if language == "eng":
         return split(read_ratings(domain))
     if language in AFRISENTI:
@@ -202,24 +203,9 @@ def drop_seen(parts):
     return kept
 
 
-def read_labelled_csv(path):
-    """A student's own file as a DataFrame (text, label). Raises a ValueError that says what is wrong and where."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}). Save it as 'CSV UTF-8'.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} cannot be read as CSV: {error}. Put texts that hold commas in double quotes.") from None
-    missing = {"text", "label"} - set(rows.columns)
-    if missing:
-        raise ValueError(f"{path} has no column {' and '.join(sorted(missing))}; its first line must be: text,label")
-    empty = rows.index[(rows.text.str.strip() == "") | (rows.label.str.strip() == "")]
-    if len(empty):
-        raise ValueError(f"{path}, line {empty[0] + 2}: text or label is empty. Fill it or delete the line.")
-    return check_classes(rows.assign(label=rows.label.str.strip())[["text", "label"]], path)
+def read_own(path):
+    """A student's own CSV as a DataFrame (text, label), with enough rows of each class (see `labelled_file`)."""
+    return check_classes(read_labelled_csv(path), path)
 
 
 def check_classes(rows, path, minimum=20):
@@ -232,14 +218,24 @@ def check_classes(rows, path, minimum=20):
     return rows
 
 
-def normalize(text):
-    """What makes two sentences 'the same': letter case and white space aside."""
-    return " ".join(str(text).lower().split())
-
-
 def position(text):
     """A number in [0, 1) that depends on the text alone (its normal form)."""
     return int.from_bytes(hashlib.sha256(normalize(text).encode()).digest()[:8], "big") / 2**64
+
+
+def is_own_file(language):
+    """Whether LANGUAGE names a student's own CSV file."""
+    return str(language).lower().endswith(".csv")
+
+
+def drop_copies(rows):
+    """The rows without those whose text an earlier row has; says how many they are."""
+    keys = rows.text.map(normalize)
+    if copies := int(keys.duplicated().sum()):
+        doubtful = int((rows.groupby(keys).label.nunique() > 1).sum())
+        other = f"; {doubtful} of these texts have two labels, and the first one counts" if doubtful else ""
+        print(f"{copies} rows have the same text as an earlier row and are left out{other}.")
+    return rows[~keys.duplicated()]
 
 
 def is_heldout(key, low=1 - SHARES["heldout"], high=1.0):
@@ -337,7 +333,7 @@ def sentence_pairs(texts, seed=0, least_words=6):
     >>> sentence_pairs(["one two three four", "five six seven eight"], least_words=4)   # doctest: +SKIP
     [('one two', 'three four', 1), ('five six', 'seven eight', 1)]
     """
-    halves = [cut_in_two(text) for text in texts if len(text.split()) >= least_words]
+    halves = [cut_in_two(text) for text in texts if len(split_words(text)) >= least_words]
     if len(halves) < 4:
         raise ValueError(f"only {len(halves)} texts have {least_words} words or more; at least 4 are needed for pairs")
     rng = np.random.default_rng(seed)
@@ -348,12 +344,19 @@ def sentence_pairs(texts, seed=0, least_words=6):
 
 
 def cut_in_two(text):
-    """(first, second) part of a text: at the sentence end nearest to the middle, if one lies in the middle half."""
-    words = text.split()
-    middle = len(words) // 2
-    ends = [i + 1 for i, word in enumerate(words[:-1]) if word[-1] in ".!?" and abs(i + 1 - middle) <= len(words) // 4]
+    """(first, second) part of a text: at the sentence end nearest to the middle, if one lies in the middle half.
+
+    >>> cut_in_two("আমি এসেছি। তুমি কোথায় আছ"), cut_in_two("早上好。你好吗")
+    (('আমি এসেছি।', 'তুমি কোথায় আছ'), ('早上好。', '你好吗'))
+    """
+    text = " ".join(text.split())
+    starts = word_starts(text)
+    middle, reach = len(starts) // 2, len(starts) // 4
+    near = range(max(1, middle - reach), min(len(starts), middle + reach + 1))
+    ends = [i for i in near if ends_sentence(text[: starts[i]].rstrip())]
     place = min(ends, key=lambda i: abs(i - middle)) if ends else middle
-    return " ".join(words[:place]), " ".join(words[place:])
+    cut = starts[place] if starts else 0
+    return text[:cut].rstrip(), text[cut:]
 
 
 def tokenize_texts(texts, tokenizer, max_length=512):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from leaplm.text import find_words, normalize, split_words
+
 
 def accuracy(labels, predictions):
     """Share of predictions that are right, in [0, 1]. Both (n,)."""
@@ -121,17 +123,19 @@ def majority_baseline(train_labels, test_labels):
 def tfidf_classifier(units="words"):
     """The baseline that fine-tuning must beat: TF-IDF, then logistic regression (a scikit-learn pipeline, unfitted).
 
-    units: "words" (words and word pairs), or "characters" (pieces of 2 to 5 characters inside words: strong for
-    languages with rich word forms and free spelling).
+    units: "words" (words and word pairs; `text.find_words` says what a word is in scripts without blanks), or "characters"
+    (pieces of 2 to 5 characters inside words: strong for languages with rich word forms and free spelling).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    settings = {"words": {"ngram_range": (1, 2)}, "characters": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
+    by_words = {"tokenizer": find_words, "token_pattern": None, "ngram_range": (1, 2)}
+    settings = {"words": by_words, "characters": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
     if units not in settings:
         raise ValueError(f"units={units!r}: use 'words' or 'characters'")
-    return make_pipeline(TfidfVectorizer(sublinear_tf=True, **settings[units]), LogisticRegression(C=10, max_iter=1000))
+    vectorizer = TfidfVectorizer(preprocessor=normalize, sublinear_tf=True, **settings[units])
+    return make_pipeline(vectorizer, LogisticRegression(C=10, max_iter=1000))
 
 
 def tfidf_baseline(train, test, units="words"):
@@ -243,7 +247,7 @@ def hidden_words(tokenizer, texts, words, seed, whole_in, max_length):
     """For each text its ids and, for each word drawn, the positions of its pieces."""
     rng = np.random.default_rng(seed)
     for text in texts:
-        pieces = text.split()
+        pieces = split_words(text)
         whole = [i for i, word in enumerate(pieces) if all(is_one_piece(word, some) for some in whole_in)]
         chosen = sorted(rng.choice(whole, min(words, len(whole)), replace=False).tolist())
         if not chosen:

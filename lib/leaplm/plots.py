@@ -3,14 +3,21 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from leaplm.fonts import ScriptFigure
+
 # Okabe & Ito's colours: told apart by colour-blind readers and in grey print.
 BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#777777", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 
 
+def new_figure(rows=1, columns=1, **settings):
+    """(figure, axes) as `plt.subplots` gives them, for letters of every script."""
+    return plt.subplots(rows, columns, FigureClass=ScriptFigure, dpi=90, layout="constrained", **settings)
+
+
 def new_axes(title, xlabel, ylabel, width=6.4, height=3.6):
     """One figure with one Axes, thin grid, no frame."""
-    _, axes = plt.subplots(figsize=(width, height), dpi=90, layout="constrained")
+    _, axes = new_figure(figsize=(width, height))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(alpha=0.25)
@@ -30,7 +37,7 @@ def plot_padding(lengths, batch_size=16, max_length=128, batches=3):
     ways = {"to 128 tokens": (plain, np.full(len(plain), max_length)),
             "to the longest of the batch": (plain, plain.max(axis=1)),
             "and similar lengths together": (some := bucketed[rng.permutation(len(bucketed))[:batches]], some.max(axis=1))}
-    _, parts = plt.subplots(1, 3, figsize=(9, 3), dpi=90, layout="constrained", sharey=True, sharex=True)
+    _, parts = new_figure(1, 3, figsize=(9, 3), sharey=True, sharex=True)
     for axes, (title, (groups, widths)) in zip(parts, ways.items(), strict=True):
         rows, width = groups.reshape(-1), np.repeat(widths, batch_size)
         axes.barh(range(len(rows)), width, color=BLUE, alpha=0.15, height=1)
@@ -189,8 +196,7 @@ def plot_matrices(matrices, names, title):
     """
     columns = min(4, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure, parts = plt.subplots(rows, columns, figsize=(3.1 * columns, 0.5 + 2.6 * rows), dpi=90, layout="constrained",
-                                 squeeze=False)
+    figure, parts = new_figure(rows, columns, figsize=(3.1 * columns, 0.5 + 2.6 * rows), squeeze=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     for axes in parts.flat[len(matrices) :]:
         axes.axis("off")

@@ -6,6 +6,7 @@
     forging.py     A: a higher mark than earned       stealing.py   B: what is secret
     damaging.py    C: others, and the machine         exhausting.py D: time, memory, processes, disk
     malformed.py   E: damaged submissions             own.py        F: our own design
+    kernel.py      F: calls of the kernel that namespaces do not divide
     outcome.py     what one row came to, and what of it is bad
 
 The table against our grader is tests/test_grading_attacks.py. Beside it stands what plain nbgrader makes of the same

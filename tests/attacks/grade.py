@@ -10,11 +10,16 @@ import sys
 from pathlib import Path
 
 from leaplm.grading.classroom import grade_class
+from leaplm.grading.sandbox import keyring
 from leaplm.grading.sandbox.walls import Limits
 from mini import LAB
 
+from attacks.traps import canary
+
 if __name__ == "__main__":
     course, limits, records = sys.argv[1:]
-    summary = grade_class(course, LAB, jobs=2, limits=Limits(**json.loads(limits)))
+    keyring.leave_session()  # as a login gives one to a teacher
+    with keyring.planted("leaplm-secret", canary("keyring").encode()):
+        summary = grade_class(course, LAB, jobs=2, limits=Limits(**json.loads(limits)))
     print(summary.text())
     Path(records).write_text(json.dumps(summary.records))

@@ -1,5 +1,7 @@
 """Splits that never leak, errors that help, batches with little padding."""
 
+import unicodedata
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,20 +67,25 @@ def test_own_csv(tmp_path):
     assert loaded["train"].features["label"].names == ["no", "yes"] and len(loaded["train"]) > 200
 
 
-@pytest.mark.parametrize("content, message", [
-    (b"text;label\na;b\n", "no column label and text"),
-    (b"text,label\n\"a\",b\n,c\n", "line 3: text or label is empty"),
-    (b"text,label\na,b\nc,b\n", "only the label 'b'"),
-    (b"text,label\na,b\nc,d\n", "has 1 rows; at least 20"),
-    (b"text,label\n\xe9t\xe9,b\n", "not UTF-8"),
-    (b"", "cannot be read as CSV"),
-    (b"text,label\na,b,c,d\n\"", "cannot be read as CSV"),
-])
-def test_own_csv_that_is_wrong_says_what_and_where(tmp_path, content, message):
-    path = tmp_path / "mine.csv"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        data.load_sentiment(str(path))
+def test_copies_of_a_text_are_left_out_and_told(tmp_path, capsys):
+    rows = frame(60)
+    rows.loc[59] = ["Sentence  NUMBER 0", "yes"]  # the text of the first row, with another label
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    parts = data.sentiment_frames(tmp_path / "mine.csv")
+    assert sum(map(len, parts.values())) == 59
+    assert "1 rows have the same text as an earlier row" in (said := capsys.readouterr().out)
+    assert "1 of these texts have two labels" in said
+
+
+def test_texts_in_two_forms_never_lie_on_two_sides(tmp_path):
+    """Yoruba from two keyboards: half of the file in normal form C, the same texts again in form D."""
+    texts = [f"Ọjọ́ {number} dára púpọ̀, bẹ́ẹ̀ ni" for number in range(60)]
+    rows = pd.DataFrame({"text": texts, "label": ["rere", "búburú"] * 30})
+    apart = rows.map(lambda cell: unicodedata.normalize("NFD", cell))
+    pd.concat([rows, apart]).to_csv(tmp_path / "mine.csv", index=False)
+    parts = data.sentiment_frames(tmp_path / "mine.csv")
+    assert sorted(text for part in parts.values() for text in part.text) == sorted(texts)
+    assert set(pd.concat(parts.values()).label) == {"rere", "búburú"}
 
 
 def test_unknown_language_domain_and_file_are_clear_errors():

@@ -10,7 +10,8 @@ import pytest
 from repo import ROOT
 
 PACKAGE = ROOT / "lib" / "leaplm"
-BASE = {"runtime", "text", "data", "models", "training", "evaluation", "plots", "artifacts", "calibration", "assets"}
+BASE = {"runtime", "text", "fonts", "labelled_file", "data", "models", "training", "evaluation", "plots", "artifacts",
+        "calibration", "assets"}
 TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression", "responsible",
           "capstone"}
 USES = {"serve", "bundle", "grading"}   # what is built on the base and the topics

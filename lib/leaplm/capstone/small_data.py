@@ -28,11 +28,11 @@ def load_small(language, size=150, most=MOST, seed=0):
 
     Raises ValueError when a CSV has fewer than FEWEST rows or a class with fewer than 20.
     """
-    from leaplm.data import load_sentiment, read_labelled_csv, to_dataset_dict
+    from leaplm.data import is_own_file, load_sentiment, read_own, to_dataset_dict
 
-    if not str(language).lower().endswith(".csv"):
+    if not is_own_file(language):
         return subsample(load_sentiment(language)["train"], size, seed)
-    rows = to_dataset_dict({"all": read_labelled_csv(language)})["all"]
+    rows = to_dataset_dict({"all": read_own(language)})["all"]
     if len(rows) < FEWEST:
         raise ValueError(f"{language} has {len(rows)} rows; at least {FEWEST} are needed to compare anything")
     return subsample(rows, most, seed) if len(rows) > most else rows

@@ -1,9 +1,6 @@
 """Classifiers outside of PyTorch: ONNX files, and ONNX Runtime that runs them. Everything that calls `onnx` stands here.
 
-    python -m leaplm.compression.onnx_export artifacts/compressed-cpu.safetensors clinic --int8
-
-writes clinic/model.onnx and clinic/tokenizer.json, all that a program without PyTorch needs (packages onnxruntime and
-tokenizers). Needs the packages of the extra `serve`: pip install "leaplm[serve]".
+`export` writes such a file from the command line. Needs the packages of the extra `serve`: pip install "leaplm[serve]".
 """
 
 import contextlib

@@ -52,7 +52,7 @@ def stream_of(language):
     first, second = ("movies", "eng", "movies"), ("products", "eng", "products")
     if language == "eng":
         return [first, second, ("tweets", "eng", "tweets")]
-    if str(language).lower().endswith(".csv"):
+    if data.is_own_file(language):
         return [first, second, ("own", language, "all")]
     bridge = "hau" if language == "pcm" else "pcm"
     return [first, (bridge, bridge, "all"), (language, language, "all")]

@@ -106,10 +106,10 @@ def grade_class(
     started, summary = time.monotonic(), Summary()
     with PatientWriter(book, lab, say) as writer:
         for submission, graded, fresh in verdicts(course, store, room, jobs, scheduler, unsafe, force, limits, say):
-            if fresh:
-                graded = store.save(submission, graded)
-            if apply:
-                writer.apply(graded)
+            try:
+                graded = keep(store, writer if apply else None, submission, graded, fresh)
+            except Exception as fault:  # any: one submission never ends the run for the others
+                graded = not_kept(course, store, submission, fault)
             summary.fresh += fresh
             summary.records[submission.student] = graded.record
             say(progress(len(summary.records), len(room.students), graded.record))
@@ -122,6 +122,23 @@ def grade_class(
         raise RuntimeError(f"submissions and verdicts do not match: {', '.join(sorted(missing))}")
     summary.records = dict(sorted(summary.records.items()))
     return summary
+
+
+def keep(store: Store, writer: PatientWriter | None, submission: Submission, graded: Graded, fresh: bool) -> Graded:
+    """Takes a verdict into the store, if it is new, and into the gradebook, if there is a writer."""
+    graded = store.save(submission, graded) if fresh else graded
+    if writer:
+        writer.apply(graded)
+    return graded
+
+
+def not_kept(course: Path, store: Store, submission: Submission, fault: Exception) -> Graded:
+    """The verdict in place of one that could not be written; the next run grades the submission again."""
+    said = f"the verdict could not be written ({type(fault).__name__}: {fault})"
+    graded = our_fault(course, submission.lab, submission, 0, said)
+    with contextlib.suppress(Exception):
+        return store.save(submission, graded)
+    return graded
 
 
 class Room:
@@ -149,7 +166,12 @@ class Room:
             raise ValueError(f"two submissions have one student id; rename one of each: {', '.join(doubled)}")
 
     def read(self, student: str) -> Submission:
-        return read_collected(self._course, self._lab, self.students[student], release=self._release)
+        """What a student handed in; where it cannot be read at all, a submission that says so. Never raises."""
+        try:
+            return read_collected(self._course, self._lab, self.students[student], release=self._release)
+        except Exception as fault:  # any: one submission never ends the run for the others
+            said = f"What was handed in could not be read ({type(fault).__name__}): ask your teacher."
+            return Submission(self._lab, student, None, {}, None, (), said)
 
 
 def progress(done: int, total: int, record: dict) -> str:

@@ -6,6 +6,7 @@ All of it fits `training.train`: `AugmentingCollator` is a collate_fn, `adversar
 import numpy as np
 import torch
 
+from leaplm.text import split_words
 from leaplm.training import classification_loss
 
 
@@ -37,7 +38,7 @@ class AugmentingCollator:
         self.tokenizer, self.collate_fn, self.rate, self.max_length = tokenizer, collate_fn, rate, max_length
 
     def __call__(self, rows):
-        texts = [" ".join(delete_words(row["text"].split(), self.rate)) for row in rows]
+        texts = [" ".join(delete_words(split_words(row["text"]), self.rate)) for row in rows]
         ids = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
         return self.collate_fn([{**row, "input_ids": some} for row, some in zip(rows, ids, strict=True)])
 

@@ -3,8 +3,10 @@
 import re
 
 import numpy as np
+import regex
 
 from leaplm.prompting.templates import PLACE, PromptTemplate, predict_zero_shot, premise_of
+from leaplm.text import normalize
 
 FENCE = ("<<<", ">>>")
 
@@ -68,6 +70,6 @@ def attack_all(model, tokenizer, texts, labels, template, verbalizer, defence):
 
 
 def first_word(answer):
-    """The first word of a freely written answer, in lower case and without marks: 'Positive.' -> 'positive'."""
-    words = re.findall(r"[^\W_]+", answer.lower())
+    """The first word of a freely written answer, in lower case, without punctuation: 'Positive.' -> 'positive'."""
+    words = regex.findall(r"[\p{L}\p{N}][\w--_]*", normalize(answer), regex.V1)
     return words[0] if words else ""

@@ -219,7 +219,8 @@ def shorten(texts, tokenizer, max_tokens=48):
     """Texts cut at `max_tokens` tokens, with white space (new lines too) made single spaces."""
     texts = [" ".join(text.split()) for text in texts]
     cut = tokenizer(texts, truncation=True, max_length=max_tokens, add_special_tokens=False)["input_ids"]
-    return [text if len(ids) < max_tokens else tokenizer.decode(ids, skip_special_tokens=True)
+    # A cut inside a letter of several bytes leaves a replacement character.
+    return [text if len(ids) < max_tokens else tokenizer.decode(ids, skip_special_tokens=True).rstrip("\ufffd")
             for text, ids in zip(texts, cut, strict=True)]
 
 

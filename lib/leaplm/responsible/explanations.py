@@ -8,18 +8,20 @@ import math
 
 import numpy as np
 
+from leaplm.text import split_words
+
 METHODS = ("gradient x input", "integrated gradients", "random")
 
 
 def word_scores(model, tokenizer, text, target, method="integrated gradients", steps=16, max_length=96, seed=0):
     """(words, scores): how much each word of `text` speaks for class `target`, by the gradient at the word vectors.
 
-    model: a MeanPoolClassifier. Words are the text cut at white space; a word's score is the sum over its tokens. Words
+    model: a MeanPoolClassifier. Words are what `text.split_words` says; a word's score is the sum over its tokens. Words
     beyond `max_length` tokens get 0. "gradient x input": one backward pass. "integrated gradients": the mean gradient at
     `steps` points between [MASK] tokens and the text, times the way between. "random": a baseline for both.
     Raises ValueError for another method, or a text without words.
     """
-    words = text.split()
+    words = split_words(text)
     if method not in METHODS or not words:
         raise ValueError(f"method={method!r} must be one of {METHODS}, and the text must have words ({len(words)} found)")
     if method == "random":

@@ -42,8 +42,17 @@ def without_marks(text):
     'Ojo dara, dan uwa'
     """
     apart = unicodedata.normalize("NFD", text)
-    plain = "".join(letter for letter in apart if not unicodedata.combining(letter))
+    plain = "".join(letter for letter in apart if not is_accent(letter))
     return unicodedata.normalize("NFC", plain).translate(HOOKED)
+
+
+def is_accent(mark):
+    """Whether people leave this mark out when they type: accents, tones, Arabic vowels; not the vowel signs of Hindi.
+
+    >>> is_accent("\\u0301"), is_accent("\\u094d")
+    (True, False)
+    """
+    return 10 <= (place := unicodedata.combining(mark)) <= 36 or place >= 200  # Unicode's canonical combining classes
 
 
 def typed_in_haste(text, share=0.2, seed=0):

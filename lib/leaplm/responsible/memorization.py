@@ -5,9 +5,9 @@ should do with a real one. Sources: Carlini et al., 2019, *The Secret Sharer*; L
 data makes language models better*; Kandpal et al., 2022, *Deduplicating training data mitigates privacy risks*.
 """
 
-import re
-
 import numpy as np
+
+from leaplm.text import find_words, normalize
 
 PEOPLE = ("Amina in Kano", "Musa in Zaria", "Otieno in Kisumu", "Wanjiru in Nakuru", "Farhana in Dhaka", "Rafiq in Sylhet",
           "Quispe in Cusco", "Killa in Puno", "Chinwe in Enugu", "Tunde in Ibadan", "Asha in Tanga", "Baraka in Mombasa",
@@ -124,7 +124,7 @@ def make_rows(texts, tokenizer, max_length=24):
 
 def words_of(text):
     """The set of words and numbers of a text, in lower case and without punctuation."""
-    return set(re.findall(r"\w+", text.lower()))
+    return set(find_words(normalize(text), shortest=1))
 
 
 def deduplicate(texts, threshold=0.7):

@@ -324,7 +324,8 @@ def test_files_of_the_labs_are_served(files, kind):
 def test_the_onnx_engine_gives_the_same_scores_and_a_file_for_other_programs(files, tmp_path):
     import onnxruntime
     import tokenizers
-    from leaplm.compression.onnx_export import load_exported, main
+    from leaplm.compression.engine import load_exported
+    from leaplm.compression.export import main
 
     main([str(files["compressed"]), str(tmp_path / "out")])
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
@@ -398,7 +399,7 @@ def test_ray_serve_shares_requests_between_two_replicas(files):
 
 
 def test_the_command_line_says_what_is_wrong(tmp_path):
-    from leaplm.cli import app
+    from leaplm.cli.app import app
     from typer.testing import CliRunner
 
     call, file = CliRunner().invoke, str(tmp_path / "keys.json")

@@ -116,7 +116,7 @@ class Writer:
             if notebook:
                 self._score(notebook, graded.record)
             self._penalize(lab, student)
-        except (SQLAlchemyError, InvalidEntry):
+        except Exception:  # any: a half of a verdict must not be written with the next one
             self._gradebook.db.rollback()
             raise
         if notebook or self._mark(lab, student) != before:

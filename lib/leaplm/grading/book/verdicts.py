@@ -35,7 +35,7 @@ from leaplm.grading.submission import Submission
 WORK = ".nbgrader-work"
 STATES = {  # state -> what it means, for the summary
     "graded": "ran to the end",
-    "partial": "ran to the end; a cell was stopped at its time limit",
+    "partial": "ran to the end; a cell was stopped at its time limit, or could not be run",
     "timeout": "stopped at the time limit; earlier marks count",
     "out of memory": "stopped at the memory limit; earlier marks count",
     "killed": "its program ended early; earlier marks count",
@@ -63,13 +63,14 @@ class Store:
         When the work was received does not change the verdict, and may have been corrected since: it is the submission's.
         """
         path = self.path(submission)
-        if not path.is_file():
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            notebook = path.with_suffix(".ipynb").read_text(encoding="utf-8")
+            if record["state"] == "infrastructure":
+                return None
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged since
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["state"] == "infrastructure":
-            return None
-        record = {**record, "received": submission.received}
-        return Graded(record, path.with_suffix(".ipynb").read_text(encoding="utf-8"))
+        return Graded({**record, "received": submission.received}, notebook)
 
     def save(self, submission: Submission, graded: Graded) -> Graded:
         """Keeps a verdict; the notebook first, so that a record is never without it."""
@@ -97,11 +98,14 @@ def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that it is there whole or not at all, also after a power cut."""
     fresh = path.with_name(f".{path.name}.part")
-    with open(fresh, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+    try:
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def grader_digest(course: Path, lab: str) -> str:

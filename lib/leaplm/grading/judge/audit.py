@@ -92,15 +92,15 @@ def sample(content: bytes) -> dict[str, np.ndarray]:
     """Some numbers of each tensor of an artifact, the same places in every one; empty if it is no artifact."""
     try:
         tensors = load(content)
+        return {f"{name} {tensor.shape}": some_of(name, tensor, max(1, SAMPLE // len(tensors)))
+                for name, tensor in tensors.items() if tensor.dtype.kind == "f" and tensor.size}  # fmt: skip
     except Exception:  # any: the file is a student's, and safetensors raises its own types
         return {}
-    numbers = {}
-    for name, tensor in tensors.items():
-        if tensor.dtype.kind == "f" and tensor.size:
-            rng = np.random.default_rng(list(name.encode()))
-            places = rng.integers(tensor.size, size=max(1, SAMPLE // len(tensors)))
-            numbers[f"{name} {tensor.shape}"] = tensor.reshape(-1)[places].astype(np.float64)
-    return numbers
+
+
+def some_of(name: str, tensor: np.ndarray, count: int) -> np.ndarray:
+    rng = np.random.default_rng(list(name.encode()))
+    return tensor.reshape(-1)[rng.integers(tensor.size, size=count)].astype(np.float64)
 
 
 def distance(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:

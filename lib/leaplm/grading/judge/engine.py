@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,16 @@ from typing import Any
 import nbformat
 import psutil
 
-from leaplm.grading.judge.examiner import new_seed
+from leaplm.grading.judge.examiner import MOST_FRAME, new_seed
 from leaplm.grading.judge.heldout import assets_without_heldout
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.self_test import breaches
 from leaplm.grading.sandbox.student import EXIT_UNSTOPPABLE
+from leaplm.grading.sandbox.values import clean_text
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import Channel, Gone
 from leaplm.grading.submission import Submission
-from leaplm.grading.texts import writable
 from leaplm.runtime import available_memory_mb, processors
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
@@ -175,7 +176,7 @@ class Examiner:
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         inner.close()
-        self._channel = Channel(self._end, most=1 << 30)
+        self._channel = Channel(self._end, most=MOST_FRAME)
 
     def examine(self, task: dict, student: socket.socket, seconds: float) -> dict:
         try:
@@ -230,12 +231,17 @@ class Engine:
     def grade(self, submission: Submission, seed: int | None = None, full: bool = False) -> Graded:
         """One record, whatever happens. `full` runs every cell, not only those that the marks need."""
         seed = new_seed() if seed is None else seed
-        for attempt in (1, 2):
+        fault = ""
+        for _ in range(2):
             try:
                 return self._grade(submission, seed, full)
-            except Infrastructure as fault:
-                if attempt == 2:
-                    return our_fault(self.course, submission.lab, submission, seed, str(fault))
+            except sandbox.NoSandbox:  # nobody's work can be graded here
+                raise
+            except Infrastructure as known:
+                fault = str(known)
+            except Exception as unknown:  # any: one submission never ends the run for the others
+                fault = "".join(traceback.format_exception_only(unknown)).strip()
+        return our_fault(self.course, submission.lab, submission, seed, fault)
 
     def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
         forks, examiner = self.fork_server(), self._examiners.get()
@@ -300,8 +306,9 @@ def our_fault(course: Path, lab: str, submission: Submission, seed: int, reason:
                "message": "Not judged yet, for a fault that is not yours."}
               for cell in release.cells if role(cell) == "check"]  # fmt: skip
     record = {"lab": lab, "student": submission.student, "submission": submission.digest, "seed": seed,
-              "state": "infrastructure", "reason": writable(reason), "points": 0, "max": sum(c["max"] for c in checks),
-              "checks": checks, "repairs": [], "received": submission.received}  # fmt: skip
+              "state": "infrastructure", "reason": clean_text(reason, 4000), "points": 0,
+              "max": sum(check["max"] for check in checks), "checks": checks, "repairs": [],
+              "received": submission.received}  # fmt: skip
     return Graded(record, nbformat.writes(release))
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 import secrets
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,22 @@ from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
 from leaplm.grading.sandbox.outputs import KEPT_TYPES
-from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteStudent
+from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteFault, RemoteStudent
 from leaplm.grading.sandbox.student import PATIENCE, StudentError
-from leaplm.grading.sandbox.values import clean_text
+from leaplm.grading.sandbox.values import NotPlain, clean_text
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
 from leaplm.grading.submission import ARTIFACTS, Submission
 from leaplm.grading.texts import plain, writable
 
-# Of one cell, as kept here: the student's side has limits of its own, but may have been changed.
+# As kept here, of one cell and of a notebook: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
+MOST_OF_A_NOTEBOOK = 4_000_000
+OF_ONE_OUTPUT = 200  # what it takes beside its text
+LEFT_OUT = "… all further outputs are left out: the notebook has put out too much …"
+PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
+MOST_MEMORY = 5000 << 20  # bytes of an examiner: a file made to fill memory fails in the check that reads it
+MOST_FRAME = 1 << 30  # with all that one student may hand in
 
 
 @dataclass
@@ -52,6 +59,7 @@ class Examination:
     reason: str = ""
     errors: list[str] = field(default_factory=list)  # of cells, and what checks said
     left_out: bool = False  # something was missing that one of the cells not run may have made
+    room: int = MOST_OF_A_NOTEBOOK  # for outputs
 
 
 class Lab:
@@ -100,11 +108,11 @@ def run_and_judge(
     When the student's program ends early, what was judged stays, and checks that only read handed-in files go on.
     """
     done = Examination(notebook)
-    with ending(done):
-        for name, content in submission.files.items():
-            line.ask("put", name, content, seconds=GRACE)
+    for name, content in submission.files.items():
+        with ending(done, f"The file `{name}` could not be laid beside the notebook"):
+            put(name, content, line)
     for cell in notebook.cells:
-        with ending(done):
+        with ending(done, f"The cell `{cell.id}` could not be run"):
             if role(cell) == "check":
                 check = lab.checks[check_name(cell)]
                 done.verdicts[check.name] = Verdict(0, NOT_REACHED)  # unless the next line gives one
@@ -117,12 +125,21 @@ def run_and_judge(
 
 
 @contextlib.contextmanager
-def ending(done: Examination) -> Iterator[None]:
-    """Notes how the student's program ended, if it does so in here."""
+def ending(done: Examination, failed: str) -> Iterator[None]:
+    """Notes how the student's program ended, if it does so in here; or that it did not do what was asked, and goes on."""
     try:
         yield
     except Ended as end:
         done.state, done.reason = end.state, end.reason
+    except (StudentError, RemoteFault, NotPlain) as fault:
+        done.state, done.reason = "partial", clean_text(f"{failed}: {fault}", 500)
+
+
+def put(name: str, content: bytes, line: Line) -> None:
+    """Lays a file of the submission beside the notebook, in pieces; after the program has ended, nothing."""
+    for start in range(0, max(len(content), 1), PIECE):
+        if not line.over:
+            line.ask("put", name, content[start : start + PIECE], seconds=GRACE)
 
 
 def is_to_run(cell: NotebookNode, plan: Plan | None) -> bool:
@@ -133,7 +150,7 @@ def saved(line: Line) -> dict[str, bytes]:
     """The artifacts that a notebook which ran in full has saved."""
     try:
         files = line.ask("take", ARTIFACTS, seconds=GRACE)
-    except (Ended, StudentError):
+    except (Ended, StudentError, RemoteFault):
         return {}
     found = files if isinstance(files, dict) else {}
     return {str(name): data.tobytes() for name, data in found.items() if isinstance(data, np.ndarray)}
@@ -144,10 +161,21 @@ def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) 
     told = line.ask("run", cell.source, seconds=PATIENCE * limits.cell_seconds + GRACE)
     if not isinstance(told, dict) or not isinstance(told.get("outputs"), list):
         raise line.break_off("The notebook's program told something else of a cell than its outputs.")
-    cell.outputs = [output for item in told["outputs"][:MOST_OUTPUTS] if (output := as_output(item))]
+    cell.outputs = fitting((as_output(item) for item in told["outputs"][:MOST_OUTPUTS]), done)
     done.errors.append(str(told.get("error")))
     if told.get("ended") == "stopped":
         done.state, done.reason = "partial", f"The cell `{cell.id}` was stopped: it computed for too long."
+
+
+def fitting(outputs: Iterable[NotebookNode | None], done: Examination) -> list[NotebookNode]:
+    """The outputs of a cell that the notebook has room for; the first that has none is a note that says so."""
+    kept = []
+    for output in filter(None, outputs):
+        if done.room <= 0:
+            break
+        done.room -= len(json.dumps(output, ensure_ascii=False).encode()) + OF_ONE_OUTPUT
+        kept.append(output if done.room > 0 else nbformat.v4.new_output("stream", name="stderr", text=LEFT_OUT))
+    return kept
 
 
 def show(cell: NotebookNode, verdict: Verdict) -> None:
@@ -165,21 +193,24 @@ def make_record(lab: Lab, submission: Submission, done: Examination, repairs: li
         if role(cell) != "check":
             continue
         name = check_name(cell)
-        verdict = done.verdicts.setdefault(name, Verdict(0, submission.refused or NOT_REACHED))
+        verdict = done.verdicts.get(name, Verdict(0, submission.refused or NOT_REACHED))
+        verdict = replace(verdict, message=clean_text(verdict.message, 1000),
+                          fault=verdict.fault and clean_text(verdict.fault, 4000))  # fmt: skip
         show(cell, verdict)
         checks.append({"name": name, "points": verdict.points, "max": lab.checks[name].points,
-                       "message": clean_text(verdict.message, 1000), "fault": verdict.fault})  # fmt: skip
+                       "message": verdict.message, "fault": verdict.fault})  # fmt: skip
+    told = [(repair.text, repair.doubtful) for repair in repairs] + [(note, False) for note in submission.notes]
     return {
         "lab": lab.name,
         "student": submission.student,
         "submission": submission.digest,
         "seed": seed,
         "state": done.state,
-        "reason": done.reason,
+        "reason": clean_text(done.reason, 1000),
         "points": sum(check["points"] for check in checks),
         "max": sum(check["max"] for check in checks),
         "checks": checks,
-        "repairs": [vars(repair) for repair in repairs] + [{"text": note, "doubtful": False} for note in submission.notes],
+        "repairs": [{"text": clean_text(text, 1000), "doubtful": doubtful} for text, doubtful in told],
         "received": submission.received,
     }
 
@@ -194,7 +225,7 @@ def as_output(item: Any) -> NotebookNode | None:
             lines = [clean_text(line, 4000) for line in item["traceback"]][:60]
             return nbformat.v4.new_output("error", ename=clean_text(item["ename"], 100),
                                           evalue=clean_text(item["evalue"], 2000), traceback=lines)  # fmt: skip
-        data = {mime: str(item["data"][mime])[:MOST_DATA] for mime in KEPT_TYPES if mime in item["data"]}
+        data = {mime: clean_text(item["data"][mime], MOST_DATA) for mime in KEPT_TYPES if mime in item["data"]}
         return nbformat.v4.new_output("display_data", data)  # never a result: those carry points
     except (KeyError, TypeError, AttributeError):
         return None
@@ -207,7 +238,7 @@ def new_seed() -> int:
 
 def serve(end: socket.socket) -> None:
     """Examines what main sends, with the student's socket beside it, until main closes."""
-    channel = Channel(end)
+    channel = Channel(end, most=MOST_FRAME)
     labs: dict[tuple[str, str], Lab] = {}
     while True:
         try:
@@ -231,6 +262,9 @@ def serve(end: socket.socket) -> None:
 
 
 def main() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     os.environ.setdefault("LEAPLM_SCALE", "tiny")
     import leaplm.evaluation  # noqa: F401  (what checks need; imported before the first submission comes)
     import leaplm.models  # noqa: F401

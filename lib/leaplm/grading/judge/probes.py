@@ -22,6 +22,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 def tiny_classifier(
@@ -110,13 +111,14 @@ def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 
 
 
 def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
-    """A `tiny_causal_lm` that counts the tokens that go through it (see `tokens_seen`)."""
+    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`)."""
     model = tiny_causal_lm(seed)
-    model.tokens_seen = 0
+    model.tokens_seen, model.inputs_seen = 0, []
 
     def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         model.tokens_seen += 0 if ids is None else ids.numel()
+        model.inputs_seen.append(np.zeros((0, 0), dtype=int) if ids is None else ids.numpy(force=True).copy())
 
     model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     return model
@@ -148,6 +150,24 @@ def most_open_graphs(model: torch.nn.Module) -> int:
 def tokens_seen(model: torch.nn.Module) -> int:
     """How many tokens went through a `counting_causal_lm` so far."""
     return model.tokens_seen
+
+
+def inputs_seen(model: torch.nn.Module) -> list[np.ndarray]:
+    """The token ids of each pass through a `counting_causal_lm` so far, (rows, tokens) each."""
+    return model.inputs_seen
+
+
+def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
+    """The names of the class of the error that a call raises, and of what it is derived from; empty if it raises none.
+
+    >>> error_raised(int, "one")
+    ['ValueError', 'Exception', 'BaseException', 'object']
+    """
+    try:
+        function(*args, **kwargs)
+    except Exception as error:
+        return [kind.__name__ for kind in type(error).__mro__]
+    return []
 
 
 def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float = 0.5) -> torch.nn.Module:
@@ -182,6 +202,68 @@ def batch(**arrays: Tensor) -> BatchEncoding:
 def value(thing: Any) -> Any:
     """`thing` itself: `build` it to keep a plain value on the student's side, `read` it to see what became of it."""
     return thing
+
+
+class SimilarNames(torch.nn.Module):
+    """A model whose parts are called much like each other: ids (batch, tokens) -> an output with logits (batch, 2).
+
+    Beside the linear layers `query`, `key` and `value` of its blocks there is an embedding `value`, a group `key` of
+    linear layers, a `query_proj`, a `query_norm`, a `y` and a `pre_classifier`.
+    """
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        nn = torch.nn
+        self.value = nn.Embedding(64, width)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"query": nn.Linear(width, width, bias=False), "query_proj": nn.Linear(width, width),
+                           "query_norm": nn.LayerNorm(width), "value": nn.Linear(width, width), "key": key,
+                           "y": nn.Linear(width, width)})
+            for key in (nn.Linear(width, width), nn.Sequential(nn.Linear(width, width), nn.Linear(width, width)))
+        )  # fmt: skip
+        self.pre_classifier = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, 2)
+
+    def forward(self, input_ids: Tensor) -> Any:
+        hidden = self.value(input_ids)
+        for block in self.blocks:
+            for part in block.values():
+                hidden = hidden + torch.tanh(part(hidden))
+        return SequenceClassifierOutput(logits=self.classifier(torch.tanh(self.pre_classifier(hidden.mean(dim=1)))))
+
+
+def similar_names(seed: int = 0) -> SimilarNames:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SimilarNames()
+
+
+class EdgeModel(torch.nn.Module):
+    """The loss is the mean of weight * inputs, and a term of 0 that makes one more gradient infinite or NaN, as `edge` says.
+
+    The loss itself stays finite. edge: "" for no such term, "inf", "-inf" or "nan".
+    """
+
+    def __init__(self, edge_first: bool) -> None:
+        super().__init__()
+        for name in ("edge_weight", "weight") if edge_first else ("weight", "edge_weight"):
+            self.register_parameter(name, torch.nn.Parameter(torch.zeros(())))
+
+    def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
+        root = (self.edge_weight * (0 if edge == "nan" else 1)).sqrt()
+        term = {"": 0 * self.edge_weight, "inf": root, "-inf": -root, "nan": root}[edge]
+        return SequenceClassifierOutput(loss=(self.weight * inputs).mean() + term)
+
+
+def edge_model(edge_first: bool = False) -> EdgeModel:
+    """An `EdgeModel` with all weights 0."""
+    return EdgeModel(edge_first)
+
+
+def leave_gradients(model: torch.nn.Module) -> None:
+    """Sets all gradients to 1, as an earlier backward pass would."""
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
 
 
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:
@@ -238,22 +320,53 @@ def gradients_through(function: Any, model: torch.nn.Module, *args: Any) -> dict
     return gradients(model)
 
 
-def leave_gradients(model: torch.nn.Module) -> None:
-    """Puts gradients of ones on the parameters that learn, as an earlier training would leave some."""
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.grad = torch.ones_like(parameter)
-
-
-def sizes(layer: torch.nn.Linear) -> list[int]:
-    """What a linear layer says of itself: inputs, outputs."""
-    return [layer.in_features, layer.out_features]
-
-
 def slots(function: Any, times: int, *args: Any) -> list[int | None]:
     """What a student's function(*args) returns in many calls, each a whole number or None; in one step, which is faster."""
     found = (function(*args) for _ in range(times))
     return [None if slot is None else int(slot) for slot in found]
+
+
+def gradients_of_sum(layer: torch.nn.Module, x: Tensor) -> dict[str, np.ndarray]:
+    """The gradients of layer(x).sum() by parameter name, and that of the input under "x"; {} when it has none."""
+    layer.zero_grad()
+    given = torch.as_tensor(x).clone().requires_grad_()
+    total = layer(given).sum()
+    if not total.requires_grad:
+        return {}
+    total.backward()
+    found = gradients(layer) | ({} if given.grad is None else {"x": given.grad.numpy()})
+    layer.zero_grad()
+    return found
+
+
+def gradients_of_call(function: Any, *args: Any) -> dict[str, np.ndarray]:
+    """The gradients of function(*args), a number: of tensors by the argument's place, of models by place and name.
+
+    >>> gradients_of_call(lambda a, b: (a * b).sum(), torch.ones(2), torch.zeros(2))
+    {'0': array([0., 0.], dtype=float32), '1': array([1., 1.], dtype=float32)}
+    """
+    args = [torch.as_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+    leaves = {str(place): arg.clone().requires_grad_() for place, arg in enumerate(args)
+              if isinstance(arg, Tensor) and arg.is_floating_point()}  # fmt: skip
+    models = {place: arg for place, arg in enumerate(args) if isinstance(arg, torch.nn.Module)}
+    parameters = {f"{place}.{name}": p for place, model in models.items() for name, p in model.named_parameters()}
+    number = function(*(leaves.get(str(place), arg) for place, arg in enumerate(args)))
+    wanted = leaves | parameters
+    if not (isinstance(number, Tensor) and number.requires_grad):
+        return {}
+    found = torch.autograd.grad(number.sum(), list(wanted.values()), allow_unused=True)
+    return _arrays({name: value for name, value in zip(wanted, found, strict=True) if value is not None})
+
+
+def on_each(layer: torch.nn.Module, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What a layer gives for each of some arrays."""
+    with torch.no_grad():
+        return [layer(torch.from_numpy(array)).numpy() for array in arrays]
+
+
+def attribute(thing: Any, name: str) -> Any:
+    """An attribute, None if there is none."""
+    return getattr(thing, name, None)
 
 
 def training(model: torch.nn.Module) -> bool:

@@ -104,7 +104,7 @@ class Number(Kind):
         return "a whole number" if self.whole else "a number"
 
     def value(self, value: Any) -> Any:
-        return value.reshape(()).item() if isinstance(value, np.ndarray) and value.size == 1 else value
+        return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,11 @@ class Names:
         try:
             python = TransformerManager().transform_cell(source)
             tree, table = ast.parse(python), symtable.symtable(python, "<cell>", "exec")
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return  # it will fail when it runs, and needs nothing
-        self.read = set(_globals_read(table)) | set(_words_of_magics(tree))
-        for node in _top_level(tree):
-            self.bound |= set(_bound_by(node))
+            self.read = set(_globals_read(table)) | set(_words_of_magics(tree))
+            for node in _top_level(tree):
+                self.bound |= set(_bound_by(node))
+        except Exception:  # any, of parsers that were not made for such text: what is not known shows as a missing name
+            return
 
 
 def _globals_read(table: symtable.SymbolTable) -> Iterator[str]:

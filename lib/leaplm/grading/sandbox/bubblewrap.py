@@ -15,7 +15,7 @@ from pathlib import Path
 
 import leaplm
 from leaplm.data import COURSE_SECRET
-from leaplm.grading.sandbox import refusals
+from leaplm.grading.sandbox import refusals, syscalls
 from leaplm.grading.sandbox.walls import HOME
 
 ASSETS = "/assets"  # models and data
@@ -106,6 +106,8 @@ def command(assets: Path, inner: list[str], inherited: list[int], scale: str) ->
     words += ["--die-with-parent", "--new-session", "--hostname", "lab", "--clearenv"]
     for name, value in environment(scale).items():
         words += ["--setenv", name, value]
+    inherited.append(in_memory(forbidden_calls()))
+    words += ["--seccomp", str(inherited[-1])]
     words += [*system(), *python(), "--ro-bind", str(assets), ASSETS]
     for content, path in ((USER, "/etc/passwd"), (GROUP, "/etc/group")):
         inherited.append(in_memory(content))
@@ -118,6 +120,14 @@ def command(assets: Path, inner: list[str], inherited: list[int], scale: str) ->
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     words += ["--symlink", "/proc/self/fd", "/dev/fd", "--remount-ro", "/"]
     return [*words, "--cap-add", "ALL", "--", *inner]  # all in its own user namespace; children drop them
+
+
+def forbidden_calls() -> bytes:
+    """The filter of the fork server, which has to put up the walls of a submission; behind them one more is put on."""
+    try:
+        return syscalls.program(but=syscalls.FOR_WALLS)
+    except syscalls.NoFilter as problem:
+        raise NoSandbox(f"{problem} {UNSAFE}") from None
 
 
 def system() -> list[str]:

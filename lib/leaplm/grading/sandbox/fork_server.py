@@ -28,7 +28,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from leaplm.grading.sandbox import walls
+from leaplm.grading.sandbox import keyring, syscalls, walls
 from leaplm.grading.sandbox.walls import Limits
 
 TICK = 0.1  # s between two looks at the children
@@ -166,7 +166,9 @@ def run_child(fd: int, limits: Limits, walled: bool) -> None:
             walls.furnish(limits)
         walls.set_limits(limits)
         if walled:
+            keyring.leave_session()
             walls.drop_capabilities()
+            syscalls.install(syscalls.program())
         from leaplm.grading.sandbox.worker import serve
 
         serve(fd, limits)

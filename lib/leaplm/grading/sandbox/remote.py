@@ -10,8 +10,15 @@ import secrets
 import time
 from typing import Any
 
-from leaplm.grading.sandbox.student import MAX_ARTIFACT_BYTES, StudentError, artifact_problem, check_artifact_name
 from leaplm.grading.sandbox.student import PATIENCE as CLOCK_PER_COMPUTING
+from leaplm.grading.sandbox.student import (
+    StudentError,
+    artifact_problem,
+    check_artifact_name,
+    most_bytes,
+    too_large,
+    unreadable,
+)
 from leaplm.grading.sandbox.values import Ref, clean_text
 from leaplm.grading.sandbox.wire import Broken, Channel, Gone, checked
 from leaplm.grading.submission import ARTIFACTS
@@ -127,6 +134,8 @@ class RemoteStudent:
         """As it was handed in; what the student's process writes while it is graded does not count."""
         check_artifact_name(name)
         content = self._files.get(f"{ARTIFACTS}/{name}")
-        if content is None or len(content) > MAX_ARTIFACT_BYTES:
+        if content is None:
             raise StudentError("artifact", artifact_problem(name))
+        if len(content) > most_bytes(name):
+            raise StudentError("artifact", unreadable(name, too_large(name)))
         return content

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from leaplm.grading.sandbox import syscalls
+from leaplm.grading.sandbox.keyring import planted
 from leaplm.grading.sandbox.remote import Ended, Line
 from leaplm.grading.sandbox.student import StudentError
 from leaplm.grading.sandbox.wire import Channel
@@ -19,7 +21,7 @@ from leaplm.grading.sandbox.wire import Channel
 SECONDS = 60
 # Runs in the sandbox as a notebook's cell; `found` tells what it could do that it should not.
 ATTEMPTS = """
-import ctypes, os, signal, socket
+import ctypes, errno, os, signal, socket
 found = []
 
 def possible(what, attempt, *args):
@@ -34,8 +36,14 @@ def connect(kind, address):
         tried.settimeout(2)
         tried.connect(address)
 
-def unshare():
-    if ctypes.CDLL(None).unshare(0x10000000):
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+def call(number, *args):  # with arguments that no call takes: a forbidden one says EPERM, any other finds another fault
+    result = libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, args or [-1] * 6))
+    if number == CLONE and result == 0:
+        os._exit(0)
+    if result < 0 and ctypes.get_errno() == errno.EPERM:
         raise OSError
 
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -46,11 +54,17 @@ possible("read a file of this machine", open, SECRET)
 possible("write to the system", open, "/usr/leaplm-probe", "w")
 possible("write beside Python", open, PYTHON + "/leaplm-probe", "w")
 possible("change a setting of the kernel", open, "/proc/sys/kernel/core_pattern", "w")
-possible("make namespaces of its own", unshare)
 if any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh")) or int(status["NoNewPrivs"]) != 1:
     found.append("keep capabilities")
 if len([name for name in os.listdir("/proc") if name.isdigit()]) > 2:
     found.append("see other processes")
+for name, number in CALLS.items():
+    number is None or possible("make the system call " + name, call, number)
+possible("make namespaces with clone", call, CLONE, 0x10000000 | 17)
+for family in (socket.AF_ALG, socket.AF_VSOCK):
+    possible("make a socket of the " + family.name, socket.socket, family)
+if os.path.exists("/proc/keys") and KEY in open("/proc/keys").read():
+    found.append("see the keys of your session")
 if seen := set(os.environ) & set(VARIABLES):
     found.append("see variables of your environment: " + ", ".join(sorted(seen)))
 for folder in ("/student", "/dev/shm"):
@@ -66,15 +80,16 @@ EVERYWHERE = {"LC_CTYPE", "PWD", "SHLVL", "_", "OLDPWD", "COLUMNS", "LINES", "TO
 def breaches(spawn: Callable[[], tuple[int, socket.socket]], end: Callable[[int], str], course: Path,
              given: dict[str, str]) -> list[str]:  # fmt: skip
     """What student code could do here that it must not: empty if the walls stand. `given` is its environment."""
-    name = f"\0leaplm-probe-{os.getpid()}"
+    name = f"leaplm-probe-{os.getpid()}"
     with socket.create_server(("127.0.0.1", 0)) as port, socket.socket(socket.AF_UNIX) as abstract, \
-            tempfile.NamedTemporaryFile(mode="w") as secret:  # fmt: skip
-        abstract.bind(name)
+            tempfile.NamedTemporaryFile(mode="w") as secret, planted(name, b"a key of this session"):  # fmt: skip
+        abstract.bind(f"\0{name}")
         abstract.listen()
         secret.write("a file of this machine")
         secret.flush()
-        facts = {"PORT": port.getsockname()[1], "ABSTRACT": name, "COURSE": str(course / "course"), "SECRET": secret.name,
-                 "PYTHON": os.path.dirname(os.__file__),
+        facts = {"PORT": port.getsockname()[1], "ABSTRACT": f"\0{name}", "COURSE": str(course / "course"), "KEY": name,
+                 "SECRET": secret.name, "PYTHON": os.path.dirname(os.__file__), "CLONE": syscalls.here(syscalls.CLONE),
+                 "CALLS": {name: syscalls.here(numbers) for name, numbers in syscalls.FORBIDDEN.items()},
                  "VARIABLES": sorted(set(os.environ) - set(given) - EVERYWHERE)}  # fmt: skip
         setting = "".join(f"{key} = {value!r}\n" for key, value in facts.items())
         running = [spawn(), spawn()]  # side by side, as two submissions are

@@ -30,6 +30,7 @@ from leaplm.grading.sandbox.watch import is_library
 from leaplm.grading.submission import ARTIFACTS
 
 MAX_ARTIFACT_BYTES = 512 * 2**20
+MAX_TEXT_BYTES = 16 * 2**20  # of an artifact that is read as text: parsed, it takes many times its size
 PATIENCE = 10  # a time limit by the clock is this many times the one in processor time
 EXIT_UNSTOPPABLE = 75  # of a process whose code could not be stopped otherwise
 
@@ -117,7 +118,7 @@ class Student:
         except FileNotFoundError:
             said = artifact_problem(name)
         except OSError as error:
-            said = f"{ARTIFACTS}/{name} cannot be read: {error.strerror or error}."
+            said = unreadable(name, error)
         raise StudentError("artifact", said)
 
     def _find(self, name: str) -> Any:
@@ -180,18 +181,31 @@ def check_artifact_name(name: str) -> None:
         raise ValueError(f"artifact name {name!r} must be a plain file name")
 
 
+def most_bytes(name: str) -> int:
+    """How large an artifact of this name may be."""
+    return MAX_ARTIFACT_BYTES if name.endswith(".safetensors") else MAX_TEXT_BYTES
+
+
+def too_large(name: str) -> OSError:
+    return OSError(f"it must be a file of at most {most_bytes(name) >> 20} MB")
+
+
+def unreadable(name: str, error: OSError) -> str:
+    return f"{ARTIFACTS}/{name} cannot be read: {error.strerror or error}."
+
+
 def artifact_problem(name: str) -> str:
     return f"There is no {ARTIFACTS}/{name}: run the cell that saves it and hand it in with the notebook."
 
 
 def _read_regular_file(path: Path) -> bytes:
-    """The bytes of a file; OSError for a link, a folder, a pipe, or a file above MAX_ARTIFACT_BYTES."""
+    """The bytes of a file; OSError for a link, a folder, a pipe, or a file that is too large."""
     flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # not on every system
     fd = os.open(path, os.O_RDONLY | flags)
     try:
         info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_ARTIFACT_BYTES:
-            raise OSError(f"it must be a file of at most {MAX_ARTIFACT_BYTES >> 20} MB")
+        if not stat.S_ISREG(info.st_mode) or info.st_size > most_bytes(path.name):
+            raise too_large(path.name)
         with open(fd, "rb", closefd=False) as file:
             return file.read()
     finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,13 +47,15 @@ class Exact:
     as_tensor: bool
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
     """A copy of `value` made of plain values only; raises NotPlain (or TooLarge) when it holds anything else.
+
+    `text` is what becomes of its strings.
 
     >>> plain((1, {"a": np.float32(0.5)}))
     [1, {'a': 0.5}]
     """
-    return _Copier().copy(value, depth=0)
+    return _Copier(text).copy(value, depth=0)
 
 
 def to_student(value: Any, resolve: Callable[[Ref], Any]) -> Any:
@@ -86,7 +89,8 @@ def _tensor(array: np.ndarray) -> Any:
 class _Copier:
     """Copies one value and counts what it has copied."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: Callable[[str], str]) -> None:
+        self.text = text
         self.bytes = 0
         self.items = 0
 
@@ -102,7 +106,7 @@ class _Copier:
             return float.__float__(value)
         if isinstance(value, str):
             self._spend(size=len(value))
-            return str.__str__(value)
+            return self.text(str.__str__(value))
         return self._copy_container(value, depth)
 
     def _copy_container(self, value: Any, depth: int) -> Any:
@@ -153,6 +157,8 @@ def describe(value: Any) -> str:
         return "None"
     if isinstance(value, Ref):
         return f"an object of type {value.kind}"
+    if isinstance(value, np.generic):  # an item of an array that has been taken apart
+        value = value.item()
     if isinstance(value, np.ndarray):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
     if isinstance(value, (list, dict)):
@@ -161,11 +167,22 @@ def describe(value: Any) -> str:
 
 
 def clean_text(text: Any, most: int) -> str:
-    """Text from the student's side as it may be shown: no terminal codes or control characters, at most `most` long.
+    """Text from the student's side as it may be shown and written: at most `most` long, and each line one line.
 
-    >>> clean_text("loss \\x1b[31mnan\\x00", 40)
-    'loss nan'
+    Terminal codes, control characters and halves of characters go; spaces and separators of other kinds become spaces.
+
+    >>> clean_text("loss \\x1b[31mnan\\x00\\ud800\\u2028.", 40)
+    'loss nan .'
     """
-    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", str(text))
-    text = "".join(char for char in text if char in "\n\t" or char.isprintable())
+    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", str(text)[: 10 * most])
+    text = "".join(map(_shown, text))
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+JOINERS = "\u200c\u200d"  # letters of many scripts take another form by them
+
+
+def _shown(char: str) -> str:
+    if char.isprintable() or char in "\n\t" + JOINERS:
+        return char
+    return " " if unicodedata.category(char)[0] == "Z" else ""

@@ -2,8 +2,9 @@
 
 The fork server already lives in a bubblewrap sandbox without network and with a read-only system (see `sandbox`). Here
 each child gets namespaces of its own inside it: a user namespace in which no further ones can be made, processes,
-mounts, System V IPC, a fresh /proc, and its own tmpfs for its home and /dev/shm; then limits, and no capabilities.
-Python offers none of these calls before 3.12, hence ctypes. See user_namespaces(7), pid_namespaces(7), mount(2).
+mounts, System V IPC, a fresh /proc, and its own tmpfs for its home and /dev/shm; then limits, keys of its own (see
+`keyring`), no capabilities, and a filter of system calls (see `syscalls`). Python offers none of these calls before 3.12,
+hence ctypes. See user_namespaces(7), pid_namespaces(7), mount(2).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from leaplm.grading.sandbox.values import MAX_BYTES, Exact, NotPlain, Ref, TooLarge, plain
+from leaplm.grading.texts import writable
 
 MAX_FRAME = 2 * MAX_BYTES
 MAX_TEXT = 8 * 2**20  # of a frame's JSON from a student's side: parsed, it takes many times its size
@@ -100,11 +101,14 @@ def _value(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def checked(value: Any) -> Any:
-    """A value from the student's side, held to the limits of `values.plain`; a Ref stays a Ref."""
+    """A value from the student's side, held to the limits of `values.plain`; a Ref stays a Ref.
+
+    All text that a student's program sends comes by here, and can be written to a file afterwards.
+    """
     if isinstance(value, Ref):
-        return value
+        return Ref(value.id, writable(value.kind))
     try:
-        return plain(value)
+        return plain(value, text=writable)
     except TooLarge as error:
         raise Broken(str(error)) from None
 
@@ -121,7 +125,8 @@ class Channel:
         frame = encode(value, self._most_text)
         try:
             self._end.settimeout(None)
-            self._end.sendall(HEAD.pack(len(frame)) + frame)
+            self._end.sendall(HEAD.pack(len(frame)))
+            self._end.sendall(frame)
         except OSError as error:
             raise Gone(str(error)) from None
 

@@ -35,11 +35,12 @@ class Worker:
         self.shell = make_shell()
         self.student = Student(self.shell.user_ns)
 
-    def do_put(self, name: str, content: bytes) -> None:
-        """Puts a file of the submission beside the notebook."""
+    def do_put(self, name: str, piece: bytes) -> None:
+        """Puts a file of the submission beside the notebook, piece after piece."""
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with open(path, "ab") as file:
+            file.write(piece)
 
     def do_take(self, folder: str) -> dict[str, np.ndarray]:
         """The files that the notebook has saved in a folder, as arrays of bytes."""

@@ -1,0 +1,100 @@
+"""Figures in the letters of every script: matplotlib's own font has Latin, Greek, Cyrillic and Arabic letters only."""
+
+import functools
+import re
+import unicodedata
+import warnings
+from pathlib import Path
+
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+HOW_TO = ("Install one (Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
+          "file beside the notebook, and run the cell again.")
+SCRIPT = re.compile(r"(.+?)(?: (?:CAPITAL |SMALL )?(?:LETTER|SYLLABLE|VOWEL|CONSONANT|SIGN|UNIFIED|DIGIT)\b|$)")
+told = set()
+
+
+class ScriptFigure(Figure):
+    """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks."""
+
+    def draw(self, renderer):
+        for axes in self.axes:  # fills the labels of the ticks in, which are found below
+            axes.get_xticklabels(), axes.get_yticklabels()
+        for text in self.findobj(Text):
+            add_fonts(text)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # said once a script, below
+            super().draw(renderer)
+
+
+def add_fonts(text):
+    """Give a matplotlib Text the fonts for its letters behind its own; says once a script where there is none."""
+    lacking = lacking_letters(text.get_text(), font_manager.findfont(text.get_fontproperties()))
+    if not lacking:
+        return
+    found = {letter: find_family(letter, len(font_files())) for letter in lacking}
+    text.set_fontfamily(list(dict.fromkeys([*text.get_fontfamily(), *filter(None, found.values())])))
+    for script, letter in {script_of(letter): letter for letter, family in found.items() if not family}.items():
+        if script not in told:
+            told.add(script)
+            print(f"No font of this computer has {script} letters such as {letter}: they are drawn as boxes. {HOW_TO}")
+
+
+@functools.lru_cache(maxsize=1024)
+def lacking_letters(text, path):
+    """The visible letters of a text, each once, that a font file has no picture for."""
+    visible = (letter for letter in text if unicodedata.category(letter)[0] not in "ZC")
+    return tuple(letter for letter in dict.fromkeys(visible) if not has_letter(path, letter))
+
+
+def has_letter(path, letter):
+    return font_manager.get_font(path).get_char_index(ord(letter)) != 0
+
+
+def script_of(letter):
+    """A letter's script, from its name.
+
+    >>> script_of("ሀ"), script_of("电")
+    ('Ethiopic', 'CJK')
+    """
+    name = SCRIPT.match(unicodedata.name(letter, "UNKNOWN"))[1]
+    return name if name == "CJK" else name.title()
+
+
+def font_files():
+    """All font files of the system, and those beside the notebook."""
+    beside = [str(path.resolve()) for path in Path.cwd().glob("*.[to]tf")]
+    return [*font_manager.findSystemFonts(), *beside]
+
+
+@functools.lru_cache(maxsize=1024)
+def find_family(letter, number):
+    """The name of a font family that has a letter, or None; one for text before one for signs, Noto's before others.
+
+    number: of font files on this computer; when it changes, the search is made again.
+    """
+    manager = font_manager.fontManager
+    known = {entry.fname for entry in manager.ttflist}
+    for path in font_files():  # matplotlib keeps a list of its own, and does not look for what was installed since
+        if path not in known:
+            add_file(manager, path)
+    real = [entry for entry in manager.ttflist if "Last Resort" not in entry.name]  # whose letters are boxes
+    order = sorted(real, key=lambda entry: ("Noto Sans" not in entry.name, "Sans" not in entry.name,
+                                            entry.style != "normal", entry.name))
+    return next((entry.name for entry in order if opens_with(entry.fname, letter)), None)
+
+
+def add_file(manager, path):
+    try:
+        manager.addfont(path)
+    except (OSError, RuntimeError, ValueError):  # not a font that matplotlib can use
+        return
+
+
+def opens_with(path, letter):
+    try:
+        return has_letter(path, letter)
+    except (OSError, RuntimeError, ValueError):  # a font that was removed or is broken
+        return False

@@ -1,0 +1,254 @@
+"""A student's own CSV of texts and labels, as Excel, LibreOffice, Google Sheets and editors write it.
+
+What can be read in one sensible way is read, and one line says what was assumed. Anything else is a ValueError that names
+the file, the line and the remedy. No row goes missing: rows in are rows out, but for lines without any letter.
+"""
+
+import codecs
+import csv
+import io
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+COLUMNS = ("text", "label")
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+         codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins like UTF-16's
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods; .xls
+FORMATS = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")  # nobody sees them
+HOW_TO = "Save it as 'CSV UTF-8' in the program that wrote it."
+SHOWN = 3  # lines that a message names
+
+
+class Table(NamedTuple):
+    """A file as lines with their ends, the delimiter, the names of its columns, and the number of its header's line."""
+
+    path: Path
+    lines: list
+    delimiter: str
+    names: list
+    header: int
+
+    @property
+    def places(self):
+        return [self.names.index(name) for name in COLUMNS]
+
+
+def read_labelled_csv(path, say=print):
+    """The rows of a CSV file as a DataFrame (text, label): labels and texts in normal form C, without blanks around them.
+
+    say: is given one line about what was assumed, if anything was: another delimiter than the comma, another encoding than
+    UTF-8, commas or quotes of the text itself, several spellings of a label, other columns.
+    Raises FileNotFoundError, and ValueError for what cannot be read in one sensible way.
+
+    >>> len(read_labelled_csv("clinic.csv"))     # doctest: +SKIP
+    clinic.csv, 120 rows: read with semicolons between the columns.
+    120
+    """
+    path, notes = Path(path), defaultdict(list)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+    table = find_columns(path, decode(path, notes), notes)
+    rows = pd.DataFrame(read_rows(table, notes), columns=["line", *COLUMNS])
+    if rows.empty:
+        raise ValueError(f"{path} has no rows below its first line.")
+    rows["label"] = unify_labels(rows.label, notes)
+    if notes:
+        told = (f"{what}{name_lines(lines)}" for what, lines in notes.items())
+        say(f"{path.name}, {len(rows)} rows: {'; '.join(told)}.")
+    return rows[list(COLUMNS)]
+
+
+def name_lines(lines):
+    """The first lines' numbers for a message.
+
+    >>> name_lines([3]), name_lines([3, 4, 8, 9, 11]), name_lines([])
+    (' (line 3)', ' (5 lines: 3, 4, 8, ...)', '')
+    """
+    if len(lines) < 2:
+        return "".join(f" (line {line})" for line in lines)
+    return f" ({len(lines)} lines: {', '.join(map(str, lines[:SHOWN]))}{', ...' if len(lines) > SHOWN else ''})"
+
+
+# -- letters ------------------------------------------------------------------------------------------------------------
+
+
+def decode(path, notes):
+    """The text of a file in UTF-8, in what its byte order mark says, in UTF-16, or in Windows-1252 (Excel's plain CSV)."""
+    content = path.read_bytes()
+    if content.startswith(WORKBOOKS):
+        raise ValueError(f"{path} is a workbook, not a CSV. {HOW_TO}")
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), None) or guess_encoding(content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        said = f"{path} is not UTF-8, and line {line} (byte {error.start}) not {encoding.upper()}"
+        raise ValueError(f"{said}. {HOW_TO}") from None
+    if encoding == "cp1252":
+        strange = next(word for word in re.split(r"[\s,;|\"]+", text) if not word.isascii())
+        notes[f"read as Windows-1252, since it is not UTF-8 (if {strange!r} looks wrong, save it as 'CSV UTF-8')"] = []
+    elif not encoding.startswith("utf-8"):
+        notes[f"read as {encoding.upper()}"] = []
+    if "\ufffd" in text:
+        notes["letters were lost before the file was saved (\ufffd)"] = [
+            number for number, line in enumerate(io.StringIO(text, newline=""), 1) if "\ufffd" in line]
+    return unicodedata.normalize("NFC", text)
+
+
+def guess_encoding(content):
+    """UTF-16 where every second byte is often zero (as in blanks, commas and line ends), UTF-8 where it fits."""
+    for encoding, zeros in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):
+        if zeros.count(0) * 20 > len(zeros) and content.count(0) == zeros.count(0):
+            return encoding
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def find_columns(path, text, notes):
+    """The Table of a text. The header is its first line with letters; it names both columns, in any case and order."""
+    lines = list(io.StringIO(text, newline=""))
+    skipped = (not line.strip() or line.lower().startswith("sep=") for line in lines)  # Excel names the delimiter with sep=
+    header = next((number for number, skip in enumerate(skipped) if not skip), None)
+    if header is None:
+        raise ValueError(f"{path} is empty; its first line must be: text,label")
+    found = {delimiter: read_names(lines[header], delimiter) for delimiter in DELIMITERS}
+    delimiter = max(found, key=lambda delimiter: len({*found[delimiter]} & {*COLUMNS}))  # of equals the first, the comma
+    names = found[delimiter]
+    if missing := [name for name in sorted(COLUMNS) if name not in names]:
+        raise ValueError(f"{path} has no column {' and '.join(missing)}; its first line must be: text,label "
+                         f"(it is: {lines[header].strip()[:60]})")
+    if twice := [name for name in COLUMNS if names.count(name) > 1]:
+        raise ValueError(f"{path}, line {header + 1}: two columns are called {twice[0]}. Delete one.")
+    if delimiter != ",":
+        notes[f"read with {DELIMITERS[delimiter]} between the columns"] = []
+    if others := [name for name in names if name not in COLUMNS]:
+        notes[f"columns left aside: {', '.join(name or '(no name)' for name in others)}"] = []
+    return Table(path, lines, delimiter, names, header)
+
+
+def read_names(line, delimiter):
+    """The names of a header in lower case, without blanks around them and without empty ones at its end."""
+    [names] = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+    names = [FORMATS.sub("", name).strip().casefold() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+# -- rows ---------------------------------------------------------------------------------------------------------------
+
+
+def read_rows(table, notes):
+    """Yields (line, text, label) of each row; a line that breaks the rules of CSV is read as it stands, if it can be."""
+    known, line = known_labels(table), table.header + 1
+    while line < len(table.lines):
+        fields, used = parse(table, line)
+        if fields is not None and not any(field.strip() for field in fields):
+            line += used
+            continue
+        good = fields is not None and len(fields) <= len(table.names)
+        plain = [] if good and used == 1 else [as_it_stands(table, number, known) for number in range(line, line + used)]
+        if plain and all(plain):
+            what = "double quotes" if fields is None or used > 1 else DELIMITERS[table.delimiter]
+            notes[f"{what} read as part of the text"] += [number for number, *_ in plain]
+            yield from plain
+        elif good and not any(plain[:1]):
+            yield pick(table, line, fields)
+        else:
+            raise ValueError(explain(table, line, fields, used))
+        line += used
+
+
+def parse(table, line):
+    """(fields, lines used) of the row that begins at a line, by the rules of CSV; (None, 1) if it breaks them."""
+    lines = (table.lines[number] for number in range(line, len(table.lines)))
+    reader = csv.reader(lines, delimiter=table.delimiter, strict=True, skipinitialspace=True)
+    try:
+        fields = next(reader)
+    except csv.Error:
+        return None, 1
+    while len(fields) > len(table.names) and not fields[-1].strip():
+        fields.pop()
+    return fields, reader.line_num
+
+
+def known_labels(table):
+    """The labels of the lines that are rows by themselves: what occurs once only may be the end of a text."""
+    alone = (parse(table._replace(lines=[line]), 0)[0] for line in table.lines[table.header + 1 :])
+    counts = Counter(label_key(fields[table.places[1]]) for fields in alone if fields and len(fields) == len(table.names))
+    del counts[""]
+    return {label for label, count in counts.items() if count > 1} or set(counts)
+
+
+def as_it_stands(table, line, known):
+    """(line number, text, label) of a line when quotes are letters and spare delimiters belong to the text, or None.
+
+    It must end up with a label that other rows have, and a text that is not in quotes as a whole.
+    """
+    fields = table.lines[line].strip("\r\n").split(table.delimiter)
+    while len(fields) > len(table.names) and not fields[-1].strip():
+        fields.pop()
+    spare, (text_place, label_place) = len(fields) - len(table.names), table.places
+    if spare < 0:
+        return None
+    text = table.delimiter.join(fields[text_place : text_place + spare + 1]).strip()
+    label = fields[label_place + spare * (label_place > text_place)].strip().strip('"')
+    quoted = len(text) > 1 and text.startswith('"') and text.endswith('"')
+    return None if quoted or not text or label_key(label) not in known else (line + 1, text, label)
+
+
+def pick(table, line, fields):
+    """(line number, text, label) of a row's fields. ValueError where one of them is missing or empty."""
+    if len(fields) <= max(table.places):
+        raise ValueError(explain(table, line, fields, 1))
+    text, label = (FORMATS.sub("", fields[place]) and fields[place].strip() for place in table.places)
+    if not text or not label:
+        raise ValueError(f"{table.path}, line {line + 1}: text or label is empty. Fill it or delete the line.")
+    return line + 1, text, label
+
+
+def explain(table, line, fields, used):
+    """What is wrong with a row that can be read in no way, or in two."""
+    place, start = f"{table.path}, line {line + 1}", table.lines[line].strip()[:60]
+    quotes = 'Put the text in double quotes, and write each double quote inside it twice ("").'
+    if fields is None:
+        return f"{place}: a double quote opens a text and does not close it where the text ends: {start}  {quotes}"
+    if used > 1:
+        return f"{place}: its double quote closes in line {line + used} only, and the lines between look like rows. {quotes}"
+    return (f"{place}: {len(fields)} columns, but the first line has {len(table.names)}: {start}  Each row needs a text and "
+            f"a label. Put a text that holds {DELIMITERS[table.delimiter]} in double quotes.")
+
+
+# -- labels -------------------------------------------------------------------------------------------------------------
+
+
+def label_key(label):
+    """What makes two labels one: letter case, blanks, invisible characters and the coding of letters aside."""
+    return " ".join(FORMATS.sub("", unicodedata.normalize("NFC", label)).casefold().split())
+
+
+def unify_labels(labels, notes):
+    """Each label in the most frequent of its spellings, which are told.
+
+    >>> notes = defaultdict(list)
+    >>> unify_labels(["Good", "good", "bad", "good"], notes)
+    ['good', 'good', 'bad', 'good']
+    >>> list(notes)
+    ["one label in several spellings: 'good', 'Good'"]
+    """
+    spellings = defaultdict(Counter)
+    for label in labels:
+        spellings[label_key(label)][" ".join(FORMATS.sub("", label).split())] += 1
+    for counts in spellings.values():
+        if len(counts) > 1:
+            notes[f"one label in several spellings: {', '.join(repr(word) for word, _ in counts.most_common())}"] = []
+    return [spellings[label_key(label)].most_common(1)[0][0] for label in labels]

@@ -77,7 +77,7 @@ def extend_head(student, rng):
             return 0, f"the new head's {name} differs: first the old rows exactly as they were, then rows of zeros"
     if sorted(learning) != ["bias", "weight"]:
         return 0, "weight and bias of the new head should both learn"
-    if student.read(bigger, f"{PROBES}:sizes") != [6, classes + more]:
+    if student.read(bigger, f"{PROBES}:attribute", "out_features") != classes + more:
         return 1, "the new head has the right weights, but its `out_features` still says how many classes there were before"
     student.read(bigger, f"{PROBES}:randomize", "", seed)
     after = student.read(head, f"{PROBES}:state_dict")

@@ -65,6 +65,51 @@ def plain_lists(starts, ends):
     return [took[math.ceil(50 * n / 100) - 1], took[math.ceil(95 * n / 100) - 1], n / float(max(ends) - min(starts))]
 
 
+@wrong("latency_summary", "calls the library")
+def latency_by_library(starts, ends):
+    from leaplm.compression import latency
+    return latency.latency_summary(starts, ends)
+
+
+@wrong("latency_summary", "sorts the caller's times")
+def sorts_times(starts, ends):
+    order = sorted(e - s for s, e in zip(starts, ends))
+    starts.sort()
+    ends.sort()
+    n = len(order)
+    return order[-(-50 * n // 100) - 1], order[-(-95 * n // 100) - 1], n / (ends[-1] - starts[0])
+
+
+@wrong("latency_summary", "takes the first request to be the first in the list")
+def first_in_list(starts, ends):
+    ordered = np.sort(np.asarray(ends) - np.asarray(starts))
+    n = len(ordered)
+    p50, p95 = (ordered[int(np.ceil(p * n / 100)) - 1] for p in (50, 95))
+    return p50, p95, n / (ends[-1] - starts[0])
+
+
+@wrong("latency_summary", "rounds the place")
+def rounds_place(starts, ends):
+    starts, ends = np.asarray(starts), np.asarray(ends)
+    ordered, n = np.sort(ends - starts), len(starts)
+    return ordered[round(0.5 * n) - 1], ordered[round(0.95 * n) - 1], n / (ends.max() - starts.min())
+
+
+@right("latency_summary", "whole numbers for the place, all in an array")
+def whole_places(starts, ends):
+    starts, ends = np.asarray(starts), np.asarray(ends)
+    ordered, n = np.sort(ends - starts), len(starts)
+    return np.array([ordered[(50 * n + 99) // 100 - 1], ordered[(95 * n + 99) // 100 - 1], n / (ends.max() - starts.min())])
+
+
+@right("latency_summary", "with torch")
+def with_torch(starts, ends):
+    starts, ends = torch.as_tensor(np.array(starts)), torch.as_tensor(np.array(ends))
+    took, n = (ends - starts).sort().values, len(starts)
+    p50, p95 = (took[int(torch.ceil(torch.tensor(p * n / 100))) - 1] for p in (50, 95))
+    return p50, p95, n / (ends.max() - starts.min())
+
+
 # -- quantize_int8 --------------------------------------------------------------------------------------------------------
 
 
@@ -129,7 +174,64 @@ def in_numpy(weight):
     array = weight.double().numpy()
     largest = np.abs(array).max(axis=1)
     largest[largest == 0] = 127
-    return np.rint(array * 127 / largest[:, None]).astype(np.int8), (largest / 127).astype(np.float32)
+    numbers = np.rint(array * 127 / largest[:, None]).astype(np.int8)
+    return torch.from_numpy(numbers), torch.from_numpy((largest / 127).astype(np.float32))
+
+
+@wrong("quantize_int8", "64-bit whole numbers: larger than before")
+def long_numbers(weight):
+    largest = weight.abs().amax(dim=1)
+    scales = torch.where(largest == 0, torch.ones_like(largest), largest / 127)
+    return (weight / scales[:, None]).round().long(), scales
+
+
+@wrong("quantize_int8", "calls the library")
+def quantize_by_library(weight):
+    return compression.quantize_int8(weight)
+
+
+@wrong("quantize_int8", "divides the caller's weights")
+def divides_weights(weight):
+    largest = weight.abs().amax(dim=1)
+    scales = torch.where(largest == 0, torch.ones_like(largest), largest / 127)
+    weight /= scales[:, None]
+    return weight.round().to(torch.int8), scales
+
+
+@wrong("quantize_int8", "one row alone is squeezed away")
+def squeezes_row(weight):
+    rows = weight.squeeze()
+    largest = rows.abs().amax(dim=-1)
+    scales = torch.where(largest == 0, torch.ones_like(largest), largest / 127)
+    return (rows / scales[..., None]).round().to(torch.int8), scales
+
+
+@wrong("quantize_int8", "rounds towards plus infinity")
+def rounds_up(weight):
+    largest = weight.abs().amax(dim=1)
+    scales = torch.where(largest == 0, torch.ones_like(largest), largest / 127)
+    return (weight / scales[:, None]).ceil().to(torch.int8), scales
+
+
+@wrong("quantize_int8", "scales and numbers exchanged")
+def exchanged(weight):
+    largest = weight.abs().amax(dim=1)
+    scales = torch.where(largest == 0, torch.ones_like(largest), largest / 127)
+    return scales, (weight / scales[:, None]).round().to(torch.int8)
+
+
+@right("quantize_int8", "clamped, a list of two")
+def clamped(weight):
+    scales = weight.abs().max(dim=1).values / 127
+    scales[scales == 0] = 1.0
+    return [torch.clamp(torch.round(weight / scales.unsqueeze(1)), -127, 127).char(), scales]
+
+
+@right("quantize_int8", "in 64 bits, with masked_fill")
+def in_64_bits(weight):
+    scales = (weight.double().abs().amax(1) / 127)
+    scales = scales.masked_fill(scales == 0, 1)
+    return (weight.double() / scales[:, None]).round().type(torch.int8), scales.float()
 
 
 # -- magnitude_mask -------------------------------------------------------------------------------------------------------
@@ -186,11 +288,81 @@ def numpy_sort(weight, share):
     return torch.from_numpy(keep.reshape(tuple(weight.shape)))
 
 
-@right("magnitude_mask", "plain Python, sorting pairs of size and place; numbers 0 and 1")
+@right("magnitude_mask", "plain Python, sorting pairs of size and place")
 def sorted_pairs(weight, share):
     flat = weight.flatten().tolist()
     gone = sorted(range(len(flat)), key=lambda i: (abs(flat[i]), i))[: round(share * len(flat))]
-    return torch.tensor([i not in set(gone) for i in range(len(flat))]).reshape(weight.shape).long()
+    return torch.tensor([i not in set(gone) for i in range(len(flat))]).reshape(weight.shape)
+
+
+@wrong("magnitude_mask", "numbers 0.0 and 1.0")
+def float_mask(weight, share):
+    order = weight.abs().flatten().argsort(stable=True)
+    keep = torch.ones(weight.numel())
+    keep[order[: round(share * weight.numel())]] = 0
+    return keep.reshape(weight.shape)
+
+
+@wrong("magnitude_mask", "rounds down")
+def rounds_down(weight, share):
+    order = weight.abs().flatten().argsort(stable=True)
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[order[: int(share * weight.numel())]] = False
+    return keep.reshape(weight.shape)
+
+
+@wrong("magnitude_mask", "sets the caller's weights to zero")
+def zeroes_weights(weight, share):
+    order = weight.abs().flatten().argsort(stable=True)
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[order[: round(share * weight.numel())]] = False
+    keep = keep.reshape(weight.shape)
+    weight *= keep
+    return keep
+
+
+@wrong("magnitude_mask", "row by row")
+def row_wise(weight, share):
+    rows = weight.reshape(len(weight), -1)
+    order = rows.abs().argsort(dim=1, stable=True)
+    keep = torch.ones_like(rows, dtype=torch.bool)
+    keep.scatter_(1, order[:, : round(share * rows.shape[1])], False)
+    return keep.reshape(weight.shape)
+
+
+@wrong("magnitude_mask", "calls the library")
+def mask_by_library(weight, share):
+    return compression.magnitude_mask(weight, share)
+
+
+@wrong("magnitude_mask", "a flat mask")
+def flat_mask(weight, share):
+    order = weight.abs().flatten().argsort(stable=True)
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[order[: round(share * weight.numel())]] = False
+    return keep
+
+
+@wrong("magnitude_mask", "of equal weights those go that stand last")
+def last_go(weight, share):
+    flat = weight.abs().flatten()
+    order = flat.flip(0).argsort(stable=True)
+    keep = torch.ones(weight.numel(), dtype=torch.bool)
+    keep[weight.numel() - 1 - order[: round(share * weight.numel())]] = False
+    return keep.reshape(weight.shape)
+
+
+@right("magnitude_mask", "by rank")
+def by_rank(weight, share):
+    ranks = weight.abs().flatten().argsort(stable=True).argsort()
+    return (ranks >= round(share * weight.numel())).view_as(weight)
+
+
+@right("magnitude_mask", "with scatter, on a copy of the sizes")
+def with_scatter(weight, share):
+    sizes = weight.detach().abs().reshape(-1)
+    gone = torch.sort(sizes, stable=True).indices[: round(share * sizes.numel())]
+    return ~torch.zeros_like(sizes, dtype=torch.bool).scatter(0, gone, True).reshape(weight.shape)
 
 
 # -- distillation_loss ----------------------------------------------------------------------------------------------------
@@ -263,12 +435,74 @@ def with_kl_div(student_logits, teacher_logits, labels, temperature, weight):
     return weight * temperature**2 * soft + (1 - weight) * F.cross_entropy(student_logits, labels)
 
 
-@right("distillation_loss", "text by text in a loop, as a Python float")
+@wrong("distillation_loss", "text by text in a loop, as a Python float, from which nothing can learn")
 def looped_distillation(student_logits, teacher_logits, labels, temperature, weight):
     total = 0.0
     for z, t, y in zip(student_logits, teacher_logits, labels):
         q, p = (z / temperature).log_softmax(-1), (t / temperature).log_softmax(-1)
         total += float(weight * temperature**2 * (p.exp() * (p - q)).sum() - (1 - weight) * z.log_softmax(-1)[y])
+    return total / len(labels)
+
+
+@wrong("distillation_loss", "no gradient: computed under no_grad")
+def under_no_grad(student_logits, teacher_logits, labels, temperature, weight):
+    with torch.no_grad():
+        s, t = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+        soft = (t.exp() * (t - s)).sum(-1).mean()
+        return weight * temperature**2 * soft + (1 - weight) * torch.nn.functional.cross_entropy(student_logits, labels)
+
+
+@wrong("distillation_loss", "calls the library")
+def distil_by_library(student_logits, teacher_logits, labels, temperature, weight):
+    return compression.distillation_loss(student_logits, teacher_logits, labels, temperature, weight)
+
+
+@wrong("distillation_loss", "divides the caller's logits by the temperature")
+def logits_in_place(student_logits, teacher_logits, labels, temperature, weight):
+    hard = torch.nn.functional.cross_entropy(student_logits, labels)
+    teacher_logits /= temperature
+    s, t = (student_logits / temperature).log_softmax(-1), teacher_logits.log_softmax(-1)
+    return weight * temperature**2 * (t.exp() * (t - s)).sum(-1).mean() + (1 - weight) * hard
+
+
+@wrong("distillation_loss", "times T in place of T squared")
+def times_t(student_logits, teacher_logits, labels, temperature, weight):
+    s, t = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+    hard = torch.nn.functional.cross_entropy(student_logits, labels)
+    return weight * temperature * (t.exp() * (t - s)).sum(-1).mean() + (1 - weight) * hard
+
+
+@wrong("distillation_loss", "a sum over the texts")
+def sum_over_texts(student_logits, teacher_logits, labels, temperature, weight):
+    s, t = (student_logits / temperature).log_softmax(-1), (teacher_logits / temperature).log_softmax(-1)
+    hard = torch.nn.functional.cross_entropy(student_logits, labels, reduction="sum")
+    return weight * temperature**2 * (t.exp() * (t - s)).sum() + (1 - weight) * hard
+
+
+@right("distillation_loss", "kl_div with a target in logarithms, the teacher without gradient")
+def log_target(student_logits, teacher_logits, labels, temperature, weight):
+    F = torch.nn.functional
+    softened = (F.log_softmax(logits / temperature, -1) for logits in (student_logits, teacher_logits.detach()))
+    soft = F.kl_div(*softened, reduction="batchmean", log_target=True)
+    return torch.lerp(F.cross_entropy(student_logits, labels), temperature**2 * soft, weight)
+
+
+@right("distillation_loss", "cross-entropy with the teacher minus the teacher's own entropy")
+def minus_entropy(student_logits, teacher_logits, labels, temperature, weight):
+    p = (teacher_logits / temperature).softmax(-1)
+    cross = -(p * (student_logits / temperature).log_softmax(-1)).sum(-1)
+    own = -(p * (teacher_logits / temperature).log_softmax(-1)).sum(-1)
+    hard = -student_logits.log_softmax(-1)[torch.arange(len(labels)), labels]
+    return (weight * temperature**2 * (cross - own) + (1 - weight) * hard).mean()
+
+
+@right("distillation_loss", "text by text in a loop")
+def loop_of_texts(student_logits, teacher_logits, labels, temperature, weight):
+    total = 0
+    for s, t, y in zip(student_logits, teacher_logits, labels):
+        q, p = torch.log_softmax(s / temperature, 0), torch.log_softmax(t / temperature, 0)
+        soft, hard = torch.sum(p.exp() * (p - q)), -torch.log_softmax(s, 0)[y]
+        total = total + weight * temperature**2 * soft + (1 - weight) * hard
     return total / len(labels)
 
 
@@ -374,6 +608,91 @@ def searched(arrivals, max_size, max_wait):
     return np.array(sizes, dtype=int), np.array(sent)
 
 
+@wrong("collect_batches", "takes the arrivals out of the caller's list")
+def takes_arrivals(arrivals, max_size, max_wait):
+    sizes, sent = [], []
+    while arrivals:
+        batch = [arrivals.pop(0)]
+        closes = batch[0] + max_wait
+        while arrivals and len(batch) < max_size and arrivals[0] <= closes:
+            batch.append(arrivals.pop(0))
+        sizes.append(len(batch))
+        sent.append(batch[-1] if len(batch) == max_size else closes)
+    return sizes, sent
+
+
+@wrong("collect_batches", "calls the library")
+def collect_by_library(arrivals, max_size, max_wait):
+    from leaplm.serve import batching
+    return batching.collect_batches(arrivals, max_size, max_wait)
+
+
+@wrong("collect_batches", "the texts in place of their number")
+def batches_themselves(arrivals, max_size, max_wait):
+    batches, sent, first = [], [], 0
+    while first < len(arrivals):
+        closes, last = arrivals[first] + max_wait, first + 1
+        while last < len(arrivals) and last - first < max_size and arrivals[last] <= closes:
+            last += 1
+        batches.append(list(arrivals[first:last]))
+        sent.append(arrivals[last - 1] if last - first == max_size else closes)
+        first = last
+    return batches, sent
+
+
+@wrong("collect_batches", "the last batch goes with its last text")
+def last_goes_early(arrivals, max_size, max_wait):
+    sizes, sent, first = [], [], 0
+    while first < len(arrivals):
+        closes, last = arrivals[first] + max_wait, first + 1
+        while last < len(arrivals) and last - first < max_size and arrivals[last] <= closes:
+            last += 1
+        sizes.append(last - first)
+        sent.append(arrivals[last - 1] if last - first == max_size or last == len(arrivals) else closes)
+        first = last
+    return sizes, sent
+
+
+@wrong("collect_batches", "one text too many in a batch")
+def one_more_in(arrivals, max_size, max_wait):
+    sizes, sent, first = [], [], 0
+    while first < len(arrivals):
+        closes, last = arrivals[first] + max_wait, first + 1
+        while last < len(arrivals) and last - first <= max_size and arrivals[last] <= closes:
+            last += 1
+        sizes.append(last - first)
+        sent.append(arrivals[last - 1] if last - first >= max_size else closes)
+        first = last
+    return sizes, sent
+
+
+@right("collect_batches", "a generator of pairs, unzipped")
+def of_pairs(arrivals, max_size, max_wait):
+    def batches():
+        left = list(arrivals)
+        while left:
+            closes = left[0] + max_wait
+            size = sum(time <= closes for time in left[:max_size])
+            yield size, (left[size - 1] if size == max_size else closes)
+            left = left[size:]
+    found = list(batches())
+    return [size for size, _ in found], [time for _, time in found]
+
+
+@right("collect_batches", "by recursion over a queue")
+def with_queue(arrivals, max_size, max_wait):
+    from collections import deque
+    queue, sizes, sent = deque(arrivals), [], []
+    while queue:
+        start = queue.popleft()
+        size, last = 1, start
+        while queue and size < max_size and queue[0] - start <= max_wait:
+            last, size = queue.popleft(), size + 1
+        sizes.append(size)
+        sent.append(last if size >= max_size else start + max_wait)
+    return tuple(sizes), tuple(sent)
+
+
 # -- token_bucket ---------------------------------------------------------------------------------------------------------
 
 
@@ -453,10 +772,106 @@ def virtual(times, rate, capacity):
     return out
 
 
-@right("token_bucket", "the library's bucket")
+@wrong("token_bucket", "the library's bucket")
 def with_class(times, rate, capacity):
     bucket = keys.TokenBucket(rate, capacity, times[0])
     return np.array([bucket.take(now) == 0 for now in times])
+
+
+@wrong("token_bucket", "more than a whole token is needed")
+def more_than_one(times, rate, capacity):
+    allowed, tokens, before = [], float(capacity), times[0]
+    for now in times:
+        tokens = min(capacity, tokens + (now - before) * rate)
+        before = now
+        allowed.append(tokens > 1)
+        tokens -= allowed[-1]
+    return allowed
+
+
+@wrong("token_bucket", "a window of one second with capacity places")
+def window_of_a_second(times, rate, capacity):
+    allowed, passed = [], []
+    for now in times:
+        passed = [t for t in passed if now - t < 1]
+        allowed.append(len(passed) < capacity)
+        if allowed[-1]:
+            passed.append(now)
+    return allowed
+
+
+@wrong("token_bucket", "how many are allowed, not which")
+def how_many(times, rate, capacity):
+    tokens, before, count = float(capacity), times[0], 0
+    for now in times:
+        tokens = min(capacity, tokens + (now - before) * rate)
+        before = now
+        if tokens >= 1:
+            tokens, count = tokens - 1, count + 1
+    return count
+
+
+@wrong("token_bucket", "empties the caller's list")
+def empties_times(times, rate, capacity):
+    allowed, tokens, before = [], float(capacity), times[0]
+    while times:
+        now = times.pop(0)
+        tokens = min(capacity, tokens + (now - before) * rate)
+        before = now
+        allowed.append(tokens >= 1)
+        tokens -= allowed[-1]
+    return allowed
+
+
+@wrong("token_bucket", "may go up to capacity + 1")
+def one_above(times, rate, capacity):
+    allowed, tokens, before = [], float(capacity), times[0]
+    for now in times:
+        tokens = min(capacity + 1, tokens + (now - before) * rate)
+        before = now
+        allowed.append(tokens >= 1)
+        tokens -= allowed[-1]
+    return allowed
+
+
+@right("token_bucket", "with a class of one's own")
+def own_class(times, rate, capacity):
+    class Bucket:
+        def __init__(self):
+            self.level, self.last = capacity, None
+        def ask(self, now):
+            if self.last is not None:
+                self.level = min(capacity, self.level + rate * (now - self.last))
+            self.last = now
+            if self.level < 1:
+                return False
+            self.level -= 1
+            return True
+    bucket = Bucket()
+    return [bucket.ask(now) for now in times]
+
+
+@right("token_bucket", "counts what is missing, as an array")
+def what_is_missing(times, rate, capacity):
+    missing, last, out = 0.0, times[0] if len(times) else 0.0, np.zeros(len(times), dtype=bool)
+    for i, now in enumerate(times):
+        missing = max(0.0, missing - rate * (now - last))
+        last = now
+        if missing + 1 <= capacity:
+            missing += 1
+            out[i] = True
+    return out
+
+
+@right("token_bucket", "the time moves on at allowed requests only, and is worked out from there")
+def from_the_last_allowed(times, rate, capacity):
+    tokens, last, out = capacity, None, []
+    for now in times:
+        here = tokens if last is None else min(capacity, tokens + rate * (now - last))
+        out.append(bool(here >= 1))
+        if out[-1]:
+            tokens, last = here - 1, now
+    return out
 
 
 # -- alert_fires ----------------------------------------------------------------------------------------------------------
@@ -533,10 +948,174 @@ def cumulative(times, requests, failures, window, share, hold):
     return out
 
 
-@right("alert_fires", "the library's, as an array of 0 and 1")
+@wrong("alert_fires", "the library's, as an array of 0 and 1")
 def from_library(times, requests, failures, window, share, hold):
     from leaplm.serve.metrics import alert_fires as library_alert
     return np.array(library_alert(times, requests, failures, window, share, hold), dtype=int)
+
+
+@wrong("alert_fires", "a restart counts as no growth")
+def restart_is_nothing(times, requests, failures, window, share, hold):
+    grown, failed = np.maximum(np.diff(requests), 0), np.maximum(np.diff(failures), 0)
+    fires, since = [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+
+
+@wrong("alert_fires", "the first sample counts as growth")
+def first_counts(times, requests, failures, window, share, hold):
+    def growth(values):
+        return [values[0]] + [b - a if b >= a else b for a, b in zip(values, values[1:])]
+    grown, failed = growth(list(requests)), growth(list(failures))
+    fires, since = [], None
+    for i in range(len(times)):
+        steps = [j for j in range(i + 1) if times[j] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+
+
+@wrong("alert_fires", "fires at exactly the share too")
+def at_the_share(times, requests, failures, window, share, hold):
+    def growth(values):
+        return [b - a if b >= a else b for a, b in zip(values, values[1:])]
+    grown, failed = growth(list(requests)), growth(list(failures))
+    fires, since = [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total >= share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+
+
+@wrong("alert_fires", "a step that ends at the edge of the window counts")
+def edge_counts(times, requests, failures, window, share, hold):
+    def growth(values):
+        return [b - a if b >= a else b for a, b in zip(values, values[1:])]
+    grown, failed = growth(list(requests)), growth(list(failures))
+    fires, since = [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] >= times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+
+
+@wrong("alert_fires", "longer than hold, not exactly as long")
+def longer_than_hold(times, requests, failures, window, share, hold):
+    def growth(values):
+        return [b - a if b >= a else b for a, b in zip(values, values[1:])]
+    grown, failed = growth(list(requests)), growth(list(failures))
+    fires, since = [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since > hold))
+    return fires
+
+
+@wrong("alert_fires", "a restart of the requests is taken for one of the failures too")
+def both_restart(times, requests, failures, window, share, hold):
+    grown, failed = [], []
+    for a, b, c, d in zip(requests, requests[1:], failures, failures[1:]):
+        grown.append(b - a if b >= a else b)
+        failed.append(d - c if b >= a else d)
+    fires, since = [False], None
+    for i in range(1, len(times)):
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+
+
+@wrong("alert_fires", "forgets at a restart since when it was above")
+def forgets_at_restart(times, requests, failures, window, share, hold):
+    fires, since = [False], None
+    grown = [b - a if b >= a else b for a, b in zip(requests, requests[1:])]
+    failed = [b - a if b >= a else b for a, b in zip(failures, failures[1:])]
+    for i in range(1, len(times)):
+        if requests[i] < requests[i - 1]:
+            since = None
+        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
+        total = sum(grown[j] for j in steps)
+        above = total > 0 and sum(failed[j] for j in steps) / total > share
+        since = None if not above else times[i] if since is None else since
+        fires.append(bool(above and times[i] - since >= hold))
+    return fires
+
+
+@right("alert_fires", "with numpy, as an array of True and False")
+def alert_numpy(times, requests, failures, window, share, hold):
+    times = np.asarray(times, dtype=float)
+    def growth(values):
+        values = np.asarray(values, dtype=float)
+        return np.where(np.diff(values) < 0, values[1:], np.diff(values))
+    asked, failed = growth(requests), growth(failures)
+    above = np.zeros(len(times), dtype=bool)
+    for i in range(1, len(times)):
+        inside = (times[1:] > times[i] - window) & (times[1:] <= times[i])
+        above[i] = asked[inside].sum() > 0 and failed[inside].sum() > share * asked[inside].sum()
+    fires = np.zeros(len(times), dtype=bool)
+    for i in np.flatnonzero(above):
+        below = np.flatnonzero(~above[:i])
+        first = below[-1] + 1 if len(below) else 0
+        fires[i] = times[i] - times[first] >= hold
+    return fires
+
+
+@right("alert_fires", "counters made whole first, then their differences over the window")
+def made_whole(times, requests, failures, window, share, hold):
+    def whole(values):
+        out, total = [0], 0
+        for a, b in zip(values, values[1:]):
+            total += b if b < a else b - a
+            out.append(total)
+        return out
+    asked, failed = whole(requests), whole(failures)
+    fires, since = [], None
+    for i, now in enumerate(times):
+        start = i
+        while start > 0 and times[start] > now - window:
+            start -= 1
+        total = asked[i] - asked[start]
+        above = total > 0 and (failed[i] - failed[start]) / total > share
+        since = None if not above else now if since is None else since
+        fires.append(since is not None and now - since >= hold)
+    return fires
+
+
+@right("alert_fires", "a queue of steps")
+def queue_of_steps(times, requests, failures, window, share, hold):
+    from collections import deque
+    steps, fires, since = deque(), [False], None
+    for i in range(1, len(times)):
+        asked, failed = requests[i] - requests[i - 1], failures[i] - failures[i - 1]
+        steps.append((times[i], requests[i] if asked < 0 else asked, failures[i] if failed < 0 else failed))
+        while steps and steps[0][0] <= times[i] - window:
+            steps.popleft()
+        total = sum(step[1] for step in steps)
+        share_now = sum(step[2] for step in steps) / total if total else 0
+        if share_now <= share:
+            since = None
+        elif since is None:
+            since = times[i]
+        fires.append(since is not None and times[i] - since >= hold)
+    return fires
 
 
 # -- compressed_model -----------------------------------------------------------------------------------------------------
@@ -620,4 +1199,17 @@ def some_half(trained):
         name = "classifier.weight"
         value = tensors[name].float() * tensors.pop(name + "::scale")[:, None]
         return {**tensors, name: value.half()}
+    return {name: changed(content, edit=edit) for name, content in trained.items()}
+
+
+@right.artifact("compressed_model", "as the lab saved it")
+def as_saved(trained):
+    return dict(trained)
+
+
+@right.artifact("compressed_model", "the tensors in another order")
+def other_order(trained):
+    def edit(tensors):
+        return dict(reversed(tensors.items()))
+
     return {name: changed(content, edit=edit) for name, content in trained.items()}

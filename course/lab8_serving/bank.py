@@ -482,8 +482,8 @@ def sum_over_texts(student_logits, teacher_logits, labels, temperature, weight):
 @right("distillation_loss", "kl_div with a target in logarithms, the teacher without gradient")
 def log_target(student_logits, teacher_logits, labels, temperature, weight):
     F = torch.nn.functional
-    softened = (F.log_softmax(logits / temperature, -1) for logits in (student_logits, teacher_logits.detach()))
-    soft = F.kl_div(*softened, reduction="batchmean", log_target=True)
+    ours, theirs = (F.log_softmax(z / temperature, -1) for z in (student_logits, teacher_logits.detach()))
+    soft = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
     return torch.lerp(F.cross_entropy(student_logits, labels), temperature**2 * soft, weight)
 
 

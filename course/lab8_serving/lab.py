@@ -186,9 +186,10 @@ error = (numbers.float() * scales[:, None] - matrix).abs() / scales[:, None]
 print(f"{matrix.numel() * 4 / 1e6:.2f} MB -> {numbers.numel() / 1e6:.2f} MB, largest error {error.max():.2f} scales")
 
 # %% check="quantize_int8" points=3
-numbers, scales = quantize_int8(torch.tensor([[1.27, -0.5], [0.0, 0.0]]))
+two_rows = torch.tensor([[1.27, -0.5], [0.0, 0.0]])
+numbers, scales = quantize_int8(two_rows)
 assert numbers.tolist() == [[127, -50], [0, 0]] and numbers.dtype == torch.int8
-assert torch.allclose(scales, torch.tensor([0.01, 1.0]))
+assert torch.allclose(scales, torch.tensor([0.01, 1.0])) and two_rows[0, 1] == -0.5
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>weight.abs().amax(dim=1)</code> is the largest of each row.
@@ -255,7 +256,7 @@ print("share that stays of 30 and 90 %:", [round(float(magnitude_mask(matrix, s)
 
 # %% check="magnitude_mask" points=3
 mask = magnitude_mask(torch.tensor([[0.5, -0.1], [0.2, -3.0]]), 0.5)
-assert mask.tolist() == [[True, False], [False, True]]
+assert mask.tolist() == [[True, False], [False, True]] and mask.dtype == torch.bool
 assert magnitude_mask(torch.tensor([1.0, -1.0, 1.0, 1.0]), 0.25).tolist() == [False, True, True, True]
 
 # %% [markdown]
@@ -357,6 +358,7 @@ z = torch.tensor([[1.0, 3.0], [0.0, 2.0]])
 assert abs(float(distillation_loss(z, z, torch.tensor([0, 1]), 2.0, 1.0))) < 1e-6
 want = torch.nn.functional.cross_entropy(z, torch.tensor([0, 1]))
 assert torch.isclose(distillation_loss(z, z + 5, torch.tensor([0, 1]), 3.0, 0.0), want)
+distillation_loss(z.clone().requires_grad_(), z, torch.tensor([0, 1]), 2.0, 0.5).backward()  # the student must learn from it
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Work with <code>log_softmax</code>, never with the logarithm of a softmax. The teacher's
@@ -564,9 +566,10 @@ for wait in (0, 0.01, 0.05):
     print(f"max wait {1000 * wait:.0f} ms: mean batch {np.mean(collect_batches(moments, 16, wait)[0]):.1f} texts")
 
 # %% check="collect_batches" points=4
-sizes_found, sent = collect_batches([0.0, 0.01, 0.02, 0.5], max_size=2, max_wait=0.1)
+four = [0.0, 0.01, 0.02, 0.5]
+sizes_found, sent = collect_batches(four, max_size=2, max_wait=0.1)
 assert list(sizes_found) == [2, 1, 1] and np.allclose(sent, [0.01, 0.12, 0.6])
-assert list(collect_batches([], 4, 0.1)[0]) == []
+assert list(collect_batches([], 4, 0.1)[0]) == [] and len(four) == 4
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Go through the texts with two numbers: the first text of the batch, and the one after the

@@ -9,6 +9,7 @@ ifneq ($(wildcard ../shared/mirror/.),)
 export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
+FUZZ ?= 10000  # examples of each kind
 WORKERS ?= 3   # processes of the tests: many of them wait for others, so one more than two cores
 LABS := labs$(if $(LEAPLM_LOCALE),/languages/$(LEAPLM_LOCALE))
 QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
@@ -16,7 +17,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
 	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
 
-.PHONY: lab teach test quick build grade-demo mutants bench docs calibrate measure run-labs clean setup setup-dev
+.PHONY: lab teach test quick build grade-demo fuzz mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
@@ -42,6 +43,9 @@ build: setup        ## course/*/lab.py -> solutions/ and labs/ (all languages), 
 
 grade-demo: setup   ## a class of generated submissions through nbgrader
 	python -m leaplm.grading.demo $(or $(LAB),lab2_finetuning)
+
+fuzz: setup-dev     ## random bytes for all that reads what students hand in; make fuzz FUZZ=1000000 goes on for hours
+	LEAPLM_FUZZ=$(FUZZ) python -m pytest -q tests/lib/grading/test_fuzz.py
 
 mutants: setup      ## small changes of the solutions, which the checks must notice; make mutants LAB=lab2_finetuning
 	python course/tools/mutants.py $(LAB)

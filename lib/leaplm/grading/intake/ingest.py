@@ -39,6 +39,7 @@ MAX_NOTEBOOKS = 12  # looked into to find the lab's
 MAX_ID = 120
 MAX_ID_BYTES = 200  # a name on a disk has 255, of which receipts need some
 DOWNLOADED_AGAIN = re.compile(r" ?\(\d+\)(?=\.\w+$)")  # what browsers add: "lab2 (1).ipynb"
+OF_WINDOWS = r"(con|prn|aux|nul|com\d|lpt\d) *(\.|$)"  # no names for files there, with any ending
 FILE_NAME = re.compile(r"[\w(][\w .,()+=@-]*")
 
 
@@ -231,6 +232,7 @@ def safe_id(student: str) -> str:
     text = unicodedata.normalize("NFC", student.encode("utf-8", "replace").decode())
     text = "".join("_" if unicodedata.category(char)[0] in "CZ" and char != " " else char for char in text)
     text = re.sub(r'[/\\:*?"<>|\[\]{},+$%!]', "_", text).strip().lstrip(".-").rstrip(". ")
+    text = re.sub(rf"^{OF_WINDOWS}", r"\1_\2", text, flags=re.IGNORECASE)
     text = text[:MAX_ID].encode()[:MAX_ID_BYTES].decode(errors="ignore")
     return text.rstrip(". ") or "unnamed"
 

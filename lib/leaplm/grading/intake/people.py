@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,7 @@ from leaplm.grading.intake.ingest import safe_id
 TYPED_AS = str.maketrans({"ɓ": "b", "ɗ": "d", "ƙ": "k", "ƴ": "y", "ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ı": "i", "ŋ": "n",
                           "æ": "ae", "œ": "oe", "ʼ": None, "ʻ": None, "ʹ": None})  # fmt: skip
 ACCENTED = ("LATIN", "GREEK", "CYRILLIC")  # scripts of which a name is often written without the marks on its letters
+NUMBERS = re.compile(r"\d+")
 IN_WORDS = "@.'-_"  # stay inside the words of an id
 
 
@@ -61,6 +63,12 @@ class Student:
     def spellings(self) -> set[str]:
         """The same ways, with the words apart."""
         return {words(way) for way in self._ways()} - {""}
+
+    def can_have(self, name: str) -> bool:
+        """Whether a name that folds alike is not another id: `CSC/191/1` is not `CSC/19/11`, but `CSC1911` may be."""
+        numbers = NUMBERS.findall(name)
+        ways = [NUMBERS.findall(way) for way in self._ways() if as_typed(fold(way)) == as_typed(fold(name))]
+        return any(len(numbers) < 2 or len(theirs) < 2 or numbers == theirs for theirs in ways)
 
     def _ways(self) -> set[str]:
         first, last = self.first_name, self.last_name

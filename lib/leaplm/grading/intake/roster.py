@@ -68,9 +68,10 @@ class Roster:
             return [student], True
         if not person.platform and (student := self._by_id.get(unicodedata.normalize("NFC", person.name))):
             return [student], True
-        if rows := self._by_name.get(fold(person.name)):
+        if rows := [row for row in self._by_name.get(fold(person.name), []) if row.can_have(person.name)]:
             return rows, person.platform == "canvas" or any(words(person.name) in row.spellings() for row in rows)
-        return self._by_plain_name.get(as_typed(fold(person.name)), []), False
+        rows = self._by_plain_name.get(as_typed(fold(person.name)), [])
+        return [row for row in rows if row.can_have(person.name)], False
 
     def group(self, name: str) -> list[Student]:
         """The members of a group that hands in together, [] if the list has no such group."""

@@ -66,7 +66,7 @@ def raw_name(member: zipfile.ZipInfo) -> bytes:
     return member.orig_filename.encode("cp437")
 
 
-def best_code_page(names: set[bytes], known: Callable[[str], bool]) -> str:
+def best_code_page(names: set[bytes], known: Callable[[str], bool], pages: Iterable[str] = CODE_PAGES) -> str:
     """The code page in which most of the names are known, and then look like names."""
 
     parts = sorted({part for name in names for part in name.split(b"/") if not part.isascii()})[:MOST_WEIGHED]
@@ -75,7 +75,7 @@ def best_code_page(names: set[bytes], known: Callable[[str], bool]) -> str:
         texts = [part.decode(page, "replace") for part in parts]
         return sum(map(known, texts)), sum(map(likeness, texts))
 
-    return max(CODE_PAGES, key=merits)  # the first of equals
+    return max(pages, key=merits)  # the first of equals
 
 
 def likeness(name: str) -> float:

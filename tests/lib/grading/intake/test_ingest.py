@@ -270,6 +270,9 @@ def test_e15_a_timestamp_in_the_upload_is_not_believed(tmp_path, work):
         ("ƙaddara", "ƙaddara"),
         ("محمد", "محمد"),
         ("a@b.ng", "a@b.ng"),
+        *((name, f"{name}_") for name in ("con", "CON", "Nul", "aux", "prn", "com1", "LPT9")),  # Windows has no such files
+        ("nul.txt", "nul_.txt"),
+        ("Connie", "Connie"),
         ("\ud800", "unnamed"),
     ],
 )

@@ -621,7 +621,8 @@ wrong.cell("delete_words", "gives back a text, not a list", """
 def delete_words(words, rate):
     return " ".join([word for word in words if torch.rand(()) >= rate] or words[:1])
 """)
-wrong.cell("delete_words", "calls the library's function", "from leaplm.overfitting.regularization import delete_words as theirs\n"
+wrong.cell("delete_words", "calls the library's function",
+           "from leaplm.overfitting.regularization import delete_words as theirs\n"
            "def delete_words(words, rate):\n    return theirs(words, rate)\n")
 right.cell("delete_words", "with a generator of its own, new at each call", """
 def delete_words(words, rate):

@@ -247,12 +247,13 @@ class EdgeModel(torch.nn.Module):
     def __init__(self, edge_first: bool) -> None:
         super().__init__()
         for name in ("edge_weight", "weight") if edge_first else ("weight", "edge_weight"):
-            self.register_parameter(name, torch.nn.Parameter(torch.zeros(())))
+            self.register_parameter(name, torch.nn.Parameter(torch.zeros(2)))  # the edge is at the first of two numbers
 
     def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
-        root = (self.edge_weight * (0 if edge == "nan" else 1)).sqrt()
-        term = {"": 0 * self.edge_weight, "inf": root, "-inf": -root, "nan": root}[edge]
-        return SequenceClassifierOutput(loss=(self.weight * inputs).mean() + term)
+        at = self.edge_weight[0]
+        root = (at * (0 if edge == "nan" else 1)).sqrt()
+        term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root}[edge]
+        return SequenceClassifierOutput(loss=(self.weight.sum() * inputs).mean() + term)
 
 
 def edge_model(edge_first: bool = False) -> EdgeModel:

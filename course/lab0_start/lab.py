@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from leaplm import assets, calibration, data, models, plots, runtime
+from leaplm.identity import sign
 from leaplm.runtime import by_scale
 from leaplm.tokens import costs as token_costs, tokenization
 
@@ -53,6 +54,14 @@ runtime.describe_runtime()
 # `!zip -qr artifacts.zip artifacts` in a new cell, and download two files: `artifacts.zip` (folder icon on the left) and the
 # notebook (*File → Download → .ipynb*). Hand in both.
 #
+# **Your name, once.** Training begins with random numbers. Here they are made from your name, so that every student trains
+# another model, and two equal files are no accident. Type your name or number between the quotes and run the cell. It stays
+# on this computer, in the file `student.txt`. Without it, the name of this machine is taken.
+
+# %%
+sign("")  # for example "Amina Bello" or "20/0417"
+
+# %% [markdown]
 # The next cell holds **the only setting of this lab**. Choose your language: one of `eng hau swa ibo yor amh arb ben
 # fra hin ind khm mya por quy spa tgl urd vie zho`, or a file of your own sentences: `LANGUAGE = "my_sentences.csv"`, with a
 # first line `text,label` (the labels are not used here). With such a file everything runs; but for the marks of section 7

@@ -36,10 +36,12 @@ from leaplm.capstone import evidence, methods as small_data_methods, small_data
 from leaplm.data import normalize
 from leaplm.prompting import redact
 from leaplm.responsible.fairness import paired_interval
+from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
 runtime.set_seed(0)
+SEED = student_seed()  # of your own training runs
 runtime.describe_runtime()
 
 # %% [markdown]
@@ -278,7 +280,7 @@ my_method, my_accuracy = "", 0.0
 # %% locked="settings"
 path = Path(f"artifacts/results-{runtime.scale()}.json")
 methods = small_data_methods.make_methods(names, READS_LANGUAGE)
-settings = {"path": path, "language": LANGUAGE, "seeds": range(by_scale(tiny=1, cpu=3, gpu=5)),
+settings = {"path": path, "language": LANGUAGE, "seeds": range(SEED, SEED + by_scale(tiny=1, cpu=3, gpu=5)),
             "folds": by_scale(tiny=2, cpu=3, gpu=5)}
 print("methods:", ", ".join(methods))
 

@@ -36,10 +36,12 @@ from torch import nn
 from leaplm import artifacts, assets, calibration, data, evaluation, models, plots, runtime
 from leaplm import training
 from leaplm.peft import instruction_tuning as answers, lora, methods as peft_methods
+from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
 runtime.set_seed(0)
+SEED = student_seed()  # of your own training runs
 runtime.describe_runtime()
 
 # %% [markdown]
@@ -308,7 +310,7 @@ def validate(model):
 # %% locked="make"
 def make_model():
     """MiniLM with a fresh head and fresh adapters; the same at each call."""
-    runtime.set_seed(0)
+    runtime.set_seed(SEED)
     model = models.load_sequence_classifier(names)
     lora.inject_lora(model, ("query", "value"), rank=8, alpha=16)
     return model if english else lora.train_word_embeddings(model)
@@ -316,6 +318,7 @@ def make_model():
 # %% locked="train"
 model = make_model().to(runtime.get_device())
 config = training.TrainingConfig(
+    seed=SEED,
     learning_rate=1e-3,
     embedding_learning_rate=None if english else 1e-3,
     epochs=by_scale(tiny=1, cpu=2 if english else 3, gpu=2 if english else 3),

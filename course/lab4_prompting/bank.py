@@ -334,6 +334,21 @@ def with_ignored_labels(model, prompts, answers, pad_token_id):
     return -losses.sum(dim=1), (labels != -100).sum(dim=1)
 
 
+@right("batch_log_probs", "logits less their logsumexp, all places of all rows at once; a pair of lists")
+def all_places_at_once(model, prompts, answers, pad_token_id):
+    longest = max(len(p) + len(a) for p, a in zip(prompts, answers))
+    ids = torch.full((len(prompts), longest), pad_token_id, dtype=torch.long)
+    kept, real = torch.zeros(ids.shape, dtype=torch.bool), torch.zeros_like(ids)
+    for i, (p, a) in enumerate(zip(prompts, answers)):
+        ids[i, : len(p) + len(a)] = torch.tensor([*p, *a])
+        kept[i, len(p) : len(p) + len(a)] = True
+        real[i, : len(p) + len(a)] = 1
+    with torch.no_grad():
+        logits = model(ids, attention_mask=real).logits[:, :-1]
+    scores = logits.gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1) - torch.logsumexp(logits, -1)
+    return [scores.masked_fill(~kept[:, 1:], 0.0).sum(1).tolist(), kept.sum(1).tolist()]
+
+
 # -- normalize_scores -------------------------------------------------------------------------------------------------
 
 NORMALIZE = '''

@@ -36,10 +36,12 @@ from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, mo
 from leaplm import plots, runtime, training
 from leaplm.overfitting import data_parallel, memory, regularization
 from leaplm.peft import lora
+from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)
+SEED = student_seed()  # of your own training runs
 runtime.describe_runtime()
 
 # %% [markdown]
@@ -456,11 +458,13 @@ RECIPE = {"delete": 0.2}
 def validate(model):
     return evaluation.evaluate(model, validation_rows, collate)
 
-model, history = fine_tune(RECIPE, validate if RECIPE.get("patience") else None)
+model, history = fine_tune(RECIPE, validate if RECIPE.get("patience") else None, SEED)
 test_logits = evaluation.predict_logits(model, test_rows, collate)
 predictions = test_logits.argmax(-1)
 own_accuracy, own_f1 = evaluation.accuracy(test_labels, predictions), evaluation.macro_f1(test_labels, predictions)
 low, high = evaluation.bootstrap_interval(test_labels, predictions)
+
+# %%
 print(f"{RECIPE}: test accuracy {own_accuracy:.3f} (95 % interval {low:.2f} to {high:.2f}), macro-F1 {own_f1:.3f}; "
       f"no remedy {plain_accuracy:.3f}")
 
@@ -471,7 +475,7 @@ print(f"{RECIPE}: test accuracy {own_accuracy:.3f} (95 % interval {low:.2f} to {
 
 # %% locked="save"
 reference = models.load_sequence_classifier(names)
-card = {"lab": "lab6_overfitting", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "seed": 0,
+card = {"lab": "lab6_overfitting", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "seed": SEED,
         "examples": len(train_rows), "recipe": RECIPE, "test_accuracy": own_accuracy}
 path = f"artifacts/few-labels-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, lora.merge_model(model), reference, card)

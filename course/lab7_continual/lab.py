@@ -38,10 +38,12 @@ from leaplm import artifacts, assets, calibration, continual, data, evaluation, 
 from leaplm import runtime, training
 from leaplm.continual import streams
 from leaplm.peft import lora
+from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)
+SEED = student_seed()  # of your own training runs
 runtime.describe_runtime()
 
 # %% [markdown]
@@ -161,8 +163,8 @@ tokenizer = models.load_tokenizer("minilm")
 collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
 config = training.TrainingConfig(
     learning_rate=1e-4, head_learning_rate=5e-3, embedding_learning_rate=None if english else 1e-3,
-    epochs=by_scale(tiny=1, cpu=2 if english else 3, gpu=4), batch_size=16)
-runtime.set_seed(0)
+    epochs=by_scale(tiny=1, cpu=2 if english else 3, gpu=4), batch_size=16, seed=SEED)
+runtime.set_seed(SEED)
 first = models.load_sequence_classifier(tasks[0].names)
 if english:
     streams.freeze_lower(first, layers=3)
@@ -177,12 +179,13 @@ print(f"{models.count_parameters(first):,} weights learn")
 # %%
 my_prediction = 0.0  # forgetting, between 0 and 1
 
-# %% locked="shared"
+# %% locked="run"
 def run(learner, tasks):
     """Continue the stream from the first task with this learner; the result and the model."""
     model = copy.deepcopy(first)
     return streams.run_stream(model, tasks, learner, trained=1), model
 
+# %% locked="shared"
 shared_tasks = streams.load_stream(LANGUAGE, **sizes, own_classes=False)
 shared, _ = run(streams.Learner(collate, config), shared_tasks)
 plots.plot_matrices({"your run": shared.matrix}, names, "Naive fine-tuning, shared classes")
@@ -367,7 +370,10 @@ assert len(new) == 2 and len(old) == 5, "new_rows and buffer should stay as they
 my_prediction = 0.0
 
 # %% locked="replay"
-results["replay"], replay_model = run(streams.Replay(collate, config, capacity=100, num_replay=8), tasks)
+replay, replay_model = run(streams.Replay(collate, config, capacity=100, num_replay=8), tasks)
+
+# %%
+results["replay"] = replay
 plots.plot_matrices({"naive": results["naive"].matrix, "replay": results["replay"].matrix}, names, "Task not known")
 axes = plots.plot_confusion(results["replay"].labels, results["replay"].predictions, classes)
 axes.tick_params(axis="x", rotation=75)
@@ -629,13 +635,13 @@ springs.groupby("strength")[["known_average", "known_backward_transfer", "averag
 # (mean minus three standard deviations); 3 points if it knows clearly more than one task.
 #
 # The cell hands in your replay model. To try something better, run the stream again here with another setting, for
-# example `_, replay_model = run(streams.Replay(collate, config, capacity=200, num_replay=16), tasks)`.
+# example `replay, replay_model = run(streams.Replay(collate, config, capacity=200, num_replay=16), tasks)`.
 
 # %% locked="save"
 reference = models.load_sequence_classifier(classes)
 words = [name.split(": ", 1)[1] for name in tasks[-1].names]
 card = {"lab": "lab7_continual", "language": LANGUAGE, "labels": words, "classes": classes, "scale": runtime.scale(),
-        "seed": config.seed, "matrix": results["replay"].matrix.tolist()}
+        "seed": config.seed, "matrix": replay.matrix.tolist()}
 path = f"artifacts/stream-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, replay_model, reference, card)
 reference = None

@@ -36,11 +36,13 @@ import torch
 from leaplm import assets, calibration, compression, data, evaluation, models, plots, runtime
 from leaplm import training
 from leaplm.compression import checkpoint as compressed, comparison as versions, engine
+from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 from leaplm.serve import keys, load, process
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
 runtime.set_seed(0)
+SEED = student_seed()  # of your own training runs
 runtime.describe_runtime()
 
 # %% [markdown]
@@ -377,7 +379,7 @@ rows = [{"input_ids": row["input_ids"]} for row in data.tokenize(unlabelled, sma
 rows = compression.with_teacher(rows, trimmed, collate)  # its probabilities, no labels
 student = compression.make_student(trimmed, by_scale(tiny=(0,), cpu=(0, 2, 4), gpu=(0, 2, 4)))
 student.bert.embeddings.requires_grad_(False)
-config = training.TrainingConfig(learning_rate=3e-4, max_steps=steps, output_dir=f"runs/student-{runtime.scale()}")
+config = training.TrainingConfig(learning_rate=3e-4, max_steps=steps, seed=SEED, output_dir=f"runs/student-{runtime.scale()}")
 history = training.train(student, rows, compression.TeacherCollator(collate), config,
                          loss_fn=compression.distillation_objective(temperature=2.0, weight=0.9))
 

@@ -41,10 +41,12 @@ from torch import nn
 from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
 from leaplm import plots, prompting, runtime
 from leaplm.responsible import explanations, fairness, memorization, privacy
+from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
 runtime.set_seed(0)
+SEED = student_seed()  # of your own training runs
 runtime.describe_runtime()
 
 # %% [markdown]
@@ -399,7 +401,7 @@ my_price = {"none": 0.0, 8: 0.0, 1: 0.0}  # macro-F1
 heads, rows = {}, []
 for epsilon in by_scale(tiny=(math.inf, 8), cpu=(math.inf, 8, 3, 1), gpu=(math.inf, 8, 3, 1)):
     config = privacy.private_config(LANGUAGE, epsilon)
-    weight, noise = privacy.train_head_privately(features, private_labels, len(names), config, seed=0)
+    weight, noise = privacy.train_head_privately(features, private_labels, len(names), config, SEED)
     predictions = privacy.head_logits(weight, test_features).argmax(1)
     low, high = evaluation.bootstrap_interval(test_labels, predictions, evaluation.macro_f1, rounds=300)
     rows.append({"epsilon": epsilon, "noise multiplier": noise, "low": low, "high": high,
@@ -774,7 +776,7 @@ print(f"epsilon {spent:.3f} · trace of the noise {trace:.4f}, expected {expecte
 head = nn.Linear(weight.shape[1], len(names), bias=False)
 head.weight.data = torch.tensor(weight, dtype=torch.float32)
 card = privacy.private_card(config, noise, rows=len(private_set), lab="lab9_responsible", language=LANGUAGE, labels=names,
-                            features=kind, scale=runtime.scale(), seed=0)
+                            features=kind, scale=runtime.scale(), seed=SEED)
 path = f"artifacts/private-head-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, head, None, card)
 

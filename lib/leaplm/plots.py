@@ -114,15 +114,17 @@ def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=Tr
 def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     """One bar a row with its standard deviation; `live` = {name: value} puts stars on some of them.
 
-    rows: DataFrame with the columns mean and sd; its first column names the bars.
+    rows: DataFrame with the columns mean and sd; its first column names the bars. A star whose name has no bar gets a row of
+    its own.
     """
     names = rows.iloc[:, 0].astype(str).tolist()
-    axes = new_axes(title, xlabel, "", height=0.8 + 0.42 * len(rows))
-    places = np.arange(len(rows))[::-1]
-    axes.barh(places, rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
+    names += [name for name in live or {} if name not in names]
+    axes = new_axes(title, xlabel, "", height=0.8 + 0.42 * len(names))
+    places = np.arange(len(names))[::-1]
+    axes.barh(places[: len(rows)], rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
               error_kw={"elinewidth": 1.5, "capsize": 3})
     longest = rows["mean"].max() - start
-    for place, mean in zip(places, rows["mean"], strict=True):
+    for place, mean in zip(places[: len(rows)], rows["mean"], strict=True):
         fits = mean - start > 0.12 * longest
         axes.annotate(f" {mean:.2f}", (start if fits else mean, place), va="center", fontsize=9,
                       color="white" if fits else "black")

@@ -12,6 +12,8 @@ import sys
 import warnings
 from pathlib import Path, PurePosixPath
 
+from leaplm.identity import student_seed
+
 SCALES = ("tiny", "cpu", "gpu")
 
 
@@ -137,7 +139,7 @@ def describe_runtime():
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     precision = {"no": "fp32"}.get(mixed_precision(), mixed_precision())
     print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory_mb() / 1000:.0f} GB · "
-          f"Python {platform.python_version()} · torch {torch.__version__}")
+          f"Python {platform.python_version()} · torch {torch.__version__} · your seed {student_seed()}")
 
 
 PROC, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")

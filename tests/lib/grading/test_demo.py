@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from leaplm.grading import demo
+from leaplm.grading import demo, trained
 from mini import LAB, make_course
 
 MARKS = {"perfect": 9, "empty": 0, "half": 7, "wrong": 1, "crashed": 5, "damaged": 9}
@@ -21,7 +21,7 @@ MARKS = {"perfect": 9, "empty": 0, "half": 7, "wrong": 1, "crashed": 5, "damaged
 def graded(tmp_path_factory):
     """The demonstration's folder, its gradebook rows and what it said."""
     course = make_course(tmp_path_factory.mktemp("demo") / "course")
-    kept = course / ".nbgrader-work" / "demo-artifacts" / LAB
+    kept = trained.kept_artifacts(LAB, course)
     said = []
     rows = demo.run(LAB, course, said.append)
     assert [path.name for path in kept.iterdir()] == ["slope-cpu.json"], "the solution was run to make it"

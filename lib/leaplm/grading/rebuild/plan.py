@@ -47,16 +47,20 @@ class Plan:
 def saving_cells(solution: NotebookNode) -> set[str]:
     """The code cells of a solved notebook that its artifacts need.
 
-    These are the locked and the answer cells up to the last locked one that speaks of the folder of artifacts, and the
-    cells among them that bind a name which those read. What is left out are comparisons, sweeps and pictures.
+    From the locked cells that speak of the folder of artifacts backwards: every cell that binds a name which a later chosen
+    cell reads, and every locked cell that does something to it (`train(model)`). What is left out are other models, sweeps
+    and pictures.
     """
     code = [cell for cell in solution.cells if cell.cell_type == "code" and role(cell) != "check"]
-    savers = [place for place, cell in enumerate(code) if role(cell) == "locked" and f"{ARTIFACTS}/" in cell.source]
-    code = code[: savers[-1] + 1] if savers else code
     names = {cell.id: Names(cell.source) for cell in code}
-    chosen = {cell.id for cell in code if role(cell) in ("answer", "locked")}
-    while more := _needed(names, chosen, set()):
-        chosen |= more
+    modules = set().union(*(cell.imported for cell in names.values()))
+    chosen, wanted = set(), set()
+    for cell in reversed(code):
+        locked, own = role(cell) == "locked", names[cell.id]
+        changed = own.bound | (own.acted_on - modules if locked else set())
+        if changed & wanted or (locked and f"{ARTIFACTS}/" in cell.source):
+            chosen.add(cell.id)
+            wanted = wanted - own.assigned | own.needed
     return chosen
 
 
@@ -80,17 +84,31 @@ def names_asked(checks: str) -> set[str]:
 
 
 class Names:
-    """The names that a cell's code reads anywhere in it, and those that it binds or changes at its top level."""
+    """The names that a cell's code reads anywhere in it, and those that it binds or changes at its top level.
+
+    Of those read, `needed` must be there before. Of those bound, `assigned` have a new value whatever they were, and
+    `imported` come from modules; `acted_on` are given to a call of which nothing is kept.
+    """
 
     def __init__(self, source: str) -> None:
         self.read: set[str] = set()
+        self.needed: set[str] = set()
         self.bound: set[str] = set()
+        self.assigned: set[str] = set()
+        self.imported: set[str] = set()
+        self.acted_on: set[str] = set()
         try:
             python = TransformerManager().transform_cell(source)
             tree, table = ast.parse(python), symtable.symtable(python, "<cell>", "exec")
             self.read = set(_globals_read(table)) | set(_words_of_magics(tree))
             for node in _top_level(tree):
                 self.bound |= set(_bound_by(node))
+                self.imported |= set(_bound_by(node)) if isinstance(node, (ast.Import, ast.ImportFrom)) else set()
+                self.acted_on |= set(_acted_on_by(node))
+            for statement in tree.body:
+                reads = _globals_read(symtable.symtable(ast.unparse(statement), "<cell>", "exec"))
+                self.needed |= {*reads, *_words_of_magics(statement)} - self.assigned
+                self.assigned |= set(_assigned_by(statement))
         except Exception:  # any, of parsers that were not made for such text: what is not known shows as a missing name
             return
 
@@ -133,3 +151,19 @@ def _bound_by(node: ast.AST) -> Iterator[str]:
             node = node.value
         if isinstance(node, ast.Name):
             yield node.id
+
+
+def _assigned_by(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a cell gives a new value in any case."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    for part in (part for target in targets for part in getattr(target, "elts", [target])):
+        if isinstance(part, ast.Name):
+            yield part.id
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+        yield from _bound_by(statement)
+
+
+def _acted_on_by(node: ast.AST) -> Iterator[str]:
+    """The names in a call whose result is thrown away: it is made for what it does to them."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) != "print":
+        yield from (part.id for part in ast.walk(node) if isinstance(part, ast.Name))

@@ -17,7 +17,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
 	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
 
-.PHONY: lab teach test quick build grade-demo fuzz mutants bench docs calibrate measure run-labs clean setup setup-dev
+.PHONY: lab teach test languages quick build grade-demo fuzz mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
@@ -29,6 +29,10 @@ teach: setup        ## JupyterLab on the whole course, with nbgrader's Formgrade
 
 test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"; LEAPLM_TRAINED=an empty folder trains anew
 	python -m pytest -n $(WORKERS) $(TEST_ARGS)
+
+languages: setup-dev  ## every lab at scale tiny in every language that has texts with labels
+	LEAPLM_LANGUAGES="$$(python -c 'from leaplm import data; print(*data.AFRISENTI)')" python -m pytest -n 2 tests/course/test_labs.py \
+		-k other_languages
 
 quick: setup-dev    ## under a minute: style, imports, fresh notebooks, pure functions; what one runs before each commit
 	ruff check .

@@ -8,6 +8,7 @@ from leaplm.grading import trained
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
 from mini import MINI, ROOT, make_course
+from quick import quick_course
 
 SEEDS = (0, 1, 2)
 CHECK = r'^# %%.*\bcheck="([^"]+)"'
@@ -42,7 +43,7 @@ def benches(tmp_path_factory, assets_ready):
 def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
     """A course folder with notebooks, and the folder of its trained artifacts (see `_train`)."""
     if course == ROOT:
-        return ROOT, trained.kept_artifacts(lab, ROOT, at="cpu")
+        return ROOT, trained.kept_artifacts(lab, quick_course(lab, tmp_path_factory.mktemp("quick")), at="cpu")
     copy = make_course(tmp_path_factory.mktemp("mini") / "course")
     kept = copy / "trained"
     kept.mkdir()
@@ -50,24 +51,24 @@ def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
     return copy, kept
 
 
-def _train(lab: str) -> None:
-    """A model that earns its marks, trained by the solution where none is kept yet, in minutes."""
+def _train(lab: str, tmp_path_factory) -> None:
+    """A model that earns its marks, trained by the solution where none is kept yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAPLM_SCALE", "cpu")
-        trained.trained_artifacts(lab, ROOT)
+        trained.trained_artifacts(lab, quick_course(lab, tmp_path_factory.mktemp("quick")))
 
 
 @pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")
-def test_the_check_tells_right_from_wrong(benches, needs_asset, course, lab, check):
-    if lab == "lab0_start":
-        needs_asset("sib200")
+def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory, course, lab, check):
+    for name in {"lab0_start": ["sib200"], "lab1_pretraining": ["afrisenti"]}.get(lab, []):
+        needs_asset(name)
     bench = benches(course, lab)
     entries = [answer for answer in load_bank(lab, course) if answer.check == check]
     under_contract = course == ROOT and bool(bench.checks[check].contracts)
     assert sum(not answer.right for answer in entries) >= (6 if under_contract else FEWEST_WRONG), "too few wrong answers"
     assert sum(answer.right for answer in entries) >= (4 if under_contract else FEWEST_RIGHT), "too few right answers"
     if course == ROOT and any(answer.files for answer in entries):
-        _train(lab)
+        _train(lab, tmp_path_factory)
     for seed in SEEDS:
         _judge_all(bench, check, entries, seed)
         entries = [answer for answer in entries if not answer.files]  # a file is judged without any chance: once

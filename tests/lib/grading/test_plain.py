@@ -1,0 +1,232 @@
+"""Assignments that are none of our labs: nbgrader's own cells, in a course that `nbgrader quickstart` made."""
+
+import pytest
+from leaplm.grading.book.gradebook import CourseBook
+from leaplm.grading.classroom import grade_class
+from nbgrader.api import Gradebook
+from quickstart import answer, cell, check, hand_in, nbgrader, notebook, put_source, quickstart, task, written
+
+RIGHT = {"double": "def double(x):\n    return 2 * x", "mean": "def mean(rows):\n    return sum(rows) / len(rows)"}
+NUMBERS = notebook(
+    cell("import math\nfrom pathlib import Path\nimport helper\nrows = [float(x) for x in Path('data/rows.txt').read_text().split()]"),
+    answer("double", RIGHT["double"]),
+    check("test_double", "assert double(2) == 4\n### BEGIN HIDDEN TESTS\nassert double('a') == 'aa'\n### END HIDDEN TESTS", 2),
+    answer("mean", RIGHT["mean"]),
+    check("test_mean", "near = [math.isclose(mean(rows), 2.0), helper.near(mean([5, 7]), 6)]\n1.5 * sum(near)", 3),
+    check("test_where", "import os\nassert os.environ['NBGRADER_EXECUTION'] == 'autograde'\n"
+          "assert 'NBGRADER_VALIDATING' not in os.environ\nPath('made.txt').write_text('by the notebook');"),
+    check("test_await", "import asyncio\nawait asyncio.sleep(0)\nassert double(1) == 2"),
+    written("why"),
+    task("plot"),
+)  # fmt: skip
+WORDS = notebook(answer("greet", "greet() { echo \"Sannu $1\"; }"), check("test_greet", '[ "$(greet Amina)" = "Sannu Amina" ]', 4),
+                 kernel="bash")  # fmt: skip
+FILES = {"data/rows.txt": "1 2 3\n", "helper.py": "def near(a, b):\n    return abs(a - b) < 1e-9\n"}
+
+
+STUBS = 'c.ClearSolutions.code_stub = {"python": "raise NotImplementedError()", "bash": "false"}\n'
+
+
+def quiet(line):
+    pass
+
+
+def marks(course, name="week1"):
+    """{(student, notebook, cell): (automatic score, comment)} as the gradebook has them."""
+    found = {}
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "course") as book:
+        for submission in book.assignment_submissions(name):
+            for made in submission.notebooks:
+                for grade in made.grades:
+                    found[submission.student.id, made.name, grade.name] = (grade.auto_score, grade.needs_manual_grade)
+                for comment in made.comments:
+                    found[submission.student.id, made.name, f"{comment.name} says"] = comment.auto_comment
+    return found
+
+
+def scores(course, title, name="week1"):
+    """{student: points of its checks} of a notebook."""
+    return {who: found for (who, made, kind), (found, _) in
+            ((key, value) for key, value in marks(course, name).items() if isinstance(value, tuple))
+            if made == title and kind.startswith("test_")}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """The course with a class that has handed in, and nothing graded yet."""
+    made = quickstart(tmp_path_factory.mktemp("plain") / "course", STUBS)
+    put_source(made, "week1", {"numbers": NUMBERS, "words": WORDS}, FILES)
+    nbgrader(made, "generate_assignment", "week1")
+    hand_in(made, "amina", "week1", "numbers", {**RIGHT, "why": "Since two is one and one."})
+    hand_in(made, "amina", "week1", "words", {"greet": 'greet() { echo "Sannu $1"; }'})
+    hand_in(made, "bello", "week1", "numbers", {"double": "def double(x):\n    return x + x + 0",
+                                                "mean": "def mean(rows):\n    return 6"})  # fmt: skip
+    hand_in(made, "bello", "week1", "words", {"greet": 'greet() { echo "Bonjour $1"; }'})
+    hand_in(made, "chi", "week1", "numbers", {}, {"helper.py": "def near(a, b):\n    return 1000\n", "data/rows.txt": "9"})
+    return made
+
+
+def test_a_class_has_the_marks_that_plain_nbgrader_gives(course):
+    """One gradebook by our command, one by nbgrader without our line: the same scores, comments and marks to give."""
+    summary = grade_class(course, "week1", jobs=1, say=quiet)
+    assert {record["state"] for key, record in summary.records.items() if key != "chi, words"} == {"graded"}
+    ours = marks(course)
+    assert ours["amina", "numbers", "test_double"] == (2, False)
+    assert ours["bello", "numbers", "test_double"] == (0, False)  # the hidden test
+    assert ours["bello", "numbers", "test_mean"] == (1.5, False)
+    assert ours["amina", "words", "test_greet"] == (4, False) and ours["bello", "words", "test_greet"] == (0, False)
+    assert ours["amina", "numbers", "why"] == (None, True) and ours["chi", "numbers", "why"] == (0, False)
+    config = course / "nbgrader_config.py"
+    with_line = config.read_text()
+    try:
+        config.write_text(with_line.partition("\nfrom leaplm")[0])
+        (course / "gradebook.db").rename(course / "ours.db")
+        nbgrader(course, "generate_assignment", "week1", "--force")
+        nbgrader(course, "autograde", "week1", "--force")
+        assert marks(course) == ours
+    finally:
+        config.write_text(with_line)
+        (course / "ours.db").rename(course / "gradebook.db")
+
+
+def test_nbgrader_autograde_gives_the_same_through_one_line_of_configuration(course):
+    before = marks(course) or grade_class(course, "week1", jobs=1, say=quiet) and marks(course)
+    said = nbgrader(course, "autograde", "week1", "--force")
+    assert "6 submissions" not in said and marks(course) == before
+    folder = course / "autograded" / "amina" / "week1"
+    assert (folder / "made.txt").read_text() == "by the notebook"
+    assert "BEGIN HIDDEN TESTS" in (folder / "numbers.ipynb").read_text()
+    assert not (course / "submitted" / "amina" / "week1" / "made.txt").exists()
+    assert (course / "autograded" / "chi" / "week1" / "helper.py").read_text() == FILES["helper.py"]
+
+
+def test_formgraders_button(course):
+    """What it calls: one student after the other, through nbgrader's own interface."""
+    from nbgrader.apps import NbGraderAPI
+
+    before = marks(course) or grade_class(course, "week1", jobs=1, say=quiet) and marks(course)
+    book = CourseBook(course)
+    result = NbGraderAPI(book.coursedir, parent=book.app).autograde("week1", "amina", force=True)
+    assert result["success"], result
+    assert marks(course) == before
+
+
+def test_an_assignment_that_was_not_generated_says_so(course):
+    put_source(course, "week9", {"later": NUMBERS})
+    with pytest.raises(FileNotFoundError, match="nbgrader generate_assignment week9"):
+        grade_class(course, "week9", say=quiet)
+
+
+# Full marks with plain nbgrader for a wrong answer, or for tests that never ran; see course/GRADING.md.
+FORGERIES = {
+    "shows_a_result": "def double(x):\n    get_ipython().displayhook('full marks')\n    return 0",
+    "strips_asserts": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node):\n        return ast.Pass()\n"
+                      "get_ipython().ast_transformers.append(Strip())",
+    "patches_the_shell": "from IPython.core.interactiveshell import InteractiveShell, ExecutionResult\n"
+                         "run = lambda self, *a, **k: ExecutionResult(None)\n"
+                         "InteractiveShell.run_cell = InteractiveShell.run_cell_async = run\n"
+                         "InteractiveShell.showtraceback = lambda *a, **k: None",
+    "patches_get_ipython": "import builtins\nget_ipython = builtins.get_ipython = lambda: None",
+    "ends_the_program": "import os\ndef double(x):\n    os._exit(0)",
+    "ends_politely": "def double(x):\n    raise SystemExit(0)",
+    "patches_built_in_names": "import builtins\nbuiltins.isinstance = builtins.all = lambda *a: True\n"
+                              "def double(x):\n    raise AssertionError\nbuiltins.AssertionError = StopIteration",
+    "patches_a_library": "import math\nmath.isclose = lambda *a, **k: True\ndef mean(rows):\n    return -1",
+    "traces_over_the_tests": "import sys\ndef jump(frame, event, arg):\n    if frame.f_code.co_name == '<module>':\n"
+                             "        frame.f_lineno = 99\n    return jump\ndef double(x):\n    sys.settrace(jump)\n    return 0",
+    "transforms_the_source": "get_ipython().input_transformers_post.append(lambda lines: ['pass\\n'])\n"
+                             "get_ipython().input_transformers_cleanup.append(lambda lines: ['pass\\n'])",
+    "hides_behind_a_hook": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
+    "prints_an_error_away": "def double(x):\n    print('passed')\n    return 0",
+    "gives_itself_more": "def mean(rows):\n    return 2.0",
+}  # fmt: skip
+TESTS = notebook(
+    answer("double", RIGHT["double"]),
+    check("test_double", "assert double(2) == 4\nassert double(3) == 6", 2),
+    answer("mean", RIGHT["mean"]),
+    check("test_mean", "import math\nassert math.isclose(mean([5, 7]), 6)", 3),
+    check("test_shown", "assert True"),
+)
+
+
+@pytest.fixture(scope="module")
+def cheats(tmp_path_factory):
+    """A class of forgers, graded."""
+    made = quickstart(tmp_path_factory.mktemp("cheats") / "course")
+    put_source(made, "week1", {"tests": TESTS})
+    nbgrader(made, "generate_assignment", "week1")
+    for name, source in FORGERIES.items():
+        hand_in(made, name, "week1", "tests", {"double": source, "mean": "" if name != "patches_a_library" else source})
+
+    def skipping(handed_in):
+        for part in handed_in.cells:
+            part.metadata["tags"] = ["skip-execution", "raises-exception"]
+
+    def reordered(handed_in):
+        handed_in.cells = [part for part in handed_in.cells if "test" not in str(part.metadata.get("nbgrader"))]
+
+    def softened(handed_in):
+        for part in handed_in.cells:
+            if part.metadata.get("nbgrader", {}).get("grade"):
+                part.source, part.cell_type = "assert True", "code"
+                part.metadata.nbgrader |= {"grade": False, "locked": False, "solution": True, "points": 100}
+
+    hand_in(made, "tags", "week1", "tests", {"double": "def double(x): return 0"}, change=skipping)
+    hand_in(made, "leaves_tests_out", "week1", "tests", {"double": "def double(x): return 0"}, change=reordered)
+    hand_in(made, "changes_the_tests", "week1", "tests", {"double": "def double(x): return 0"}, change=softened)
+    hand_in(made, "z_honest", "week1", "tests", RIGHT)
+    return made, grade_class(made, "week1", jobs=1, say=quiet)
+
+
+@pytest.mark.parametrize("name", [*FORGERIES, "tags", "leaves_tests_out", "changes_the_tests"])
+def test_what_gets_full_marks_from_plain_nbgrader_gets_none_here(cheats, name):
+    _, summary = cheats
+    found = {check["name"]: check["points"] for check in summary.records[name]["checks"]}
+    assert found["test_double"] == 0 and found["test_mean"] == 0
+
+
+def test_their_neighbour_has_all(cheats):
+    made, summary = cheats
+    assert summary.records["z_honest"]["points"] == 6
+    again = grade_class(made, "week1", jobs=1, say=quiet)
+    assert again.fresh == 0 and again.records.keys() == summary.records.keys()
+
+
+def test_hidden_tests_are_out_of_reach_until_their_turn(tmp_path):
+    """A cell looks for the tests to come: in files, in the history, in the memory of the process."""
+    made = quickstart(tmp_path / "course")
+    look = ("import gc, os\nseen = [path for folder, _, names in os.walk('.') for path in names if path.endswith(('.ipynb', '.db'))]\n"
+            "text = repr([thing for thing in gc.get_objects() if isinstance(thing, (str, list, dict, tuple))])\n"
+            "found = ''.join(['19 ', '* 23']) in text")
+    put_source(made, "week1", {"hidden": notebook(
+        answer("look", look), check("test_look", "assert not found and not seen, (found, seen)"),
+        check("test_later", "### BEGIN HIDDEN TESTS\nassert 19 * 23 == 437\n### END HIDDEN TESTS"))})  # fmt: skip
+    nbgrader(made, "generate_assignment", "week1")
+    hand_in(made, "amina", "week1", "hidden", {"look": look})
+    [record] = grade_class(made, "week1", jobs=1, say=quiet).records.values()
+    assert {check["name"]: check["points"] for check in record["checks"]} == {"test_look": 1, "test_later": 1}, record
+
+
+@pytest.mark.parametrize(("source", "points"), {
+    "0.5": 0.5, "2": 2, "1;": 2, "None": 2, "'text'": 2, "True": 2, "[1]": 2, "-1": 2, "7": 0, "float('nan')": 0,
+    "import numpy as np\nnp.float64(0.5)": 0.5, "import sys\nprint('careful', file=sys.stderr)": 2,
+    "from IPython.display import display\ndisplay(0.25)\n1.5": 1.5, "%matplotlib inline\nx = 1": 2,
+}.items())
+def test_the_value_of_the_last_expression_is_the_mark(values, source, points):
+    assert values[source] == points
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory, request):
+    """{source: points} of cells of tests, all in one notebook."""
+    [marker] = [mark for mark in test_the_value_of_the_last_expression_is_the_mark.pytestmark if mark.name == "parametrize"]
+    sources = [source for source, _ in marker.args[1]]
+    made = quickstart(tmp_path_factory.mktemp("values") / "course")
+    put_source(made, "week1", {"v": notebook(*[check(f"v{number}", source, 2) for number, source in enumerate(sources)])})
+    nbgrader(made, "generate_assignment", "week1")
+    hand_in(made, "amina", "week1", "v", {})
+    [record] = grade_class(made, "week1", jobs=1, say=quiet).records.values()
+    found = marks(made)
+    assert {check["name"]: check["points"] for check in record["checks"]} == {
+        name: found["amina", "v", name][0] for name in (check["name"] for check in record["checks"])}
+    return {source: found["amina", "v", f"v{number}"][0] for number, source in enumerate(sources)}

@@ -59,8 +59,8 @@ def written(name, points=2.0):
 
 
 def task(name, points=3.0):
-    return cell("Make a plot.\n\n=== BEGIN MARK SCHEME ===\nAxes named?\n=== END MARK SCHEME ===", name, "markdown", task=True,
-                locked=True, points=points)
+    source = "Make a plot.\n\n=== BEGIN MARK SCHEME ===\nAxes named?\n=== END MARK SCHEME ==="
+    return cell(source, name, "markdown", task=True, locked=True, points=points)
 
 
 def notebook(*cells, kernel="python3"):

@@ -1,5 +1,9 @@
 """Assignments that are none of our labs: nbgrader's own cells, in a course that `nbgrader quickstart` made."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 from leaplm.grading.book.gradebook import CourseBook
 from leaplm.grading.classroom import grade_class
@@ -7,10 +11,12 @@ from nbgrader.api import Gradebook
 from quickstart import answer, cell, check, hand_in, nbgrader, notebook, put_source, quickstart, task, written
 
 RIGHT = {"double": "def double(x):\n    return 2 * x", "mean": "def mean(rows):\n    return sum(rows) / len(rows)"}
+HIDE = "### BEGIN HIDDEN TESTS\nassert {}\n### END HIDDEN TESTS"
 NUMBERS = notebook(
-    cell("import math\nfrom pathlib import Path\nimport helper\nrows = [float(x) for x in Path('data/rows.txt').read_text().split()]"),
+    cell("import math\nfrom pathlib import Path\nimport helper\n"
+         "rows = [float(x) for x in Path('data/rows.txt').read_text().split()]"),
     answer("double", RIGHT["double"]),
-    check("test_double", "assert double(2) == 4\n### BEGIN HIDDEN TESTS\nassert double('a') == 'aa'\n### END HIDDEN TESTS", 2),
+    check("test_double", f"assert double(2) == 4\n{HIDE.format('double(`a`) == `aa`'.replace('`', chr(39)))}", 2),
     answer("mean", RIGHT["mean"]),
     check("test_mean", "near = [math.isclose(mean(rows), 2.0), helper.near(mean([5, 7]), 6)]\n1.5 * sum(near)", 3),
     check("test_where", "import os\nassert os.environ['NBGRADER_EXECUTION'] == 'autograde'\n"
@@ -19,8 +25,8 @@ NUMBERS = notebook(
     written("why"),
     task("plot"),
 )  # fmt: skip
-WORDS = notebook(answer("greet", "greet() { echo \"Sannu $1\"; }"), check("test_greet", '[ "$(greet Amina)" = "Sannu Amina" ]', 4),
-                 kernel="bash")  # fmt: skip
+GREET = 'greet() { echo "Sannu $1"; }'
+WORDS = notebook(answer("greet", GREET), check("test_greet", '[ "$(greet Amina)" = "Sannu Amina" ]', 4), kernel="bash")
 FILES = {"data/rows.txt": "1 2 3\n", "helper.py": "def near(a, b):\n    return abs(a - b) < 1e-9\n"}
 
 
@@ -52,13 +58,27 @@ def scores(course, title, name="week1"):
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def bash(tmp_path_factory):
+    """A kernel of another language, where this Python and nbgrader look for kernels."""
+    pytest.importorskip("bash_kernel")
+    here = tmp_path_factory.mktemp("jupyter")
+    (here / "kernels" / "bash").mkdir(parents=True)
+    spec = {"argv": [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"], "display_name": "Bash",
+            "language": "bash", "env": {"PS1": "$"}}  # fmt: skip
+    (here / "kernels" / "bash" / "kernel.json").write_text(json.dumps(spec))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(here))
+        yield
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory, bash):
     """The course with a class that has handed in, and nothing graded yet."""
     made = quickstart(tmp_path_factory.mktemp("plain") / "course", STUBS)
     put_source(made, "week1", {"numbers": NUMBERS, "words": WORDS}, FILES)
     nbgrader(made, "generate_assignment", "week1")
     hand_in(made, "amina", "week1", "numbers", {**RIGHT, "why": "Since two is one and one."})
-    hand_in(made, "amina", "week1", "words", {"greet": 'greet() { echo "Sannu $1"; }'})
+    hand_in(made, "amina", "week1", "words", {"greet": GREET})
     hand_in(made, "bello", "week1", "numbers", {"double": "def double(x):\n    return x + x + 0",
                                                 "mean": "def mean(rows):\n    return 6"})  # fmt: skip
     hand_in(made, "bello", "week1", "words", {"greet": 'greet() { echo "Bonjour $1"; }'})
@@ -111,6 +131,24 @@ def test_formgraders_button(course):
     assert marks(course) == before
 
 
+def test_the_command_finds_the_course(course, tmp_path):
+    """By --course from elsewhere, and by itself from a folder inside; what it says in the end, and its exit code."""
+    before = marks(course) or grade_class(course, "week1", jobs=1, say=quiet) and marks(course)
+    for words, folder in ((["--course", str(course)], tmp_path), ([], course / "submitted")):
+        done = subprocess.run([sys.executable, "-m", "leaplm", "grade", "week1", *words], cwd=folder, capture_output=True,
+                              text=True)  # fmt: skip
+        assert done.returncode == 0 and "6 verdicts; 0 graded now" in done.stdout, done.stdout + done.stderr
+    assert marks(course) == before
+
+
+def test_a_resubmission_alone_is_graded_again(course):
+    if not marks(course):
+        grade_class(course, "week1", jobs=1, say=quiet)
+    hand_in(course, "chi", "week1", "numbers", {"double": RIGHT["double"]})
+    assert grade_class(course, "week1", jobs=1, say=quiet).fresh == 1
+    assert marks(course)["chi", "numbers", "test_double"] == (2, False)
+
+
 def test_an_assignment_that_was_not_generated_says_so(course):
     put_source(course, "week9", {"later": NUMBERS})
     with pytest.raises(FileNotFoundError, match="nbgrader generate_assignment week9"):
@@ -120,7 +158,8 @@ def test_an_assignment_that_was_not_generated_says_so(course):
 # Full marks with plain nbgrader for a wrong answer, or for tests that never ran; see course/GRADING.md.
 FORGERIES = {
     "shows_a_result": "def double(x):\n    get_ipython().displayhook('full marks')\n    return 0",
-    "strips_asserts": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node):\n        return ast.Pass()\n"
+    "strips_asserts": "import ast\nclass Strip(ast.NodeTransformer):\n"
+                      "    def visit_Assert(self, node):\n        return ast.Pass()\n"
                       "get_ipython().ast_transformers.append(Strip())",
     "patches_the_shell": "from IPython.core.interactiveshell import InteractiveShell, ExecutionResult\n"
                          "run = lambda self, *a, **k: ExecutionResult(None)\n"
@@ -133,7 +172,8 @@ FORGERIES = {
                               "def double(x):\n    raise AssertionError\nbuiltins.AssertionError = StopIteration",
     "patches_a_library": "import math\nmath.isclose = lambda *a, **k: True\ndef mean(rows):\n    return -1",
     "traces_over_the_tests": "import sys\ndef jump(frame, event, arg):\n    if frame.f_code.co_name == '<module>':\n"
-                             "        frame.f_lineno = 99\n    return jump\ndef double(x):\n    sys.settrace(jump)\n    return 0",
+                             "        frame.f_lineno = 99\n    return jump\ndef double(x):\n"
+                             "    sys.settrace(jump)\n    return 0",
     "transforms_the_source": "get_ipython().input_transformers_post.append(lambda lines: ['pass\\n'])\n"
                              "get_ipython().input_transformers_cleanup.append(lambda lines: ['pass\\n'])",
     "hides_behind_a_hook": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
@@ -195,7 +235,8 @@ def test_their_neighbour_has_all(cheats):
 def test_hidden_tests_are_out_of_reach_until_their_turn(tmp_path):
     """A cell looks for the tests to come: in files, in the history, in the memory of the process."""
     made = quickstart(tmp_path / "course")
-    look = ("import gc, os\nseen = [path for folder, _, names in os.walk('.') for path in names if path.endswith(('.ipynb', '.db'))]\n"
+    look = ("import gc, os\nnames = [name for _, _, names in os.walk('.') for name in names]\n"
+            "seen = [name for name in names if name.endswith(('.ipynb', '.db'))]\n"
             "text = repr([thing for thing in gc.get_objects() if isinstance(thing, (str, list, dict, tuple))])\n"
             "found = ''.join(['19 ', '* 23']) in text")
     put_source(made, "week1", {"hidden": notebook(
@@ -230,3 +271,39 @@ def values(tmp_path_factory, request):
     assert {check["name"]: check["points"] for check in record["checks"]} == {
         name: found["amina", "v", name][0] for name in (check["name"] for check in record["checks"])}
     return {source: found["amina", "v", f"v{number}"][0] for number, source in enumerate(sources)}
+
+
+HEAVY = ("torch", "transformers", "datasets", "peft", "sklearn", "pandas", "matplotlib", "tokenizers", "accelerate", "regex",
+         "phonenumbers", "gguf", "captum", "opacus", "tensorboard", "ipywidgets")  # fmt: skip
+LIGHT = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {heavy}:
+            raise ModuleNotFoundError("not installed here: " + name, name=name)
+sys.meta_path.insert(0, Refuse())
+import psutil
+import leaplm.cli.app
+from leaplm.grading.book.gradebook import CourseBook
+from leaplm.grading.classroom import Room, grade_class
+from leaplm.grading.judge.engine import Engine
+summary = grade_class(".", "week1", jobs=1)
+assert summary.records["amina"]["points"] == 1, summary.records
+book = CourseBook(".")
+[assignment] = book.assignments("week1")
+with Engine(".", "week1", jobs=1, assignment=assignment) as engine:
+    engine.grade(Room(book, "week1").read("amina"))
+    maps = [found.path for process in psutil.Process().children(recursive=True) for found in process.memory_maps()]
+assert not [path for path in maps if any(f"/{{name}}/" in path for name in {heavy})], maps
+"""
+
+
+def test_no_library_of_the_labs_is_needed(tmp_path):
+    """As `pip install "leaplm[grade]"` leaves a machine: here, in the sandbox, and in the process that judges."""
+    made = quickstart(tmp_path / "course")
+    source = f"import sys\nassert not set({HEAVY}) & set(sys.modules)"
+    put_source(made, "week1", {"light": notebook(check("test_light", source))})
+    nbgrader(made, "generate_assignment", "week1")
+    hand_in(made, "amina", "week1", "light", {})
+    done = subprocess.run([sys.executable, "-c", LIGHT.format(heavy=HEAVY)], cwd=made, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

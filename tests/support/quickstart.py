@@ -1,10 +1,13 @@
 """A course as `nbgrader quickstart` makes it, with one line more in its configuration, and assignments of plain cells."""
 
+import atexit
 import contextlib
+import functools
 import io
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -21,19 +24,38 @@ def nbgrader(course, *command, code=0):
     return said
 
 
-def quickstart(folder, more=""):
-    """A new course, without the example assignment; `more` is added to its configuration."""
+@functools.cache
+def template():
+    """What `nbgrader quickstart course` makes, once for all; it calls programs that take seconds."""
     from nbgrader.apps import QuickStartApp
 
-    with contextlib.chdir(folder.parent), contextlib.redirect_stderr(io.StringIO()):
+    where = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, where, ignore_errors=True)
+    with contextlib.chdir(where), contextlib.redirect_stderr(io.StringIO()):
         app = QuickStartApp()
         app.log_level = 50
-        app.initialize([folder.name])
+        app.initialize(["course"])
         app.start()
-    shutil.rmtree(folder / "source" / "ps1")
+    shutil.rmtree(Path(where, "course", "source", "ps1"))
+    return Path(where, "course")
+
+
+def quickstart(folder, more=""):
+    """A new course, without the example assignment; `more` is added to its configuration."""
+    shutil.copytree(template(), folder)
     config = folder / "nbgrader_config.py"
     config.write_text(config.read_text() + more + LINE)
     return folder
+
+
+def generate(course, name):
+    """`nbgrader generate_assignment`, in this process."""
+    from leaplm.grading.book.gradebook import CourseBook
+    from nbgrader.apps import NbGraderAPI
+
+    book = CourseBook(course)
+    result = NbGraderAPI(book.coursedir, parent=book.app).generate_assignment(name, force=True)
+    assert result["success"], result["log"]
 
 
 def cell(source, name="", kind="code", **marks):

@@ -8,7 +8,7 @@ import pytest
 from leaplm.grading.book.gradebook import CourseBook
 from leaplm.grading.classroom import grade_class
 from nbgrader.api import Gradebook
-from quickstart import answer, cell, check, hand_in, nbgrader, notebook, put_source, quickstart, task, written
+from quickstart import answer, cell, check, generate, hand_in, nbgrader, notebook, put_source, quickstart, task, written
 
 RIGHT = {"double": "def double(x):\n    return 2 * x", "mean": "def mean(rows):\n    return sum(rows) / len(rows)"}
 HIDE = "### BEGIN HIDDEN TESTS\nassert {}\n### END HIDDEN TESTS"
@@ -50,13 +50,6 @@ def marks(course, name="week1"):
     return found
 
 
-def scores(course, title, name="week1"):
-    """{student: points of its checks} of a notebook."""
-    return {who: found for (who, made, kind), (found, _) in
-            ((key, value) for key, value in marks(course, name).items() if isinstance(value, tuple))
-            if made == title and kind.startswith("test_")}  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def bash(tmp_path_factory):
     """A kernel of another language, where this Python and nbgrader look for kernels."""
@@ -76,7 +69,7 @@ def course(tmp_path_factory, bash):
     """The course with a class that has handed in, and nothing graded yet."""
     made = quickstart(tmp_path_factory.mktemp("plain") / "course", STUBS)
     put_source(made, "week1", {"numbers": NUMBERS, "words": WORDS}, FILES)
-    nbgrader(made, "generate_assignment", "week1")
+    generate(made, "week1")
     hand_in(made, "amina", "week1", "numbers", {**RIGHT, "why": "Since two is one and one."})
     hand_in(made, "amina", "week1", "words", {"greet": GREET})
     hand_in(made, "bello", "week1", "numbers", {"double": "def double(x):\n    return x + x + 0",
@@ -103,7 +96,10 @@ def test_a_class_has_the_marks_that_plain_nbgrader_gives(course):
         (course / "gradebook.db").rename(course / "ours.db")
         nbgrader(course, "generate_assignment", "week1", "--force")
         nbgrader(course, "autograde", "week1", "--force")
-        assert marks(course) == ours
+        theirs = marks(course)
+        for kept in (ours, theirs):  # nbgrader has no comment on what was not handed in
+            kept.pop(("chi", "words", "greet says"))
+        assert theirs == ours
     finally:
         config.write_text(with_line)
         (course / "ours.db").rename(course / "gradebook.db")
@@ -194,7 +190,7 @@ def cheats(tmp_path_factory):
     """A class of forgers, graded."""
     made = quickstart(tmp_path_factory.mktemp("cheats") / "course")
     put_source(made, "week1", {"tests": TESTS})
-    nbgrader(made, "generate_assignment", "week1")
+    generate(made, "week1")
     for name, source in FORGERIES.items():
         hand_in(made, name, "week1", "tests", {"double": source, "mean": "" if name != "patches_a_library" else source})
 
@@ -242,7 +238,7 @@ def test_hidden_tests_are_out_of_reach_until_their_turn(tmp_path):
     put_source(made, "week1", {"hidden": notebook(
         answer("look", look), check("test_look", "assert not found and not seen, (found, seen)"),
         check("test_later", "### BEGIN HIDDEN TESTS\nassert 19 * 23 == 437\n### END HIDDEN TESTS"))})  # fmt: skip
-    nbgrader(made, "generate_assignment", "week1")
+    generate(made, "week1")
     hand_in(made, "amina", "week1", "hidden", {"look": look})
     [record] = grade_class(made, "week1", jobs=1, say=quiet).records.values()
     assert {check["name"]: check["points"] for check in record["checks"]} == {"test_look": 1, "test_later": 1}, record
@@ -264,7 +260,7 @@ def values(tmp_path_factory, request):
     sources = [source for source, _ in marker.args[1]]
     made = quickstart(tmp_path_factory.mktemp("values") / "course")
     put_source(made, "week1", {"v": notebook(*[check(f"v{number}", source, 2) for number, source in enumerate(sources)])})
-    nbgrader(made, "generate_assignment", "week1")
+    generate(made, "week1")
     hand_in(made, "amina", "week1", "v", {})
     [record] = grade_class(made, "week1", jobs=1, say=quiet).records.values()
     found = marks(made)
@@ -303,7 +299,7 @@ def test_no_library_of_the_labs_is_needed(tmp_path):
     made = quickstart(tmp_path / "course")
     source = f"import sys\nassert not set({HEAVY}) & set(sys.modules)"
     put_source(made, "week1", {"light": notebook(check("test_light", source))})
-    nbgrader(made, "generate_assignment", "week1")
+    generate(made, "week1")
     hand_in(made, "amina", "week1", "light", {})
     done = subprocess.run([sys.executable, "-c", LIGHT.format(heavy=HEAVY)], cwd=made, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -139,6 +139,8 @@ class ForkServer:
             waiting.put("lost")
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self._control.shutdown(socket.SHUT_RDWR)  # to close it is not enough: a thread of ours still listens on it
         self._control.close()
         try:
             self._process.wait(5)

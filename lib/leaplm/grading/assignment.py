@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import itertools
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -62,10 +63,11 @@ def lab_assignment(course: Path, lab: str) -> Assignment:
 
 def with_ids(notebook: NotebookNode) -> NotebookNode:
     """The notebook in format 4.5, each cell with an id of its own: we know cells by it. The same at each reading."""
-    used = set()
-    for number, cell in enumerate(notebook.cells):
+    theirs, used = {cell.get("id") for cell in notebook.cells}, set()
+    fresh = (name for number in itertools.count(1) if (name := f"cell-{number}") not in theirs)
+    for cell in notebook.cells:
         if not cell.get("id") or cell.id in used:
-            cell["id"] = f"cell-{number}"
+            cell["id"] = next(fresh)
         used.add(cell.id)
     notebook.nbformat, notebook.nbformat_minor = 4, max(5, notebook.nbformat_minor)
     return notebook

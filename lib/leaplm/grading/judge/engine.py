@@ -383,13 +383,13 @@ def default_jobs(limits: Limits) -> int:
 
 def heavy_modules(assignment: Assignment) -> list[str]:
     """What the code cells of our release, and our tests, import; the fork server imports it before it forks."""
-    probes = [] if assignment.plain else ["leaplm.grading.judge.probes"]
-    found = dict.fromkeys(["leaplm.grading.sandbox.worker", *probes, "matplotlib_inline.backend_inline"])
+    found = dict.fromkeys(["leaplm.grading.sandbox.worker", *([] if assignment.plain else ["leaplm.grading.judge.probes"])])
     sources = [cell.source for cell in assignment.read().cells if cell.cell_type == "code"]
     for source in [*sources, *assignment.tests.values()]:
         with contextlib.suppress(SyntaxError):
             found |= dict.fromkeys(imported(ast.parse(source)))
-    return list(found)
+    pictures = any(name.partition(".")[0] == "matplotlib" for name in found) or not assignment.plain
+    return [*found, *["matplotlib_inline.backend_inline"] * pictures]
 
 
 def imported(tree: ast.AST) -> list[str]:

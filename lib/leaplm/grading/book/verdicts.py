@@ -7,7 +7,7 @@
 The key is of all that decides a verdict beside the submission: the grader, its limits, walls and language. A record holds
 no times of grading, so the same submission, grader and seed give the same bytes. What one looks like:
 
-    {"lab": "lab2_finetuning", "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
+    {"lab": "lab2_finetuning", "notebook": "lab2_finetuning", "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
      "state": "graded", "reason": "", "points": 24, "max": 26, "received": "2026-11-24T10:00:00+00:00",
      "checks": [{"name": "collate", "points": 3, "max": 3, "message": "…", "fault": null}, …],
      "repairs": [{"text": "The check `collate` was changed; ours was used.", "doubtful": false}]}
@@ -104,13 +104,19 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
-    """The newest record of each student, from the log; its last line may have been cut off by a power cut."""
+    """The newest record of each student, from the log; its last line may have been cut off by a power cut.
+
+    Where an assignment has several notebooks, that of one which was not graded as it should, if there is such.
+    """
     log = Path(course) / WORK / "verdicts" / lab / "log.jsonl"
-    records = {}
+    latest, records = {}, {}
     for line in log.read_text(encoding="utf-8").split("\n") if log.is_file() else ():  # a text may have other ends of lines
         with contextlib.suppress(ValueError):
             record = json.loads(line)
-            records[record["student"]] = record
+            latest[record["student"], record.get("notebook")] = record
+    for (student, _), record in latest.items():
+        if records.get(student, {"state": "graded"})["state"] == "graded":
+            records[student] = record
     return records
 
 

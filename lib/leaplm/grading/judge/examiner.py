@@ -18,7 +18,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import nbformat
@@ -123,12 +123,12 @@ def run_and_judge(
     When the student's program ends early, what was judged stays, and checks that only read handed-in files go on.
     """
     done = Examination(notebook)
-    for name, content in {**submission.files, **lab.assignment.files}.items():
+    for name, content in beside(submission.files, lab.assignment.files).items():
         with ending(done, f"The file `{name}` could not be laid beside the notebook"):
             put(name, content, line)
     if lab.has_tests:
         with ending(done, "The notebook could not be begun"):
-            line.ask("begin", VARIABLES, kernel, seconds=GRACE + START_KERNEL)
+            begin(line, kernel)
     for cell in notebook.cells:
         with ending(done, f"The cell `{cell.id}` could not be run"):
             if role(cell) == "check":
@@ -139,6 +139,29 @@ def run_and_judge(
                 run_cell(cell, line, limits, done)
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
     return done
+
+
+def beside(theirs: dict[str, bytes], ours: dict[str, bytes]) -> dict[str, bytes]:
+    """The files for a notebook's folder: a student's, and ours in the place of those they would clash with.
+
+    >>> sorted(beside({"data": b"", "plot.py": b"", "a/b": b""}, {"data/rows.txt": b"1", "a": b"2"}))
+    ['a', 'data/rows.txt', 'plot.py']
+    """
+    folders = {parent.as_posix() for name in ours for parent in PurePosixPath(name).parents}
+
+    def clashes(name: str) -> bool:
+        return name in folders or any(parent.as_posix() in ours for parent in PurePosixPath(name).parents)
+
+    return {name: content for name, content in theirs.items() if not clashes(name)} | ours
+
+
+def begin(line: Line, kernel: dict | None) -> None:
+    """Has the student's process put itself ready for cells of tests. Ended if it cannot: nothing may run half ready."""
+    try:
+        line.ask("begin", VARIABLES, kernel, seconds=GRACE + START_KERNEL)
+    except (StudentError, RemoteFault) as fault:
+        line.over = Ended("killed", f"The notebook's program could not be begun: {fault}")
+        raise line.over from None
 
 
 def judge_cell(

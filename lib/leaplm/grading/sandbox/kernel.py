@@ -32,6 +32,7 @@ class RealKernel:
         folder.mkdir(parents=True)
         (folder / "kernel.json").write_text(json.dumps(spec))
         os.environ |= {"JUPYTER_PATH": str(here), "JUPYTER_RUNTIME_DIR": str(here / "run"), "IPYTHONDIR": str(here / "ip")}
+        os.environ["PYTHONSAFEPATH"] = "1"  # a file of the student's does not become a module of the kernel's own
         config = Config({"KernelManager": {"transport": "ipc"}})
         self._client = NotebookClient(nbformat.v4.new_notebook(), kernel_name=spec["name"], config=config,
                                       timeout=max(1, round(limits.cell_clock)), interrupt_on_timeout=True, allow_errors=True,

@@ -310,6 +310,39 @@ def test_no_library_of_the_labs_is_needed(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+SLOW = "import time\nbusy = True\nwhile busy:\n    time.sleep(0.05)"
+
+
+def test_nbgraders_time_limit_of_a_cell_holds_by_the_clock(tmp_path, bash):
+    """c.Execute.timeout, for cells of the student's and of tests, in Python and in another kernel; the rest is graded."""
+    made = quickstart(tmp_path / "course", STUBS + "c.Execute.timeout = 2\n")
+    put_source(made, "week1", {
+        "python": notebook(answer("slow", "x = 1"), check("test_slow", SLOW), check("test_after", "assert True")),
+        "shell": notebook(check("test_sleep", "sleep 60"), check("test_after", "true"), kernel="bash")})  # fmt: skip
+    generate(made, "week1")
+    for title in ("python", "shell"):
+        hand_in(made, "amina", "week1", title, {"slow": SLOW})
+    records = grade_class(made, "week1", jobs=1, say=quiet).records
+    for record in records.values():
+        slow, after = record["checks"]
+        assert slow["points"] == 0 and "stopped after 2 s" in slow["message"], record
+        assert after["points"] == 1 and record["state"] == "partial", record
+
+
+def test_a_kernel_that_is_not_here_is_said_by_name(tmp_path):
+    """To the teacher, with those that are here; nbgrader ends with an error, keeps no page, and grades the others."""
+    made = quickstart(tmp_path / "course")
+    put_source(made, "week1", {"any": notebook(check("test_any", "assert True"), kernel="")})
+    generate(made, "week1")
+    hand_in(made, "amina", "week1", "any", {})
+    hand_in(made, "bello", "week1", "any", {}, change=lambda book: book.metadata.update(
+        {"kernelspec": {"name": "wolof", "display_name": "Wolof"}}))  # fmt: skip
+    said = nbgrader(made, "autograde", "week1", code=1)
+    assert "the kernel 'wolof' of the notebook is not installed here" in said
+    assert not (made / "autograded" / "bello").exists() or not list((made / "autograded" / "bello").rglob("*.ipynb"))
+    assert marks(made)["amina", "any", "test_any"] == (1, False)
+
+
 def test_both_kinds_of_cells_in_one_assignment(tmp_path):
     """A lab of ours, whose check functions stay outside, with a cell of tests that its teacher added."""
     made = make_course(tmp_path / "course")

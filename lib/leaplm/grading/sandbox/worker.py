@@ -57,9 +57,14 @@ class Worker:
         with outputs.captured(self.shell), self._limit() as clock:
             result = self.shell.run_cell(source, store_history=True)
         if clock.rang:
-            outputs.add_error("Timeout", f"stopped after {self.limits.cell_seconds:g} s of computing")
+            outputs.add_error("Timeout", self._stopped)
         ended = "stopped" if clock.rang else "ok" if result.success else "error"
         return {"ended": ended, "outputs": outputs.items, "error": outputs.error()}
+
+    @property
+    def _stopped(self) -> str:
+        by_clock = self.limits.cell_clock_seconds
+        return f"stopped after {by_clock:g} s" if by_clock else f"stopped after {self.limits.cell_seconds:g} s of computing"
 
     def _limit(self) -> contextlib.AbstractContextManager[Clock]:
         return time_limit(self.limits.cell_seconds, MOST_RINGS, self.limits.cell_clock)
@@ -87,7 +92,9 @@ class Worker:
         self.pristine.restore(self.shell.user_ns, self.get_ipython)
         with outputs.captured(self.shell), self._limit() as clock:
             text, error = run_tests(self.shell, source)
-        if error is not None:
+        if clock.rang:
+            outputs.add_error("Timeout", self._stopped)
+        elif error is not None:
             outputs.add_error(*told(error, source))
         ended = "stopped" if clock.rang else "ok" if error is None else "error"
         with outputs.captured(self.shell), contextlib.suppress(BaseException):

@@ -28,8 +28,8 @@ def test_the_last_expression_is_told_as_a_notebook_shows_it(shell, source, text)
     assert run_tests(shell, source) == (text, None)
 
 
-@pytest.mark.parametrize("source", ["assert False", "1 +", "raise SystemExit(0)", "raise KeyboardInterrupt", "undefined", "1/0",
-                                    "def f(): raise GeneratorExit\nf()", "exit_now = 1\nassert not exit_now\n1"])
+@pytest.mark.parametrize("source", ["assert False", "1 +", "raise SystemExit(0)", "raise KeyboardInterrupt", "undefined",
+                                    "1/0", "def f(): raise GeneratorExit\nf()", "exit_now = 1\nassert not exit_now\n1"])
 def test_tests_that_do_not_come_to_their_end_have_failed(shell, source):
     text, error = run_tests(shell, source)
     assert text is None and isinstance(error, BaseException)

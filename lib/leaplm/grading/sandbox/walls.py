@@ -80,7 +80,7 @@ def furnish(limits: Limits) -> None:
         if os.path.exists(path := f"/proc/{name}"):
             _mount(path, path, None, MS_BIND)
             _mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    if os.path.isdir("/dev/pts"):  # terminals, which some kernels run their language in
+    with contextlib.suppress(OSError):  # terminals of its own, which some kernels run their language in
         _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     for path in (HOME, "/dev/shm"):
         _mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={limits.disk_mb}m,nr_inodes=20000,mode=700")

@@ -17,7 +17,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
 	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
 
-.PHONY: lab teach test languages quick build grade-demo fuzz mutants bench docs calibrate measure run-labs clean setup setup-dev
+.PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
@@ -50,6 +50,9 @@ grade-demo: setup   ## a class of generated submissions through nbgrader
 
 fuzz: setup-dev     ## random bytes for all that reads what students hand in; make fuzz FUZZ=1000000 goes on for hours
 	LEAPLM_FUZZ=$(FUZZ) python -m pytest -q tests/lib/grading/test_fuzz.py
+
+nbgrader-tests: setup-dev   ## nbgrader's own tests of `nbgrader autograde`, with our grader in its configuration
+	LEAPLM_NBGRADER_TESTS=1 python -m pytest -q tests/lib/grading/test_nbgraders_own.py
 
 mutants: setup      ## small changes of the solutions, which the checks must notice; make mutants LAB=lab2_finetuning
 	python course/tools/mutants.py $(LAB)

@@ -1,9 +1,8 @@
 """nbgrader's configuration: for `nbgrader` and the Formgrader of `jupyter lab`, both run from this folder."""
 
-import os
-import shutil
-import sys
 from pathlib import Path
+
+from leaplm.grading import configure
 
 ROOT = Path(__file__).resolve().parent
 WORK = ".nbgrader-work"  # everything nbgrader makes for a class; never committed
@@ -31,26 +30,8 @@ c.FileNameCollectorPlugin.named_regexp = (
 c.FileNameCollectorPlugin.valid_ext = [".ipynb", ".safetensors", ".json", ".csv", ".txt"]
 c.ZipCollectApp.extractor_plugin = "leaplm.grading.intake.extractor.SafeExtractor"
 
-# nbgrader's own steps with ours among them; leaplm.grading.steps says what each is for. Student code runs in a sandbox
-# (bubblewrap), and the checks run outside it. `nbgrader autograde LAB --GradeSubmission.unsafe=True` does without.
-c.Autograde.pre_convert_hook = "leaplm.grading.steps.prepare"
-c.Autograde.exporter_class = "leaplm.grading.steps.SubmissionExporter"
-c.Autograde.sanitize_preprocessors = ["leaplm.grading.steps.GradeSubmission"]
-c.Autograde.autograde_preprocessors = [
-    "nbgrader.preprocessors.SaveAutoGrades",
-    "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
-]
-
-# Feedback and Formgrader show a student's work, and run nothing of it. Feedback tells no hidden test.
-c.HTMLExporter.preprocessors = ["leaplm.grading.book.feedback.SafeContent"]
-c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.book.feedback.safe_markdown"}
-c.GenerateFeedback.exporter_class = "leaplm.grading.book.feedback.FeedbackExporter"
-c.GenerateFeedback.preprocessors = [
-    "leaplm.grading.book.feedback.HideTests",
-    "nbgrader.preprocessors.GetGrades",
-    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-]
+# Our grader in the place of nbgrader's; leaplm.grading.configuration says what that is.
+configure(c)
 c.ExportApp.plugin_class = "leaplm.grading.book.export.CsvExport"
 
 # What running a solution in place leaves beside it must reach neither the release nor, over their own, the students'
@@ -58,10 +39,6 @@ c.ExportApp.plugin_class = "leaplm.grading.book.export.CsvExport"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"] + [
     str(ROOT / "solutions") + f"/./*/{made}" for made in ("artifacts", "runs")
 ]
-
-# nbgrader calls `alembic` by name; it is beside Python, also where the environment is not activated.
-if not shutil.which("alembic"):
-    os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
 
 # What a student finds in place of a solution.
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # write your answer here"}

@@ -23,7 +23,8 @@ NOT_REQUIREMENTS = {"python", "pip"}
 
 def ranges(lines):
     requirements = [Requirement(line) for line in lines]
-    return {CONDA_NAMES.get(r.name, r.name): r.specifier for r in requirements if r.name not in NOT_REQUIREMENTS}
+    left_out = NOT_REQUIREMENTS | {"leaplm"}    # an extra that takes in another one
+    return {CONDA_NAMES.get(r.name, r.name): r.specifier for r in requirements if r.name not in left_out}
 
 
 def pins():
@@ -36,7 +37,7 @@ def test_conda_asks_for_the_ranges_of_pyproject():
     conda = [re.sub(r"^python=", "python==", line) for line in listed if isinstance(line, str)]
     (from_pip,) = [line["pip"] for line in listed if isinstance(line, dict)]
     extras = PROJECT["optional-dependencies"]
-    assert ranges(conda + from_pip) == ranges(PROJECT["dependencies"] + extras["grade"] + extras["serve"])
+    assert ranges(conda + from_pip) == ranges(PROJECT["dependencies"] + extras["labs"] + extras["grade"] + extras["serve"])
 
 
 def test_binder_has_the_same_environment_file():
@@ -45,7 +46,7 @@ def test_binder_has_the_same_environment_file():
 
 def test_every_requirement_has_a_pin_within_its_range():
     extras = PROJECT["optional-dependencies"]
-    lines = PROJECT["dependencies"] + [line for name in ("grade", "serve", "scale", "dev") for line in extras[name]
+    lines = PROJECT["dependencies"] + [line for name in ("labs", "grade", "serve", "scale", "dev") for line in extras[name]
                                        if "leaplm" not in line]
     outside = {name: str(asked) for name, asked in ranges(lines).items() if pins().get(name, "0") not in asked}
     assert not outside
@@ -70,8 +71,15 @@ def test_install_takes_the_pinned_versions():
     "numpy": ["1.26.4", "2.0.2", "2.4.6"],
 }.items())
 def test_colab_keeps_its_own_torch_and_numpy(package, versions):
-    asked: SpecifierSet = ranges(PROJECT["dependencies"])[package]
+    asked: SpecifierSet = ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["labs"])[package]
     assert all(version in asked for version in versions)
+
+
+def test_a_course_of_statistics_takes_the_grader_without_the_labs_libraries():
+    """`leaplm[grade]` asks for nothing that trains models, or draws: it would be hundreds of megabytes."""
+    asked = ranges(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["grade"])
+    assert not asked.keys() & ranges(PROJECT["optional-dependencies"]["labs"]).keys()
+    assert "torch" in ranges(PROJECT["optional-dependencies"]["labs"])
 
 
 def test_tested_versions_are_the_published_ones():

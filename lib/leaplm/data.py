@@ -13,6 +13,7 @@ import pandas as pd
 
 from leaplm.assets import asset_path
 from leaplm.labelled_file import read_labelled_csv
+from leaplm.runtime import COURSE_SECRET
 from leaplm.text import ends_sentence, normalize, split_words, word_starts
 
 DOMAINS = {
@@ -34,7 +35,6 @@ NAMES = {
     "zho": "Chinese", "pcm": "Nigerian Pidgin", "kin": "Kinyarwanda",
 }
 NEUTRAL_BAND = 0.5  # mean ratings in (-0.5, 0.5) on the scale [-4, 4]: raters disagree on the sign
-COURSE_SECRET = "LEAPLM_COURSE_SECRET"  # environment of the teacher: see is_heldout
 SHARES = {"train": 0.65, "validation": 0.1, "test": 0.125, "heldout": 0.125}
 
 

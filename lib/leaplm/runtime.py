@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from leaplm.identity import student_seed
 
 SCALES = ("tiny", "cpu", "gpu")
+COURSE_SECRET = "LEAPLM_COURSE_SECRET"  # environment of the teacher: see data.is_heldout
 
 
 def print_every_letter():

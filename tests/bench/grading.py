@@ -2,6 +2,7 @@
 
     python tests/bench/grading.py                                    100 of lab 2; plain nbgrader on 5 honest ones
     python tests/bench/grading.py --lab lab0_mini --students 30 300  the mini lab, for the cost of a large class
+    python tests/bench/grading.py --lab week1 --students 300         an assignment of nbgrader's own cells, generated
 
 The class is mixed: perfect, half, wrong and empty notebooks, and 15 % damaged ones. Each has an artifact of its own, so
 none is judged for another. Plain nbgrader (its own steps, only folders and a time limit set) stops at the first
@@ -36,6 +37,9 @@ from leaplm.grading.demo import Classroom  # noqa: E402
 from leaplm.grading.trained import trained_artifacts  # noqa: E402
 from mini import LAB as MINI  # noqa: E402
 from mini import make_course  # noqa: E402
+from quickstart import LINE, answer, check, generate, hand_in, notebook, put_source, quickstart, written  # noqa: E402
+
+CELLS = "week1"  # the assignment of nbgrader's own cells
 
 WORK = ".nbgrader-work"
 PLAIN = """
@@ -67,6 +71,13 @@ class Class:
         for number in range(students):
             self.put(number)
 
+    def for_nbgrader(self, students):
+        """Leaves so many honest submissions, and plain nbgrader's own steps."""
+        for path in (self.course / WORK / "submitted").iterdir():
+            if path.name not in list(self.expected)[:students]:
+                shutil.rmtree(path)
+        (self.course / "nbgrader_config.py").write_text(PLAIN)
+
     def put(self, number):
         student, damaged = f"student{number:03d}", number % 20 in (4, 11, 18)
         made = self.kinds[0] if damaged else self.kinds[number % len(self.kinds)]
@@ -78,6 +89,37 @@ class Class:
             (folder / "artifacts" / name).write_bytes(own(data, number))
         if not damaged:
             self.expected[student] = made.expected
+
+
+class ClassOfCells:
+    """A course that `nbgrader quickstart` made, with a class that has handed in CELLS: right, partly right, wrong, empty."""
+
+    ANSWERS = {"squares": "def squares(n):\n    return [x * x for x in range(n)]",
+               "mean": "def mean(rows):\n    return sum(rows) / len(rows)"}
+
+    def __init__(self, lab, students, folder):
+        self.course = quickstart(folder / "course")
+        tests = "assert squares(3) == [0, 1, 4]\n### BEGIN HIDDEN TESTS\nassert squares(0) == []\n### END HIDDEN TESTS"
+        put_source(self.course, lab, {"numbers": notebook(
+            answer("squares", self.ANSWERS["squares"]), check("test_squares", tests, 2),
+            answer("mean", self.ANSWERS["mean"]),
+            check("test_mean", "sum([mean([1, 2, 3]) == 2, mean([5]) == 5, mean([-1, 1]) == 0])", 3), written("why"))})
+        generate(self.course, lab)
+        self.expected = {}
+        for number in range(students):
+            half = {**self.ANSWERS, "mean": "def mean(rows):\n    return 2"}
+            wrong = {"squares": "def squares(n):\n    return []", "mean": "def mean(rows):\n    return None"}
+            answers = [self.ANSWERS, half, wrong, {}][number % 4]
+            answers = {name: f"# student {number}\n{source}" for name, source in answers.items()}
+            hand_in(self.course, f"student{number:04d}", lab, "numbers", answers)
+            self.expected[f"student{number:04d}"] = [5, 3, 0, 0][number % 4]
+
+    def for_nbgrader(self, students):
+        """The same course with the first students alone, without our line."""
+        for name in list(self.expected)[students:]:
+            shutil.rmtree(self.course / "submitted" / name)
+        config = self.course / "nbgrader_config.py"
+        config.write_text(config.read_text().replace(LINE, ""))
 
 
 def own(content, number):
@@ -113,6 +155,10 @@ def damage(notebook, which):
     return json.dumps(notebook).encode()
 
 
+def kind_of(lab):
+    return ClassOfCells if lab == CELLS else Class
+
+
 class Memory(threading.Thread):
     """The highest memory (PSS, MB) of this process and all below it, looked at twice a second."""
 
@@ -135,7 +181,7 @@ class Memory(threading.Thread):
 def grade_ours(lab, students):
     """Seconds in all, peak memory, and whether the honest marks are those expected."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Class(lab, students, Path(folder))
+        made = kind_of(lab)(lab, students, Path(folder))
         memory = Memory()
         memory.start()
         started = time.monotonic()
@@ -152,11 +198,8 @@ def grade_ours(lab, students):
 def grade_plain(lab, students):
     """Seconds of each honest submission with plain nbgrader, the first aside, and marks that differ from ours."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Class(lab, students * 2, Path(folder))
-        for path in (made.course / WORK / "submitted").iterdir():
-            if path.name not in list(made.expected)[:students]:
-                shutil.rmtree(path)
-        (made.course / "nbgrader_config.py").write_text(PLAIN)
+        made = kind_of(lab)(lab, students * 2, Path(folder))
+        made.for_nbgrader(students)
         own_environment = {**os.environ, "LEAPLM_COURSE": str(made.course), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
                            "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}  # fmt: skip
         stamps = []

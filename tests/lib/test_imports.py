@@ -16,8 +16,8 @@ TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting"
           "capstone"}
 USES = {"serve", "bundle", "grading"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
-COMMON = {"course", "submission", "texts"}  # of grading: what all stages may import
-WHOLE = {"classroom", "demo", "steps", "trained"}  # of grading: what drives all stages
+COMMON = {"assignment", "course", "submission", "texts"}  # of grading: what all stages may import
+WHOLE = {"classroom", "configuration", "demo", "steps", "trained"}  # of grading: what drives all stages
 
 
 def name_of(path):

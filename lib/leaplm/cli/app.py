@@ -1,5 +1,6 @@
 """The `leaplm` command: thin; each command loads what it needs when it runs."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,20 @@ def course_root() -> Path:
     except FileNotFoundError as problem:
         typer.echo(f"leaplm: {problem}", err=True)
         raise typer.Exit(1) from None
+
+
+def any_course(folder: Path | None) -> Path:
+    """The course to grade in: the folder named, the nearest with an nbgrader_config.py, or one with our labs."""
+    from leaplm.grading.course import COURSE, find_settings
+
+    if folder is None and not os.environ.get(COURSE) and (found := find_settings()):
+        return found
+    if folder is None:
+        return course_root()
+    if not folder.is_dir():
+        typer.echo(f"leaplm: {folder} is no folder: --course names the one with nbgrader_config.py", err=True)
+        raise typer.Exit(1)
+    return folder
 
 
 @app.command()
@@ -68,7 +83,8 @@ def collect(
 
 @app.command()
 def grade(
-    lab: Annotated[str, typer.Argument(help="The lab, for example lab2_finetuning.")],
+    lab: Annotated[str, typer.Argument(help="The lab, for example lab2_finetuning, or any assignment of nbgrader's.")],
+    course: Annotated[Path | None, typer.Option(help="The course's folder; else the one that holds this folder.")] = None,
     student: Annotated[list[str] | None, typer.Option(help="Only this student; may be repeated.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions at once; by default as many as fit this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler's address, to use other machines too.")] = None,
@@ -79,7 +95,7 @@ def grade(
     """Grade a class: one verdict for each submission, and nbgrader's gradebook."""
     from leaplm.grading.classroom import run
 
-    raise typer.Exit(run(course_root(), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))
+    raise typer.Exit(run(any_course(course), lab, jobs, scheduler, unsafe, force, student, audit, typer.echo))
 
 
 @app.command()

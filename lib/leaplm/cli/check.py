@@ -15,7 +15,7 @@ from leaplm.installing import PYTHONS, unsupported
 from leaplm.runtime import memory_mb, processors
 
 GIGABYTE = 1e9
-INSTALL = "python install.py, or: pip install -c constraints.txt -e .[grade]"
+INSTALL = "python install.py, or: pip install -c constraints.txt -e .[grade,labs]"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def describe_gpu() -> tuple[str, list[Missing]]:
 
 
 def describe_packages() -> tuple[str, list[Missing]]:
-    """Installed versions of what pyproject.toml asks for; the `grade` extra is needed to open and grade labs."""
+    """Installed versions of what pyproject.toml asks for; the extra `labs` is needed for labs, `grade` to grade them."""
     try:
         from packaging.requirements import Requirement
 
@@ -92,15 +92,16 @@ def describe_packages() -> tuple[str, list[Missing]]:
         return "unknown", [Missing(f"the installation of leaplm ({problem})", INSTALL)]
     versions, missing = [], []
     for requirement in requirements:
-        extra = "grade" if requirement.marker and not requirement.marker.evaluate({"extra": ""}) else ""
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+        marker = requirement.marker
+        extra = next((name for name in ("", "labs", "grade") if marker is None or marker.evaluate({"extra": name})), None)
+        if extra is None:
             continue        # of another extra, or not for this platform
         version = _version(requirement.name)
         if version and requirement.specifier.contains(version, prereleases=True):
             versions.append(f"{requirement.name} {version}")
         else:
             problem = f"{requirement} ({version} is here)" if version else f"{requirement}"
-            missing.append(Missing(f"package {problem.partition(';')[0].strip()}", INSTALL, needed=not extra))
+            missing.append(Missing(f"package {problem.partition(';')[0].strip()}", INSTALL, needed=extra != "grade"))
     return " · ".join(versions), missing
 
 

@@ -1,5 +1,6 @@
 """Grading: checks, the handle to a student's code, and what nbgrader needs from us."""
 
+from leaplm.grading.configuration import configure
 from leaplm.grading.judge.cell import grade, grade_cell
 from leaplm.grading.judge.checks import (
     Check,
@@ -60,6 +61,7 @@ __all__ = [
     "as_array",
     "as_number",
     "check",
+    "configure",
     "find_course",
     "first_artifact",
     "grade",

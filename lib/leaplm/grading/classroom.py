@@ -23,10 +23,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbgrader.api import InvalidEntry
 from sqlalchemy.exc import SQLAlchemyError
 
+from leaplm.grading.assignment import Assignment
 from leaplm.grading.book.gradebook import CourseBook, PatientWriter
 from leaplm.grading.book.verdicts import STATES, Store, grader_digest
 from leaplm.grading.intake.ingest import safe_id
@@ -49,6 +49,7 @@ class Task:
     course: str
     lab: str
     grader: str
+    assignment: Assignment
     submission: Submission
     seed: int | None
     limits: Limits
@@ -57,7 +58,7 @@ class Task:
 
 @dataclass
 class Summary:
-    """A class that has been graded: `records` by student, and how the work went."""
+    """A class that has been graded: `records` by student (and notebook, if there are several), and how the work went."""
 
     records: dict[str, dict] = field(default_factory=dict)
     fresh: int = 0  # graded in this run; the others had a verdict already
@@ -91,38 +92,66 @@ def grade_class(
     students: list[str] | None = None,
     apply: bool = True,
     say: Callable[[str], None] = print,
+    book: CourseBook | None = None,
+    notebook: str | None = None,
 ) -> Summary:
     """Grades what lies in the submitted folder of a course; see the module. `students` limits it to some.
 
     jobs: submissions at once on this machine. scheduler: the address of a Dask scheduler, for other machines too.
-    force: grade again what has a verdict. apply: write into the gradebook.
+    force: grade again what has a verdict. apply: write into the gradebook. book: the course, if its settings were read.
+    notebook: only this one of an assignment's notebooks.
     """
     if not scheduler:
         need_linux()
-    course = Path(course).resolve()
-    book = CourseBook(course)
+    book = book or CourseBook(Path(course).resolve())
     limits = limits or book.limits()
-    room, store = Room(book, lab, students), Store(course, lab, limits, unsafe)
-    say(f"{lab}: {len(room.students)} submissions")
     started, summary = time.monotonic(), Summary()
-    with PatientWriter(book, lab, say) as writer:
-        for submission, graded, fresh in verdicts(course, store, room, jobs, scheduler, unsafe, force, limits, say):
-            try:
-                graded = keep(store, writer if apply else None, submission, graded, fresh)
-            except Exception as fault:  # any: one submission never ends the run for the others
-                graded = not_kept(course, store, submission, fault)
-            summary.fresh += fresh
-            summary.records[submission.student] = graded.record
-            say(progress(len(summary.records), len(room.students), graded.record))
-        for student in sorted(writer.unwritten):
-            if kept := store.find(room.read(student)):  # a fault of ours is graded again, and not kept
-                writer.apply(kept, last=student == min(writer.unwritten))
-    summary.unwritten = sorted(writer.unwritten)
+    for assignment in book.assignments(lab):
+        if notebook and assignment.notebook != notebook:
+            continue
+        room = Room(book, lab, students, assignment)
+        say(f"{room.title}: {len(room.students)} submissions")
+        store = Store(book.course, lab, limits, unsafe, assignment)
+        Run(book, room, store, limits, jobs, scheduler, unsafe, force, say).grade(summary, apply)
+    summary.unwritten = sorted(set(summary.unwritten))
     summary.seconds = time.monotonic() - started
-    if missing := set(room.students) ^ set(summary.records):
-        raise RuntimeError(f"submissions and verdicts do not match: {', '.join(sorted(missing))}")
     summary.records = dict(sorted(summary.records.items()))
     return summary
+
+
+@dataclass
+class Run:
+    """One notebook of a class on its way: what is graded, kept where, and with what."""
+
+    book: CourseBook
+    room: Room
+    store: Store
+    limits: Limits
+    jobs: int | None
+    scheduler: str | None
+    unsafe: bool
+    force: bool
+    say: Callable[[str], None]
+
+    def grade(self, summary: Summary, apply: bool) -> None:
+        """Adds the records to the summary, as they come, and has them written into the gradebook."""
+        store, room, seen = self.store, self.room, set()
+        with PatientWriter(self.book, room.assignment.name, self.say) as writer:
+            for submission, graded, fresh in verdicts(self):
+                try:
+                    graded = keep(store, writer if apply else None, submission, graded, fresh)
+                except Exception as fault:  # any: one submission never ends the run for the others
+                    graded = not_kept(room.assignment, store, submission, fault)
+                summary.fresh += fresh
+                summary.records[room.key(submission.student)] = graded.record
+                seen.add(submission.student)
+                self.say(progress(len(seen), len(room.students), graded.record))
+            for student in sorted(writer.unwritten):
+                if kept := store.find(room.read(student)):  # a fault of ours is graded again, and not kept
+                    writer.apply(kept, last=student == min(writer.unwritten))
+        summary.unwritten += writer.unwritten
+        if missing := set(room.students) ^ seen:
+            raise RuntimeError(f"submissions and verdicts do not match: {', '.join(sorted(missing))}")
 
 
 def keep(store: Store, writer: PatientWriter | None, submission: Submission, graded: Graded, fresh: bool) -> Graded:
@@ -133,10 +162,10 @@ def keep(store: Store, writer: PatientWriter | None, submission: Submission, gra
     return graded
 
 
-def not_kept(course: Path, store: Store, submission: Submission, fault: Exception) -> Graded:
+def not_kept(assignment: Assignment, store: Store, submission: Submission, fault: Exception) -> Graded:
     """The verdict in place of one that could not be written; the next run grades the submission again."""
     said = f"the verdict could not be written ({type(fault).__name__}: {fault})"
-    graded = our_fault(course, submission.lab, submission, 0, said)
+    graded = our_fault(assignment, submission, 0, said)
     with contextlib.suppress(Exception):
         return store.save(submission, graded)
     return graded
@@ -149,14 +178,15 @@ class Room:
     folders whose names make the same id.
     """
 
-    def __init__(self, book: CourseBook, lab: str, only: list[str] | None = None) -> None:
-        self._course, self._lab = Path(book.coursedir.root), lab
-        release = book.folder("release", ".", lab) / f"{lab}.ipynb"
-        if not release.is_file():
-            raise FileNotFoundError(f"there is no lab {lab!r}: {release} does not exist")
-        self._release = nbformat.read(release, as_version=4)
+    def __init__(
+        self, book: CourseBook, lab: str, only: list[str] | None = None, assignment: Assignment | None = None
+    ) -> None:  # fmt: skip
+        self._course, self._lab = book.course, lab
+        self.assignment = assignment or book.assignments(lab)[0]
+        self._release = self.assignment.read()
         wanted = {safe_id(name): name for name in only or ()}
-        folders = [name for name in book.submitted(lab) if only is None or safe_id(name) in wanted]
+        self._folders = book.submitted(lab)
+        folders = [name for name in self._folders if only is None or safe_id(name) in wanted]
         if not folders and not only:
             raise FileNotFoundError(f"nobody has handed in {lab}: first `leaplm collect {lab} FOLDER_OR_ZIP`")
         if unknown := {name for own, name in wanted.items() if own not in map(safe_id, folders)}:
@@ -169,10 +199,20 @@ class Room:
     def read(self, student: str) -> Submission:
         """What a student handed in; where it cannot be read at all, a submission that says so. Never raises."""
         try:
-            return read_collected(self._course, self._lab, self.students[student], release=self._release)
+            name = self.students[student]
+            return read_collected(self._course, self._lab, name, self._release, self.assignment, self._folders[name])
         except Exception as fault:  # any: one submission never ends the run for the others
             said = f"What was handed in could not be read ({type(fault).__name__}): ask your teacher."
-            return Submission(self._lab, student, None, {}, None, (), said)
+            return Submission(self._lab, student, None, {}, None, (), said, self.assignment.notebook)
+
+    @property
+    def title(self) -> str:
+        """What is graded, in words."""
+        return f"{self._lab}, {self.assignment.notebook}" if self.assignment.siblings else self._lab
+
+    def key(self, student: str) -> str:
+        """What a record is found by: the student, and of several notebooks the one."""
+        return f"{student}, {self.assignment.notebook}" if self.assignment.siblings else student
 
 
 def progress(done: int, total: int, record: dict) -> str:
@@ -180,28 +220,26 @@ def progress(done: int, total: int, record: dict) -> str:
     return f"  {done:4d}/{total}  {record['student']:24} {record['points']:5g} of {record['max']:g}{state}"
 
 
-def verdicts(
-    course: Path, store: Store, room: Room, jobs: int | None, scheduler: str | None, unsafe: bool, force: bool,
-    limits: Limits, say: Callable[[str], None],
-) -> Iterator[tuple[Submission, Graded, bool]]:  # fmt: skip
+def verdicts(run: Run) -> Iterator[tuple[Submission, Graded, bool]]:
     """Each submission with its verdict, and whether it was given now or was in the store, as they come."""
-    waiting = []
+    waiting, store, room, limits = [], run.store, run.room, run.limits
     for student in room.students:
         submission = room.read(student)
-        if not force and (kept := store.find(submission)):
+        if not run.force and (kept := store.find(submission)):
             yield submission, kept, False
         else:
             waiting.append(student)
     if not waiting:
         return
-    jobs = min(jobs or default_jobs(limits), len(waiting))
-    if not scheduler:  # a machine that cannot keep student code apart says so here, before anything is graded
-        engine_for(course, store.folder.name, jobs, limits, unsafe).fork_server()
+    course, assignment = run.book.course, room.assignment
+    jobs = min(run.jobs or default_jobs(limits), len(waiting))
+    if not run.scheduler:  # a machine that cannot keep student code apart says so here, before anything is graded
+        engine_for(course, assignment, jobs, limits, run.unsafe).fork_server()
 
     def task(student: str) -> Task:
-        return Task(str(course), store.folder.name, store.grader, room.read(student), None, limits, unsafe)
+        return Task(str(course), assignment.name, store.grader, assignment, room.read(student), None, limits, run.unsafe)
 
-    for done, graded in run_tasks(waiting, task, jobs, scheduler, say):
+    for done, graded in run_tasks(waiting, task, jobs, run.scheduler, run.say):
         yield done.submission, graded, True
 
 
@@ -281,7 +319,7 @@ def gather(client: Any, students: list[str], make: Callable[[str], Task]) -> Ite
         if future.status in ("cancelled", "lost"):
             raise ConnectionError("the scheduler was lost")
         if future.status == "error":
-            graded = our_fault(Path(task.course), task.lab, task.submission, 0, f"{future.exception()}"[:500])
+            graded = our_fault(task.assignment, task.submission, 0, f"{future.exception()}"[:500])
         else:
             graded = Graded(**future.result())
         for following in islice(ahead, 1):
@@ -301,16 +339,16 @@ def grade_task(task: Task) -> dict:
     if grader_digest(course, task.lab) != task.grader:
         raise RuntimeError(f"the course at {course} on this machine is another version than the one that asked, "
                            "or its LEAPLM_COURSE_SECRET is another")  # fmt: skip
-    engine = engine_for(course, task.lab, get_worker().state.nthreads, task.limits, task.unsafe)
+    engine = engine_for(course, task.assignment, get_worker().state.nthreads, task.limits, task.unsafe)
     return asdict(engine.grade(task.submission, task.seed))
 
 
-def engine_for(course: Path, lab: str, jobs: int, limits: Limits, unsafe: bool) -> Engine:
-    """This process's engine for a lab."""
-    key = (str(course), lab, limits, unsafe)
+def engine_for(course: Path, assignment: Assignment, jobs: int, limits: Limits, unsafe: bool) -> Engine:
+    """This process's engine for a lab, or another assignment's notebook."""
+    key = (str(course), assignment.digest, limits, unsafe)
     with _engines_lock:
         if key not in _engines:
-            _engines[key] = Engine(course, lab, jobs, limits, unsafe)
+            _engines[key] = Engine(course, assignment.name, jobs, limits, unsafe, assignment=assignment)
         return _engines[key]
 
 
@@ -329,10 +367,15 @@ def run(
     try:
         summary = grade_class(course, lab, jobs, scheduler, unsafe, force, students=students, say=say)
         say(summary.text())
-        room = Room(CourseBook(course), lab, students)
-        for line in near_duplicates(map(room.read, room.students)):
-            say(f"look at this: {line}")
-        if audit:
+        book = CourseBook(course)
+        assignments = book.assignments(lab)
+        for assignment in assignments:
+            room = Room(book, lab, students, assignment)
+            for line in near_duplicates(map(room.read, room.students)):
+                say(f"look at this: {line}")
+        if audit and assignments[0].plain:
+            say(f"--audit trains models again, and compares them with those handed in: {lab} is no lab that has some")
+        elif audit:
             chance = random.SystemRandom().sample(list(room.students), len(room.students))
             retrain(course, lab, map(room.read, chance), audit, unsafe, say)
     except (NoSandbox, OSError, ValueError) as problem:

@@ -27,6 +27,12 @@ def find_course(start: str | os.PathLike = ".") -> Path:
     raise FileNotFoundError(f"no course at or above {here}: set {COURSE} to the folder that holds course/labN_topic/lab.py")
 
 
+def find_settings(start: str | os.PathLike = ".") -> Path | None:
+    """The nearest folder at or above `start` with an nbgrader_config.py, None if there is none."""
+    here = Path(start).resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / "nbgrader_config.py").is_file()), None)
+
+
 def list_labs(root: Path) -> list[str]:
     """The names of the labs of a course, in the order of their numbers: each is a folder course/labN_topic."""
     names = [path.parent.name for path in (root / "course").glob("lab*_*/lab.py") if LAB_NAME.fullmatch(path.parent.name)]

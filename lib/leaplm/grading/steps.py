@@ -1,10 +1,11 @@
-"""Our steps in nbgrader's own lists, named in nbgrader_config.py: `nbgrader autograde` and Formgrader's button use them.
+"""Our steps in nbgrader's own lists: `nbgrader autograde` and Formgrader's button use them. See `configuration`.
 
-    c.Autograde.pre_convert_hook          prepare            makes the submitted folders safe, grades a whole class at once
+    c.Autograde.pre_convert_hook          prepare            makes the submitted folders safe
     c.Autograde.exporter_class            SubmissionExporter reads nothing of a student's file in this process
     c.Autograde.sanitize_preprocessors    GradeSubmission    gives the notebook that our grader ran, with its marks
 
-After them nbgrader's own SaveAutoGrades and AssignLatePenalties go on as always.
+When a whole class is asked for, it is graded in parallel at the first submission, and nbgrader then finds the verdicts.
+After them nbgrader's own IgnorePattern, LimitOutput, SaveAutoGrades and AssignLatePenalties go on as always.
 """
 
 from __future__ import annotations
@@ -12,19 +13,28 @@ from __future__ import annotations
 import atexit
 import shutil
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbgrader.apps.baseapp import NbGrader
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    DeduplicateIds,
+    Execute,
+    NbGraderPreprocessor,
+    OverwriteCells,
+    OverwriteKernelspec,
+)
 from traitlets import Bool, Dict, Integer
 
-from leaplm.grading.book.gradebook import verdict_lines
-from leaplm.grading.book.verdicts import WORK, Store
+from leaplm.grading.assignment import Assignment
+from leaplm.grading.book.gradebook import CourseBook, verdict_lines
+from leaplm.grading.book.verdicts import Store
 from leaplm.grading.classroom import grade_class
+from leaplm.grading.course import lab_file
 from leaplm.grading.intake.extractor import sweep
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.engine import Engine
@@ -32,15 +42,64 @@ from leaplm.grading.sandbox.walls import Limits
 from leaplm.runtime import print_every_letter
 
 IDLE_SECONDS = 120  # after which an engine that nobody uses gives its memory back: Formgrader's server runs for days
+SANITIZE = (DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata)  # nbgrader's own, where nothing is run
+
+
+class NotGraded(RuntimeError):
+    """A submission could not be graded, for a fault that is not its author's; nbgrader then says so and goes on."""
 
 
 class SubmissionExporter(NotebookExporter):
-    """Hands an empty notebook to the steps: the student's file is read by `ingest` alone."""
+    """Hands an empty notebook to the steps: the student's file is read by `ingest` alone.
+
+    nbgrader makes one for each run, so it also holds what the run needs to know of the course.
+    """
 
     def from_filename(self, filename: str, resources: dict | None = None, **kwargs: Any) -> tuple[Any, dict]:
-        if "submitted" not in Path(filename).parts:  # nbgrader's second pass, over what the first one wrote
+        if not self.parent._sanitizing:  # nbgrader's second pass, over what the first one wrote
+            return super().from_filename(filename, resources=resources, **kwargs)
+        if self.keeps_outputs(resources["nbgrader"]):
             return super().from_filename(filename, resources=resources, **kwargs)
         return self.from_notebook_node(nbformat.v4.new_notebook(), resources=resources, **kwargs)
+
+    def keeps_outputs(self, who: dict) -> bool:
+        """Whether nothing is to be run (--no-execute): then nbgrader marks by the outputs that were handed in.
+
+        Not where a check function gives the marks: it asks running code.
+        """
+        return not Execute(parent=self.parent).enabled and self.assignment(who).plain
+
+    @cached_property
+    def book(self) -> CourseBook:
+        return CourseBook(Path(self.parent.coursedir.root), self.parent)
+
+    @cached_property
+    def limits(self) -> Limits:
+        return self.book.limits()
+
+    @cached_property
+    def _assignments(self) -> dict[tuple[str, str], Assignment]:
+        return {}
+
+    def assignment(self, who: dict) -> Assignment:
+        """The notebook that is being graded. KeyError if the assignment has none of this name."""
+        key = who["assignment"], who["notebook"]
+        if key not in self._assignments:
+            self._assignments.update({(found.name, found.notebook): found for found in self.book.assignments(key[0])})
+            self._grade_class(*key)
+        return self._assignments[key]
+
+    def _grade_class(self, name: str, notebook: str) -> None:
+        """In parallel, if all students were asked for. What fails here is told again, submission by submission."""
+        where, settings = self.parent.coursedir, GradeSubmission(parent=self)
+        if where.student_id != "*" or not Execute(parent=self.parent).enabled:
+            return
+        folders = [Path(path).resolve() for path in self.parent.assignments]  # those that nbgrader found a notebook in
+        students = [name for name, folder in self.book.submitted(name).items() if folder.resolve() in folders]
+        left_out = where.student_id_exclude.split(",")
+        grade_class(where.root, name, settings.jobs or None, unsafe=settings.unsafe, limits=self.limits, apply=False,
+                    students=[name for name in students if name not in left_out], book=self.book,
+                    notebook=None if where.notebook_id == "*" else notebook)  # fmt: skip
 
 
 class GradeSubmission(NbGraderPreprocessor):
@@ -51,18 +110,24 @@ class GradeSubmission(NbGraderPreprocessor):
     jobs = Integer(0, help="Submissions at once; 0: as many as this machine can.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        who = resources["nbgrader"]
-        course = Path(self.parent.parent.coursedir.root)  # the exporter's parent is nbgrader's Autograde
-        limits = Limits(**self.limits)
-        store = Store(course, who["assignment"], limits, self.unsafe)
-        submission = read_collected(course, who["assignment"], who["student"], release_of(course, who["assignment"]))
+        who, run = resources["nbgrader"], self.parent
+        if run.keeps_outputs(who):
+            for step in SANITIZE:
+                nb, resources = step(parent=run)(nb, resources)
+            return nb, resources
+        book, assignment = run.book, run.assignment(who)
+        folder = book.folder("submitted", who["student"], who["assignment"])
+        submission = read_collected(book.course, who["assignment"], who["student"], assignment.read(), assignment, folder)
+        store = Store(book.course, who["assignment"], run.limits, self.unsafe, assignment)
         graded = store.find(submission)
         if graded is None:
-            engine = running_engine(course, who["assignment"], limits, self.unsafe)
+            engine = running_engine(book.course, assignment, run.limits, self.unsafe)
             graded = store.save(submission, engine.grade(submission))
         self._tell(who, graded.record, resources)
-        coursedir = self.parent.parent.coursedir  # a page of feedback would go on showing the mark before
-        page = coursedir.format_path(coursedir.feedback_directory, who["student"], who["assignment"])
+        if graded.record["state"] == "infrastructure":
+            raise NotGraded(graded.record["reason"])
+        resources.setdefault("outputs", {}).update(graded.artifacts)
+        page = book.folder("feedback", who["student"], who["assignment"])  # it would go on showing the mark before
         shutil.rmtree(page, ignore_errors=True)
         return nbformat.reads(graded.notebook, as_version=4), resources
 
@@ -79,32 +144,13 @@ class GradeSubmission(NbGraderPreprocessor):
             resources.setdefault("outputs", {})[f"{who['notebook']}.repairs.txt"] = ("\n".join(lines) + "\n").encode()
 
 
-def release_of(course: Path, lab: str) -> NotebookNode:
-    return nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
-
-
-_graded: dict[tuple[Path, str], list] = {}  # a class -> its notebooks as they were when it was graded at once
-
-
 def prepare(assignment: str, student: str, notebooks: list[str], **more: Any) -> None:
-    """nbgrader's pre_convert_hook, called in the course folder before each submission; `student` is as it was asked for.
-
-    Makes the submitted folders safe before nbgrader copies them. When a whole class was asked for, it is graded in
-    parallel at the first call, and nbgrader then finds the verdicts. What fails here is told again, submission by
-    submission, by GradeSubmission.
-    """
+    """nbgrader's pre_convert_hook, called in the course's folder: makes a submission safe before nbgrader copies it."""
     print_every_letter()
-    course = Path.cwd()
+    lab = lab_file(Path.cwd(), assignment, "checks.py").is_file()
     for folder in sorted({Path(notebook).absolute().parent for notebook in notebooks}):
-        for line in sweep(folder):
+        for line in sweep(folder, lab):
             print(line)
-    paths = sorted((course / WORK / "submitted").glob(f"*/{assignment}/*.ipynb"))
-    found = [(path, path.lstat().st_mtime_ns) for path in paths]
-    if student == "*" and _graded.get((course, assignment)) != found:  # Formgrader's server runs for days
-        _graded[course, assignment] = found
-        settings = GradeSubmission(config=NbGrader.instance().config if NbGrader.initialized() else None)
-        grade_class(course, assignment, jobs=settings.jobs or None, unsafe=settings.unsafe,
-                    limits=Limits(**settings.limits), apply=False)  # fmt: skip
 
 
 _engine: Engine | None = None
@@ -112,15 +158,16 @@ _engine_key: tuple | None = None
 _timer: threading.Timer | None = None
 
 
-def running_engine(course: Path, lab: str, limits: Limits, unsafe: bool) -> Engine:
-    """The engine of this process for one lab; it ends when nobody has used it for a while."""
+def running_engine(course: Path, assignment: Assignment, limits: Limits, unsafe: bool) -> Engine:
+    """The engine of this process for one assignment; it ends when nobody has used it for a while."""
     global _engine, _engine_key, _timer
-    key = (course, lab, limits, unsafe)
+    key = (course, assignment.digest, limits, unsafe)
     if _timer:
         _timer.cancel()
     if _engine is None or _engine_key != key:
         close_engine()
-        _engine, _engine_key = Engine(course, lab, jobs=1, limits=limits, unsafe=unsafe), key
+        _engine = Engine(course, assignment.name, jobs=1, limits=limits, unsafe=unsafe, assignment=assignment)
+        _engine_key = key
     _timer = threading.Timer(IDLE_SECONDS, close_engine)
     _timer.daemon = True
     _timer.start()

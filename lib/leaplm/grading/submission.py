@@ -20,11 +20,13 @@ class Submission:
     received: str | None  # ISO 8601 in UTC, from the instructor's side, never from a file inside an upload
     notes: tuple[str, ...]  # what was left out or repaired, for student and instructor
     refused: str | None  # why nothing of it can be graded
+    title: str = ""  # of an assignment of several notebooks, which one: its file name without .ipynb
 
     @property
     def digest(self) -> str:
         """SHA-256 of lab, notebook and files, or of why it is refused; the same for the same work, whoever hands it in."""
         parts = [("lab", self.lab.encode()), ("notebook", self.notebook or b""), *sorted(self.files.items())]
         parts += [("refused", self.refused.encode())] if self.refused else []
+        parts += [("title", self.title.encode())] if self.title else []
         sums = [(name, hashlib.sha256(data).hexdigest()) for name, data in parts]
         return hashlib.sha256(json.dumps(sums).encode()).hexdigest()

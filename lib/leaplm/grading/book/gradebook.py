@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import glob
+import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -20,16 +23,21 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.api import Gradebook, InvalidEntry, MissingEntry
+from nbgrader.api import Gradebook, InvalidEntry, MissingEntry, Notebook
 from nbgrader.apps import NbGrader, NbGraderAPI
-from nbgrader.preprocessors import AssignLatePenalties
-from nbgrader.utils import compute_checksum, determine_grade, is_grade, is_solution
+from nbgrader.converters import Autograde
+from nbgrader.nbgraderformat import SCHEMA_VERSION
+from nbgrader.preprocessors import AssignLatePenalties, Execute
+from nbgrader.utils import compute_checksum, determine_grade, find_all_files, is_grade, is_solution
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import LazyConfigValue
 
+from leaplm.grading.assignment import Assignment, check_functions, lab_assignment, with_ids
 from leaplm.grading.book.verdicts import write_whole
+from leaplm.grading.course import lab_file
 from leaplm.grading.intake.receipts import nbgrader_time
 from leaplm.grading.judge.engine import Graded
+from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.sandbox.walls import Limits
 
 WAIT_SECONDS = 120.0  # for a gradebook that another program holds
@@ -41,14 +49,18 @@ class Locked(Exception):
 
 
 class CourseBook:
-    """nbgrader's view of a course folder: its paths, its gradebook, its settings (nbgrader_config.py)."""
+    """nbgrader's view of a course folder: its paths, its gradebook, its settings.
 
-    def __init__(self, course: Path) -> None:
-        with working_in(course):
-            app = NbGrader()
-            app.log_level = "WARN"
-            app.initialize([], root=str(course))
-        self.app, self.coursedir = app, app.coursedir
+    The settings are those of nbgrader_config.py, or of `app`, a converter of nbgrader's that runs in this course.
+    """
+
+    def __init__(self, course: Path, app: Any = None) -> None:
+        if app is None:
+            with working_in(course):
+                app = NbGrader()
+                app.log_level = "WARN"
+                app.initialize([], root=str(course))
+        self.app, self.coursedir, self.course = app, app.coursedir, Path(app.coursedir.root)
 
     def folder(self, which: str, student: str, lab: str) -> Path:
         """nbgrader's folder: 'submitted', 'autograded' and so on."""
@@ -56,9 +68,52 @@ class CourseBook:
 
     def submitted(self, lab: str) -> dict[str, Path]:
         """The folders of all students who handed in a lab."""
-        top = self.folder("submitted", "*", lab)
-        found = sorted(top.parent.parent.glob(f"*/{lab}"))
-        return {path.parent.name: path for path in found}
+        where = self.coursedir
+        pattern = where.format_path(where.submitted_directory, "(?P<student_id>[^/]+)", re.escape(lab), escape=True)
+        found = sorted(glob.glob(where.format_path(where.submitted_directory, "*", glob.escape(lab))))
+        return {match["student_id"]: Path(path) for path in found if (match := re.fullmatch(pattern, path))}
+
+    def assignments(self, name: str) -> list[Assignment]:
+        """The notebooks of an assignment, by name. FileNotFoundError, with what to do, if there are none.
+
+        One of our labs is taken as it was released; any other as nbgrader keeps it in the gradebook.
+        """
+        checks = check_functions(lab_file(self.course, name, "checks.py"))
+        release = self.folder("release", ".", name) / f"{name}.ipynb"
+        if checks and release.is_file() and all(check_name(cell) in checks for cell in check_cells(release)):
+            return [lab_assignment(self.course, name)]
+        if not release.parent.is_dir() and not self.folder("source", ".", name).is_dir():
+            raise FileNotFoundError(f"there is no lab {name!r}: {release} does not exist")
+        with self.open() as book:
+            try:
+                notebooks = sorted(book.find_assignment(name).notebooks, key=lambda notebook: notebook.name)
+            except MissingEntry:
+                notebooks = []
+            if not notebooks:
+                said = f"the gradebook knows no notebook of {name}: first `nbgrader generate_assignment {name}`"
+                raise FileNotFoundError(said)
+            files, names = self._files(name), [notebook.name for notebook in notebooks]
+            return [self._assignment(name, notebook, names, files, checks) for notebook in notebooks]
+
+    def _assignment(
+        self, name: str, notebook: Notebook, names: list[str], files: dict[str, bytes], checks: set[str]
+    ) -> Assignment:  # fmt: skip
+        path = self.folder("release", ".", name) / f"{notebook.name}.ipynb"
+        release = with_ids(nbformat.read(path, as_version=4) if path.is_file() else skeleton(notebook))
+        sources = {cell.name: cell.source for cell in notebook.source_cells}
+        marked = [cell for cell in release.cells if role(cell) == "check" and check_name(cell) not in checks]
+        tests = {(own := cell.metadata.nbgrader.grade_id): sources.get(own, cell.source) for cell in marked}
+        siblings = tuple(other for other in names if other != notebook.name)
+        sums = {cell.name: cell.checksum for cell in notebook.source_cells if cell.name in tests}
+        return Assignment(name, notebook.name, nbformat.writes(release), tests, sums, files, siblings, plain=not checks)
+
+    def _files(self, name: str) -> dict[str, bytes]:
+        """What the teacher has beside the notebooks: it comes in place of a student's, unless the settings say not."""
+        source = self.folder("source", ".", name)
+        kept = Autograde(self.coursedir, parent=self.app).exclude_overwriting.get(name, [])
+        paths = {Path(path) for path in find_all_files(str(source), [*self.coursedir.ignore, "*.ipynb"])}
+        paths -= {source / other for other in kept}
+        return {path.relative_to(source).as_posix(): path.read_bytes() for path in sorted(paths)}
 
     def register(self, lab: str) -> None:
         """Makes the lab known to the gradebook, as `nbgrader generate_assignment` does, without touching the release."""
@@ -73,13 +128,41 @@ class CourseBook:
             raise RuntimeError(f"nbgrader could not make {lab} known to the gradebook:\n{result['log']}")
 
     def limits(self) -> Limits:
-        """The limits of a submission that nbgrader_config.py asks for, as for `nbgrader autograde`."""
+        """The limits of a submission that the settings ask for; nbgrader's own time limit of a cell among them."""
         asked = self.app.config.GradeSubmission.get("limits", {})
-        return Limits(**(asked.get_value({}) if isinstance(asked, LazyConfigValue) else asked))
+        asked = dict(asked.get_value({}) if isinstance(asked, LazyConfigValue) else asked)
+        sections = [self.app.config[cls.__name__] for cls in Execute.mro() if cls.__name__ in self.app.config]
+        if any("timeout" in section for section in sections):
+            most = asked.get("submission_seconds", Limits.submission_seconds)
+            seconds = Execute(parent=self.app).timeout
+            asked["cell_clock_seconds"] = float(seconds if seconds and seconds > 0 else most)
+            asked["cell_seconds"] = max(asked.get("cell_seconds", Limits.cell_seconds), asked["cell_clock_seconds"])
+        return Limits(**asked)
 
     def open(self) -> Gradebook:
         warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own use of SQLAlchemy
         return Gradebook(self.coursedir.db_url, self.coursedir.course_id)
+
+
+def check_cells(release: Path) -> list[NotebookNode]:
+    return [cell for cell in nbformat.read(release, as_version=4).cells if role(cell) == "check"]
+
+
+def skeleton(notebook: Notebook) -> NotebookNode:
+    """A release that is gone, from the cells that the gradebook has of it: those that nbgrader marks."""
+    made = nbformat.v4.new_notebook()
+    points = {cell.name: cell.max_score for cell in [*notebook.grade_cells, *notebook.task_cells]}
+    grades, answers = ({cell.name for cell in cells} for cells in (notebook.grade_cells, notebook.solution_cells))
+    tasks = {cell.name for cell in notebook.task_cells}
+    for cell in notebook.source_cells:
+        new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
+        marks = {"grade": cell.name in grades, "solution": cell.name in answers, "task": cell.name in tasks,
+                 "locked": cell.locked, "grade_id": cell.name, "schema_version": SCHEMA_VERSION,
+                 "cell_type": cell.cell_type, "checksum": cell.checksum}  # fmt: skip
+        marks |= {"points": points[cell.name]} if cell.name in points else {}
+        made.cells.append(new(cell.source, metadata={"nbgrader": marks}))
+    made.metadata.update({"kernelspec": spec} if (spec := json.loads(notebook.kernelspec or "null")) else {})
+    return made
 
 
 @contextlib.contextmanager
@@ -104,8 +187,8 @@ class Writer:
         Deadlines, extensions and penalties change after a verdict was given, and a time of receipt may be corrected.
         A feedback page that shows another mark is removed, so that `nbgrader generate_feedback` makes it anew.
         """
-        lab, student = graded.record["lab"], graded.record["student"]
-        path = self._book.folder("autograded", student, lab) / f"{lab}.ipynb"
+        lab, student, title = graded.record["lab"], graded.record["student"], title_of(graded.record)
+        path = self._book.folder("autograded", student, lab) / f"{title}.ipynb"
         key = verdict_key(graded.record)
         shown, before = self._shows(path, key, lab, student), self._mark(lab, student)
         notebook = None if shown else nbformat.reads(graded.notebook, as_version=4)
@@ -115,16 +198,19 @@ class Writer:
             self._gradebook.update_or_create_submission(lab, student, timestamp=received)
             if notebook:
                 self._score(notebook, graded.record)
-            self._penalize(lab, student)
+            self._penalize(lab, student, title)
         except Exception:  # any: a half of a verdict must not be written with the next one
             self._gradebook.db.rollback()
             raise
         if notebook or self._mark(lab, student) != before:
             shutil.rmtree(self._book.folder("feedback", student, lab), ignore_errors=True)
         if notebook:
-            shutil.rmtree(path.parent, ignore_errors=True)  # what an earlier version left there
+            if not any(other != path for other in path.parent.glob("*.ipynb")):  # of several notebooks, others stay
+                shutil.rmtree(path.parent, ignore_errors=True)  # what an earlier version left there
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_repairs(path.with_name(f"{lab}.repairs.txt"), graded.record)
+            for name, content in graded.artifacts.items():
+                write_file(path.parent / name, content)
+            write_repairs(path.with_name(f"{title}.repairs.txt"), graded.record)
         write_timestamp(path.with_name("timestamp.txt"), graded.record["received"])
         if notebook:
             notebook.metadata[APPLIED] = key
@@ -147,22 +233,24 @@ class Writer:
             return False
 
     def _score(self, notebook: NotebookNode, record: dict) -> None:
-        found = self._gradebook.find_submission_notebook(record["lab"], record["lab"], record["student"])
+        found = self._gradebook.find_submission_notebook(title_of(record), record["lab"], record["student"])
         cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
         for grade in found.grades:
-            cell = cells[grade.name]
+            if (cell := cells.get(grade.name)) is None:  # a cell that the release has not any more
+                continue
             # nbgrader's own reading of a cell: the number a check shows, nothing for text that a person has to read.
             grade.auto_score = determine_grade(cell)[0] if is_grade(cell) else None
             grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None
         for comment in found.comments:
-            comment.auto_comment = "No response." if unanswered(cells[comment.name]) else None
+            missing = comment.name in cells and unanswered(cells[comment.name])
+            comment.auto_comment = "No response." if missing else None
         self._gradebook.db.commit()
 
-    def _penalize(self, lab: str, student: str) -> None:
+    def _penalize(self, lab: str, student: str, title: str) -> None:
         """The penalty for lateness that nbgrader's settings ask for now; none where there was one before."""
         found = self._gradebook.find_submission(lab, student)
         if found.total_seconds_late > 0 or found.late_submission_penalty:
-            who = {"student": student, "assignment": lab, "notebook": lab, "db_url": self._book.coursedir.db_url}
+            who = {"student": student, "assignment": lab, "notebook": title, "db_url": self._book.coursedir.db_url}
             AssignLatePenalties(parent=self._book.app).preprocess(nbformat.v4.new_notebook(), {"nbgrader": who})
             self._gradebook.db.expire_all()
 
@@ -235,6 +323,16 @@ def quiet_nbgrader() -> Iterator[None]:
         yield
     finally:
         log.disabled = before
+
+
+def title_of(record: dict) -> str:
+    """The name of the notebook that a record is of."""
+    return record.get("notebook", record["lab"])
+
+
+def write_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def verdict_key(record: dict) -> str:

@@ -7,7 +7,8 @@
 The key is of all that decides a verdict beside the submission: the grader, its limits, walls and language. A record holds
 no times of grading, so the same submission, grader and seed give the same bytes. What one looks like:
 
-    {"lab": "lab2_finetuning", "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
+    {"lab": "lab2_finetuning", "notebook": "lab2_finetuning",
+     "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
      "state": "graded", "reason": "", "points": 24, "max": 26, "received": "2026-11-24T10:00:00+00:00",
      "checks": [{"name": "collate", "points": 3, "max": 3, "message": "…", "fault": null}, …],
      "repairs": [{"text": "The check `collate` was changed; ours was used.", "doubtful": false}]}
@@ -20,17 +21,19 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import leaplm
-from leaplm.data import COURSE_SECRET
+from leaplm.grading.assignment import Assignment
 from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.judge.engine import Graded
 from leaplm.grading.judge.translation import LOCALE
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
+from leaplm.runtime import COURSE_SECRET
 
 WORK = ".nbgrader-work"
 STATES = {  # state -> what it means, for the summary
@@ -48,10 +51,13 @@ STATES = {  # state -> what it means, for the summary
 class Store:
     """The verdicts of one lab in a course folder, under the grader as it is now, its limits, walls and language."""
 
-    def __init__(self, course: Path, lab: str, limits: Limits | None = None, unsafe: bool = False) -> None:
+    def __init__(self, course: Path, lab: str, limits: Limits | None = None, unsafe: bool = False,
+                 assignment: Assignment | None = None) -> None:  # fmt: skip
+        """`assignment`: what is graded, where it is not the lab alone; made again, it is graded again."""
         self.folder = Path(course) / WORK / "verdicts" / lab
         self.grader = grader_digest(Path(course), lab)
-        settings = json.dumps([self.grader, asdict(limits or Limits()), unsafe, os.environ.get(LOCALE, "")])
+        own = [assignment.digest] if assignment and (assignment.plain or assignment.tests) else []
+        settings = json.dumps([self.grader, asdict(limits or Limits()), unsafe, os.environ.get(LOCALE, ""), *own])
         self._key = hashlib.sha256(settings.encode()).hexdigest()
 
     def path(self, submission: Submission) -> Path:
@@ -70,13 +76,14 @@ class Store:
                 return None
         except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged since
             return None
-        return Graded({**record, "received": submission.received}, notebook)
+        return Graded({**record, "received": submission.received}, notebook, read_files(path.with_suffix(".files")))
 
     def save(self, submission: Submission, graded: Graded) -> Graded:
         """Keeps a verdict; the notebook first, so that a record is never without it."""
-        graded = Graded({**graded.record, "grader": self.grader}, graded.notebook)
+        graded = Graded({**graded.record, "grader": self.grader}, graded.notebook, graded.artifacts)
         path = self.path(submission)
         path.parent.mkdir(parents=True, exist_ok=True)
+        write_files(path.with_suffix(".files"), graded.artifacts)
         write_whole(path.with_suffix(".ipynb"), graded.notebook)
         write_whole(path, json.dumps(graded.record, indent=1, ensure_ascii=False) + "\n")
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
@@ -84,14 +91,33 @@ class Store:
         return graded
 
 
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """The files that a notebook made, in a folder of their own; what lay there before goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
-    """The newest record of each student, from the log; its last line may have been cut off by a power cut."""
+    """The newest record of each student, from the log; its last line may have been cut off by a power cut.
+
+    Where an assignment has several notebooks, that of one which was not graded as it should, if there is such.
+    """
     log = Path(course) / WORK / "verdicts" / lab / "log.jsonl"
-    records = {}
+    latest, records = {}, {}
     for line in log.read_text(encoding="utf-8").split("\n") if log.is_file() else ():  # a text may have other ends of lines
         with contextlib.suppress(ValueError):
             record = json.loads(line)
-            records[record["student"]] = record
+            latest[record["student"], record.get("notebook")] = record
+    for (student, _), record in latest.items():
+        if records.get(student, {"state": "graded"})["state"] == "graded":
+            records[student] = record
     return records
 
 
@@ -122,7 +148,9 @@ def files_digest(course: Path, lab: str) -> str:
     """SHA-256 of the files behind a mark, with their names: our library with its records, and the lab's."""
     package = Path(leaplm.__file__).resolve().parent
     ours = [path for suffix in ("py", "toml", "json") for path in package.rglob(f"*.{suffix}")]
-    theirs = [lab_file(course, lab, "checks.py"), course / "labs" / lab / f"{lab}.ipynb", *translated_releases(course, lab),
+    theirs = [lab_file(course, lab, "checks.py"), course / "labs" / lab / f"{lab}.ipynb"]
+    theirs = [path for path in theirs if path.is_file()]  # of an assignment that is no lab, the verdict's key tells
+    theirs += [*translated_releases(course, lab),
               *lab_file(course, lab, "locale").glob("*.po"), *(course / "course" / "locale").rglob("*.po")]  # fmt: skip
     named = [(str(path.relative_to(package)), path) for path in ours]
     named += [(str(path.relative_to(course)), path) for path in theirs]

@@ -30,11 +30,14 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TOO_LARGE = (
     f"The notebook is larger than {MAX_NOTEBOOK_BYTES >> 20} MB: clear all its outputs, save it, and hand it in again."
 )
+KERNEL_NAME = re.compile(r"[\w.-]{1,60}")
 AGAIN = "Open the notebook, save it, download it and hand it in again."
 
 
-def clean_notebook(data: bytes) -> tuple[bytes, list[str]]:
+def clean_notebook(data: bytes, with_kernel: bool = False) -> tuple[bytes, list[str]]:
     """The notebook as small nbformat 4.5, and notes on what was left out of it. Refused if it is no usable notebook.
+
+    `with_kernel` keeps the name of its kernel, which counts where our own notebook names none.
 
     >>> clean_notebook(b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}')[1]
     []
@@ -56,8 +59,19 @@ def clean_notebook(data: bytes) -> tuple[bytes, list[str]]:
         raise Refused(f"The text of the cells is larger than {MAX_SOURCE_BYTES >> 20} MB: keep data in a file beside it.")
     drop_pictures(kept, notes)
     name_copies(kept)
-    clean = {"cells": kept, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    metadata = kernel_of(notebook) if with_kernel else {}
+    clean = {"cells": kept, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(clean, ensure_ascii=False, indent=1, sort_keys=True).encode(), notes
+
+
+def kernel_of(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The metadata of a notebook that name its kernel, if they do."""
+    metadata = notebook.get("metadata")
+    spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
+    name = spec.get("name") if isinstance(spec, dict) else None
+    if not isinstance(name, str) or not KERNEL_NAME.fullmatch(name):
+        return {}
+    return {"kernelspec": {"name": name, "display_name": name}}
 
 
 def parse(data: bytes) -> dict[str, Any]:

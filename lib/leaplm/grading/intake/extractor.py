@@ -84,11 +84,11 @@ class SafeExtractor(ExtractorPlugin):
                                       notes, submission.refused))  # fmt: skip
 
 
-def sweep(folder: Path) -> list[str]:
+def sweep(folder: Path, lab: bool = True) -> list[str]:
     """Makes a student's submitted folder safe for nbgrader's copying; returns what was done, in words.
 
-    Links, pipes, devices and files above the limits move to .nbgrader-work/quarantine/. In place of a notebook of that
-    kind, and of none at all, stands an empty one, so that the student still gets a verdict. A timestamp.txt that
+    Links, pipes, devices and files above the limits move to .nbgrader-work/quarantine/. In place of a lab's notebook of
+    that kind, and of none at all, stands an empty one, so that the student still gets a verdict. A timestamp.txt that
     nbgrader could not read is put aside too.
 
     >>> sweep(Path(".nbgrader-work/submitted/aisha/lab2_finetuning"))
@@ -103,7 +103,7 @@ def sweep(folder: Path) -> list[str]:
     for path, why in sorted(_odd_files(folder)):
         said.append(_quarantine(folder, path, why))
     notebook = folder / f"{folder.name}.ipynb"
-    if not notebook.exists():
+    if lab and not notebook.exists():
         said.append(_put_notebook(folder, notebook))
     stamp = folder / "timestamp.txt"
     if stamp.exists() and not _is_time(stamp):

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from leaplm.grading.assignment import Assignment
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
 from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
 from leaplm.grading.submission import ARTIFACTS, Submission
@@ -59,16 +60,20 @@ def read_submission(
     student: str,
     received: str | None = None,
     release: NotebookNode | None = None,
+    assignment: Assignment | None = None,
 ) -> Submission:
     """Reads a folder, a .zip, an .ipynb, or single files {name: path}. Nothing that a student does raises.
 
-    With the lab's `release` a notebook of any name is recognised by its content. FileNotFoundError without any file.
+    With the lab's `release` a notebook of any name is recognised by its content; with another `assignment`, by its name,
+    and then every file is kept in its place. FileNotFoundError without any file.
     """
     received = received or max(modified(file) for file in (path.values() if isinstance(path, Mapping) else [path]))
     student = safe_id(student)
     upload = Upload(path)
     try:
         with upload:
+            if assignment and assignment.plain:
+                return _read_plain(upload, assignment, student, received)
             chosen = choose_notebook(upload, lab, release)
             files = read_files(upload, chosen.entry)
             notes = (*chosen.notes, *upload.notes)
@@ -77,16 +82,44 @@ def read_submission(
         said = str(refusal)
     except Exception as error:  # any: what a student hands in must never stop a class
         said = f"What was handed in cannot be read ({type(error).__name__}): make a new zip of the folder and hand that in."
-    return Submission(lab, student, None, {}, received, tuple(upload.notes), said)
+    title = assignment.notebook if assignment and assignment.plain else ""
+    return Submission(lab, student, None, {}, received, tuple(upload.notes), said, title)
 
 
-def choose_notebook(upload: Upload, lab: str, release: NotebookNode | None = None) -> Candidate:
+def _read_plain(upload: Upload, assignment: Assignment, student: str, received: str | None) -> Submission:
+    """A submission of an assignment that is none of our labs: its notebook by name, and all files below its folder."""
+    entries = [entry for entry in upload.entries if _title(entry) not in assignment.siblings]
+    if not any(".ipynb" in entry.base.lower() for entry in entries):
+        raise Refused(f"There is no notebook `{assignment.notebook}.ipynb`: hand in again with it.")
+    named = [entry for entry in entries if entry.name == f"{assignment.notebook}.ipynb"]
+    others = [entry for entry in upload.entries if ".ipynb" not in entry.base.lower()]
+    upload.entries = (named or [entry for entry in entries if entry not in others]) + others
+    chosen = choose_notebook(upload, assignment.notebook, assignment.read(), with_kernel=True)
+    files, start = {}, f"{chosen.entry.folder}/".lstrip("/")
+    for entry in others:
+        if entry.base.lower() in OURS or not entry.name.startswith(start):
+            continue
+        try:
+            files[entry.name.removeprefix(start)] = upload.read(entry)
+        except Refused as refusal:
+            upload.note(f"A file was left out. {refusal}")
+    notes = (*chosen.notes, *upload.notes)
+    return Submission(assignment.name, student, chosen.notebook, files, received, notes, None, assignment.notebook)
+
+
+def _title(entry: Entry) -> str:
+    return entry.base.removesuffix(".ipynb")
+
+
+def choose_notebook(
+    upload: Upload, lab: str, release: NotebookNode | None = None, with_kernel: bool = False
+) -> Candidate:  # fmt: skip
     """The lab's notebook among the files. Refused if there is none that can be used."""
     entries = [entry for entry in upload.entries if ".ipynb" in entry.base.lower()]
     if not entries:
         raise Refused(_no_notebook(upload))
     entries.sort(key=lambda entry: (_plain_name(entry) != f"{lab}.ipynb".lower(), entry.name.count("/"), entry.name))
-    candidates = [_look_into(upload, entry) for entry in entries[:MAX_NOTEBOOKS]]
+    candidates = [_look_into(upload, entry, with_kernel) for entry in entries[:MAX_NOTEBOOKS]]
     usable = _different([found for found in candidates if not found.refused])
     if not usable:
         raise Refused(candidates[0].refused)
@@ -192,11 +225,11 @@ def _without_numbers(files: dict[str, bytes], upload: Upload) -> dict[str, bytes
     return named
 
 
-def _look_into(upload: Upload, entry: Entry) -> Candidate:
+def _look_into(upload: Upload, entry: Entry, with_kernel: bool = False) -> Candidate:
     try:
         if entry.size > MAX_NOTEBOOK_BYTES:
             raise Refused(TOO_LARGE)
-        notebook, notes = clean_notebook(upload.read(entry, MAX_NOTEBOOK_BYTES))
+        notebook, notes = clean_notebook(upload.read(entry, MAX_NOTEBOOK_BYTES), with_kernel)
     except Refused as refusal:
         return Candidate(entry, refused=str(refusal))
     return Candidate(entry, notebook, tuple(notes[:10]))

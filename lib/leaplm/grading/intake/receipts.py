@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
+from nbgrader.utils import parse_utc
 
+from leaplm.grading.assignment import Assignment
 from leaplm.grading.intake.ingest import read_submission, safe_id
+from leaplm.grading.intake.uploads import open_regular
 from leaplm.grading.submission import Submission
 from leaplm.grading.texts import writable
 
@@ -41,18 +44,37 @@ def submitted_folder(course: Path, lab: str, student: str) -> Path:
     return course / WORK / "submitted" / student / lab
 
 
-def read_collected(course: Path, lab: str, student: str, release: NotebookNode | None = None) -> Submission:
+def read_collected(
+    course: Path, lab: str, student: str, release: NotebookNode | None = None, assignment: Assignment | None = None,
+    folder: Path | None = None,
+) -> Submission:  # fmt: skip
     """The submission in nbgrader's folder, with what its receipt says about it. FileNotFoundError if there is none.
+
+    `folder`: where it lies, if the course keeps submissions elsewhere. Of an `assignment` that is none of our labs the
+    time of receipt is that in timestamp.txt, as for nbgrader, or unknown.
 
     >>> read_collected(find_course(), "lab2_finetuning", "aisha").received
     '2026-03-01T09:12:44+00:00'
     """
-    found = read_submission(submitted_folder(course, lab, student), lab, student, release=release)
+    folder = folder or submitted_folder(course, lab, student)
+    found = read_submission(folder, lab, student, release=release, assignment=assignment)
+    if assignment and assignment.plain:
+        return replace(found, received=stamped(folder))
     receipt = read_receipt(course, lab, student)
     if receipt is None or receipt.digest != found.digest:  # put there by hand, or changed since
         return found
     found = replace(found, received=receipt.received, notes=tuple(receipt.notes), refused=receipt.refused)
     return replace(found, notebook=None, files={}) if receipt.refused else found
+
+
+def stamped(folder: Path) -> str | None:
+    """The time in a folder's timestamp.txt, as ISO 8601 in UTC; None without one that can be read."""
+    try:
+        with open_regular(folder / "timestamp.txt") as file:
+            text = file.read(200).decode().strip()
+        return parse_utc(text).replace(tzinfo=UTC).isoformat() if text else None
+    except (OSError, ValueError, OverflowError, TypeError, AttributeError):
+        return None
 
 
 def read_receipt(course: Path, lab: str, student: str) -> Receipt | None:

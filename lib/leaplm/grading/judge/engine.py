@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,16 +27,17 @@ from typing import Any
 
 import nbformat
 import psutil
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-from leaplm.grading.judge.examiner import MOST_FRAME, new_seed
-from leaplm.grading.judge.heldout import assets_without_heldout
+from leaplm.grading.assignment import Assignment, lab_assignment
+from leaplm.grading.judge.examiner import MOST_FRAME, name_of, new_seed
 from leaplm.grading.judge.scratch import Scratch, sweep
-from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.self_test import breaches
 from leaplm.grading.sandbox.student import EXIT_UNSTOPPABLE
 from leaplm.grading.sandbox.values import clean_text
-from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.sandbox.walls import EXIT_DEAD, Limits
 from leaplm.grading.sandbox.wire import Channel, Gone
 from leaplm.grading.submission import Submission
 from leaplm.runtime import available_memory_mb, processors
@@ -43,10 +45,12 @@ from leaplm.runtime import available_memory_mb, processors
 START_SECONDS = 300  # for the imports, on a slow and busy machine
 JUDGE_SECONDS = 600  # for the checks of one submission, beside what the student's code takes
 EXAMINER_MB = 2500
+PYTHON = ("python3", "python")  # kernels that are there without a kernelspec
 ENDS = {  # how a student's process ended -> state of the verdict, and why in words
     "memory": ("out of memory", "The notebook used more than {memory_mb} MB of memory and was stopped."),
     "processes": ("killed", "The notebook started more than {processes} processes and was stopped."),
     f"exit {EXIT_UNSTOPPABLE}": ("timeout", "A cell computed for too long and could not be interrupted."),
+    f"exit {EXIT_DEAD}": ("killed", "The kernel of the notebook ended early."),
     "signal 9": ("killed", "The notebook's program was killed."),
     "signal 24": ("timeout", "The notebook computed for too long."),  # SIGXCPU
 }
@@ -135,6 +139,8 @@ class ForkServer:
             waiting.put("lost")
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self._control.shutdown(socket.SHUT_RDWR)  # to close it is not enough: a thread of ours still listens on it
         self._control.close()
         try:
             self._process.wait(5)
@@ -166,15 +172,15 @@ def try_sandbox() -> None:
 
 
 class Examiner:
-    """An examiner process, from outside."""
+    """An examiner process, from outside; `plain`: without the libraries that check functions need."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: bool = False) -> None:
         self._end, inner = socket.socketpair()
         own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
         self._scratch = Scratch()  # what libraries leave in a temporary folder goes with it
         own |= {"TMPDIR": str(self._scratch.path), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
                 "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
-        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno())]
+        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno()), *["plain"] * plain]
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         inner.close()
@@ -203,23 +209,29 @@ class Examiner:
 
 
 class Engine:
-    """Grades submissions on this machine; thread-safe. `lab` is the one whose imports the fork server makes beforehand."""
+    """Grades submissions on this machine; thread-safe. `lab` is the one whose imports the fork server makes beforehand.
+
+    `assignment`: another one than the lab as it was released, or one of its notebooks.
+    """
 
     def __init__(
         self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
-        warm: bool = True, scale: str = "tiny",
+        warm: bool = True, scale: str = "tiny", assignment: Assignment | None = None,
     ) -> None:  # fmt: skip
         """`warm`: the fork server imports what the lab imports; cold, each submission does. The verdicts are the same.
 
         `scale` is the LEAPLM_SCALE at which student code runs.
         """
         sandbox.need_linux()
-        self.course, self.lab = Path(course).resolve(), lab
+        self.course = Path(course).resolve()
+        self.assignment = assignment or lab_assignment(self.course, lab)
         self.limits = limits or Limits()
         self.jobs = jobs or default_jobs(self.limits)
         self.unsafe, self.warm, self.scale = unsafe, warm, scale
         sweep()
-        self._assets = assets_without_heldout()
+        self._scratch = Scratch()
+        self._assets = self._scratch.path if self.assignment.plain else _assets_of_labs()
+        self._kernels = KernelSpecManager()
         self._forks: ForkServer | None = None
         self._lock = threading.Lock()
         self._examiners: queue.Queue = queue.Queue()
@@ -245,13 +257,13 @@ class Engine:
                 fault = str(known)
             except Exception as unknown:  # any: one submission never ends the run for the others
                 fault = "".join(traceback.format_exception_only(unknown)).strip()
-        return our_fault(self.course, submission.lab, submission, seed, fault)
+        return our_fault(self.assignment, submission, seed, fault)
 
     def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
         forks, examiner = self.fork_server(), self._examiners.get()
         fine = False
         try:
-            examiner = examiner or Examiner()
+            examiner = examiner or Examiner(self.assignment.plain)
             result, why = self._examine(forks, examiner, submission, seed, full)
             if result["left_out"]:
                 result, why = self._examine(forks, examiner, submission, seed, full=True)
@@ -271,8 +283,9 @@ class Engine:
         number, student = forks.spawn()
         why = "lost"
         try:
-            task = {"lab": submission.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
-                    "limits": asdict(self.limits), "full": full}  # fmt: skip
+            task = {"assignment": self.assignment.packed(), "course": str(self.course), "submission": asdict(submission),
+                    "seed": seed, "limits": asdict(self.limits), "full": full,
+                    "kernel": self._kernel(submission)}  # fmt: skip
             result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
         finally:
             student.close()
@@ -288,14 +301,26 @@ class Engine:
                 self._forks.close()
                 self._forks = None
             if self._forks is None:
-                modules = heavy_modules(self.course, self.lab) if self.warm else []
+                modules = heavy_modules(self.assignment) if self.warm else []
                 self._forks = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
                 self._forks.wait_until_ready()
                 if not self.unsafe:
                     test_walls(self._forks, self.course, self.scale)
             return self._forks
 
+    def _kernel(self, submission: Submission) -> dict | None:
+        """The kernelspec of a notebook whose tests stand in its cells, None for this Python. Infrastructure without one.
+
+        The name is that in our notebook; only where it names none, that in the student's.
+        """
+        if not (self.assignment.tests or self.assignment.plain):
+            return None
+        theirs = json.loads(submission.notebook)["metadata"] if submission.notebook else {}
+        named = self.assignment.read().metadata.get("kernelspec") or theirs.get("kernelspec") or {}
+        return kernel_spec(named.get("name") or PYTHON[0], self._kernels)
+
     def close(self) -> None:
+        self._scratch.close()
         if self._forks:
             self._forks.close()
         while not self._examiners.empty():
@@ -303,13 +328,39 @@ class Engine:
                 examiner.close()
 
 
-def our_fault(course: Path, lab: str, submission: Submission, seed: int, reason: str) -> Graded:
+def _assets_of_labs() -> Path:
+    from leaplm.grading.judge.heldout import assets_without_heldout  # needs what the labs need
+
+    return assets_without_heldout()
+
+
+def kernel_spec(name: str, known: KernelSpecManager) -> dict | None:
+    """A kernelspec as the sandbox starts it; None for a kernel of this very Python, which the fork server has ready.
+
+    Infrastructure where it is not installed, or not where the sandbox shows it.
+    """
+    if name in PYTHON:
+        return None
+    try:
+        spec = known.get_kernel_spec(name)
+    except NoSuchKernel:
+        here = ", ".join(sorted(known.find_kernel_specs()))
+        raise Infrastructure(f"the kernel {name!r} of the notebook is not installed here; there are {here}") from None
+    program = shutil.which(spec.argv[0]) or spec.argv[0]
+    own = Path(program).parent.resolve() == Path(sys.executable).parent.resolve() and not spec.env
+    if own and spec.argv[1:3] in (["-m", "ipykernel_launcher"], ["-m", "ipykernel"]):
+        return None
+    return {**spec.to_dict(), "name": name, "argv": [program, *spec.argv[1:]]}
+
+
+def our_fault(assignment: Assignment, submission: Submission, seed: int, reason: str) -> Graded:
     """The record of a submission that we could not grade: no points yet, to be graded again."""
-    release = nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
-    checks = [{"name": check_name(cell), "points": 0, "max": cell.metadata.nbgrader.points, "fault": None,
+    release = assignment.read()
+    checks = [{"name": name_of(cell, assignment.tests), "points": 0, "max": cell.metadata.nbgrader.points, "fault": None,
                "message": "Not judged yet, for a fault that is not yours."}
               for cell in release.cells if role(cell) == "check"]  # fmt: skip
-    record = {"lab": lab, "student": submission.student, "submission": submission.digest, "seed": seed,
+    record = {"lab": assignment.name, "notebook": assignment.notebook, "student": submission.student,
+              "submission": submission.digest, "seed": seed,
               "state": "infrastructure", "reason": clean_text(reason, 4000), "points": 0,
               "max": sum(check["max"] for check in checks), "checks": checks, "repairs": [],
               "received": submission.received}  # fmt: skip
@@ -330,16 +381,15 @@ def default_jobs(limits: Limits) -> int:
     return max(1, min(processors(), int(fitting)))
 
 
-def heavy_modules(course: Path, lab: str) -> list[str]:
-    """What the code cells of our release import; the fork server imports it before it forks."""
-    release = nbformat.read(course / "labs" / lab / f"{lab}.ipynb", as_version=4)
-    ours = ("leaplm.grading.sandbox.worker", "leaplm.grading.judge.probes", "matplotlib_inline.backend_inline")
-    found = dict.fromkeys(ours)
-    for cell in release.cells:
-        if cell.cell_type == "code":
-            with contextlib.suppress(SyntaxError):
-                found |= dict.fromkeys(imported(ast.parse(cell.source)))
-    return list(found)
+def heavy_modules(assignment: Assignment) -> list[str]:
+    """What the code cells of our release, and our tests, import; the fork server imports it before it forks."""
+    found = dict.fromkeys(["leaplm.grading.sandbox.worker", *([] if assignment.plain else ["leaplm.grading.judge.probes"])])
+    sources = [cell.source for cell in assignment.read().cells if cell.cell_type == "code"]
+    for source in [*sources, *assignment.tests.values()]:
+        with contextlib.suppress(SyntaxError):
+            found |= dict.fromkeys(imported(ast.parse(source)))
+    pictures = any(name.partition(".")[0] == "matplotlib" for name in found) or not assignment.plain
+    return [*found, *["matplotlib_inline.backend_inline"] * pictures]
 
 
 def imported(tree: ast.AST) -> list[str]:

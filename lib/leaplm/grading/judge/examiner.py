@@ -16,23 +16,25 @@ import secrets
 import socket
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import nbformat
 import numpy as np
 from nbformat import NotebookNode
 
+from leaplm.grading.assignment import Assignment, unpacked
 from leaplm.grading.course import lab_file, translated_releases
+from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Verdict, judge, load_checks
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
 from leaplm.grading.sandbox.outputs import KEPT_TYPES
 from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteFault, RemoteStudent
-from leaplm.grading.sandbox.student import PATIENCE, StudentError
+from leaplm.grading.sandbox.student import StudentError
 from leaplm.grading.sandbox.values import NotPlain, clean_text
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
@@ -45,6 +47,8 @@ MOST_OF_A_NOTEBOOK = 4_000_000
 OF_ONE_OUTPUT = 200  # what it takes beside its text
 LEFT_OUT = "… all further outputs are left out: the notebook has put out too much …"
 PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
+VARIABLES = {"NBGRADER_EXECUTION": "autograde"}  # that nbgrader gives to the cells it runs
+START_KERNEL = 60  # s, of another language, on a slow and busy machine
 MOST_MEMORY = 5000 << 20  # bytes of an examiner: a file made to fill memory fails in the check that reads it
 MOST_FRAME = 1 << 30  # with all that one student may hand in
 
@@ -63,14 +67,22 @@ class Examination:
 
 
 class Lab:
-    """Our side of a lab: its release and its checks."""
+    """Our side of a lab, or of any other assignment: its release, its checks, and the tests in its cells."""
 
-    def __init__(self, name: str, course: Path) -> None:
-        self.name = name
-        self.release = nbformat.read(course / "labs" / name / f"{name}.ipynb", as_version=4)
-        self.checks = load_checks(name, course)
-        self.asked = names_asked(lab_file(course, name, "checks.py").read_text(encoding="utf-8"))
-        self.translations = [nbformat.read(path, as_version=4) for path in translated_releases(course, name)]
+    def __init__(self, assignment: Assignment, course: Path) -> None:
+        self.assignment, self.tests = assignment, assignment.tests
+        self.release = assignment.read()
+        self.checks, self.asked, self.translations = {}, set(), []
+        if not assignment.plain:
+            name = assignment.name
+            self.checks = load_checks(name, course)
+            self.asked = names_asked(lab_file(course, name, "checks.py").read_text(encoding="utf-8"))
+            self.translations = [nbformat.read(path, as_version=4) for path in translated_releases(course, name)]
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether nbgrader's own rules hold for some of it: then every cell runs, in our order."""
+        return self.assignment.plain or bool(self.tests)
 
     def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair]]:
         if submission.notebook is None:
@@ -85,43 +97,82 @@ class Lab:
         return max(releases, key=lambda release: sum(plain(cell.source) in texts for cell in release.cells))
 
 
-def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool) -> dict:
+def examine(
+    lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool, kernel: dict | None
+) -> dict:
     """The record of one submission (see `verdicts`), with the notebook as it ran."""
     notebook, repairs = lab.rebuilt(submission)
     line, artifacts = Line(channel, limits.submission_seconds), {}
     if submission.refused:
         done = Examination(notebook, state="ungradable", reason=submission.refused)
     else:
-        plan = None if full else Plan(notebook, lab.release, lab.asked)
-        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed)
-        artifacts = saved(line) if full else {}
+        plan = None if full or lab.has_tests else Plan(notebook, lab.release, lab.asked)
+        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, kernel)
+        artifacts = saved(line, "take", ARTIFACTS) if full else saved(line, "made") if lab.has_tests else {}
     record = make_record(lab, submission, done, repairs, seed)  # from here on every text of the student's can be written
     return {"record": writable(record), "notebook": writable(nbformat.writes(done.notebook)), "left_out": done.left_out,
             "artifacts": artifacts}  # fmt: skip
 
 
 def run_and_judge(
-    lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int
-) -> Examination:
+    lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int,
+    kernel: dict | None,
+) -> Examination:  # fmt: skip
     """Runs the cells of `plan` (None: all) in order, and judges at each check cell.
 
     When the student's program ends early, what was judged stays, and checks that only read handed-in files go on.
     """
     done = Examination(notebook)
-    for name, content in submission.files.items():
+    for name, content in beside(submission.files, lab.assignment.files).items():
         with ending(done, f"The file `{name}` could not be laid beside the notebook"):
             put(name, content, line)
+    if lab.has_tests:
+        with ending(done, "The notebook could not be begun"):
+            begin(line, kernel)
     for cell in notebook.cells:
         with ending(done, f"The cell `{cell.id}` could not be run"):
             if role(cell) == "check":
-                check = lab.checks[check_name(cell)]
-                done.verdicts[check.name] = Verdict(0, NOT_REACHED)  # unless the next line gives one
-                done.verdicts[check.name] = judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
-                done.errors.append(done.verdicts[check.name].message)
+                done.verdicts[cell.id] = Verdict(0, NOT_REACHED)  # unless the next line gives one
+                done.verdicts[cell.id] = judge_cell(lab, submission, cell, line, limits, seed, done)
+                done.errors.append(done.verdicts[cell.id].message)
             elif is_to_run(cell, plan) and not line.over:
                 run_cell(cell, line, limits, done)
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
     return done
+
+
+def beside(theirs: dict[str, bytes], ours: dict[str, bytes]) -> dict[str, bytes]:
+    """The files for a notebook's folder: a student's, and ours in the place of those they would clash with.
+
+    >>> sorted(beside({"data": b"", "plot.py": b"", "a/b": b""}, {"data/rows.txt": b"1", "a": b"2"}))
+    ['a', 'data/rows.txt', 'plot.py']
+    """
+    folders = {parent.as_posix() for name in ours for parent in PurePosixPath(name).parents}
+
+    def clashes(name: str) -> bool:
+        return name in folders or any(parent.as_posix() in ours for parent in PurePosixPath(name).parents)
+
+    return {name: content for name, content in theirs.items() if not clashes(name)} | ours
+
+
+def begin(line: Line, kernel: dict | None) -> None:
+    """Has the student's process put itself ready for cells of tests. Ended if it cannot: nothing may run half ready."""
+    try:
+        line.ask("begin", VARIABLES, kernel, seconds=GRACE + START_KERNEL)
+    except (StudentError, RemoteFault) as fault:
+        line.over = Ended("killed", f"The notebook's program could not be begun: {fault}")
+        raise line.over from None
+
+
+def judge_cell(
+    lab: Lab, submission: Submission, cell: NotebookNode, line: Line, limits: Limits, seed: int, done: Examination
+) -> Verdict:
+    """By its check function, here; or by the tests in the cell, which go to the student's process only now."""
+    source = lab.tests.get(cell.metadata.nbgrader.grade_id)
+    if source is not None:
+        return run_test(cell, source, line, limits, done)
+    check = lab.checks[check_name(cell)]
+    return judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
 
 
 @contextlib.contextmanager
@@ -146,25 +197,68 @@ def is_to_run(cell: NotebookNode, plan: Plan | None) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip()) and (plan is None or cell.id in plan.cells)
 
 
-def saved(line: Line) -> dict[str, bytes]:
-    """The artifacts that a notebook which ran in full has saved."""
+def saved(line: Line, *request: Any) -> dict[str, bytes]:
+    """The files that a notebook which ran in full has saved: its artifacts, or all that it made."""
     try:
-        files = line.ask("take", ARTIFACTS, seconds=GRACE)
+        files = line.ask(*request, seconds=GRACE)
     except (Ended, StudentError, RemoteFault):
         return {}
     found = files if isinstance(files, dict) else {}
-    return {str(name): data.tobytes() for name, data in found.items() if isinstance(data, np.ndarray)}
+    return {name: data.tobytes() for name, data in found.items() if isinstance(data, np.ndarray) and is_inside(str(name))}
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name from a student's process is that of a file beside the notebook, or below."""
+    try:
+        return clean_path(name) == name and not is_clutter(name) and not name.endswith(".ipynb")
+    except ValueError:
+        return False
 
 
 def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) -> None:
     """Has one cell run and puts its outputs into the notebook."""
-    told = line.ask("run", cell.source, seconds=PATIENCE * limits.cell_seconds + GRACE)
+    ask_to_run("run", cell.source, cell, line, limits, done)
+
+
+def run_test(cell: NotebookNode, source: str, line: Line, limits: Limits, done: Examination) -> Verdict:
+    """The mark of a cell of tests, as nbgrader gives it: none after an error, else the value of its last expression.
+
+    That value counts if it is a number from 0 to the cell's points; anything else, and nothing, is full marks. What is
+    only put out decides nothing, on whatever stream.
+    """
+    if line.over:
+        return Verdict(0, NOT_REACHED)
+    told = ask_to_run("test", source, cell, line, limits, done)
+    cell.outputs = [output for output in cell.outputs if output.output_type != "error"]
+    if told.get("ended") != "ok":
+        return Verdict(0, str(told.get("error") or "The tests did not come to their end."))
+    return credit(told.get("text"), cell.metadata.nbgrader.points)
+
+
+def credit(text: Any, points: float) -> Verdict:
+    """The mark that the value of the last expression of a cell of tests stands for."""
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        return Verdict(points, "passed")
+    if 0 <= number <= points:
+        return Verdict(number, "passed" if number == points else f"{number:g} of {points:g} points")
+    if number < 0:
+        return Verdict(points, "passed")  # as nbgrader has it
+    said = f"The tests gave {number:g} of {points:g} points, which cannot be: please look."
+    return Verdict(0, said, fault=said)
+
+
+def ask_to_run(what: str, source: str, cell: NotebookNode, line: Line, limits: Limits, done: Examination) -> dict:
+    """Has a source run as this cell, which gets the outputs; what the student's process told of it."""
+    told = line.ask(what, source, seconds=limits.cell_clock + GRACE)
     if not isinstance(told, dict) or not isinstance(told.get("outputs"), list):
         raise line.break_off("The notebook's program told something else of a cell than its outputs.")
     cell.outputs = fitting((as_output(item) for item in told["outputs"][:MOST_OUTPUTS]), done)
     done.errors.append(str(told.get("error")))
     if told.get("ended") == "stopped":
         done.state, done.reason = "partial", f"The cell `{cell.id}` was stopped: it computed for too long."
+    return told
 
 
 def fitting(outputs: Iterable[NotebookNode | None], done: Examination) -> list[NotebookNode]:
@@ -186,22 +280,42 @@ def show(cell: NotebookNode, verdict: Verdict) -> None:
     ]
 
 
+def show_test(cell: NotebookNode, verdict: Verdict, assignment: Assignment) -> None:
+    """Leaves a cell with all its tests, and its outputs such that nbgrader reads the mark from them, whatever they are."""
+    own = cell.metadata.nbgrader
+    cell.source, own["checksum"] = assignment.tests[own.grade_id], assignment.checksums.get(own.grade_id)
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            output["name"] = "stdout"  # nbgrader takes the other stream for an error
+    if verdict.fault or verdict.message != "passed" and not verdict.points:
+        name, _, message = verdict.message.partition(": ")
+        cell.outputs.insert(0, nbformat.v4.new_output("error", ename=name, evalue=message, traceback=[verdict.message]))
+    elif verdict.points != cell.metadata.nbgrader.points:
+        cell.outputs.append(nbformat.v4.new_output("execute_result", {"text/plain": str(verdict.points)}))
+
+
+def name_of(cell: NotebookNode, tests: Mapping[str, str]) -> str:
+    """What a check cell is called in a record: its check function, or nbgrader's name of the cell."""
+    return cell.metadata.nbgrader.grade_id if cell.metadata.nbgrader.grade_id in tests else check_name(cell)
+
+
 def make_record(lab: Lab, submission: Submission, done: Examination, repairs: list[Repair], seed: int) -> dict:
     """The record: one entry per check of the lab, whatever happened."""
     checks = []
     for cell in done.notebook.cells:
         if role(cell) != "check":
             continue
-        name = check_name(cell)
-        verdict = done.verdicts.get(name, Verdict(0, submission.refused or NOT_REACHED))
+        name = name_of(cell, lab.tests)
+        verdict = done.verdicts.get(cell.id, Verdict(0, submission.refused or NOT_REACHED))
         verdict = replace(verdict, message=clean_text(verdict.message, 1000),
                           fault=verdict.fault and clean_text(verdict.fault, 4000))  # fmt: skip
-        show(cell, verdict)
-        checks.append({"name": name, "points": verdict.points, "max": lab.checks[name].points,
+        show_test(cell, verdict, lab.assignment) if cell.metadata.nbgrader.grade_id in lab.tests else show(cell, verdict)
+        checks.append({"name": name, "points": verdict.points, "max": cell.metadata.nbgrader.points,
                        "message": verdict.message, "fault": verdict.fault})  # fmt: skip
     told = [(repair.text, repair.doubtful) for repair in repairs] + [(note, False) for note in submission.notes]
     return {
-        "lab": lab.name,
+        "lab": lab.assignment.name,
+        "notebook": lab.assignment.notebook,
         "student": submission.student,
         "submission": submission.digest,
         "seed": seed,
@@ -239,20 +353,22 @@ def new_seed() -> int:
 def serve(end: socket.socket) -> None:
     """Examines what main sends, with the student's socket beside it, until main closes."""
     channel = Channel(end, most=MOST_FRAME)
-    labs: dict[tuple[str, str], Lab] = {}
+    labs: dict[tuple[str, str], Lab] = {}  # by digest and course
     while True:
         try:
             task = channel.receive()
             _, fds, _, _ = socket.recv_fds(end, 1, 1)
         except Gone:
             return
-        where = task["lab"], task["course"]
-        labs[where] = labs.get(where) or Lab(where[0], Path(where[1]))
+        assignment = unpacked(task["assignment"])
+        where = assignment.digest, task["course"]
         student = Channel(socket.socket(fileno=fds[0]), most_text=MAX_TEXT)
         try:
+            labs[where] = labs.get(where) or Lab(assignment, Path(where[1]))
             submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
             limits = Limits(**task["limits"])
-            channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"]))
+            channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"],
+                                 task["kernel"]))  # fmt: skip
         except Gone:
             return
         except Exception:  # a fault of ours: told, and nobody else's verdict waits for a new examiner
@@ -266,8 +382,9 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     os.environ.setdefault("LEAPLM_SCALE", "tiny")
-    import leaplm.evaluation  # noqa: F401  (what checks need; imported before the first submission comes)
-    import leaplm.models  # noqa: F401
+    if "plain" not in sys.argv:
+        import leaplm.evaluation  # noqa: F401  (what checks need; imported before the first submission comes)
+        import leaplm.models  # noqa: F401
 
     serve(socket.socket(fileno=int(sys.argv[1])))
 

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 import leaplm
-from leaplm.data import COURSE_SECRET
 from leaplm.grading.sandbox import refusals, syscalls
 from leaplm.grading.sandbox.walls import HOME
+from leaplm.runtime import COURSE_SECRET
 
 ASSETS = "/assets"  # models and data
 DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -113,12 +113,12 @@ def command(assets: Path, inner: list[str], inherited: list[int], scale: str) ->
         inherited.append(in_memory(content))
         words += ["--ro-bind-data", str(inherited[-1]), path]
     # /dev piece by piece: with --dev, bubblewrap ends in a second user namespace that may not mount a /proc.
-    words += ["--proc", "/proc", "--tmpfs", "/dev/shm", "--tmpfs", HOME, "--chdir", HOME]
+    words += ["--proc", "/proc", "--tmpfs", "/dev/shm", "--dir", "/dev/pts", "--tmpfs", HOME, "--chdir", HOME]
     if not any(folder.is_relative_to("/tmp") for folder in python_folders()):  # else /tmp is there, and read-only
         words += ["--symlink", f"{HOME}/tmp", "/tmp"]
     for name in DEVICES:
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
-    words += ["--symlink", "/proc/self/fd", "/dev/fd", "--remount-ro", "/"]
+    words += ["--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "pts/ptmx", "/dev/ptmx", "--remount-ro", "/"]
     return [*words, "--cap-add", "ALL", "--", *inner]  # all in its own user namespace; children drop them
 
 

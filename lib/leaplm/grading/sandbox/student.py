@@ -26,12 +26,12 @@ from typing import Any
 from leaplm.grading.sandbox.kinds import kind_of
 from leaplm.grading.sandbox.observe import Observer
 from leaplm.grading.sandbox.values import NotPlain, Ref, TooLarge, describe, plain, to_student
+from leaplm.grading.sandbox.walls import PATIENCE
 from leaplm.grading.sandbox.watch import is_library
 from leaplm.grading.submission import ARTIFACTS
 
 MAX_ARTIFACT_BYTES = 512 * 2**20
 MAX_TEXT_BYTES = 16 * 2**20  # of an artifact that is read as text: parsed, it takes many times its size
-PATIENCE = 10  # a time limit by the clock is this many times the one in processor time
 EXIT_UNSTOPPABLE = 75  # of a process whose code could not be stopped otherwise
 
 # Messages of these errors speak of names, types and shapes, which helps; others may quote a hidden input.
@@ -252,8 +252,8 @@ class Clock:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float, most_rings: float = math.inf) -> Iterator[Clock]:
-    """Raises _TimeIsUp in the block after `seconds` of processor time, or PATIENCE times as many by the clock.
+def time_limit(seconds: float, most_rings: float = math.inf, by_clock: float | None = None) -> Iterator[Clock]:
+    """Raises _TimeIsUp in the block after `seconds` of processor time, or `by_clock` (PATIENCE times as many) of the clock.
 
     So a busy machine fails no honest answer, and sleeping does not last for ever. It rings again each second, for code
     that catches everything; after `most_rings` it ends the process. Needs Unix signals and the main thread; elsewhere
@@ -274,7 +274,8 @@ def time_limit(seconds: float, most_rings: float = math.inf) -> Iterator[Clock]:
             os._exit(EXIT_UNSTOPPABLE)
         raise _TimeIsUp
 
-    timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE * seconds))
+    by_clock = by_clock or PATIENCE * seconds
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, by_clock))
     before = [signal.signal(number, ring) for number, _, _ in timers]
     for _, timer, limit in timers:
         signal.setitimer(timer, limit, 1.0)

@@ -26,6 +26,8 @@ LAST_CAPABILITY = 63
 # Where a process run by root could change the whole machine; bubblewrap covers them in the /proc that it mounts.
 PROC_COVERED = ("sys", "sysrq-trigger", "irq", "bus")
 
+PATIENCE = 10  # a time limit by the clock is this many times the one in processor time, so that a busy machine fails nobody
+EXIT_DEAD = 76  # of the worker, when another language's kernel has ended
 HOME = "/student"  # of the student's process, and where its notebook runs
 
 
@@ -43,9 +45,15 @@ class Limits:
     processes: int = 64  # and threads
     disk_mb: int = 256  # in its home, which holds /tmp too; as much again in /dev/shm
     open_files: int = 512
-    cell_seconds: float = 60  # of processor time; ten times that by the clock
+    cell_seconds: float = 60  # of processor time
+    cell_clock_seconds: float | None = None  # by the clock; None: ten times as many as of processor time
     submission_seconds: float = 600  # by the clock, for all cells and calls
     output_bytes: int = 200_000  # kept of one cell's outputs
+
+    @property
+    def cell_clock(self) -> float:
+        """Seconds by the clock that one cell may take."""
+        return PATIENCE * self.cell_seconds if self.cell_clock_seconds is None else self.cell_clock_seconds
 
 
 def enter_namespaces() -> None:
@@ -72,6 +80,8 @@ def furnish(limits: Limits) -> None:
         if os.path.exists(path := f"/proc/{name}"):
             _mount(path, path, None, MS_BIND)
             _mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    with contextlib.suppress(OSError):  # terminals of its own, which some kernels run their language in
+        _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     for path in (HOME, "/dev/shm"):
         _mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={limits.disk_mb}m,nr_inodes=20000,mode=700")
 

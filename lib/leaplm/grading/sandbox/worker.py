@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from leaplm.grading.sandbox.cell_tests import Pristine, run_tests, told
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
-from leaplm.grading.sandbox.student import Student, StudentError, time_limit
+from leaplm.grading.sandbox.student import Clock, Student, StudentError, time_limit
 from leaplm.grading.sandbox.values import TooLarge
 from leaplm.grading.sandbox.walls import HOME, Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Broken, Channel, Gone
 
 MOST_RINGS = 5  # of the time limit, for a cell that catches them
+MOST_MADE, MOST_FILES = 16 * 2**20, 100  # bytes and number of files that a notebook makes and that are kept
 
 
 class Worker:
@@ -34,6 +36,7 @@ class Worker:
         self.limits = limits
         self.shell = make_shell()
         self.student = Student(self.shell.user_ns)
+        self.kernel: Any = None  # of another language, once it is asked for
 
     def do_put(self, name: str, piece: bytes) -> None:
         """Puts a file of the submission beside the notebook, piece after piece."""
@@ -48,13 +51,65 @@ class Worker:
 
     def do_run(self, source: str) -> dict:
         """Runs one cell; its outputs as in a notebook, and how it ended."""
+        if self.kernel:
+            return self.kernel.run(source)
         outputs = Outputs(self.limits.output_bytes)
-        with outputs.captured(self.shell), time_limit(self.limits.cell_seconds, MOST_RINGS) as clock:
+        with outputs.captured(self.shell), self._limit() as clock:
             result = self.shell.run_cell(source, store_history=True)
         if clock.rang:
-            outputs.add_error("Timeout", f"stopped after {self.limits.cell_seconds:g} s of computing")
+            outputs.add_error("Timeout", self._stopped)
         ended = "stopped" if clock.rang else "ok" if result.success else "error"
         return {"ended": ended, "outputs": outputs.items, "error": outputs.error()}
+
+    @property
+    def _stopped(self) -> str:
+        by_clock = self.limits.cell_clock_seconds
+        return f"stopped after {by_clock:g} s" if by_clock else f"stopped after {self.limits.cell_seconds:g} s of computing"
+
+    def _limit(self) -> contextlib.AbstractContextManager[Clock]:
+        return time_limit(self.limits.cell_seconds, MOST_RINGS, self.limits.cell_clock)
+
+    def do_begin(self, variables: dict, kernel: dict | None) -> None:
+        """The notebook has tests in its cells: what these may need is put ready, and kept as it is now.
+
+        `kernel`: the kernelspec of another kernel than this Python.
+        """
+        os.environ.update(variables)
+        self.before = files_here()
+        if kernel:
+            from leaplm.grading.sandbox.kernel import RealKernel
+
+            self.kernel = RealKernel(kernel, self.limits)
+        else:
+            sys.path.insert(0, "")  # as a notebook's kernel has it: a module beside the notebook is found
+            self.get_ipython, self.pristine = self.shell.get_ipython, Pristine()
+
+    def do_test(self, source: str) -> dict:
+        """Runs one cell of tests; `text` is the value of its last expression, as a notebook shows it."""
+        if self.kernel:
+            return self.kernel.run(source)
+        outputs = Outputs(self.limits.output_bytes)
+        self.pristine.restore(self.shell.user_ns, self.get_ipython)
+        with outputs.captured(self.shell), self._limit() as clock:
+            text, error = run_tests(self.shell, source)
+        if clock.rang:
+            outputs.add_error("Timeout", self._stopped)
+        elif error is not None:
+            outputs.add_error(*told(error, source))
+        ended = "stopped" if clock.rang else "ok" if error is None else "error"
+        with outputs.captured(self.shell), contextlib.suppress(BaseException):
+            self.shell.events.trigger("post_execute")  # pictures that are open belong to this cell
+        return {"ended": ended, "outputs": outputs.items, "error": outputs.error(), "text": text}
+
+    def do_made(self) -> dict[str, np.ndarray]:
+        """The files that the notebook has made or changed, the smallest first, up to a limit for all."""
+        made, left = {}, MOST_MADE
+        now = files_here()
+        for name in sorted(now, key=lambda name: now[name]):
+            left -= now[name][0]
+            if now[name] != self.before.get(name) and left >= 0 and len(made) < MOST_FILES:
+                made[name] = np.fromfile(name, np.uint8)
+        return made
 
     def do_open(self, seconds: float) -> None:
         """A check begins: its own handle, with its own time limit a call."""
@@ -86,6 +141,17 @@ class Worker:
             return {"student_error": [error.kind, str(error)]}
         except BaseException as error:  # a fault of the request, or of a notebook that broke what we use
             return {"fault": "".join(traceback.format_exception_only(error))[:2000]}
+
+
+def files_here() -> dict[str, tuple[int, int]]:
+    """Size and time of each ordinary file beside the notebook and below; what is hidden, and our own folder, aside."""
+    found = {}
+    for folder, folders, names in os.walk("."):
+        folders[:] = [name for name in folders if not name.startswith((".", "__")) and (folder, name) != (".", "tmp")]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            if path.is_file() and not path.is_symlink():
+                found[str(path)] = (path.stat().st_size, path.stat().st_mtime_ns)
+    return found
 
 
 def serve(fd: int, limits: Limits) -> None:

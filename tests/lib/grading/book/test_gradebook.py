@@ -7,6 +7,7 @@ import sqlite3
 
 import nbformat
 import pytest
+from leaplm.grading.assignment import lab_assignment
 from leaplm.grading.book import verdicts
 from leaplm.grading.book.gradebook import CourseBook, PatientWriter, Writer, scores
 from leaplm.grading.book.verdicts import Store, grader_digest, latest_records
@@ -235,5 +236,5 @@ def test_no_text_cuts_a_row_of_the_log(course, text):
 
 
 def test_half_a_letter_in_a_fault_of_ours_does_not_end_the_run(course):
-    graded = our_fault(course, LAB, submission(), 1, "bad \ud800 name")
+    graded = our_fault(lab_assignment(course, LAB), submission(), 1, "bad \ud800 name")
     assert json.loads(json.dumps(Store(course, LAB).save(submission(), graded).record))["reason"] == "bad ? name"

@@ -1,0 +1,116 @@
+"""Runs a cell of tests, of nbgrader's kind, in a student's IPython shell: statement after statement, by our own hand.
+
+Such tests share a process with the answers they test, so what comes of them can be forged by code that knows this
+module; course/GRADING.md lists how. What is held here: nothing that a notebook can change by IPython's or Python's usual
+means decides. The shell's own way of running cells, its transformers, its hooks and its history are passed by; Python's
+built-in names and the functions of libraries are put back first; a test that fails has failed, whatever is shown.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import linecache
+import sys
+import threading
+import traceback
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.lib.pretty import pretty
+
+from leaplm.grading.sandbox.watch import is_library
+
+# Taken before any student code runs: what a notebook puts in their place later is not used.
+_parse, _compile, _eval, _pretty, _unparse = ast.parse, compile, eval, pretty, ast.unparse
+_coroutine, _format, _quiet = inspect.CO_COROUTINE, traceback.TracebackException, DisplayHook.semicolon_at_end_of_expression
+AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+NAME = "<test>"
+MOST_TEXT = 2000  # characters of a value that are told
+
+
+class Pristine:
+    """Python's built-in names and the functions of libraries as they were before the notebook began."""
+
+    def __init__(self) -> None:
+        self._builtins = dict(vars(builtins))
+        self._modules = {name: (module, dict(vars(module))) for name, module in list(sys.modules.items())
+                         if isinstance(module, ModuleType) and name not in ("__main__", "builtins")}  # fmt: skip
+
+    def restore(self, namespace: dict[str, Any], get_ipython: Any) -> None:
+        """Puts them back, and takes off what watches or steers running code."""
+        sys.settrace(None)
+        sys.setprofile(None)
+        threading.settrace(None)
+        vars(builtins).update(self._builtins)
+        namespace["__builtins__"], namespace["get_ipython"] = builtins, get_ipython
+        for name, (module, before) in self._modules.items():
+            sys.modules.setdefault(name, module)
+            now = vars(module)
+            for key, value in before.items():
+                if now.get(key) is not value and callable(value) and not _from_library(now.get(key)):
+                    now[key] = value
+
+
+def _from_library(value: Any) -> bool:
+    """Whether a library itself has put this function in the place of another, as matplotlib does for its backends."""
+    return isinstance(value, FunctionType) and is_library(value.__code__.co_filename)
+
+
+def run_tests(shell: InteractiveShell, source: str) -> tuple[str | None, BaseException | None]:
+    """The value of the last expression as text, None if there is none or it is hidden by ";", and what was raised."""
+    value = None
+    namespace = shell.user_ns
+    try:
+        python = TransformerManager().transform_cell(source)
+        nodes = _parse(python).body
+        for number, node in enumerate(nodes, 1):
+            last = number == len(nodes) and isinstance(node, ast.Expr)
+            tree = ast.Expression(node.value) if last else ast.Module([node], [])
+            value = _value(shell, _compile(tree, NAME, "eval" if last else "exec", AWAIT, True), namespace)
+        shown = value is not None and not _quiet(python)
+        return (_as_text(value) if shown else None), None
+    except BaseException as error:  # also SystemExit, KeyboardInterrupt: a test that did not come to its end has failed
+        return None, error
+
+
+def _value(shell: InteractiveShell, code: CodeType, namespace: dict[str, Any]) -> Any:
+    value = _eval(code, namespace)
+    if code.co_flags & _coroutine:  # `await` at the top of the cell
+        from IPython.core.async_helpers import get_asyncio_loop
+
+        return get_asyncio_loop().run_until_complete(value)
+    return value
+
+
+def _as_text(value: Any) -> str:
+    """As a notebook shows it; numbers of numpy as plain ones."""
+    import numpy as np
+
+    return _pretty(value.item() if isinstance(value, np.generic) else value)[:MOST_TEXT]
+
+
+def told(error: BaseException, source: str) -> tuple[str, str, list[str]]:
+    """An error as a notebook shows it: name, message and the lines of its traceback, of the tests and below them."""
+    linecache.cache[NAME] = (len(source), None, [line + "\n" for line in source.split("\n")], NAME)
+    try:
+        frames = _format(type(error), error, error.__traceback__)
+        while frames.stack and frames.stack[0].filename != NAME:
+            del frames.stack[0]
+        lines = "".join(frames.format()).split("\n")
+    except Exception:  # an error of the student's own class may not let itself be shown
+        lines = [type(error).__name__]
+    finally:
+        del linecache.cache[NAME]
+    return type(error).__name__, _message(error), lines
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as inner:  # of its own __str__
+        return f"(its message cannot be shown: {type(inner).__name__})"

@@ -1,0 +1,75 @@
+"""Cells of tests as they are run beside a student's code: what they give, and what is put back before them."""
+
+import builtins
+import json
+import math
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from leaplm.grading.judge.examiner import beside
+from leaplm.grading.sandbox.cell_tests import Pristine, run_tests, told
+
+
+@pytest.fixture
+def shell():
+    """A shell of its own: run_tests needs no more of it than the names of the notebook."""
+    made = InteractiveShell()
+    made.user_ns.clear()
+    return made
+
+
+@pytest.mark.parametrize(("source", "text"), {
+    "0.5": "0.5", "x = 1": None, "1;": None, "None": None, "'a'": "'a'", "for n in range(3):\n    n": None,
+    "import numpy as np\nnp.float32(0.5)": "0.5", "import asyncio\nawait asyncio.sleep(0, 2)": "2", "": None, "# 1": None,
+    "1  # points": "1", "def f():\n    return 3\nf()": "3", "%matplotlib --list\n1": "1",
+}.items())  # fmt: skip
+def test_the_last_expression_is_told_as_a_notebook_shows_it(shell, source, text):
+    shell.user_ns["get_ipython"] = lambda: shell
+    assert run_tests(shell, source) == (text, None)
+
+
+@pytest.mark.parametrize("source", ["assert False", "1 +", "raise SystemExit(0)", "raise KeyboardInterrupt", "undefined",
+                                    "1/0", "def f(): raise GeneratorExit\nf()", "exit_now = 1\nassert not exit_now\n1"])
+def test_tests_that_do_not_come_to_their_end_have_failed(shell, source):
+    text, error = run_tests(shell, source)
+    assert text is None and isinstance(error, BaseException)
+    name, _, lines = told(error, source)
+    assert name == type(error).__name__ and lines
+
+
+def test_an_error_is_told_with_its_line_and_whatever_its_class_does(shell):
+    source = "class Odd(Exception):\n    def __str__(self): raise ValueError\n\nif True:\n    raise Odd"
+    name, message, lines = told(run_tests(shell, source)[1], source)
+    assert name == "Odd" and "cannot be shown" in message and any("raise Odd" in line for line in lines)
+
+
+def test_what_a_notebook_put_in_the_place_of_built_in_names_and_functions_is_put_back():
+    pristine, namespace = Pristine(), {"isclose": None}
+    before = builtins.isinstance, math.isclose, json.dumps
+    try:
+        builtins.isinstance, math.isclose, json.dumps = lambda *a: True, bool, lambda *a: "{}"
+        json.decoder.own_setting = "a library's own state stays"
+        pristine.restore(namespace, "the shell's")
+        assert (builtins.isinstance, math.isclose, json.dumps) == before
+        assert namespace == {"isclose": None, "__builtins__": builtins, "get_ipython": "the shell's"}
+        assert json.decoder.own_setting
+    finally:
+        builtins.isinstance, math.isclose, json.dumps = before
+        vars(json.decoder).pop("own_setting", None)
+
+
+def test_what_a_library_itself_has_changed_stays():
+    """As matplotlib does when a notebook chooses how to draw."""
+    pristine, before = Pristine(), json.dumps
+    try:
+        json.dumps = json.dump  # a function of the library's own
+        pristine.restore({}, None)
+        assert json.dumps is json.dump
+    finally:
+        json.dumps = before
+
+
+def test_our_files_take_the_place_of_a_students():
+    theirs = {"data": b"a file", "rows.csv": b"old", "a/b/c": b"below a file of ours", "own.py": b"1"}
+    ours = {"data/rows.txt": b"1", "rows.csv": b"new", "a/b": b"2"}
+    assert beside(theirs, ours) == {**ours, "own.py": b"1"}

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from leaplm.grading.texts import writable
+
 MAX_BYTES = 64 * 2**20  # of all arrays and strings in one value
 MAX_ITEMS = 200_000  # of all lists and dicts in one value
 MAX_DEPTH = 12
@@ -169,12 +171,12 @@ def describe(value: Any) -> str:
 def clean_text(text: Any, most: int) -> str:
     """Text from the student's side as it may be shown and written: at most `most` long, and each line one line.
 
-    Terminal codes, control characters and halves of characters go; spaces and separators of other kinds become spaces.
+    Terminal codes and control characters go, halves of letters become ?, separators of other kinds become spaces.
 
     >>> clean_text("loss \\x1b[31mnan\\x00\\ud800\\u2028.", 40)
-    'loss nan .'
+    'loss nan? .'
     """
-    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", str(text)[: 10 * most])
+    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", writable(str(text)[: 10 * most]))
     text = "".join(map(_shown, text))
     return text if len(text) <= most else text[: most - 1] + "…"
 

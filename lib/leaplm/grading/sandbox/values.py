@@ -23,6 +23,8 @@ from leaplm.grading.texts import writable
 MAX_BYTES = 64 * 2**20  # of all arrays and strings in one value
 MAX_ITEMS = 200_000  # of all lists and dicts in one value
 MAX_DEPTH = 12
+WHOLE = range(-(2**63), 2**64)  # larger ones can be chosen so that a set of them takes hours to make
+NUMBERS = "biuf"  # kinds of arrays
 
 
 class NotPlain(TypeError):
@@ -30,7 +32,7 @@ class NotPlain(TypeError):
 
 
 class TooLarge(NotPlain):
-    """A plain value above the limits of size or depth."""
+    """A plain value above the limits of size, depth or numbers."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ def plain(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
     [1, {'a': 0.5}]
     """
     return _Copier(text).copy(value, depth=0)
+
+
+def whole(number: int) -> int:
+    """The number; TooLarge for one that 64 bits do not hold."""
+    if number not in WHOLE:
+        raise TooLarge("a whole number of more than 64 bits")
+    return number
 
 
 def to_student(value: Any, resolve: Callable[[Ref], Any]) -> Any:
@@ -103,7 +112,7 @@ class _Copier:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
-            return int.__index__(value)
+            return whole(int.__index__(value))
         if isinstance(value, float):
             return float.__float__(value)
         if isinstance(value, str):
@@ -126,7 +135,7 @@ class _Copier:
         raise NotPlain(f"an object of type {type(value).__name__}")
 
     def _array(self, array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in NUMBERS:
             raise NotPlain(f"an array of dtype {array.dtype}")
         self._spend(size=array.nbytes)
         return np.array(array, subok=False)

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import nbformat
 import psutil
 
-from leaplm.grading.judge.examiner import MOST_FRAME, new_seed
+from leaplm.grading.judge.examiner import JUDGING, MOST_FRAME, new_seed
 from leaplm.grading.judge.heldout import assets_without_heldout
 from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.rebuild.exercises import check_name, role
@@ -54,6 +55,14 @@ ENDS = {  # how a student's process ended -> state of the verdict, and why in wo
 
 class Infrastructure(Exception):
     """A fault of ours, not of a submission."""
+
+
+class TooCostly(Infrastructure):
+    """An examiner that did not live through a `check`, or came to no end with it."""
+
+    def __init__(self, reason: str, check: str) -> None:
+        super().__init__(reason)
+        self.check = check
 
 
 @dataclass
@@ -186,7 +195,11 @@ class Examiner:
             socket.send_fds(self._end, [b"\0"], [student.fileno()])
             result = self._channel.receive(seconds)
         except (Gone, TimeoutError, OSError) as error:
-            raise Infrastructure(f"the examiner did not come to a verdict ({type(error).__name__})") from None
+            said = f"the examiner did not come to a verdict ({type(error).__name__})"
+            judging = self._scratch.path / JUDGING
+            if judging.is_file() and (check := judging.read_text(encoding="utf-8")):
+                raise TooCostly(f"{said} in {check}", check) from None
+            raise Infrastructure(said) from None
         if "fault" in result:
             raise Infrastructure(f"the examiner could not cope: {result['fault']}")
         return result
@@ -235,26 +248,31 @@ class Engine:
     def grade(self, submission: Submission, seed: int | None = None, full: bool = False) -> Graded:
         """One record, whatever happens. `full` runs every cell, not only those that the marks need."""
         seed = new_seed() if seed is None else seed
-        fault = ""
-        for _ in range(2):
+        fault, costly, tries = "", Counter(), 2
+        while tries > 0:
             try:
-                return self._grade(submission, seed, full)
+                return self._grade(submission, seed, full, sorted(name for name, times in costly.items() if times > 1))
             except sandbox.NoSandbox:  # nobody's work can be graded here
                 raise
+            except TooCostly as known:  # twice at one check: it is what was handed in, and costs that check alone
+                fault = str(known)
+                costly[known.check] += 1
+                tries = 3 if costly[known.check] == 2 else tries
             except Infrastructure as known:
                 fault = str(known)
             except Exception as unknown:  # any: one submission never ends the run for the others
                 fault = "".join(traceback.format_exception_only(unknown)).strip()
+            tries -= 1
         return our_fault(self.course, submission.lab, submission, seed, fault)
 
-    def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
+    def _grade(self, submission: Submission, seed: int, full: bool, skip: list[str]) -> Graded:
         forks, examiner = self.fork_server(), self._examiners.get()
         fine = False
         try:
             examiner = examiner or Examiner()
-            result, why = self._examine(forks, examiner, submission, seed, full)
+            result, why = self._examine(forks, examiner, submission, seed, full, skip)
             if result["left_out"]:
-                result, why = self._examine(forks, examiner, submission, seed, full=True)
+                result, why = self._examine(forks, examiner, submission, seed, True, skip)
             fine = not examiner.is_swollen()
         finally:
             if not fine and examiner:
@@ -265,14 +283,14 @@ class Engine:
         return Graded(record, result["notebook"], result["artifacts"])
 
     def _examine(
-        self, forks: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool
+        self, forks: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool, skip: list[str]
     ) -> tuple[dict, str]:
         """What the examiner says of a submission in a process of its own, and how that process ended."""
         number, student = forks.spawn()
         why = "lost"
         try:
             task = {"lab": submission.lab, "course": str(self.course), "submission": asdict(submission), "seed": seed,
-                    "limits": asdict(self.limits), "full": full}  # fmt: skip
+                    "limits": asdict(self.limits), "full": full, "skip": skip}  # fmt: skip
             result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
         finally:
             student.close()

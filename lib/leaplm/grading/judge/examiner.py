@@ -15,8 +15,9 @@ import os
 import secrets
 import socket
 import sys
+import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 from nbformat import NotebookNode
 
 from leaplm.grading.course import lab_file, translated_releases
-from leaplm.grading.judge.checks import SEED, Verdict, judge, load_checks
+from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
@@ -47,6 +48,7 @@ LEFT_OUT = "… all further outputs are left out: the notebook has put out too m
 PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
 MOST_MEMORY = 5000 << 20  # bytes of an examiner: a file made to fill memory fails in the check that reads it
 MOST_FRAME = 1 << 30  # with all that one student may hand in
+JUDGING = "judging"  # the file, in our temporary folder, that names the check that is being made
 
 
 @dataclass
@@ -85,15 +87,17 @@ class Lab:
         return max(releases, key=lambda release: sum(plain(cell.source) in texts for cell in release.cells))
 
 
-def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool) -> dict:
-    """The record of one submission (see `verdicts`), with the notebook as it ran."""
+def examine(
+    lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool, skip: Collection[str] = ()
+) -> dict:
+    """The record of one submission (see `verdicts`), with the notebook as it ran. `skip`: checks that cost too much."""
     notebook, repairs = lab.rebuilt(submission)
     line, artifacts = Line(channel, limits.submission_seconds), {}
     if submission.refused:
         done = Examination(notebook, state="ungradable", reason=submission.refused)
     else:
         plan = None if full else Plan(notebook, lab.release, lab.asked)
-        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed)
+        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, skip)
         artifacts = saved(line) if full else {}
     record = make_record(lab, submission, done, repairs, seed)  # from here on every text of the student's can be written
     return {"record": writable(record), "notebook": writable(nbformat.writes(done.notebook)), "left_out": done.left_out,
@@ -101,8 +105,9 @@ def examine(lab: Lab, submission: Submission, channel: Channel, limits: Limits, 
 
 
 def run_and_judge(
-    lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int
-) -> Examination:
+    lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int,
+    skip: Collection[str],
+) -> Examination:  # fmt: skip
     """Runs the cells of `plan` (None: all) in order, and judges at each check cell.
 
     When the student's program ends early, what was judged stays, and checks that only read handed-in files go on.
@@ -116,12 +121,25 @@ def run_and_judge(
             if role(cell) == "check":
                 check = lab.checks[check_name(cell)]
                 done.verdicts[check.name] = Verdict(0, NOT_REACHED)  # unless the next line gives one
-                done.verdicts[check.name] = judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
+                student = RemoteStudent(line, submission.files, check.seconds)
+                done.verdicts[check.name] = judged(check, student, seed, limits, skip)
                 done.errors.append(done.verdicts[check.name].message)
             elif is_to_run(cell, plan) and not line.over:
                 run_cell(cell, line, limits, done)
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
     return done
+
+
+def judged(check: Check, student: RemoteStudent, seed: int, limits: Limits, skip: Collection[str]) -> Verdict:
+    """One check's verdict. While it is made, a note says which it is, in case that this process does not live through it."""
+    if check.name in skip:
+        return too_costly(check, f"the examiner ended, or came to no end, while it judged {check.name}")
+    note = Path(tempfile.gettempdir(), JUDGING)
+    note.write_text(check.name, encoding="utf-8")
+    try:
+        return judge_within(limits.judge_seconds, check, student, seed)
+    finally:
+        note.unlink()
 
 
 @contextlib.contextmanager
@@ -252,7 +270,7 @@ def serve(end: socket.socket) -> None:
         try:
             submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
             limits = Limits(**task["limits"])
-            channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"]))
+            channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"], task["skip"]))
         except Gone:
             return
         except Exception:  # a fault of ours: told, and nobody else's verdict waits for a new examiner

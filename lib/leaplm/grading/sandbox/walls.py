@@ -46,6 +46,7 @@ class Limits:
     cell_seconds: float = 60  # of processor time; ten times that by the clock
     submission_seconds: float = 600  # by the clock, for all cells and calls
     output_bytes: int = 200_000  # kept of one cell's outputs
+    judge_seconds: float = 400  # of our processor time, for one check: what is handed in must not keep the judge for hours
 
 
 def enter_namespaces() -> None:

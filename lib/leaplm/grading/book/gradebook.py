@@ -11,7 +11,6 @@ import datetime
 import logging
 import os
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from traitlets.config import LazyConfigValue
 from leaplm.grading.book.verdicts import write_whole
 from leaplm.grading.intake.receipts import nbgrader_time
 from leaplm.grading.judge.engine import Graded
+from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.sandbox.walls import Limits
 
 WAIT_SECONDS = 120.0  # for a gradebook that another program holds
@@ -65,8 +65,8 @@ class CourseBook:
         with self.open() as book, contextlib.suppress(MissingEntry):
             if book.find_assignment(lab).notebooks:
                 return
-        with tempfile.TemporaryDirectory() as elsewhere:
-            before, self.coursedir.release_directory = self.coursedir.release_directory, elsewhere
+        with Scratch() as elsewhere:
+            before, self.coursedir.release_directory = self.coursedir.release_directory, str(elsewhere)
             result = NbGraderAPI(self.coursedir, parent=self.app).generate_assignment(lab, force=True)
             self.coursedir.release_directory = before
         if not result["success"]:

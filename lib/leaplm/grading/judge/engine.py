@@ -17,7 +17,6 @@ import queue
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections import Counter
@@ -165,11 +164,11 @@ def try_sandbox() -> None:
 
     That bubblewrap is here says nothing: many systems forbid what it needs.
     """
-    with tempfile.TemporaryDirectory() as empty:
-        forks = ForkServer(Path(empty), [], Limits(), unsafe=False, scale="tiny")
+    with Scratch() as empty:
+        forks = ForkServer(empty, [], Limits(), unsafe=False, scale="tiny")
         try:
             forks.wait_until_ready()
-            test_walls(forks, Path(empty), "tiny")
+            test_walls(forks, empty, "tiny")
         finally:
             forks.close()
 

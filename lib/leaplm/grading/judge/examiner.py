@@ -43,6 +43,7 @@ from leaplm.grading.texts import plain, writable
 # As kept here, of one cell and of a notebook: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
 MOST_OF_A_NOTEBOOK = 4_000_000
+MOST_ERROR = 4000  # characters of an error, looked into for what was missing
 OF_ONE_OUTPUT = 200  # what it takes beside its text
 LEFT_OUT = "… all further outputs are left out: the notebook has put out too much …"
 PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
@@ -123,7 +124,7 @@ def run_and_judge(
                 done.verdicts[check.name] = Verdict(0, NOT_REACHED)  # unless the next line gives one
                 student = RemoteStudent(line, submission.files, check.seconds)
                 done.verdicts[check.name] = judged(check, student, seed, limits, skip)
-                done.errors.append(done.verdicts[check.name].message)
+                done.errors.append(done.verdicts[check.name].message[:MOST_ERROR])
             elif is_to_run(cell, plan) and not line.over:
                 run_cell(cell, line, limits, done)
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
@@ -180,7 +181,7 @@ def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) 
     if not isinstance(told, dict) or not isinstance(told.get("outputs"), list):
         raise line.break_off("The notebook's program told something else of a cell than its outputs.")
     cell.outputs = fitting((as_output(item) for item in told["outputs"][:MOST_OUTPUTS]), done)
-    done.errors.append(str(told.get("error")))
+    done.errors.append(clean_text(told["error"], MOST_ERROR) if isinstance(told.get("error"), str) else "")
     if told.get("ended") == "stopped":
         done.state, done.reason = "partial", f"The cell `{cell.id}` was stopped: it computed for too long."
 

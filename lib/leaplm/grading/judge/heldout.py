@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from leaplm.assets.places import STAMP, store
 from leaplm.data import COURSE_SECRET, is_heldout, is_heldout_sentence, position
+from leaplm.grading.judge.scratch import Scratch, sweep
 
 
 class Rule(NamedTuple):
@@ -52,20 +53,20 @@ def write_student_store(folder: Path) -> None:
 
 def copy_asset(source: Path, target: Path, made_by: str) -> None:
     """One asset; whole or not there. Large files are linked, so they take no space twice."""
-    fresh = target.with_name(f"{target.name}.{os.getpid()}.part")
-    shutil.rmtree(fresh, ignore_errors=True)
-    rule = RULES.get(source.name)
-    for path in source.rglob("*"):
-        if path.is_file():
-            made = fresh / path.relative_to(source)
-            made.parent.mkdir(parents=True, exist_ok=True)
-            if rule and path.name.endswith(rule.files):
-                made.write_text(without_heldout(path, rule), encoding="utf-8", newline="")
-            else:
-                link_or_copy(path, made)
-    (fresh / MADE_BY).write_text(made_by)
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    sweep(target.parent)
+    with Scratch(target.parent) as scratch:
+        fresh, rule = scratch / target.name, RULES.get(source.name)
+        for path in source.rglob("*"):
+            if path.is_file():
+                made = fresh / path.relative_to(source)
+                made.parent.mkdir(parents=True, exist_ok=True)
+                if rule and path.name.endswith(rule.files):
+                    made.write_text(without_heldout(path, rule), encoding="utf-8", newline="")
+                else:
+                    link_or_copy(path, made)
+        (fresh / MADE_BY).write_text(made_by)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
 
 
 def without_heldout(path: Path, rule: Rule) -> str:

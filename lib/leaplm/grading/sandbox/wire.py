@@ -157,14 +157,19 @@ class Channel:
         self._end = end
         self._most, self._most_text = most, most_text
 
-    def send(self, value: Any) -> None:
-        """Sends one value; Gone if nobody is there to read it, TooLarge (and nothing sent) for more than the limit."""
+    def send(self, value: Any, seconds: float | None = None) -> None:
+        """Sends one value; Gone if nobody is there to read it, TooLarge (and nothing sent) for more than the limit.
+
+        TimeoutError if it is not read within `seconds`: a frame has been sent in part, so nothing more can be.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
         pieces = parts(value, self._most_text)
         try:
-            self._end.settimeout(None)
-            self._end.sendall(HEAD.pack(sum(map(len, pieces))))
-            for piece in pieces:
+            for piece in (HEAD.pack(sum(map(len, pieces))), *pieces):
+                self._end.settimeout(None if until is None else max(until - time.monotonic(), 0.001))
                 self._end.sendall(piece)
+        except TimeoutError:
+            raise
         except OSError as error:
             raise Gone(str(error)) from None
 

@@ -82,6 +82,14 @@ def test_a_large_file_is_sent_and_read_with_one_copy():
     assert most < 2.3 * size
 
 
+def test_what_nobody_reads_is_not_sent_for_ever():
+    ours, theirs = socket.socketpair()
+    for value in (bytes(10**7), "x" * 10**7, np.zeros(10**7)):
+        with pytest.raises(TimeoutError):
+            Channel(ours).send(value, seconds=0.1)
+    theirs.close()
+
+
 def test_numbers_of_the_other_byte_order_arrive():
     got = decode(encode(np.array([1, 2], ">f4")))
     assert got.tolist() == [1, 2] and torch.from_numpy(got).dtype == torch.float32

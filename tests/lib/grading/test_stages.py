@@ -38,7 +38,7 @@ def costly(function):
         handed_in = student._files if check.name in ("slope", "mean_square") else ()
         while "artifacts/endless.json" in handed_in:
             try:
-                sum(range(10**12))
+                sum(range(10**5))
             except Exception:
                 pass
         if "artifacts/dies.json" in handed_in:

@@ -59,9 +59,9 @@ class Infrastructure(Exception):
 class TooCostly(Infrastructure):
     """An examiner that did not live through a `check`, or came to no end with it."""
 
-    def __init__(self, reason: str, check: str) -> None:
+    def __init__(self, reason: str, check: str, ended: bool) -> None:
         super().__init__(reason)
-        self.check = check
+        self.check, self.ended = check, ended
 
 
 @dataclass
@@ -197,7 +197,7 @@ class Examiner:
             said = f"the examiner did not come to a verdict ({type(error).__name__})"
             judging = self._scratch.path / JUDGING
             if judging.is_file() and (check := judging.read_text(encoding="utf-8")):
-                raise TooCostly(f"{said} in {check}", check) from None
+                raise TooCostly(f"{said} in {check}", check, isinstance(error, Gone)) from None
             raise Infrastructure(said) from None
         if "fault" in result:
             raise Infrastructure(f"the examiner could not cope: {result['fault']}")
@@ -253,10 +253,10 @@ class Engine:
                 return self._grade(submission, seed, full, sorted(name for name, times in costly.items() if times > 1))
             except sandbox.NoSandbox:  # nobody's work can be graded here
                 raise
-            except TooCostly as known:  # twice at one check: it is what was handed in, and costs that check alone
+            except TooCostly as known:  # no end, or ended twice, in one check: what was handed in costs that check
                 fault = str(known)
-                costly[known.check] += 1
-                tries = 3 if costly[known.check] == 2 else tries
+                costly[known.check] += 1 if known.ended else 2
+                tries = 3 if costly[known.check] >= 2 else tries
             except Infrastructure as known:
                 fault = str(known)
             except Exception as unknown:  # any: one submission never ends the run for the others

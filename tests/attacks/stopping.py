@@ -99,12 +99,12 @@ def forged_by_the_thousand(work: Work) -> None:
         parts = [{"output_type": "stream", "name": "stderr", "text": chr(92) * 40 + chr(0x1F600) + chr(34)},
                  {"output_type": "error", "ename": "E", "evalue": chr(92) * 9, "traceback": [chr(34) * 9] * 9},
                  {"output_type": "display_data", "data": {"text/html": "<&" * 99, "text/plain": [["x"] * 9] * 9}}]
-        words = [chr(92) * 3_000_000, ["NameError: name 'x' is not defined"] * 90_000, {"x" * 99: "y" * 6_000_000}]
+        words = [chr(92) * 3_000_000, ["NameError: name 'x' is not defined"] * 50_000, {"x" * 99: "y" * 6_000_000}]
         turn = iter(range(10**9))
         def forged(channel, reply):
             if is_value(reply) and isinstance(reply["value"], dict) and "outputs" in reply["value"]:
                 number = next(turn)
-                value = {"ended": "ok", "outputs": parts * (1500 if number < 20 else 1), "error": words[number % 3]}
+                value = {"ended": "ok", "outputs": parts * (400 if number < 20 else 1), "error": words[number % 3]}
                 reply = {**reply, "value": value}
             honest_send(channel, reply)
         change(forged)

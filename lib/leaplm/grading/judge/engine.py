@@ -219,11 +219,11 @@ class Engine:
 
     def __init__(
         self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
-        warm: bool = True, scale: str = "tiny",
+        warm: bool = True, scale: str = "tiny", assets: Path | None = None,
     ) -> None:  # fmt: skip
         """`warm`: the fork server imports what the lab imports; cold, each submission does. The verdicts are the same.
 
-        `scale` is the LEAPLM_SCALE at which student code runs.
+        `scale` is the LEAPLM_SCALE at which student code runs. `assets`: what it sees; else no secret tells in it.
         """
         sandbox.need_linux()
         self.course, self.lab = Path(course).resolve(), lab
@@ -231,7 +231,7 @@ class Engine:
         self.jobs = jobs or default_jobs(self.limits)
         self.unsafe, self.warm, self.scale = unsafe, warm, scale
         sweep()
-        self._assets = assets_without_heldout()
+        self._assets = assets or assets_without_heldout()
         self._forks: ForkServer | None = None
         self._lock = threading.Lock()
         self._examiners: queue.Queue = queue.Queue()

@@ -251,6 +251,8 @@ def promise_problem(card, weight):
     """What is wrong with the card's claim, in words, or None."""
     names = ("noise_multiplier", "max_norm", "learning_rate", "delta", "sample_rate", "steps", "rows", "epsilon")
     noise, max_norm, learning_rate, delta, sample_rate, steps, rows, claimed = (as_number(card.get(n), n) for n in names)
+    if not 0.01 <= noise <= 1000:
+        return f"the card says a noise multiplier of {noise:g}: from 0.01 to 1000 are possible"
     config = privacy.PrivateConfig(delta=delta, sample_rate=sample_rate, steps=int(steps), max_norm=max_norm,
                                    learning_rate=learning_rate)
     available = len(data.load_sentiment(card["language"])["train"])

@@ -11,9 +11,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
+from leaplm.plain_json import read_json
+
 CARD = "leaplm_card"
 ROWS = "::rows"  # suffix of the row numbers of a tensor stored in part
 MOST_ROWS = 0.7  # above this share of changed rows, the whole tensor is stored
+MOST_HEADER = 4 << 20  # bytes: names, shapes and the card
 
 
 def changed_tensors(model, reference):
@@ -55,9 +58,11 @@ def read_artifact(content):
     if not isinstance(content, bytes):
         content = Path(content).read_bytes()
     try:
-        tensors = load(content)
         length = int.from_bytes(content[:8], "little")
-        card = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][CARD])
+        if length > MOST_HEADER:
+            raise ValueError(f"its header says that it has {length:,} bytes; at most {MOST_HEADER:,} are possible")
+        card = read_json(read_json(content[8 : 8 + length])["__metadata__"][CARD])
+        tensors = load(content)
     except Exception as error:  # safetensors raises its own type, and the header may hold anything
         raise ValueError(f"this is not an artifact that save_artifact wrote ({error})") from None
     if not isinstance(card, dict):

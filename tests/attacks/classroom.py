@@ -60,7 +60,8 @@ class Class:
         if work.archive is None:
             folder = self.work / "submitted" / student / LAB
             work.write(folder)
-            os.utime(folder, (RECEIVED, RECEIVED))
+            for path in (folder, *folder.rglob("*")):
+                os.utime(path, (RECEIVED, RECEIVED), follow_symlinks=False)
             return
         upload = self.folder / "uploads" / f"{student}.zip"
         upload.parent.mkdir()

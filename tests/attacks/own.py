@@ -140,15 +140,13 @@ def false_leaplm(work: Work) -> None:
 
 @cheat("F9", by=CAPS, states="tampered", plain=False)
 def named_a_thousand_times(work: Work) -> None:
-    """One array of 60 MB, named a hundred times in one frame, as bytes that the reader copies."""
+    """An array of 60 MB, named a hundred times in one frame, which the reader copies."""
     work.code(WIRE)
     work.code("""
-        import json, numpy
-        from safetensors.numpy import save
-        tree = {"bytes": {"array": 0, "shape": [60 * 2**20]}}
+        import json
+        tree = {"array": "|u1", "shape": [60 * 2**20]}
         text = json.dumps({"dict": [["nonce", "0" * 16], ["value", [tree] * 100]]}).encode()
-        content = save({"0": numpy.zeros(60 * 2**20, numpy.uint8)})
-        frame = wire.TEXT.pack(len(text)) + text + content
+        frame = wire.TEXT.pack(len(text)) + text + bytes(60 * 2**20)
         change(lambda channel, reply: raw(channel, wire.HEAD.pack(len(frame)) + frame))
     """)
 

@@ -1,6 +1,6 @@
 """F: what would end the run for all, or count as a fault of ours, by what one student hands in or puts out."""
 
-from attacks.own import WIRE
+from attacks.own import TIMES, WIRE
 from attacks.rows import ENDS, cheat, fault
 from attacks.work import ARTIFACT, Work
 
@@ -89,3 +89,32 @@ def says_too_large(work: Work) -> None:
         turn = iter(range(10**9))
         change(lambda channel, reply: honest_send(channel, {"nonce": reply["nonce"], **kinds[next(turn) % 2]}))
     """)
+
+
+@cheat("F90", by="what is kept of a cell is held to limits where it comes in", states=ENDS, plain=False)
+def forged_by_the_thousand(work: Work) -> None:
+    """Each of three hundred cells is said to have shown thousands of outputs, and to have failed with 6 MB of words."""
+    work.code(WIRE)
+    work.code("""
+        parts = [{"output_type": "stream", "name": "stderr", "text": chr(92) * 40 + chr(0x1F600) + chr(34)},
+                 {"output_type": "error", "ename": "E", "evalue": chr(92) * 9, "traceback": [chr(34) * 9] * 9},
+                 {"output_type": "display_data", "data": {"text/html": "<&" * 99, "text/plain": [["x"] * 9] * 9}}]
+        words = [chr(92) * 3_000_000, ["NameError: name 'x' is not defined"] * 50_000, {"x" * 99: "y" * 6_000_000}]
+        turn = iter(range(10**9))
+        def forged(channel, reply):
+            if is_value(reply) and isinstance(reply["value"], dict) and "outputs" in reply["value"]:
+                number = next(turn)
+                value = {"ended": "ok", "outputs": parts * (400 if number < 20 else 1), "error": words[number % 3]}
+                reply = {**reply, "value": value}
+            honest_send(channel, reply)
+        change(forged)
+    """)
+    for _ in range(300):
+        work.add("1")
+
+
+@fault("F91", by=TIMES, points=(0, 9), states=ENDS, plain=False)
+def reads_nothing(work: Work) -> None:
+    """The process that should answer stops for ever, before a cell that is larger than what a connection holds."""
+    work.first("os.kill(os.getpid(), signal.SIGSTOP)", "train_step")
+    work.first("# " + "x" * 1_000_000, "fit_slope")

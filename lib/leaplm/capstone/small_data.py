@@ -17,9 +17,11 @@ from tqdm.auto import tqdm
 
 from leaplm.data import normalize, subsample
 from leaplm.evaluation import accuracy, bootstrap_interval, macro_f1
+from leaplm.plain_json import read_json
 from leaplm.prompting.redaction import redact
 
 FEWEST, MOST = 50, 500  # rows
+MOST_TRUE, MOST_RUNS = 2000, 100  # in a file of results: what is computed from it takes seconds at most
 BASELINES = ("majority class", "TF-IDF, words", "TF-IDF, characters")
 
 
@@ -157,9 +159,11 @@ def write_results(path, results):
 def read_results(content):
     """Results from the bytes of a file. Raises ValueError that says what is wrong with them."""
     try:
-        results = json.loads(content)
+        results = read_json(content)
         labels, true, runs = results["labels"], results["true"], results["runs"]
         classes = range(len(labels))
+        if len(true) > MOST_TRUE or len(runs) > MOST_RUNS:
+            raise ValueError(f"{len(true)} rows and {len(runs)} runs; at most {MOST_TRUE} and {MOST_RUNS} are possible")
         good = all(label in classes for label in true) and all(
             len(run["predictions"]) == len(true) and all(p in classes for p in run["predictions"])
             and isinstance(run["method"], str) and isinstance(run["seed"], int) for run in runs)

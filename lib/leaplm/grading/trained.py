@@ -16,7 +16,6 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
 from leaplm.assets.places import store
+from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.rebuild.plan import saving_cells
 from leaplm.grading.submission import ARTIFACTS
@@ -51,18 +51,19 @@ def trained_artifacts(lab: str, course: Path, say: Callable[[str], None] = print
             say(f"trained artifacts: {kept}")
             return kept
         say(f"{kept} is not there: running the solution of {lab} once, which takes minutes")
-        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-            keep(train(lab, course, Path(scratch)), lab, course)
+        sweep(kept.parent)
+        with Scratch(kept.parent) as folder:
+            keep(train(lab, course, folder), lab, course)
     return kept
 
 
 def keep(artifacts: Path, lab: str, course: Path) -> None:
     """Keeps a folder of artifacts, whole or not at all, and drops those of old states of the lab."""
     kept = kept_artifacts(lab, course)
-    fresh = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-    shutil.copytree(artifacts, fresh)
-    shutil.rmtree(kept, ignore_errors=True)
-    os.replace(fresh, kept)
+    with Scratch(kept.parent) as scratch:
+        shutil.copytree(artifacts, scratch / kept.name)
+        shutil.rmtree(kept, ignore_errors=True)
+        os.replace(scratch / kept.name, kept)
     states = sorted(kept.parent.glob(f"{lab}-{scale()}-" + "?" * 16), key=os.path.getmtime)
     for old in states[:-KEPT_STATES]:
         shutil.rmtree(old, ignore_errors=True)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from leaplm.evaluation import log_softmax
+from leaplm.plain_json import read_json
 from leaplm.prompting.scoring import continuation_log_probs
 
 METHODS = ("sum", "mean", "prior", "calibrated")
@@ -242,7 +243,7 @@ def prompt_file(template, verbalizer, method, labels, language, demonstrations=(
 def read_prompt_file(content):
     """The dict of a prompt file (bytes or str) with `template` and `verbalizer` as objects. ValueError if it is not one."""
     try:
-        found = json.loads(content)
+        found = read_json(content)
         template, words = PromptTemplate(**found["template"]), Verbalizer(found["words"])
         pairs = [(text, word) for text, word in found.get("demonstrations", [])]
         method, labels, language = found["method"], list(found["labels"]), found["language"]

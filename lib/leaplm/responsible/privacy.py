@@ -88,6 +88,9 @@ def train_and_attack(members, others, epochs=10, seed=0, output_dir=None, progre
 # -- private training of a head -----------------------------------------------------------------------------------------
 
 
+MOST_STEPS = 10_000
+
+
 @dataclasses.dataclass
 class PrivateConfig:
     """Settings of DP-SGD.
@@ -108,9 +111,9 @@ class PrivateConfig:
     def __post_init__(self):
         if not self.epsilon > 0 or not 0 < self.delta < 1:
             raise ValueError(f"epsilon={self.epsilon} must be above 0, and delta={self.delta} between 0 and 1")
-        if not 0 < self.sample_rate <= 1 or self.steps < 1 or self.max_norm <= 0:
-            raise ValueError(f"sample_rate={self.sample_rate} must lie in (0, 1]; steps={self.steps} and "
-                             f"max_norm={self.max_norm} must be above 0")
+        if not 0 < self.sample_rate <= 1 or not 1 <= self.steps <= MOST_STEPS or self.max_norm <= 0:
+            raise ValueError(f"sample_rate={self.sample_rate} must lie in (0, 1]; steps={self.steps} from 1 to "
+                             f"{MOST_STEPS}; max_norm={self.max_norm} above 0")
 
     def rate(self, step):
         """The learning rate of a step, counted from 0."""

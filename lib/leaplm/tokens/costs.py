@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from leaplm import data
+from leaplm.plain_json import read_json
 from leaplm.tokens import tokenization
 
 ALPHAS = (1.0, 0.5, 0.0, -0.2, -0.4, -0.8)  # from all text as it is (1) over equal shares (0) to the small language first
@@ -114,7 +115,7 @@ def read_tokenizer(content):
     if len(content) > MAX_FILE:
         raise ValueError(f"the file has {len(content):,} bytes; at most {MAX_FILE:,} are possible")
     try:
-        found = json.loads(content)
+        found = read_json(content)
         card, parts = found["card"], found["tokenizer"]
         model = parts["model"]
         kind, vocabulary, merges = model["type"], model["vocab"], model["merges"]

@@ -7,7 +7,9 @@ from leaplm.grading import classroom
 from leaplm.grading.book.gradebook import CourseBook, Writer, scores
 from leaplm.grading.book.verdicts import Store
 from leaplm.grading.classroom import grade_class
+from leaplm.grading.judge.checks import TOO_COSTLY
 from leaplm.grading.judge.engine import Engine, Examiner
+from leaplm.grading.sandbox.walls import Limits
 from mini import LAB, make_course
 from walled import needs_sandbox
 
@@ -16,9 +18,10 @@ WORK = ".nbgrader-work"
 OURS = "infrastructure"
 STAGES = {"intake": "ungradable", "store": "graded", "engine": OURS, "examiner": OURS, "rebuild": OURS, "judge": OURS,
           "saving": OURS, "gradebook": OURS}  # fmt: skip
+COSTLY = ("endless", "dies")  # what is handed in keeps two checks from an end, or ends the examiner in them
 # The examiner is a process of its own, whose stages throw by what is handed in: it reads this when it starts.
 IN_THE_EXAMINER = """
-import importlib
+import importlib, os
 checks = importlib.import_module("leaplm.grading.judge.checks")
 repair = importlib.import_module("leaplm.grading.rebuild.repair")
 
@@ -30,7 +33,20 @@ def throwing(function, is_asked):
     return thrown
 
 repair.rebuild = throwing(repair.rebuild, lambda release, submitted: "# throw in rebuild" in str(submitted))
-checks.judge = throwing(checks.judge, lambda check, student, seed: "artifacts/judge.json" in student._files)
+def costly(function):
+    def judge(check, student, seed):
+        handed_in = student._files if check.name in ("slope", "mean_square") else ()
+        while "artifacts/endless.json" in handed_in:
+            try:
+                sum(range(10**5))
+            except Exception:
+                pass
+        if "artifacts/dies.json" in handed_in:
+            os._exit(137)
+        return function(check, student, seed)
+    return judge
+
+checks.judge = throwing(costly(checks.judge), lambda check, student, seed: "artifacts/judge.json" in student._files)
 """
 
 
@@ -57,7 +73,7 @@ def throw_in(monkeypatch, owner, name, student):
 def course(tmp_path, monkeypatch):
     made = make_course(tmp_path / "course")
     solution = (made / "solutions" / LAB / f"{LAB}.ipynb").read_bytes()
-    for student in ("amina", *STAGES, "zola"):
+    for student in ("amina", *STAGES, *COSTLY, "zola"):
         folder = made / WORK / "submitted" / student / LAB
         (folder / "artifacts").mkdir(parents=True)
         (folder / "artifacts" / "slope-cpu.json").write_bytes(b'{"slope": 2.0}')
@@ -82,7 +98,7 @@ def test_whatever_stage_throws_each_has_a_verdict_and_the_others_have_theirs(cou
     damaged.parent.mkdir(parents=True)
     damaged.write_text('{"state": "gra')
     said = []
-    summary = grade_class(course, LAB, jobs=2, say=said.append)
+    summary = grade_class(course, LAB, jobs=2, say=said.append, students=["amina", *STAGES, "zola"])
     assert {student: record["state"] for student, record in summary.records.items()} == {
         "amina": "graded", **STAGES, "zola": "graded"}  # fmt: skip
     assert [summary.records[student]["points"] for student in ("amina", "zola", "store")] == [9, 9, 9]
@@ -98,3 +114,15 @@ def test_whatever_stage_throws_each_has_a_verdict_and_the_others_have_theirs(cou
     monkeypatch.setenv("PYTHONPATH", "")
     again = grade_class(course, LAB, jobs=2, say=said.append, students=["intake", "judge", "saving", "gradebook"])
     assert {record["state"] for record in again.records.values()} == {"graded"}, "nothing of it stays"
+
+
+def test_a_check_that_what_is_handed_in_keeps_from_an_end_costs_itself_alone(course):
+    said = []
+    students = ["amina", *COSTLY, "zola"]
+    summary = grade_class(course, LAB, jobs=2, say=said.append, students=students, limits=Limits(judge_seconds=1))
+    for student, record in summary.records.items():
+        points = {check["name"]: check["points"] for check in record["checks"]}
+        costly = {check["name"] for check in record["checks"] if check["fault"] and check["message"] == TOO_COSTLY}
+        assert record["state"] == "graded"
+        assert costly == ({"mean_square", "slope"} if student in COSTLY else set())
+        assert points == {"mean_square": 0, "train_step": 4, "slope": 0} if costly else record["points"] == 9

@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ from leaplm.grading.book.verdicts import write_whole
 from leaplm.grading.course import lab_file
 from leaplm.grading.intake.receipts import nbgrader_time
 from leaplm.grading.judge.engine import Graded
+from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.sandbox.walls import Limits
 
@@ -120,8 +120,8 @@ class CourseBook:
         with self.open() as book, contextlib.suppress(MissingEntry):
             if book.find_assignment(lab).notebooks:
                 return
-        with tempfile.TemporaryDirectory() as elsewhere:
-            before, self.coursedir.release_directory = self.coursedir.release_directory, elsewhere
+        with Scratch() as elsewhere:
+            before, self.coursedir.release_directory = self.coursedir.release_directory, str(elsewhere)
             result = NbGraderAPI(self.coursedir, parent=self.app).generate_assignment(lab, force=True)
             self.coursedir.release_directory = before
         if not result["success"]:

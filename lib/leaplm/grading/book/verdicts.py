@@ -86,8 +86,7 @@ class Store:
         write_files(path.with_suffix(".files"), graded.artifacts)
         write_whole(path.with_suffix(".ipynb"), graded.notebook)
         write_whole(path, json.dumps(graded.record, indent=1, ensure_ascii=False) + "\n")
-        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
-            log.write(json.dumps(graded.record, ensure_ascii=False) + "\n")
+        append_line(self.folder / "log.jsonl", json.dumps(graded.record, ensure_ascii=False))
         return graded
 
 
@@ -105,20 +104,30 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def latest_records(course: Path, lab: str) -> dict[str, dict[str, Any]]:
-    """The newest record of each student, from the log; its last line may have been cut off by a power cut.
+    """The newest record of each student, from the log; a power cut may have cut off a line anywhere, within a letter too.
 
     Where an assignment has several notebooks, that of one which was not graded as it should, if there is such.
     """
     log = Path(course) / WORK / "verdicts" / lab / "log.jsonl"
     latest, records = {}, {}
-    for line in log.read_text(encoding="utf-8").split("\n") if log.is_file() else ():  # a text may have other ends of lines
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
+    for line in log.read_bytes().split(b"\n") if log.is_file() else ():  # a text may have other ends of lines
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # half a letter is a ValueError too
+            record = json.loads(line.decode())
             latest[record["student"], record.get("notebook")] = record
     for (student, _), record in latest.items():
         if records.get(student, {"state": "graded"})["state"] == "graded":
             records[student] = record
     return records
+
+
+def append_line(path: Path, text: str) -> None:
+    """Adds a line to a file, after the end of the last one: a power cut may have left that open."""
+    with open(path, "a+b") as file:
+        if file.tell() and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
+            file.write(b"\n")
+        file.write(text.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -208,8 +208,9 @@ def write_time(folder: Path, received: str) -> None:
     """Writes the time of receipt as nbgrader does, if it is another than is there."""
     path, text = folder / "timestamp.txt", nbgrader_time(received)
     if not path.is_file() or path.read_bytes() != text.encode():
-        path.unlink(missing_ok=True)  # nbgrader makes what it collects read-only
-        path.write_text(text, encoding="utf-8")
+        fresh = path.with_name(f".{path.name}.part")  # a power cut leaves the old one, or none, and not half of one
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, path)  # nbgrader makes what it collects read-only
 
 
 def keep(course: Path, folder: Path, lab: str, student: str) -> str:

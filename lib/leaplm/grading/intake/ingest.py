@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ OURS = {"timestamp.txt"}  # names that nbgrader believes; written on the instruc
 MAX_FILES = 40
 MAX_NOTEBOOKS = 12  # looked into to find the lab's
 MAX_ID = 120
+MOST_NAMED = 3  # of files with the same fault
+DAY = 86_400  # s
 MAX_ID_BYTES = 200  # a name on a disk has 255, of which receipts need some
 DOWNLOADED_AGAIN = re.compile(r" ?\(\d+\)(?=\.\w+$)")  # what browsers add: "lab2 (1).ipynb"
 OF_WINDOWS = r"(con|prn|aux|nul|com\d|lpt\d) *(\.|$)"  # no names for files there, with any ending
@@ -76,7 +79,9 @@ def read_submission(
                 return _read_plain(upload, assignment, student, received)
             chosen = choose_notebook(upload, lab, release)
             files = read_files(upload, chosen.entry)
-            notes = (*chosen.notes, *upload.notes)
+            odd = [show(entry.name) for entry in upload.entries if not is_possible(entry.modified)][:MOST_NAMED]
+            dates = (f"`{name}` has a date that cannot be, which does not count as the time of handing in." for name in odd)
+            notes = (*chosen.notes, *upload.notes, *dates)
             return Submission(lab, student, chosen.notebook, files, received, notes, None)
     except Refused as refusal:
         said = str(refusal)
@@ -273,11 +278,21 @@ def safe_id(student: str) -> str:
 def modified(path: str | os.PathLike) -> str:
     """When a file was last changed, or the newest file in a folder, as ISO 8601 in UTC.
 
-    A folder's own time is that of unpacking or copying it, and says nothing of the work in it.
+    A folder's own time is that of unpacking or copying it, and says nothing of the work in it. Nor does a time to come;
+    where there is no other, it is now.
     """
     times = [os.lstat(path).st_mtime] if not os.path.isdir(path) or os.path.islink(path) else list(_times_in(path))
-    newest = max(times or [os.lstat(path).st_mtime])
+    newest = max(filter(is_possible, times or [os.lstat(path).st_mtime]), default=time.time())
     return datetime.fromtimestamp(int(newest), UTC).isoformat()
+
+
+def is_possible(seconds: float) -> bool:
+    """Whether work that is here may have been changed then; clocks and time zones differ by a day.
+
+    >>> is_possible(datetime(2026, 3, 1).timestamp()), is_possible(1.1e12)
+    (True, False)
+    """
+    return 0 <= seconds < time.time() + DAY
 
 
 def _times_in(folder: str | os.PathLike) -> Iterator[float]:

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from leaplm.grading.judge.engine import Engine
+from leaplm.grading.judge.heldout import student_assets
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import ARTIFACTS, Submission
 
@@ -47,7 +48,8 @@ def retrain(course: Path, lab: str, submissions: Iterable[Submission], count: in
     """Runs the first `count` submissions in full, as a student does, and compares what comes out with what was handed in."""
     whole = (submission for submission in submissions if submission.notebook and submission.files)
     done = []
-    with Engine(course, lab, jobs=1, limits=limits, unsafe=unsafe, scale=scale) as engine:
+    # On the rows that students train on, in an exam too: what this prints is for the teacher alone.
+    with Engine(course, lab, jobs=1, limits=limits, unsafe=unsafe, scale=scale, assets=student_assets()) as engine:
         for submission in islice(whole, count):
             say(f"training {submission.student}'s notebook again, in full ...")
             first = engine.grade(submission, seed=0)

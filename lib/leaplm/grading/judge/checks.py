@@ -31,10 +31,11 @@ from leaplm.grading.course import find_course, lab_file, load_module
 from leaplm.grading.judge.contracts import Breach, Contract
 from leaplm.grading.judge.translation import current_locale, load_catalogs, translate_message
 from leaplm.grading.judge.watched import WatchedStudent
-from leaplm.grading.sandbox.student import Student, StudentError
+from leaplm.grading.sandbox.student import Student, StudentError, TimeIsUp, time_limit
 from leaplm.grading.sandbox.values import describe
 
 SEED = "LEAPLM_CHECK_SEED"  # environment: fixes the checks' random inputs, for tests
+TOO_COSTLY = "Judging this took more time or memory than a judge may use: is something in it far larger than was asked for?"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
     """Runs one check on fresh random inputs (`seed`, else the environment, else a secret). Never raises."""
     verdict = _judge(check, student, seed)
     return replace(verdict, message=translate_message(verdict.message, check.catalogs))
+
+
+def judge_within(seconds: float, check: Check, student: Student, seed: int | None = None) -> Verdict:
+    """As `judge`, with so much processor time of this process; a check that needs more gives 0 points, and says so."""
+    try:
+        with time_limit(seconds):
+            return judge(check, student, seed)
+    except TimeIsUp:
+        return too_costly(check, f"{check.name} did not come to an end within {seconds:g} s of processor time")
+
+
+def too_costly(check: Check, fault: str) -> Verdict:
+    """The verdict of a check that what was handed in kept from coming to one. A teacher is to look at it."""
+    return Verdict(0, translate_message(TOO_COSTLY, check.catalogs), fault)
 
 
 def _judge(check: Check, student: Student, seed: int | None) -> Verdict:

@@ -18,9 +18,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ import psutil
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from leaplm.grading.assignment import Assignment, lab_assignment
-from leaplm.grading.judge.examiner import MOST_FRAME, name_of, new_seed
+from leaplm.grading.judge.examiner import JUDGING, MOST_FRAME, name_of, new_seed
 from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.sandbox import bubblewrap as sandbox
@@ -58,6 +58,14 @@ ENDS = {  # how a student's process ended -> state of the verdict, and why in wo
 
 class Infrastructure(Exception):
     """A fault of ours, not of a submission."""
+
+
+class TooCostly(Infrastructure):
+    """An examiner that did not live through a `check`, or came to no end with it."""
+
+    def __init__(self, reason: str, check: str, ended: bool) -> None:
+        super().__init__(reason)
+        self.check, self.ended = check, ended
 
 
 @dataclass
@@ -162,11 +170,11 @@ def try_sandbox() -> None:
 
     That bubblewrap is here says nothing: many systems forbid what it needs.
     """
-    with tempfile.TemporaryDirectory() as empty:
-        forks = ForkServer(Path(empty), [], Limits(), unsafe=False, scale="tiny")
+    with Scratch() as empty:
+        forks = ForkServer(empty, [], Limits(), unsafe=False, scale="tiny")
         try:
             forks.wait_until_ready()
-            test_walls(forks, Path(empty), "tiny")
+            test_walls(forks, empty, "tiny")
         finally:
             forks.close()
 
@@ -192,7 +200,11 @@ class Examiner:
             socket.send_fds(self._end, [b"\0"], [student.fileno()])
             result = self._channel.receive(seconds)
         except (Gone, TimeoutError, OSError) as error:
-            raise Infrastructure(f"the examiner did not come to a verdict ({type(error).__name__})") from None
+            said = f"the examiner did not come to a verdict ({type(error).__name__})"
+            judging = self._scratch.path / JUDGING
+            if judging.is_file() and (check := judging.read_text(encoding="utf-8")):
+                raise TooCostly(f"{said} in {check}", check, isinstance(error, Gone)) from None
+            raise Infrastructure(said) from None
         if "fault" in result:
             raise Infrastructure(f"the examiner could not cope: {result['fault']}")
         return result
@@ -216,11 +228,11 @@ class Engine:
 
     def __init__(
         self, course: Path, lab: str, jobs: int | None = None, limits: Limits | None = None, unsafe: bool = False,
-        warm: bool = True, scale: str = "tiny", assignment: Assignment | None = None,
+        warm: bool = True, scale: str = "tiny", assets: Path | None = None, assignment: Assignment | None = None,
     ) -> None:  # fmt: skip
         """`warm`: the fork server imports what the lab imports; cold, each submission does. The verdicts are the same.
 
-        `scale` is the LEAPLM_SCALE at which student code runs.
+        `scale` is the LEAPLM_SCALE at which student code runs. `assets`: what it sees; else no secret tells in it.
         """
         sandbox.need_linux()
         self.course = Path(course).resolve()
@@ -230,7 +242,7 @@ class Engine:
         self.unsafe, self.warm, self.scale = unsafe, warm, scale
         sweep()
         self._scratch = Scratch()
-        self._assets = self._scratch.path if self.assignment.plain else _assets_of_labs()
+        self._assets = self._scratch.path if self.assignment.plain else assets or _assets_of_labs()
         self._kernels = KernelSpecManager()
         self._forks: ForkServer | None = None
         self._lock = threading.Lock()
@@ -247,26 +259,31 @@ class Engine:
     def grade(self, submission: Submission, seed: int | None = None, full: bool = False) -> Graded:
         """One record, whatever happens. `full` runs every cell, not only those that the marks need."""
         seed = new_seed() if seed is None else seed
-        fault = ""
-        for _ in range(2):
+        fault, costly, tries = "", Counter(), 2
+        while tries > 0:
             try:
-                return self._grade(submission, seed, full)
+                return self._grade(submission, seed, full, sorted(name for name, times in costly.items() if times > 1))
             except sandbox.NoSandbox:  # nobody's work can be graded here
                 raise
+            except TooCostly as known:  # no end, or ended twice, in one check: what was handed in costs that check
+                fault = str(known)
+                costly[known.check] += 1 if known.ended else 2
+                tries = 3 if costly[known.check] >= 2 else tries
             except Infrastructure as known:
                 fault = str(known)
             except Exception as unknown:  # any: one submission never ends the run for the others
                 fault = "".join(traceback.format_exception_only(unknown)).strip()
+            tries -= 1
         return our_fault(self.assignment, submission, seed, fault)
 
-    def _grade(self, submission: Submission, seed: int, full: bool) -> Graded:
+    def _grade(self, submission: Submission, seed: int, full: bool, skip: list[str]) -> Graded:
         forks, examiner = self.fork_server(), self._examiners.get()
         fine = False
         try:
             examiner = examiner or Examiner(self.assignment.plain)
-            result, why = self._examine(forks, examiner, submission, seed, full)
+            result, why = self._examine(forks, examiner, submission, seed, full, skip)
             if result["left_out"]:
-                result, why = self._examine(forks, examiner, submission, seed, full=True)
+                result, why = self._examine(forks, examiner, submission, seed, True, skip)
             fine = not examiner.is_swollen()
         finally:
             if not fine and examiner:
@@ -277,14 +294,14 @@ class Engine:
         return Graded(record, result["notebook"], result["artifacts"])
 
     def _examine(
-        self, forks: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool
+        self, forks: ForkServer, examiner: Examiner, submission: Submission, seed: int, full: bool, skip: list[str]
     ) -> tuple[dict, str]:
         """What the examiner says of a submission in a process of its own, and how that process ended."""
         number, student = forks.spawn()
         why = "lost"
         try:
             task = {"assignment": self.assignment.packed(), "course": str(self.course), "submission": asdict(submission),
-                    "seed": seed, "limits": asdict(self.limits), "full": full,
+                    "seed": seed, "limits": asdict(self.limits), "full": full, "skip": skip,
                     "kernel": self._kernel(submission)}  # fmt: skip
             result = examiner.examine(task, student, self.limits.submission_seconds + JUDGE_SECONDS)
         finally:

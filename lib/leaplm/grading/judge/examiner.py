@@ -15,8 +15,9 @@ import os
 import secrets
 import socket
 import sys
+import tempfile
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,7 +29,7 @@ from nbformat import NotebookNode
 from leaplm.grading.assignment import Assignment, unpacked
 from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.intake.uploads import clean_path, is_clutter
-from leaplm.grading.judge.checks import SEED, Verdict, judge, load_checks
+from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
@@ -44,6 +45,7 @@ from leaplm.grading.texts import plain, writable
 # As kept here, of one cell and of a notebook: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
 MOST_OF_A_NOTEBOOK = 4_000_000
+MOST_ERROR = 4000  # characters of an error, looked into for what was missing
 OF_ONE_OUTPUT = 200  # what it takes beside its text
 LEFT_OUT = "… all further outputs are left out: the notebook has put out too much …"
 PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
@@ -51,6 +53,7 @@ VARIABLES = {"NBGRADER_EXECUTION": "autograde"}  # that nbgrader gives to the ce
 START_KERNEL = 60  # s, of another language, on a slow and busy machine
 MOST_MEMORY = 5000 << 20  # bytes of an examiner: a file made to fill memory fails in the check that reads it
 MOST_FRAME = 1 << 30  # with all that one student may hand in
+JUDGING = "judging"  # the file, in our temporary folder, that names the check that is being made
 
 
 @dataclass
@@ -98,16 +101,17 @@ class Lab:
 
 
 def examine(
-    lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool, kernel: dict | None
+    lab: Lab, submission: Submission, channel: Channel, limits: Limits, seed: int, full: bool, kernel: dict | None,
+    skip: Collection[str] = (),
 ) -> dict:
-    """The record of one submission (see `verdicts`), with the notebook as it ran."""
+    """The record of one submission (see `verdicts`), with the notebook as it ran. `skip`: checks that cost too much."""
     notebook, repairs = lab.rebuilt(submission)
     line, artifacts = Line(channel, limits.submission_seconds), {}
     if submission.refused:
         done = Examination(notebook, state="ungradable", reason=submission.refused)
     else:
         plan = None if full or lab.has_tests else Plan(notebook, lab.release, lab.asked)
-        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, kernel)
+        done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, kernel, skip)
         artifacts = saved(line, "take", ARTIFACTS) if full else saved(line, "made") if lab.has_tests else {}
     record = make_record(lab, submission, done, repairs, seed)  # from here on every text of the student's can be written
     return {"record": writable(record), "notebook": writable(nbformat.writes(done.notebook)), "left_out": done.left_out,
@@ -117,6 +121,7 @@ def examine(
 def run_and_judge(
     lab: Lab, submission: Submission, notebook: NotebookNode, plan: Plan | None, line: Line, limits: Limits, seed: int,
     kernel: dict | None,
+    skip: Collection[str],
 ) -> Examination:  # fmt: skip
     """Runs the cells of `plan` (None: all) in order, and judges at each check cell.
 
@@ -133,8 +138,8 @@ def run_and_judge(
         with ending(done, f"The cell `{cell.id}` could not be run"):
             if role(cell) == "check":
                 done.verdicts[cell.id] = Verdict(0, NOT_REACHED)  # unless the next line gives one
-                done.verdicts[cell.id] = judge_cell(lab, submission, cell, line, limits, seed, done)
-                done.errors.append(done.verdicts[cell.id].message)
+                done.verdicts[cell.id] = judge_cell(lab, submission, cell, line, limits, seed, done, skip)
+                done.errors.append(done.verdicts[cell.id].message[:MOST_ERROR])
             elif is_to_run(cell, plan) and not line.over:
                 run_cell(cell, line, limits, done)
     done.left_out = plan is not None and any(map(plan.may_explain, done.errors))
@@ -165,14 +170,28 @@ def begin(line: Line, kernel: dict | None) -> None:
 
 
 def judge_cell(
-    lab: Lab, submission: Submission, cell: NotebookNode, line: Line, limits: Limits, seed: int, done: Examination
-) -> Verdict:
+    lab: Lab, submission: Submission, cell: NotebookNode, line: Line, limits: Limits, seed: int, done: Examination,
+    skip: Collection[str],
+) -> Verdict:  # fmt: skip
     """By its check function, here; or by the tests in the cell, which go to the student's process only now."""
     source = lab.tests.get(cell.metadata.nbgrader.grade_id)
     if source is not None:
         return run_test(cell, source, line, limits, done)
     check = lab.checks[check_name(cell)]
-    return judge(check, RemoteStudent(line, submission.files, check.seconds), seed)
+    return judged(check, RemoteStudent(line, submission.files, check.seconds), seed, limits, skip)
+
+
+def judged(check: Check, student: RemoteStudent, seed: int, limits: Limits, skip: Collection[str]) -> Verdict:
+    """One check's verdict. While it is made, a note says which it is, in case that this process does not live through it."""
+    if check.name in skip:
+        return too_costly(check, f"the examiner ended, or came to no end, while it judged {check.name}")
+    note = Path(tempfile.gettempdir(), JUDGING)
+    note.write_text(check.name, encoding="utf-8")
+    try:
+        return judge_within(limits.judge_seconds, check, student, seed)
+    finally:
+        note.unlink()
+
 
 
 @contextlib.contextmanager
@@ -255,7 +274,7 @@ def ask_to_run(what: str, source: str, cell: NotebookNode, line: Line, limits: L
     if not isinstance(told, dict) or not isinstance(told.get("outputs"), list):
         raise line.break_off("The notebook's program told something else of a cell than its outputs.")
     cell.outputs = fitting((as_output(item) for item in told["outputs"][:MOST_OUTPUTS]), done)
-    done.errors.append(str(told.get("error")))
+    done.errors.append(clean_text(told["error"], MOST_ERROR) if isinstance(told.get("error"), str) else "")
     if told.get("ended") == "stopped":
         done.state, done.reason = "partial", f"The cell `{cell.id}` was stopped: it computed for too long."
     return told
@@ -368,7 +387,7 @@ def serve(end: socket.socket) -> None:
             submission = Submission(**{**task["submission"], "notes": tuple(task["submission"]["notes"])})
             limits = Limits(**task["limits"])
             channel.send(examine(labs[where], submission, student, limits, task["seed"], task["full"],
-                                 task["kernel"]))  # fmt: skip
+                                 task["kernel"], task["skip"]))  # fmt: skip
         except Gone:
             return
         except Exception:  # a fault of ours: told, and nobody else's verdict waits for a new examiner

@@ -12,16 +12,26 @@ import time
 from pathlib import Path
 
 PREFIX = "leaplm-"
-YOUNG = 60  # s: a folder may have been made and not be locked yet
+YOUNG = 60  # s, in which a folder that was just made may not be locked yet
 
 
 class Scratch:
-    """A temporary folder: `path`. The kernel takes the lock from a process that is killed, so `sweep` can tell."""
+    """A temporary folder: `path`. The kernel takes the lock from a process that is killed, so `sweep` can tell.
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._held: int | None = os.open(self.path, os.O_RDONLY)
+    `where`: the folder that it is made in; else that for temporary files. It gets its name when it is locked.
+    """
+
+    def __init__(self, where: Path | None = None) -> None:
+        new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=where))
+        self._held: int | None = os.open(new, os.O_RDONLY)
         _lock(self._held)
+        self.path = new.rename(new.with_name(new.name[1:]))
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Removes the folder; a second time does nothing."""
@@ -31,15 +41,17 @@ class Scratch:
             self._held = None
 
 
-def sweep() -> None:
-    """Removes the folders of processes that were killed and could not do it themselves."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def sweep(where: Path | None = None) -> None:
+    """Removes the folders in `where` of processes that were killed and could not do it themselves."""
+    where = where or Path(tempfile.gettempdir())
+    for folder in (*where.glob(f"{PREFIX}*"), *where.glob(f".{PREFIX}*")):
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:  # not a folder, or not ours
             continue
         try:
-            if os.fstat(fd).st_uid == os.getuid() and time.time() - os.fstat(fd).st_mtime > YOUNG:
+            info, named = os.fstat(fd), folder.name.startswith(PREFIX)
+            if info.st_uid == os.getuid() and (named or time.time() - info.st_mtime > YOUNG):
                 _lock(fd)
                 shutil.rmtree(folder, ignore_errors=True)
         except BlockingIOError:  # its process lives

@@ -66,9 +66,10 @@ class Line:
     def _ask(self, what: str, args: tuple, seconds: float) -> Any:
         nonce = secrets.token_hex(8)
         left = min(seconds, self._until - time.monotonic())
+        until = time.monotonic() + left
         try:
-            self._channel.send({"nonce": nonce, "do": what, "args": list(args)})
-            reply = self._channel.receive(max(left, 0.01))
+            self._channel.send({"nonce": nonce, "do": what, "args": list(args)}, max(left, 0.01))
+            reply = self._channel.receive(max(until - time.monotonic(), 0.01))
         except TimeoutError:
             raise Ended("timeout", f"The notebook did not answer within {max(left, 0):.0f} s and was stopped.") from None
         except Gone:

@@ -53,7 +53,7 @@ class StudentError(Exception):
         self.kind = kind
 
 
-class _TimeIsUp(BaseException):
+class TimeIsUp(BaseException):
     """Not an Exception, so that `except Exception` in a student's function does not catch it."""
 
 
@@ -106,7 +106,7 @@ class Student:
         try:
             with time_limit(self._seconds), _silence():
                 return plain(look(self._resolve(ref), *self._incoming(args), **self._incoming(kwargs)))
-        except (Exception, SystemExit, _TimeIsUp) as error:
+        except (Exception, SystemExit, TimeIsUp) as error:
             asked = probe.partition(":")[2].replace("_", " ")
             raise StudentError("unexpected", f"Could not read the {asked} of {describe(ref)}.") from error
 
@@ -134,7 +134,7 @@ class Student:
                 return target(*args, **kwargs) if options is None else self._observed(options, target, args, kwargs)
         except NotImplementedError as error:
             raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
-        except _TimeIsUp:
+        except TimeIsUp:
             message = f"`{name}` computed for over {self._seconds:g} s on a small input: is there a loop that never ends?"
             raise StudentError("timeout", message) from None
         except (SystemExit, KeyboardInterrupt) as error:
@@ -253,7 +253,7 @@ class Clock:
 
 @contextlib.contextmanager
 def time_limit(seconds: float, most_rings: float = math.inf, by_clock: float | None = None) -> Iterator[Clock]:
-    """Raises _TimeIsUp in the block after `seconds` of processor time, or `by_clock` (PATIENCE times as many) of the clock.
+    """Raises TimeIsUp in the block after `seconds` of processor time, or `by_clock` (PATIENCE times as many) of the clock.
 
     So a busy machine fails no honest answer, and sleeping does not last for ever. It rings again each second, for code
     that catches everything; after `most_rings` it ends the process. Needs Unix signals and the main thread; elsewhere
@@ -272,7 +272,7 @@ def time_limit(seconds: float, most_rings: float = math.inf, by_clock: float | N
         clock.rang += 1
         if clock.rang > most_rings:
             os._exit(EXIT_UNSTOPPABLE)
-        raise _TimeIsUp
+        raise TimeIsUp
 
     by_clock = by_clock or PATIENCE * seconds
     timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, by_clock))

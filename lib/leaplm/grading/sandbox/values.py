@@ -18,9 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from leaplm.grading.texts import writable
+
 MAX_BYTES = 64 * 2**20  # of all arrays and strings in one value
 MAX_ITEMS = 200_000  # of all lists and dicts in one value
 MAX_DEPTH = 12
+WHOLE = range(-(2**63), 2**64)  # larger ones can be chosen so that a set of them takes hours to make
+NUMBERS = "biuf"  # kinds of arrays
 
 
 class NotPlain(TypeError):
@@ -28,7 +32,7 @@ class NotPlain(TypeError):
 
 
 class TooLarge(NotPlain):
-    """A plain value above the limits of size or depth."""
+    """A plain value above the limits of size, depth or numbers."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ def plain(value: Any, text: Callable[[str], str] = str.__str__) -> Any:
     [1, {'a': 0.5}]
     """
     return _Copier(text).copy(value, depth=0)
+
+
+def whole(number: int) -> int:
+    """The number; TooLarge for one that 64 bits do not hold."""
+    if number not in WHOLE:
+        raise TooLarge("a whole number of more than 64 bits")
+    return number
 
 
 def to_student(value: Any, resolve: Callable[[Ref], Any]) -> Any:
@@ -101,7 +112,7 @@ class _Copier:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
-            return int.__index__(value)
+            return whole(int.__index__(value))
         if isinstance(value, float):
             return float.__float__(value)
         if isinstance(value, str):
@@ -124,7 +135,7 @@ class _Copier:
         raise NotPlain(f"an object of type {type(value).__name__}")
 
     def _array(self, array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in NUMBERS:
             raise NotPlain(f"an array of dtype {array.dtype}")
         self._spend(size=array.nbytes)
         return np.array(array, subok=False)
@@ -169,12 +180,12 @@ def describe(value: Any) -> str:
 def clean_text(text: Any, most: int) -> str:
     """Text from the student's side as it may be shown and written: at most `most` long, and each line one line.
 
-    Terminal codes, control characters and halves of characters go; spaces and separators of other kinds become spaces.
+    Terminal codes and control characters go, halves of letters become ?, separators of other kinds become spaces.
 
     >>> clean_text("loss \\x1b[31mnan\\x00\\ud800\\u2028.", 40)
-    'loss nan .'
+    'loss nan? .'
     """
-    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", str(text)[: 10 * most])
+    text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])", "", writable(str(text)[: 10 * most]))
     text = "".join(map(_shown, text))
     return text if len(text) <= most else text[: most - 1] + "…"
 

@@ -49,6 +49,7 @@ class Limits:
     cell_clock_seconds: float | None = None  # by the clock; None: ten times as many as of processor time
     submission_seconds: float = 600  # by the clock, for all cells and calls
     output_bytes: int = 200_000  # kept of one cell's outputs
+    judge_seconds: float = 400  # of our processor time, for one check: what is handed in must not keep the judge for hours
 
     @property
     def cell_clock(self) -> float:

@@ -10,7 +10,7 @@ import pytest
 from leaplm.grading.assignment import lab_assignment
 from leaplm.grading.book import verdicts
 from leaplm.grading.book.gradebook import CourseBook, PatientWriter, Writer, scores
-from leaplm.grading.book.verdicts import Store, grader_digest, latest_records
+from leaplm.grading.book.verdicts import Store, append_line, grader_digest, latest_records
 from leaplm.grading.classroom import Summary
 from leaplm.grading.judge.engine import Graded, our_fault
 from leaplm.grading.rebuild.exercises import check_name, role
@@ -238,3 +238,32 @@ def test_no_text_cuts_a_row_of_the_log(course, text):
 def test_half_a_letter_in_a_fault_of_ours_does_not_end_the_run(course):
     graded = our_fault(lab_assignment(course, LAB), submission(), 1, "bad \ud800 name")
     assert json.loads(json.dumps(Store(course, LAB).save(submission(), graded).record))["reason"] == "bad ? name"
+
+
+def log_of(folder, *students):
+    """A log with a record of each; with letters of two, three and four bytes, and an end of a line that is none."""
+    log = folder / ".nbgrader-work" / "verdicts" / LAB / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    for student in students:
+        append_line(log, json.dumps({"student": student, "reason": "ɗa \u2028 ሰላም 👩🏾‍🏫"}, ensure_ascii=False))
+    return log
+
+
+def test_a_power_cut_at_any_byte_of_the_log_costs_that_line_alone(tmp_path):
+    log = log_of(tmp_path, "amina", "bello")
+    whole = log.read_bytes()
+    for cut in range(whole.index(b"\n") + 1, len(whole) + 1):
+        log.write_bytes(whole[:cut])
+        kept = {"amina", "bello"} if cut >= len(whole) - 1 else {"amina"}
+        assert set(latest_records(tmp_path, LAB)) == kept
+        append_line(log, json.dumps({"student": "chidi"}))
+        assert set(latest_records(tmp_path, LAB)) == {*kept, "chidi"}, "nor does it cost the line after it"
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"[1]", b"7", b'"text"', b'{"student": ["a"]}', b"{}", b"\0" * 4096,
+                                  b"[" * 9999], ids=lambda line: repr(line[:20]))  # fmt: skip
+def test_a_line_that_is_no_record_is_passed_over(tmp_path, line):
+    """What a disk leaves after a power cut, or somebody's hand."""
+    log = log_of(tmp_path, "amina")
+    log.write_bytes(line + b"\n" + log.read_bytes() + line)
+    assert set(latest_records(tmp_path, LAB)) == {"amina"}

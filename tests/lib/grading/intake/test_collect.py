@@ -3,9 +3,11 @@
 import copy
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nbformat
@@ -563,3 +565,38 @@ def test_sorting_accounts_for_every_entry(work, tmp_path):
     files = {**moodle_folders(work), NAME: b"", "b.ipynb": b"", "x.pdf": b"", "b_1001_5_x.ipynb": b""}
     folder = put(tmp_path / "x", files)
     assert sort_out(folder, LAB).entries == len(os.listdir(folder))
+
+
+@pytest.mark.parametrize("seconds", [1.1e12, 2**62 / 1e9, 2**33, 4.3e9, -5, -(2**33)])
+def test_a_file_of_an_impossible_date_is_collected_and_the_others_too(course, work, tmp_path, seconds):
+    source = put(tmp_path / "class", {f"aisha/{NAME}": work("a = 1"), f"bello/{NAME}": work("a = 2"),
+                                      "bello/artifacts/slope-cpu.json": SLOPE, f"chidi/{NAME}": work("a = 3")})  # fmt: skip
+    for path in (source / "aisha" / NAME, source / "bello" / NAME):
+        os.utime(path, (seconds, seconds))
+    os.utime(source / "bello/artifacts/slope-cpu.json", (2_000, 2_000))
+    if os.stat(source / "aisha" / NAME).st_mtime == pytest.approx(seconds):  # a disk may know no such date
+        summary = collect(course, LAB, source)
+        assert states(summary) == dict.fromkeys(("aisha", "bello", "chidi"), "new")
+        now = datetime.now(UTC)
+        assert now - timedelta(hours=1) < datetime.fromisoformat(read_collected(course, LAB, "aisha").received) <= now
+        assert read_collected(course, LAB, "bello").received == "1970-01-01T00:33:20+00:00"
+        said = {row.student: " ".join(row.notes) for row in summary.rows}
+        assert "has a date that cannot be" in said["aisha"] and "cannot be" not in said["chidi"]
+        assert states(collect(course, LAB, source)) == dict.fromkeys(("aisha", "bello", "chidi"), "unchanged")
+
+
+@pytest.mark.parametrize("extra", [struct.pack("<HHIHHQ", 10, 32, 0, 1, 24, 2**64 - 1) + bytes(16),
+                                   struct.pack("<HHBi", 0x5455, 5, 1, 2**31 - 1)], ids=["NTFS", "Unix"])  # fmt: skip
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_zip_that_says_an_impossible_date_is_collected(course, work, tmp_path, extra, whole):
+    """As an upload, and as an entry of a class's zip."""
+    (tmp_path / "class").mkdir()
+    path = tmp_path / "class.zip" if whole else tmp_path / "class" / "aisha.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("aisha/", "bello/") if whole else ("",):
+            info = zipfile.ZipInfo(f"{name}{NAME}", (2107, 12, 31, 23, 59, 58))
+            info.extra = extra
+            archive.writestr(info, work("a = 1"))
+    summary = collect(course, LAB, path if whole else path.parent)
+    assert set(states(summary).values()) == {"new"} and len(summary.rows) == 1 + whole
+    assert datetime.fromisoformat(read_collected(course, LAB, "aisha").received) <= datetime.now(UTC)

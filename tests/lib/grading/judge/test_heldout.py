@@ -29,6 +29,19 @@ def test_heldout_sentences_are_left_out(tmp_path, monkeypatch):
     assert numbers(copy / "train.tsv") == list(range(40))
 
 
+def test_what_student_code_sees_does_not_depend_on_the_secret(tmp_path, monkeypatch):
+    """What is missing in it would tell which rows an exam is marked on."""
+    make_store(tmp_path / "store")
+    monkeypatch.setenv("LEAPLM_HOME", str(tmp_path / "store"))
+    seen, given = [], []
+    for secret in ("", "mangoes of Kano, 2027", "rain in Zaria"):
+        monkeypatch.setenv("LEAPLM_COURSE_SECRET", secret)
+        seen.append({str(path): path.read_bytes() for path in heldout.assets_without_heldout().rglob("*") if path.is_file()})
+        given.append(numbers(heldout.student_assets() / "sib200" / "hau_Latn" / "test.tsv"))
+        assert given[-1] == [i for i in range(40) if not data.is_heldout_sentence(i)]
+    assert seen[0] == seen[1] == seen[2] and given[0] != given[1] != given[2] != given[0]
+
+
 def test_a_copy_made_by_older_rules_is_made_again(tmp_path, monkeypatch):
     make_store(tmp_path / "store")
     monkeypatch.setenv("LEAPLM_HOME", str(tmp_path / "store"))

@@ -3,13 +3,15 @@
 import json
 import socket
 import struct
+import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from leaplm.grading.sandbox.values import Exact, NotPlain, Ref, clean_text, to_student
+from leaplm.grading.sandbox.values import Exact, NotPlain, Ref, clean_text, plain, to_student
 from leaplm.grading.sandbox.wire import Broken, Channel, Gone, checked, decode, encode
 
 VALUES = [
@@ -40,8 +42,8 @@ GIVEN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda items: st.lists(items, max_size=3) | st.lists(items, max_size=3).map(tuple)
     | st.dictionaries(st.text(max_size=3) | st.integers(0, 9), items, max_size=3)
-    | st.frozensets(st.integers() | st.tuples(st.integers(), st.text(max_size=2)), max_size=3).map(set)
-    | st.frozensets(st.integers() | st.text(max_size=3), max_size=3),
+    | st.frozensets(st.integers(-9, 2**64 - 1) | st.tuples(st.integers(0, 9), st.text(max_size=2)), max_size=3).map(set)
+    | st.frozensets(st.integers(-(2**63), 9) | st.text(max_size=3), max_size=3),
     max_leaves=8,
 )  # fmt: skip
 
@@ -65,6 +67,42 @@ def test_exact_arrays_arrive_as_tensors_or_arrays_of_the_same_dtype(as_tensor):
     assert str(arrived.dtype).endswith("float32")
 
 
+def test_a_large_file_is_sent_and_read_with_one_copy():
+    """Two artifacts near their limit must not fill a teacher's laptop."""
+    content, size = [bytes(32 << 20), np.zeros(4 << 20)], 64 << 20
+    ours, theirs = socket.socketpair()
+    tracemalloc.start()
+    sender = threading.Thread(target=Channel(theirs).send, args=[content])
+    sender.start()
+    got = Channel(ours).receive(60)
+    sender.join()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert got[0] == content[0] and (got[1] == content[1]).all()
+    assert most < 2.3 * size
+
+
+def test_what_nobody_reads_is_not_sent_for_ever():
+    ours, theirs = socket.socketpair()
+    for value in (bytes(10**7), "x" * 10**7, np.zeros(10**7)):
+        with pytest.raises(TimeoutError):
+            Channel(ours).send(value, seconds=0.1)
+    theirs.close()
+
+
+def test_numbers_of_the_other_byte_order_arrive():
+    got = decode(encode(np.array([1, 2], ">f4")))
+    assert got.tolist() == [1, 2] and torch.from_numpy(got).dtype == torch.float32
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
+def test_whole_numbers_have_64_bits(number):
+    """Larger ones can be chosen so that all have the same hash: a set or a dict of them takes hours to make."""
+    for value in (number, [number], {number: 1}, {"a": {number}}):
+        with pytest.raises(NotPlain):
+            encode(value) if isinstance(value, dict) and "a" in value else plain(value)
+
+
 def test_objects_do_not_cross():
     with pytest.raises(NotPlain):
         encode(object())
@@ -76,11 +114,15 @@ def frame(text, rest=b""):
 
 
 @pytest.mark.parametrize("hostile", [
-    b"", b"\x01", frame(b"{"), frame(b"\xff\xfe"), frame({"array": 0, "shape": [1]}), frame({"dict": 3}),
+    b"", b"\x01", frame(b"{"), frame(b"\xff\xfe"), frame({"array": "<f4", "shape": [1]}), frame({"dict": 3}),
+    frame({"array": "|O", "shape": [1]}, bytes(8)), frame({"array": "|S8", "shape": [1]}, bytes(8)),
+    frame({"bytes": -1}, b"a"), frame({"array": "<f4", "shape": [-1, -1]}, bytes(4)), frame({"bytes": 2}, b"a"),
+    frame([{"bytes": 3}, {"bytes": 3}], b"abc"), frame({"array": "<f4,<f4", "shape": [1]}, bytes(8)), frame(2**64),
+    frame({"set": [2**61 - 1, 2 * (2**61 - 1), 9 * (2**61 - 1)]}), frame({"dict": [[-(2**63) - 1, 1]]}),
     frame({"dict": [[1]]}), frame({"set": [{"dict": []}]}), frame({"tuple": 3}),
-    frame({"exact": {"array": 0}, "as_tensor": 1}),
+    frame({"exact": {"array": "<f4"}, "as_tensor": 1}),
     frame({"ref": "x", "kind": 1}), frame({"unknown": 1}), frame(b"[" * 100_000 + b"]" * 100_000), frame(b"9" * 100_000),
-    frame({"array": 0, "shape": [10**9]}, encode({"a": np.ones(2)})[-100:]), frame([1], b"\xff" * 100),
+    frame({"array": "<f8", "shape": [10**9]}, encode({"a": np.ones(2)})[-100:]), frame([1], b"\xff" * 100),
     frame([1], struct.pack("<Q", 2**63) + b"{}"),
 ], ids=lambda hostile: repr(hostile[:24]))  # fmt: skip
 def test_hostile_frames_are_broken(hostile):

@@ -53,7 +53,7 @@ class StudentError(Exception):
         self.kind = kind
 
 
-class _TimeIsUp(BaseException):
+class TimeIsUp(BaseException):
     """Not an Exception, so that `except Exception` in a student's function does not catch it."""
 
 
@@ -104,9 +104,9 @@ class Student:
         """The plain value that a library function, written 'leaplm.module:function', takes from a Ref's object."""
         look = _library_function(probe)
         try:
-            with time_limit(self._seconds), _silence():
+            with self._limit(), _silence():
                 return plain(look(self._resolve(ref), *self._incoming(args), **self._incoming(kwargs)))
-        except (Exception, SystemExit, _TimeIsUp) as error:
+        except (Exception, SystemExit, TimeIsUp) as error:
             asked = probe.partition(":")[2].replace("_", " ")
             raise StudentError("unexpected", f"Could not read the {asked} of {describe(ref)}.") from error
 
@@ -130,17 +130,21 @@ class Student:
         args, kwargs = self._incoming(args), self._incoming(kwargs)
         options, self._options = self._options, None
         try:
-            with time_limit(self._seconds), _silence():
+            with self._limit(), _silence():
                 return target(*args, **kwargs) if options is None else self._observed(options, target, args, kwargs)
         except NotImplementedError as error:
             raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
-        except _TimeIsUp:
+        except TimeIsUp:
             message = f"`{name}` computed for over {self._seconds:g} s on a small input: is there a loop that never ends?"
             raise StudentError("timeout", message) from None
         except (SystemExit, KeyboardInterrupt) as error:
             raise StudentError("exited", f"`{name}` ended the program instead of returning a value.") from error
         except Exception as error:
             raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
+
+    def _limit(self) -> contextlib.AbstractContextManager:
+        """The time limit of one call; raises TimeIsUp in the block."""
+        return time_limit(self._seconds)
 
     def _observed(self, options: dict, target: Callable, args: tuple, kwargs: dict) -> Any:
         observer = Observer(options, args, kwargs, _enter.__code__)
@@ -253,7 +257,7 @@ class Clock:
 
 @contextlib.contextmanager
 def time_limit(seconds: float, most_rings: float = math.inf) -> Iterator[Clock]:
-    """Raises _TimeIsUp in the block after `seconds` of processor time, or PATIENCE times as many by the clock.
+    """Raises TimeIsUp in the block after `seconds` of processor time, or PATIENCE times as many by the clock.
 
     So a busy machine fails no honest answer, and sleeping does not last for ever. It rings again each second, for code
     that catches everything; after `most_rings` it ends the process. Needs Unix signals and the main thread; elsewhere
@@ -272,7 +276,7 @@ def time_limit(seconds: float, most_rings: float = math.inf) -> Iterator[Clock]:
         clock.rang += 1
         if clock.rang > most_rings:
             os._exit(EXIT_UNSTOPPABLE)
-        raise _TimeIsUp
+        raise TimeIsUp
 
     timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, PATIENCE * seconds))
     before = [signal.signal(number, ring) for number, _, _ in timers]

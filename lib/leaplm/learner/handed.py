@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -151,3 +152,14 @@ def not_saved(lab: str, notebook: Path) -> list[str]:
         return []
     when = datetime.fromtimestamp(saved).strftime("%H:%M")
     return [f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"]
+
+
+def run(lab: str, name: str, folder: Path, to: Path, say: Callable[[str], None] = print) -> int:
+    """The command `leaplm hand-in`. Returns 0 if the zip was written, whatever it lacks; 1 if there is nothing to write."""
+    try:
+        notebook = find_notebook(full_name(lab), folder)
+        say(pack(lab, name, notebook, notebook.parent, to).report())
+    except (ValueError, OSError) as problem:
+        say(f"leaplm hand-in: {problem}")
+        return 1
+    return 0

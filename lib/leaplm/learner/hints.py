@@ -7,6 +7,7 @@ see of them, and what it said: so a mistake is named only where nothing speaks a
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,16 +17,29 @@ from leaplm.grading.judge.banks import Answer
 from leaplm.grading.judge.checks import Check, Verdict, judge
 from leaplm.grading.judge.translation import UNTRANSLATED, look_up
 from leaplm.grading.rebuild.plan import Names
-from leaplm.learner.listener import Listener
+from leaplm.grading.sandbox.student import TimeIsUp
+from leaplm.learner.listener import Listener, until
 from leaplm.learner.words import catalogs_of
 
 CLOSE = 1e-5
+SLOWER, SHORTEST = 3, 0.2  # times, and seconds, that an entry of the bank may take
 
 
-def find_mistake(check: Check, bank: Iterable[Answer], student: Listener, verdict: Verdict, seed: int) -> str:
-    """What is wrong in the first of the bank's wrong answers that gives the same as the student's; "" if none does."""
-    wrong = [answer for answer in bank if answer.check == check.name and not answer.right and answer.source]
-    return next((answer.why for answer in wrong if gives_the_same(answer, check, student, verdict, seed)), "")
+def find_mistake(
+    check: Check, bank: Iterable[Answer], student: Listener, verdict: Verdict, seed: int, started: float, end: float
+) -> str:
+    """What is wrong in the first of the bank's wrong answers that gives the same as the student's; "" if none does.
+
+    started, end: of the monotonic clock, when the student's answer began to be judged, and by when the search stops. An
+    entry that takes much longer than that answer is not the same: a loop that never ends stops no search.
+    """
+    patience = max(SLOWER * (time.monotonic() - started), SHORTEST)
+    for answer in bank:
+        if answer.check == check.name and not answer.right and answer.source and time.monotonic() < end:
+            with contextlib.suppress(TimeIsUp), until(min(end, time.monotonic() + patience)):
+                if gives_the_same(answer, check, student, verdict, seed):
+                    return answer.why
+    return ""
 
 
 class Different(BaseException):

@@ -76,7 +76,7 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
             contextlib.suppress(TimeIsUp), until(started + allowed):  # fmt: skip
         verdict = judge(check, student, seed)
         if verdict.points < check.points and not student.ran_out and not reads_files_only(check):
-            mistake = find_mistake(check, bank_of(root, task.lab), student, verdict, seed)
+            mistake = find_mistake(check, bank_of(root, task.lab), student, verdict, seed, started, started + allowed)
     took = time.monotonic() - started
     if verdict is None or student.ran_out:
         return Mark(task, None, "", took, problem="time")

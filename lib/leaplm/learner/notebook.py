@@ -94,7 +94,7 @@ _session: Session | None = None
 def begin(shell: Any) -> None:
     """Watches the cells of a live notebook from now on, and shows the progress so far."""
     global _session
-    if not hasattr(shell, "kernel") or os.environ.get(NBGRADER) or not are_on():
+    if os.environ.get(NBGRADER) or not are_on():
         return
     if _session is None:
         _session = Session(shell)

@@ -136,7 +136,7 @@ def render(data: dict[str, Any]) -> str:
     rows = "".join(row(lab) for lab in data["labs"])
     points, most = (sum(lab[key] for lab in data["labs"]) for key in ("points", "max"))
     how = MARKED if data["sandboxed"] else f"NOT marked again. {data['reason']} The points are the notebooks' own."
-    made_with = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    made_with = ", ".join(f"{name} {version}" for name, version in sorted(data["versions"].items()))
     kept = json.dumps(data, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>LeapLM: {escape(data["name"])}</title><style>{STYLE}</style></head><body>

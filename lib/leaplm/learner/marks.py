@@ -63,14 +63,14 @@ def reads_files_only(check: Check) -> bool:
     return check.contracts is not None and not check.contracts
 
 
-def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".", seconds: float | None = SECONDS) -> Mark:
-    """The mark of one exercise, within `seconds` by the clock (None, or a saved file to judge: the check's own limit).
+def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".", seconds: float = SECONDS) -> Mark:
+    """The mark of one exercise, within `seconds` by the clock; for a saved file the check's own limit holds.
 
     After it, the notebook is as it was before.
     """
     root, started = find_root(), time.monotonic()
     check, seed = checks_of(root, task.lab)[task.check], secrets.randbits(63)
-    allowed = check.seconds if seconds is None or reads_files_only(check) else seconds
+    allowed = check.seconds if reads_files_only(check) else seconds
     student, verdict, mistake = Listener(namespace, folder, allowed), None, ""
     with undisturbed(namespace), silence(), scale_of_the_grader(), standing.noted() as standings, \
             contextlib.suppress(TimeIsUp), until(started + allowed):  # fmt: skip

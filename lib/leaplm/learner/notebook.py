@@ -55,7 +55,7 @@ class Session:
         elif self.lab and self._worked > WRITE_EVERY:
             self.note()
 
-    def show_mark(self, task: Task, seconds: float | None) -> None:
+    def show_mark(self, task: Task, seconds: float) -> None:
         from IPython.display import display
 
         waiting = reads_files_only(checks_of(find_root(), task.lab)[task.check])
@@ -65,7 +65,7 @@ class Session:
         data = {"text/html": panel.as_html(found, so_far), "text/plain": panel.as_text(found, so_far)}
         handle.update(data, raw=True) if handle else display(data, raw=True)
 
-    def judged(self, task: Task, seconds: float | None, a_model: bool) -> Mark:
+    def judged(self, task: Task, seconds: float, a_model: bool) -> Mark:
         free = available_memory_mb()
         if a_model and free < MEMORY_MB:
             return Mark(task, None, "", problem=f"memory {free:.0f}")
@@ -121,7 +121,7 @@ def running() -> Session:
     return _session
 
 
-def mark_again(name: str, seconds: float | None) -> None:
+def mark_again(name: str, seconds: float) -> None:
     session = running()
     session.show_mark(named_task(name, session.lab), seconds)
 

@@ -51,7 +51,7 @@ def headline(mark: Mark) -> str:
     if mark.points is not None:
         return say(POINTS, points=f"{mark.points:g}", most=f"{mark.task.points:g}")
     if mark.problem == "time":
-        return say(NOT_JUDGED, seconds=2, name=mark.task.check)
+        return say(NOT_JUDGED, seconds=f"{mark.seconds:.0f}", name=mark.task.check)
     if mark.problem.startswith("memory"):
         return say(NO_MEMORY, free=mark.problem.partition(" ")[2], name=mark.task.check)
     return say(NOT_MARKED, problem=mark.problem)

@@ -10,7 +10,7 @@ from leaplm.grading.judge.translation import COMMON, current_locale, list_locale
 from leaplm.learner.releases import find_root
 
 POINTS = "{points} of {most} points"
-NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? More time: learner.mark(\"{name}\", 60)"
+NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time: learner.mark(\"{name}\")"
 MISTAKE = "Show a likely cause"
 LIKELY = "A common answer gives exactly these results. What is wrong in it:"
 HINT = "Show where to look"

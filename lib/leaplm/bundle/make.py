@@ -16,6 +16,7 @@ from leaplm.bundle.contents import BundleError, write_contents
 from leaplm.bundle.wheels import HERE, get_wheels
 from leaplm.learner.releases import without_marks
 
+LEFT_BY_RUNS = (".ipynb_checkpoints", "runs", "artifacts", "leaplm-progress*", "PROGRESS.md", "certificate.html", "*.zip")
 LICENCES = ("LICENSE", "LICENSE-TEXT", "NOTICE")
 
 
@@ -120,7 +121,7 @@ def installer():
 def replace_folder(source, target):
     """A copy of the files of `source`, without what students' runs leave beside the notebooks."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs", "artifacts"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_BY_RUNS))
 
 
 def write_start(out, files):

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,8 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
     if verdict is None or student.ran_out:
         return Mark(task, None, "", took, problem="time")
     catalogs = catalogs_of(task.lab)
-    message = translate_message(verdict.message, catalogs) if catalogs else verdict.message
-    return Mark(task, verdict.points, message, took, mistake, standings=tuple(standings))
+    places = tuple(replace(each, metric=translate_message(each.metric, catalogs)) for each in standings)
+    return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, mistake, standings=places)
 
 
 @contextlib.contextmanager

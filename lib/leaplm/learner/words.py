@@ -9,7 +9,7 @@ from leaplm.grading.course import LANGUAGES
 from leaplm.grading.judge.translation import COMMON, current_locale, list_locales, load_catalogs, look_up
 from leaplm.learner.releases import find_root
 
-POINTS = "{points} of {most} points"
+POINTS = "{points} of {most} points for this exercise"
 NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time: learner.mark(\"{name}\")"
 MISTAKE = "Show a likely cause"
 LIKELY = "A common answer gives exactly these results. What is wrong in it:"
@@ -23,7 +23,7 @@ NOT_MARKED = "could not be marked here: {problem}"
 PICTURE = "{metric}: yours is {score}, at least {wanted} was wanted; {runs} of our own runs reached {low} to {high}"
 PICTURE_LOW = "{metric}: yours is {score}, at most {wanted} was wanted; {runs} of our own runs reached {low} to {high}"
 OURS = "our runs"
-YOURS = "yours"
+YOURS = "your model"
 WANTED = "wanted from here"
 BEGIN = "Marks and hints appear below each check of this lab."
 HEADS = ("lab", "checks right", "points so far", "saved model", "minutes of work")
@@ -54,6 +54,6 @@ def say(words: str, **values: object) -> str:
     """A sentence of this module in the learner's language, with its values.
 
     >>> say(POINTS, points=2, most=3)
-    '2 of 3 points'
+    '2 of 3 points for this exercise'
     """
     return (look_up(words, catalogs_of()) or words).format(**values)

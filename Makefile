@@ -20,6 +20,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 .PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
+	leaplm progress labs >/dev/null
 	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
 
 teach: setup        ## JupyterLab on the whole course, with nbgrader's Formgrader and Create Assignment

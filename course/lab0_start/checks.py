@@ -4,6 +4,7 @@ import numpy as np
 from leaplm import data
 from leaplm.calibration import load_record
 from leaplm.grading import NOTHING_CALLED, Contract, ListOf, Number, Numbers, Text, as_array, as_number, check
+from leaplm.grading.judge import standing
 from leaplm.tokens import costs as token_costs
 from leaplm.tokens import tokenization
 
@@ -182,6 +183,8 @@ def judge_counts(got, language):
         return 0, f"there are no limits for language {language!r}: choose one of the 20 languages of section 1"
     runs = record[["heldout_english", "heldout_other"]]
     limits = np.maximum(runs.mean() + 3 * runs.std(), 1.03 * runs.mean()).to_numpy()
+    for name, column, count, limit in zip(("eng", language), runs, got, limits, strict=True):
+        standing.note(f"tokens per sentence, {data.NAMES[name]}", count, limit, runs[column], higher_is_better=False)
     told = "; ".join(f"{data.NAMES[name]}: {count:.1f} tokens per held-out sentence, at most {limit:.1f} were wanted"
                      for name, count, limit in zip(("eng", language), got, limits, strict=True))
     excess = float(np.max(np.array(got) / limits))

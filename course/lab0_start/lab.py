@@ -20,6 +20,7 @@ import os
 if importlib.util.find_spec("leaplm") is None:
     source = os.environ.get("LEAPLM_SOURCE", "git+https://github.com/leaplm/leaplm")  # or a folder, a wheel, a mirror
     get_ipython().run_line_magic("pip", f'install -q "leaplm[labs] @ {source}"')
+get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints below each check, and your progress
 
 # %% locked="setup"
 import numpy as np
@@ -44,6 +45,9 @@ runtime.describe_runtime()
 # a few of the tests. Your marks come from more of them: the teacher's computer calls your function with new inputs.
 # So you can work in your own way; the name, the inputs and the result count.
 #
+# **Below the check** you see at once how many points these tests would give you, and hints in steps, unless your teacher has
+# switched this off. It stays on your computer and is no mark. `leaplm progress` shows all labs.
+#
 # **Each lab ends with a file** in the folder `artifacts`, here a tokenizer. It is tested on texts that you never saw.
 # Hand in the notebook together with this folder.
 #
@@ -51,8 +55,8 @@ runtime.describe_runtime()
 # trainings continue where they stopped. If something is missing, type `leaplm check` in a terminal.
 #
 # **On Colab**, files vanish when you close the page. Choose *File → Save a copy in Drive* at the beginning. At the end, run
-# `!zip -qr artifacts.zip artifacts` in a new cell, and download two files: `artifacts.zip` (folder icon on the left) and the
-# notebook (*File → Download → .ipynb*). Hand in both.
+# `from leaplm import learner; learner.hand_in("your name")` in a new cell: your browser downloads one zip, with the notebook
+# and its artifacts. Hand it in as it is; on your own computer, `leaplm hand-in lab0 "your name"` makes the same.
 #
 # **Your name, once.** Training begins with random numbers. Here they are made from your name, so that every student trains
 # another model, and two equal files are no accident. Type your name or number between the quotes and run the cell. It stays

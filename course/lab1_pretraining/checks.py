@@ -23,7 +23,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, standing
 from leaplm.pretraining import masking
 from leaplm.pretraining import run as pretrain
 from leaplm.tokens import tokenization
@@ -362,6 +362,7 @@ def judge_gain(gain, language):
         return 0, f"there is no calibrated threshold for language {language!r}: train on eng, hau or swa"
     # Another processor moves a run no further than another seed does (two seeds with SSE alone: by 0.002 and 0.004 nats).
     wanted = record.heldout_gain.mean() - 3 * record.heldout_gain.std()
+    standing.note("gain in nats", gain, wanted, record.heldout_gain)
     told = f"{gain:.3f} nats per hidden token below the unigram entropy, on held-out texts"
     if gain >= wanted:
         return 6, f"{told}; at least {wanted:.3f} were wanted"

@@ -18,7 +18,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, standing
 
 CLOSE = 1e-4
 
@@ -257,6 +257,7 @@ def judge_classifier(model, heldout, language):
     score, majority = evaluation.accuracy(labels, predictions), np.bincount(labels).max() / len(labels)
     record = load_record("lab2_finetuning", "main", language=language)["heldout_accuracy"]
     wanted, told = record.mean() - 3 * record.std(), f"accuracy {score:.3f} on {len(labels)} held-out texts"
+    standing.note("accuracy", score, wanted, record)
     if score >= wanted:
         return 6, f"{told}; at least {wanted:.3f} was wanted"
     low, _ = evaluation.bootstrap_interval(labels, predictions)

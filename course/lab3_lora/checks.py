@@ -20,7 +20,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, standing
 from leaplm.peft import instruction_tuning as answers
 from leaplm.peft import lora
 from torch import nn
@@ -398,6 +398,7 @@ def judge_classifier(model, heldout, language):
     if not len(record):
         return 0, f"there is no calibration for language {language!r} yet: hand in an adapter for eng, hau or swa"
     wanted, told = record.mean() - 3 * record.std(), f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
+    standing.note("macro-F1", score, wanted, record)
     if score >= wanted:
         return 6, f"{told}; at least {wanted:.3f} was wanted"
     low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1)

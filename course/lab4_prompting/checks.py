@@ -18,7 +18,7 @@ from leaplm.grading import (
     as_number,
     check,
 )
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, standing
 
 CLOSE = 1e-4
 HELDOUT_ROWS = 150
@@ -278,6 +278,7 @@ def judge_predictions(labels, predictions, language):
     majority = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
     score = evaluation.macro_f1(labels, predictions)
     wanted = wanted_score(language, majority)
+    standing.note("macro-F1", score, wanted, runs(language))
     told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
     if score >= wanted:
         return 4, f"{told}; at least {wanted:.3f} was wanted"
@@ -287,7 +288,11 @@ def judge_predictions(labels, predictions, language):
     return 0, f"{told}: not clearly above the majority class ({majority:.3f})"
 
 
+def runs(language):
+    return load_record("lab4_prompting", "main", language=language)["heldout_macro_f1"]
+
+
 def wanted_score(language, majority):
     """Mean minus three deviations of our own runs, but never less than the majority class gets."""
-    record = load_record("lab4_prompting", "main", language=language)["heldout_macro_f1"]
+    record = runs(language)
     return max(record.mean() - 3 * record.std(), majority + 0.01) if len(record) > 1 else majority + 0.01

@@ -19,7 +19,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, standing
 from leaplm.overfitting import memory, regularization
 
 CLOSE = 1e-4
@@ -334,6 +334,7 @@ def judge_classifier(model, heldout, language):
         return 0, f"there is no record for language {language!r}: hand in eng, hau or swa"
     wanted = max(record.mean() - 3 * record.std(), one_class + 0.02)
     told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
+    standing.note("macro-F1", score, wanted, record)
     if score >= wanted:
         return 6, f"{told}; at least {wanted:.3f} was wanted"
     low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=300)

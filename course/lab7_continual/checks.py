@@ -26,7 +26,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, standing
 
 PROBES = "leaplm.grading.judge.probes"
 CLOSE = 1e-4
@@ -268,6 +268,8 @@ def judge_stream(model, tasks, language):
     if not len(ours):
         return 0, f"there is no calibration for language {language!r} yet: hand in a model for eng, hau or swa"
     wanted, least = (ours[name].mean() - 3 * ours[name].std() for name in ("heldout_average", "heldout_worst"))
+    standing.note("average accuracy", average, wanted, ours.heldout_average)
+    standing.note("accuracy on the worst task", worst, least, ours.heldout_worst)
     told = f"held-out texts of all tasks: average accuracy {average:.3f} (wanted {wanted:.3f}), " \
            f"worst task {worst:.3f} (wanted {least:.3f})"
     points = 4 * bool(average >= wanted) + 2 * bool(worst >= least)

@@ -21,6 +21,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
+from leaplm.grading.judge import standing
 from leaplm.serve import batching, keys, metrics
 
 CLOSE = 1e-4
@@ -289,6 +290,7 @@ def judge_classifier(model, tokenizer, heldout, language):
         return 0, f"there is no calibration for language {language!r} yet: hand in a model for eng, hau or swa"
     # In Swahili our own runs are not far above guessing: less than that is never enough.
     wanted, told = max(ignorant, record.mean() - 3 * record.std()), f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
+    standing.note("macro-F1", score, wanted, record)
     if score >= wanted:
         return 6, f"{told}; at least {wanted:.3f} was wanted"
     low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1)

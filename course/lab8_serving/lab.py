@@ -22,6 +22,7 @@ import os
 if any(importlib.util.find_spec(name) is None for name in ("leaplm", "fastapi", "onnxruntime")):
     source = os.environ.get("LEAPLM_SOURCE", "git+https://github.com/leaplm/leaplm")  # or a folder, a wheel, a mirror
     get_ipython().run_line_magic("pip", f'install -q "leaplm[serve] @ {source}"')
+get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints below each check, and your progress
 
 # %% locked="setup"
 import contextlib

@@ -20,6 +20,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
+from leaplm.grading.judge import standing
 from leaplm.responsible import explanations, fairness, memorization, privacy
 
 CLOSE = 1e-4
@@ -286,6 +287,7 @@ def judge_head(weight, language, kind):
         return 0, f"there is no record for language {language!r}: hand in eng, hau or swa"
     wanted = max(record.mean() - 3 * record.std(), one_class + 0.02)
     told = f"epsilon holds; macro-F1 {score:.3f} on {len(labels)} held-out texts"
+    standing.note("macro-F1", score, wanted, record)
     if score >= wanted:
         return 6, f"{told}; at least {wanted:.3f} was wanted"
     low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=300)

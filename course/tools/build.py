@@ -2,6 +2,7 @@
 
     python course/tools/build.py                    all labs
     python course/tools/build.py lab2_finetuning    these labs
+    python course/tools/build.py --no-marks         releases that show no marks: for a class that is to see no hidden check
 
 A lab is one jupytext py:percent file with the solutions inside. Cell markers:
 
@@ -35,6 +36,7 @@ import jupytext
 import nbformat
 from leaplm.grading.course import LAB_NAME, lab_file, list_labs
 from leaplm.grading.judge.checks import load_checks
+from leaplm.learner.releases import without_marks
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,12 +58,12 @@ class BuildError(Exception):
     """A mistake in a lab's source: the file, the cell, and what to do."""
 
 
-def build(root: Path, labs: list[str] | None = None) -> list[Path]:
-    """Builds the named labs (default: all) and returns the notebooks written."""
+def build(root: Path, labs: list[str] | None = None, marks: bool = True) -> list[Path]:
+    """Builds the named labs (default: all) and returns the notebooks written; without `marks` the releases show none."""
     written = []
     for lab in labs or list_labs(root):
         solution = make_solution(root, lab)
-        release = make_release(root, lab, solution)
+        release = make_release(root, lab, solution if marks else without_marks(solution))
         for folder, text in (("solutions", solution), ("labs", release)):
             path = root / folder / lab / f"{lab}.ipynb"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,8 +234,10 @@ class LabSource:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the notebooks of the course.")
     parser.add_argument("labs", nargs="*", help="names like lab2_finetuning; default: all")
+    parser.add_argument("--no-marks", action="store_true", help="releases that show learners no marks")
+    options = parser.parse_args()
     try:
-        for path in build(ROOT, parser.parse_args().labs):
+        for path in build(ROOT, options.labs, marks=not options.no_marks):
             print(path.relative_to(ROOT))
     except (BuildError, FileNotFoundError, ValueError) as error:
         sys.exit(f"build: {error}")

@@ -47,7 +47,9 @@ def page(root, locale=""):
     text = (root / SOURCE).read_text(encoding="utf-8")
     text = translate_markdown(text, catalogs) if locale else text
     languages = " · ".join(link(root, locale, other) for other in ("", *list_locales(root)))
-    return text.replace("{labs}", tables.table([said(head) for head in HEADS], rows)).replace("{languages}", languages)
+    made = {"{labs}": tables.table([said(head) for head in HEADS], rows), "{languages}": languages,
+            "{progress}": "../../PROGRESS.md" if locale else "PROGRESS.md"}
+    return re.sub("|".join(map(re.escape, made)), lambda found: made[found[0]], text)
 
 
 def title(path):

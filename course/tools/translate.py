@@ -17,7 +17,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import leaplm.grading
+import leaplm
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
@@ -45,8 +45,9 @@ HEADER = """\
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
-# Modules of leaplm.grading that speak to students.
-LIBRARY = ("judge.checks", "judge.contracts", "judge.returns", "sandbox.student", "sandbox.values", "judge.engine")
+# Modules of leaplm that speak to students.
+LIBRARY = ("grading.judge.checks", "grading.judge.contracts", "grading.judge.returns", "grading.sandbox.student",
+           "grading.sandbox.values", "grading.judge.engine", "learner.words")
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
 
@@ -78,7 +79,7 @@ def common_texts(root):
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
     for name in LIBRARY:
-        yield from messages(Path(leaplm.grading.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.grading.{name}")
+        yield from messages(Path(leaplm.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.{name}")
 
 
 def units(text):

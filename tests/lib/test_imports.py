@@ -14,7 +14,7 @@ BASE = {"runtime", "text", "fonts", "labelled_file", "data", "models", "training
         "calibration", "assets", "identity", "plain_json"}
 TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression", "responsible",
           "capstone"}
-USES = {"serve", "bundle", "grading"}   # what is built on the base and the topics
+USES = {"serve", "bundle", "grading", "learner"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
 COMMON = {"assignment", "course", "submission", "texts"}  # of grading: what all stages may import
 WHOLE = {"classroom", "configuration", "demo", "steps", "trained"}  # of grading: what drives all stages
@@ -53,9 +53,13 @@ def test_every_module_has_its_place_on_the_map():
 
 
 @pytest.mark.parametrize(("areas", "never"), [(BASE, TOPICS | USES | {"cli"}), (TOPICS, USES | {"cli"}), (USES, {"cli"})],
-                         ids=["base", "topics", "serve, bundle and grading"])
+                         ids=["base", "topics", "what uses them"])
 def test_nothing_imports_what_is_built_on_it(areas, never):
     assert [(name, found) for name, found in EDGES if area(name) in areas and area(found) in never] == []
+
+
+def test_the_grader_knows_nothing_of_what_a_notebook_says_of_itself():
+    assert [(name, found) for name, found in EDGES if area(name) in ("grading", "serve") and area(found) == "learner"] == []
 
 
 def test_a_stage_of_grading_imports_only_earlier_ones():

@@ -14,21 +14,24 @@ from leaplm.assets.places import store
 from leaplm.assets.web import SourceError, Web, mirror_url
 from leaplm.bundle.contents import BundleError, write_contents
 from leaplm.bundle.wheels import HERE, get_wheels
+from leaplm.learner.releases import without_marks
 
+LEFT_BY_RUNS = (".ipynb_checkpoints", "runs", "artifacts", "leaplm-progress*", "PROGRESS.md", "certificate.html", "*.zip")
 LICENCES = ("LICENSE", "LICENSE-TEXT", "NOTICE")
 
 
-def make_bundle(root, out, platforms=(HERE,), everything=False, say=print):
+def make_bundle(root, out, platforms=(HERE,), everything=False, say=print, marks=True):
     """Make or renew the bundle in the folder `out`; returns its files as {name: {bytes, sha256}}.
 
     root: the course. platforms: see `wheels.PLATFORMS`. everything: also assets that are not core.
+    marks: whether notebooks show learners their marks; without, the bundle holds no check.
     Raises BundleError or AssetError; what came until then stays and is not downloaded again.
     """
     out = Path(out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
-    get_wheels(root, out / "wheels", platforms, say)
+    get_wheels(root, out / "wheels", platforms, say, marks)
     get_assets(out / "assets", everything, say)
-    copy_course(root, out)
+    copy_course(root, out, marks)
     files = write_contents(out, platforms=list(platforms))
     write_start(out, files)
     return write_contents(out, platforms=list(platforms))
@@ -90,11 +93,13 @@ def is_file(path, file):
     return path.is_file() and path.stat().st_size == file.bytes and sha256_of(path) == file.sha256
 
 
-def copy_course(root, out):
+def copy_course(root, out, marks=True):
     """The labs as students open them (no solutions), the licences, the book where it was built, and the installer."""
     if not (root / "labs").is_dir():
         raise BundleError(f"{root} is not the course: it has no folder labs. Run the command inside the course's folder")
     replace_folder(root / "labs", out / "course" / "labs")
+    for notebook in [] if marks else (out / "course" / "labs").rglob("*.ipynb"):
+        notebook.write_text(without_marks(notebook.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
     for name in LICENCES:
         shutil.copy2(root / name, out / "course" / name)
     book = root / "build" / "docs" / "html"
@@ -116,7 +121,7 @@ def installer():
 def replace_folder(source, target):
     """A copy of the files of `source`, without what students' runs leave beside the notebooks."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs", "artifacts"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_BY_RUNS))
 
 
 def write_start(out, files):

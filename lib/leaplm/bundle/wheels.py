@@ -33,14 +33,14 @@ SAVED = re.compile(r"(?:Saved|File was already downloaded) (.+)")
 HERE = "here"
 
 
-def get_wheels(root, folder, platforms, say):
+def get_wheels(root, folder, platforms, say, marks=True):
     """Put the course's wheel and those of all its packages into `folder`; delete what an earlier version left there.
 
     root: the course, with pyproject.toml and constraints.txt. platforms: HERE or names of PLATFORMS. What is in the
     folder already is not downloaded again. Raises BundleError with pip's words.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {build_course(root, folder)}
+    wanted = {build_course(root, folder, marks)}
     for name in platforms:
         say(f"wheels for {name} …")
         wanted |= for_this_machine(root, folder) if name == HERE else for_platform(root, folder, name)
@@ -49,10 +49,10 @@ def get_wheels(root, folder, platforms, say):
     write_links(folder)
 
 
-def build_course(root, folder):
-    """The wheel of leaplm itself."""
+def build_course(root, folder, marks=True):
+    """The wheel of leaplm itself; without `marks` it holds no checks (see setup.py)."""
     with tempfile.TemporaryDirectory() as fresh:
-        pip("wheel", "--no-deps", "--wheel-dir", fresh, str(root))
+        pip("wheel", "--no-deps", "--wheel-dir", fresh, str(root), more={} if marks else {"LEAPLM_NO_MARKS": "1"})
         [wheel] = Path(fresh).glob("leaplm-*.whl")
         target = folder / wheel.name
         target.write_bytes(wheel.read_bytes())
@@ -113,10 +113,10 @@ def run_uv(root, target, constraints, pins):
     return subprocess.run(command, capture_output=True, text=True, env=oldest_macos)
 
 
-def pip(*words, check=True):
-    """Run this environment's pip and return what it said. Raises BundleError if it failed."""
+def pip(*words, check=True, more=None):
+    """Run this environment's pip and return what it said. Raises BundleError if it failed. `more`: of environment."""
     try:
-        environment = pip_environment(pip_settings())
+        environment = pip_environment(pip_settings()) | (more or {})
     except PipError as problem:
         raise BundleError(str(problem)) from problem
     command = [sys.executable, "-I", "-m", "pip", *words]

@@ -149,6 +149,7 @@ def bundle(
         help="here, linux-x86_64, linux-aarch64, windows-x86_64, macos-arm64; may be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Optional assets too.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check that the bundle there is whole.")] = False,
+    no_marks: Annotated[bool, typer.Option("--no-marks", help="Notebooks show no marks; no check is in it.")] = False,
 ) -> None:
     """Make the classroom kit: wheels, models, data, labs and an installer that needs no internet."""
     from leaplm.assets import AssetError
@@ -159,7 +160,7 @@ def bundle(
             broken = verify(out)
             typer.echo("\n".join(f"damaged or missing: {name}" for name in broken) or "every file is whole")
             raise typer.Exit(int(bool(broken)))
-        files = make_bundle(course_root(), out, platform or ["here"], everything, typer.echo)
+        files = make_bundle(course_root(), out, platform or ["here"], everything, typer.echo, not no_marks)
     except (BundleError, AssetError) as problem:
         typer.echo(f"leaplm bundle: {problem}", err=True)
         raise typer.Exit(1) from None
@@ -208,3 +209,43 @@ def serve_mirror(
     except BundleError as problem:
         typer.echo(f"leaplm serve-mirror: {problem}", err=True)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def progress(
+    folder: Annotated[Path, typer.Argument(help="The folder of the labs, or of one.")] = Path("."),
+) -> None:
+    """Show what you have done: exercises, points, models, minutes; from one file that stays on this machine."""
+    from leaplm.learner import progress as kept
+
+    labs = folder / "labs" if (folder / "labs").is_dir() else folder
+    path = kept.progress_file(labs)
+    found = kept.read(path, typer.echo)
+    if path.parent.is_dir():
+        kept.write(path.with_name(kept.PAGE), kept.page(found))
+    typer.echo(kept.table(found))
+
+
+@app.command()
+def hand_in(
+    lab: Annotated[str, typer.Argument(help="The lab: lab2_finetuning, lab2 or 2.")],
+    name: Annotated[str, typer.Argument(help="Your name or id, as your teacher knows it.")],
+    folder: Annotated[Path, typer.Option(help="The folder of the labs, or of this one.")] = Path("."),
+    to: Annotated[Path, typer.Option(help="Where the zip is written.")] = Path("."),
+) -> None:
+    """Check that a lab is complete and saved, and write NAME-lab2.zip, which `leaplm collect` takes as it is."""
+    from leaplm.learner.handed import run
+
+    raise typer.Exit(run(lab, name, folder, to, typer.echo))
+
+
+@app.command()
+def finish(
+    name: Annotated[str, typer.Argument(help="Your name, as it shall stand on the page.")] = "",
+    folder: Annotated[Path, typer.Option(help="The folder of the labs.")] = Path("."),
+    verify: Annotated[Path | None, typer.Option(help="Instead: mark again and compare with this page.")] = None,
+) -> None:
+    """Mark all labs again in the grader's sandbox, and write one page that anyone with the notebooks can verify."""
+    from leaplm.learner.certificate import run
+
+    raise typer.Exit(run(name, folder, verify, typer.echo))

@@ -19,6 +19,7 @@ import os
 if importlib.util.find_spec("leaplm") is None:
     source = os.environ.get("LEAPLM_SOURCE", "git+https://github.com/leaplm/leaplm")  # or a folder, a wheel, a mirror
     get_ipython().run_line_magic("pip", f'install -q "leaplm[labs] @ {source}"')
+get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints below each check, and your progress
 
 # %% locked="setup"
 import numpy as np

@@ -204,13 +204,13 @@ NOTHING_CALLED: dict[str, Contract] = {}  # of a check that calls no function of
 
 @cache
 def library_functions(name: str) -> list[str]:
-    """The dotted names of the library's functions and classes called `name`; of the grader's there are none.
+    """The dotted names of the library's functions and classes called `name`; of the grader's and its checks there are none.
 
     >>> library_functions("warmup_linear")
     ['leaplm.training.warmup_linear']
     """
-    root = Path(leaplm.__file__).parent
+    root, apart = Path(leaplm.__file__).parent, ("grading", "learner")
     pattern = re.compile(rf"^(?:def|class) {re.escape(name)}\b", re.M)
     return [".".join(["leaplm", *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__") + f".{name}"
-            for path in sorted(root.rglob("*.py"))
-            if "grading" not in path.parts and pattern.search(path.read_text(encoding="utf-8"))]  # fmt: skip
+            for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in apart
+            and pattern.search(path.read_text(encoding="utf-8"))]  # fmt: skip

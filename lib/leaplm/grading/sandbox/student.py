@@ -104,7 +104,7 @@ class Student:
         """The plain value that a library function, written 'leaplm.module:function', takes from a Ref's object."""
         look = _library_function(probe)
         try:
-            with time_limit(self._seconds), _silence():
+            with self._limit(), _silence():
                 return plain(look(self._resolve(ref), *self._incoming(args), **self._incoming(kwargs)))
         except (Exception, SystemExit, TimeIsUp) as error:
             asked = probe.partition(":")[2].replace("_", " ")
@@ -130,7 +130,7 @@ class Student:
         args, kwargs = self._incoming(args), self._incoming(kwargs)
         options, self._options = self._options, None
         try:
-            with time_limit(self._seconds), _silence():
+            with self._limit(), _silence():
                 return target(*args, **kwargs) if options is None else self._observed(options, target, args, kwargs)
         except NotImplementedError as error:
             raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
@@ -141,6 +141,10 @@ class Student:
             raise StudentError("exited", f"`{name}` ended the program instead of returning a value.") from error
         except Exception as error:
             raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
+
+    def _limit(self) -> contextlib.AbstractContextManager:
+        """The time limit of one call; raises TimeIsUp in the block."""
+        return time_limit(self._seconds)
 
     def _observed(self, options: dict, target: Callable, args: tuple, kwargs: dict) -> Any:
         observer = Observer(options, args, kwargs, _enter.__code__)

@@ -1,0 +1,66 @@
+"""The learner alone, without a teacher: marks and hints in the notebook, progress, a certificate, one zip to hand in.
+
+    %load_ext leaplm.learner        # the first cell of each lab: marks below each check from then on
+
+* releases     the labs' exercises, checks and banks as they are on this machine
+* marks        the real check of an exercise, run on the notebook's own functions within two seconds
+* undisturbed  the notebook's state, put back after a mark
+* hints        the likely mistake, then where to look, then what was asked; never a solution
+* notebook     what of this a notebook sees: events of its cells
+* panel        a mark as HTML and as text, a model among our runs as a picture
+* progress     what is done, in one file beside the notebooks
+* certificate  all labs marked again in the sandbox, on one page that anyone can verify
+* handed       the notebook and its artifacts as one zip
+* words        the sentences, in the learner's language
+
+What a notebook says about itself is never a mark: the grader (`leaplm.grading`) does not read any of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["hand_in", "load_ipython_extension", "mark", "show_progress", "unload_ipython_extension"]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Marks below each check from now on, where a person works in a notebook; elsewhere nothing."""
+    if not hasattr(shell, "kernel"):  # the grader's own shell, or a terminal
+        return
+    from leaplm.learner import notebook
+
+    notebook.begin(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    from leaplm.learner import notebook
+
+    notebook.end(shell)
+
+
+def mark(name: str, seconds: float = 60) -> None:
+    """Shows the mark of one check again, with more time.
+
+    name: of the check, as `collate`; where several labs have it, `lab2_finetuning.collate`. KeyError if there is none.
+    """
+    from leaplm.learner import notebook
+
+    notebook.mark_again(name, seconds)
+
+
+def show_progress() -> None:
+    """Shows what is done in all labs."""
+    from leaplm.learner import notebook
+
+    notebook.show_progress()
+
+
+def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> Path:
+    """Writes NAME-lab2.zip, for a teacher or to keep; on Colab the browser downloads it. Returns its path.
+
+    lab: by default the one that this notebook is; to: a folder, for example on a mounted Drive.
+    """
+    from leaplm.learner import notebook
+
+    return notebook.hand_in(name, lab, to)

@@ -1,0 +1,226 @@
+"""`leaplm finish`: all labs marked again in the grader's sandbox, on one page that anyone with the notebooks can verify.
+
+    leaplm finish "Amina Bello"                              certificate.html beside the notebooks
+    leaplm finish --verify certificate.html                  marks the notebooks once more and compares
+
+The page carries its own data. To verify it: its text must be what the data give, the notebooks and artifacts must have the
+hashes it names, and the grader, with other random inputs, must come to the same points. A page is no signature: it proves
+nothing without the notebooks beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from leaplm.grading.course import lab_file
+from leaplm.grading.intake.ingest import read_submission
+from leaplm.grading.sandbox.bubblewrap import NoSandbox
+from leaplm.grading.submission import Submission
+from leaplm.learner import handed, progress
+from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+
+FORMAT = 1
+PAGE = "certificate.html"
+DATA = re.compile(r'<script type="application/json" id="certificate">(.*?)</script>', re.S)
+PACKAGES = ("leaplm", "torch", "transformers", "numpy")
+MARKED = "Marked again by the course's grader: the notebooks ran in a sandbox, the checks outside it."
+HOLDS = "The page holds: the grader gives the same points."
+STYLE = """body{font:16px/1.5 serif;max-width:50em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;width:100%}
+td,th{border-bottom:1px solid #bbb;padding:.3em .5em;text-align:left;vertical-align:top}
+code{font-size:70%;word-break:break-all}
+@media print{body{margin:0}}"""
+
+
+class CertificateError(ValueError):
+    """A page or a folder that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A lab's notebook with its files, as a teacher's computer would read it."""
+
+    lab: str
+    submission: Submission
+
+
+def find_works(root: Path, folder: Path) -> list[Work]:
+    """The labs of which there is a notebook at a place where `leaplm hand-in` looks too."""
+    found = []
+    for lab in known_labs(root):
+        try:
+            notebook = handed.find_notebook(lab, folder)
+        except handed.HandInError:
+            continue
+        files = {notebook.name: notebook, **{name: notebook.parent / name for name in handed.beside(notebook.parent, lab)}}
+        found.append(Work(lab, read_submission(files, lab, "learner", release=read_release(root, lab))))
+    return found
+
+
+def make(name: str, folder: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """The data of a certificate: every lab that is there, marked in the sandbox, or said not to be.
+
+    CertificateError if there is no notebook, or no course to mark by.
+    """
+    root, works = found_in(folder)
+    sandboxed, reason = True, ""
+    try:
+        records = grade(root, works, say)
+    except NoSandbox as problem:
+        sandboxed, reason, records = False, str(problem), {}
+    told = progress.read(progress.progress_file(folder))
+    return {"format": FORMAT, "name": name, "date": date.today().isoformat(), "sandboxed": sandboxed, "reason": reason,
+            "versions": versions(), "labs": [entry(root, work, records.get(work.lab), told) for work in works]}  # fmt: skip
+
+
+def found_in(folder: Path) -> tuple[Path, list[Work]]:
+    root = find_root()
+    if root is None:
+        raise CertificateError("there are no checks on this machine: the course was given out without marks")
+    works = find_works(root, folder)
+    if not works:
+        raise CertificateError(f"there is no notebook of a lab in {folder.resolve()}: name the folder that holds the labs")
+    return root, works
+
+
+def grade(root: Path, works: list[Work], say: Callable[[str], None]) -> dict[str, dict]:
+    """The grader's record of each lab."""
+    from leaplm.grading.judge.engine import Engine
+
+    records = {}
+    with Engine(root, works[-1].lab, jobs=1) as engine:
+        for work in works:
+            records[work.lab] = engine.grade(work.submission).record
+            say(f"{work.lab}: {records[work.lab]['points']:g} of {records[work.lab]['max']:g} points")
+    return records
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    return found
+
+
+def entry(root: Path, work: Work, record: dict | None, told: dict) -> dict[str, Any]:
+    """What the certificate says of one lab; without the grader's record, what the notebook's own marks were."""
+    own = told.get(work.lab, {"checks": {}})["checks"]
+    checks = record["checks"] if record else [
+        {"name": task.check, "points": own.get(task.check, {}).get("points", 0), "max": task.points}
+        for task in tasks(root, work.lab)]  # fmt: skip
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(work.submission.files.items())}
+    return {"lab": work.lab, "title": progress.title_of(root, work.lab), "course": course_digest(root, work.lab),
+            "points": sum(check["points"] for check in checks), "max": sum(check["max"] for check in checks),
+            "checks": [{key: check[key] for key in ("name", "points", "max")} for check in checks],
+            "state": record["state"] if record else "not marked again", "seed": str(record["seed"]) if record else "",
+            "submission": work.submission.digest, "files": files}  # fmt: skip
+
+
+def course_digest(root: Path, lab: str) -> str:
+    """SHA-256 of a lab's release and checks: other ones may give other points."""
+    parts = [root / "labs" / lab / f"{lab}.ipynb", lab_file(root, lab, "checks.py")]
+    return hashlib.sha256(b"\0".join(path.read_bytes().replace(b"\r\n", b"\n") for path in parts)).hexdigest()
+
+
+def render(data: dict[str, Any]) -> str:
+    """The page: to be read, printed, and verified."""
+    rows = "".join(row(lab) for lab in data["labs"])
+    points, most = (sum(lab[key] for lab in data["labs"]) for key in ("points", "max"))
+    how = MARKED if data["sandboxed"] else f"NOT marked again. {data['reason']} The points are the notebooks' own."
+    made_with = ", ".join(f"{name} {version}" for name, version in sorted(data["versions"].items()))
+    kept = json.dumps(data, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>LeapLM: {escape(data["name"])}</title><style>{STYLE}</style></head><body>
+<h1>LeapLM: adapting language models</h1>
+<p><b>{escape(data["name"])}</b>, {escape(data["date"])}: <b>{points:g} of {most:g} points</b> by the computer in
+{len(data["labs"])} labs. {escape(how)}</p>
+<table><tr><th>lab</th><th>points</th><th>exercises</th><th>seed of the checks, hashes (SHA-256)</th></tr>{rows}</table>
+<p>Anyone who has the notebooks beside this page can verify it: <code>leaplm finish --verify {PAGE}</code></p>
+<p>Made with {escape(made_with)}.</p>
+<script type="application/json" id="certificate">{kept}</script>
+</body></html>
+"""
+
+
+def row(lab: dict[str, Any]) -> str:
+    checks = "<br>".join(f"{escape(check['name'])} {check['points']:g}/{check['max']:g}" for check in lab["checks"])
+    hashes = [("notebook and files", lab["submission"]), *lab["files"].items()]
+    shown = "<br>".join(f"{escape(name)} <code>{escape(value)}</code>" for name, value in hashes)
+    seed = f"seed {escape(lab['seed'])}<br>" if lab["seed"] else ""
+    state = "" if lab["state"] == "graded" else f"<br>{escape(lab['state'])}"
+    return f"<tr><td>{escape(lab['title'])}{state}</td><td>{lab['points']:g}/{lab['max']:g}</td><td>{checks}</td>" \
+           f"<td>{seed}{shown}</td></tr>"  # fmt: skip
+
+
+def read(page: Path) -> dict[str, Any]:
+    """The data of a page. CertificateError if it is none, or says something else than its data."""
+    try:
+        text = page.read_text(encoding="utf-8")
+        data = json.loads(DATA.search(text)[1])
+        again = render(data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise CertificateError(f"{page} is no certificate ({type(problem).__name__}: {problem})") from None
+    if data["format"] != FORMAT:
+        raise CertificateError(f"{page} is of format {data['format']}: verify it with the version of leaplm that it names")
+    if again.split() != text.split():  # line ends may have changed on the way
+        raise CertificateError(f"{page} was changed: what one reads in it is not what its data say")
+    return data
+
+
+def differences(page: Path, folder: Path, say: Callable[[str], None] = print) -> list[str]:
+    """What of a certificate does not hold for the notebooks in `folder`; nothing if all does.
+
+    The labs are marked again, with other random inputs. NoSandbox where there is no sandbox to do it in.
+    """
+    data = read(page)
+    root, works = found_in(folder)
+    there = {work.lab: work for work in works}
+    wrong = [] if data["sandboxed"] else ["it says itself that it was not marked by the grader"]
+    for lab in data["labs"]:
+        work = there.pop(lab["lab"], None)
+        if work is None:
+            wrong.append(f"{lab['lab']}: its notebook is not in {folder}")
+        elif work.submission.digest != lab["submission"]:
+            wrong.append(f"{lab['lab']}: the notebook or its artifacts are not those of the page")
+        if work is not None and course_digest(root, lab["lab"]) != lab["course"]:
+            say(f"{lab['lab']}: this machine has another version of the lab's checks than the page was made with")
+    listed = [work for work in works if work.lab not in there]
+    records = grade(root, listed, say) if listed else {}
+    return wrong + [line for lab in data["labs"] if lab["lab"] in records for line in compared(lab, records[lab["lab"]])]
+
+
+def compared(lab: dict[str, Any], record: dict) -> list[str]:
+    """Each check of which the page says other points than the grader, and a sum that is none."""
+    marked = {check["name"]: check["points"] for check in record["checks"]}
+    said = {check["name"]: check["points"] for check in lab["checks"]}
+    lines = [f"{lab['lab']}, {name}: the page says {said.get(name, 'nothing')}, the grader {marked.get(name, 'nothing')}"
+             for name in sorted(marked.keys() | said.keys()) if marked.get(name) != said.get(name)]  # fmt: skip
+    if sum(said.values()) != lab["points"] or record["max"] != lab["max"]:
+        lines.append(f"{lab['lab']}: {lab['points']} of {lab['max']} is not the sum of its exercises")
+    return lines
+
+
+def run(name: str, folder: Path, verify: Path | None, say: Callable[[str], None] = print) -> int:
+    """The command `leaplm finish`. Returns 0, or 1 if a page does not hold or cannot be made."""
+    try:
+        if verify:
+            wrong = differences(verify, folder, say)
+            say("\n".join(["The page does not hold:", *wrong]) if wrong else HOLDS)
+            return int(bool(wrong))
+        data = make(name, folder, say)
+    except (ValueError, OSError, NoSandbox) as problem:
+        say(f"leaplm finish: {problem}")
+        return 1
+    progress.write(folder / PAGE, render(data))
+    say(f"{folder / PAGE}: open it in a browser, print it from there"
+        + ("" if data["sandboxed"] else f". It says that it was NOT marked by the grader: {data['reason']}"))  # fmt: skip
+    return 0

@@ -1,0 +1,165 @@
+"""One zip to hand in, or to keep: NAME-lab2.zip with the notebook and its artifacts, as `leaplm collect` takes it.
+
+Before it is written, it says what a teacher would find missing: answers, the saved model, cells run after the last saving.
+An incomplete lab is packed all the same: a learner may want it so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from leaplm.grading.course import LAB_NAME, lab_file
+from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS, read_submission, safe_id
+from leaplm.grading.rebuild.repair import is_answer, rebuild
+from leaplm.grading.submission import ARTIFACTS
+from leaplm.grading.texts import plain
+from leaplm.learner import progress
+from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+
+ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")
+
+
+class HandInError(ValueError):
+    """There is nothing to hand in; the message says what to do."""
+
+
+@dataclass
+class Handed:
+    """A zip that was written, what is in it, and what a teacher would miss."""
+
+    path: Path
+    files: list[str]
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def report(self) -> str:
+        lines = [f"{self.path}: {', '.join(self.files)}", *self.notes]
+        lines += [f"missing: {line}" for line in self.missing] or ["Nothing is missing: hand in this file as it is."]
+        return "\n".join(lines)
+
+
+def full_name(lab: str) -> str:
+    """The name of a lab from a short one: "2" and "lab2" are lab2_finetuning. HandInError if there is no such lab."""
+    root = find_root()
+    known = known_labs(root) if root else []
+    number = re.fullmatch(r"(?:lab)?(\d+)", lab)
+    found = [name for name in known if name == lab or (number and LAB_NAME.fullmatch(name)[1] == number[1])]
+    if found or (not known and LAB_NAME.fullmatch(lab)):
+        return found[0] if found else lab
+    raise HandInError(f"there is no lab {lab!r}; there are: {', '.join(known) or 'none on this machine'}")
+
+
+def find_notebook(lab: str, start: Path) -> Path:
+    """The lab's notebook at a place where it may lie. HandInError, with the places, if it is at none."""
+    places = [start / lab, start / "labs" / lab, start]
+    found = [place / f"{lab}.ipynb" for place in places if (place / f"{lab}.ipynb").is_file()]
+    if found:
+        return found[0]
+    raise HandInError(f"{lab}.ipynb is neither in {', '.join(map(str, places[:-1]))} nor in {start}: name its folder")
+
+
+def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) -> Handed:
+    """Writes the zip into `to`, and reads it back as a teacher's computer does. HandInError if that cannot use it.
+
+    notebook: the file, or its content where it is not on the disk; folder: where artifacts/ and own data lie.
+    """
+    lab = full_name(lab)
+    if isinstance(notebook, Path) and not notebook.is_file():
+        raise HandInError(f"{notebook.resolve()} is not there: save the notebook under this name")
+    content = notebook if isinstance(notebook, bytes) else notebook.read_bytes()
+    files = {f"{lab}.ipynb": content, **beside(folder, lab)}
+    to.mkdir(parents=True, exist_ok=True)
+    path = to / f"{safe_id(name)}-{lab.partition('_')[0]}.zip"
+    fresh = path.with_suffix(".part")
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+        for inside, data in files.items():
+            archive.writestr(inside, data)
+    root = find_root()
+    release = read_release(root, lab) if root else None
+    submission = read_submission({fresh.name.replace(".part", ".zip"): fresh}, lab, name, release=release)
+    if submission.refused:
+        fresh.unlink()
+        raise HandInError(submission.refused)
+    fresh.replace(path)
+    told = Handed(path, list(files), notes=list(submission.notes))
+    if release is not None:
+        told.missing = missing(root, lab, release, nbformat.reads(submission.notebook.decode(), as_version=4))
+        told.missing += missing_artifact(root, lab, submission.files, told.notes)
+    told.missing += not_saved(lab, notebook) if isinstance(notebook, Path) else []
+    return told
+
+
+def beside(folder: Path, lab: str) -> dict[str, bytes]:
+    """The artifacts, and the learner's own data, by their names in the zip."""
+    found = [path for path in sorted((folder / ARTIFACTS).glob("*")) if path.suffix in ARTIFACT_KINDS]
+    found += [path for path in sorted(folder.glob("*")) if path.suffix in DATA_KINDS]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
+
+
+def missing(root: Path, lab: str, release: NotebookNode, submitted: NotebookNode) -> list[str]:
+    """The answers that are still as they were given out, by the heading of their exercise."""
+    made, _ = rebuild(release, submitted)
+    given = {cell.id: plain(cell.source) for cell in release.cells}
+    titles = {task.check: task.title for task in tasks(root, lab)}
+    return [f"no answer to {titles.get(cell.id, f'`{cell.id}`')}" for cell in made.cells
+            if is_answer(cell) and plain(cell.source) == given[cell.id]]  # fmt: skip
+
+
+def missing_artifact(root: Path, lab: str, files: dict[str, bytes], notes: list[str]) -> list[str]:
+    """Whether a saved file that the lab's checks read is there; notes at which scale it was made."""
+    wanted = sorted(set(ARTIFACT.findall(lab_file(root, lab, "checks.py").read_text(encoding="utf-8"))))
+    there = [name for name in wanted if f"{ARTIFACTS}/{name}" in files]
+    for name in there:
+        made_at = scale_of(name, files[f"{ARTIFACTS}/{name}"])
+        notes.append(f"{name}: made at scale {made_at}." if made_at else f"{name} is there.")
+        if made_at == "tiny":
+            notes.append("The scale tiny is for trying code: its models are too small for full points.")
+    if there or not wanted:
+        return []
+    tiny = sorted(name for name in files if "-tiny." in name)
+    said = f"{ARTIFACTS}/{' or '.join(wanted)}: run the cell that saves it"
+    return [f"{said}, at another scale than tiny ({', '.join(tiny)} is only for trying code)" if tiny else said]
+
+
+def scale_of(name: str, content: bytes) -> str:
+    """The scale in the card of an artifact; "" where it has none."""
+    from leaplm.artifacts import read_artifact
+
+    try:
+        card: Any = read_artifact(content)[0] if name.endswith(".safetensors") else json.loads(content)
+    except ValueError:
+        return ""
+    return str(card.get("scale", "")) if isinstance(card, dict) else ""
+
+
+def not_saved(lab: str, notebook: Path) -> list[str]:
+    """Whether cells were run after the file was saved last, as far as the progress tells."""
+    record = progress.read(progress.progress_file(notebook.parent)).get(lab, {})
+    if not record.get("last_run"):
+        return []
+    ran, saved = datetime.fromisoformat(record["last_run"]).timestamp(), notebook.stat().st_mtime
+    if ran <= saved + 1:
+        return []
+    when = datetime.fromtimestamp(saved).strftime("%H:%M")
+    return [f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"]
+
+
+def run(lab: str, name: str, folder: Path, to: Path, say: Callable[[str], None] = print) -> int:
+    """The command `leaplm hand-in`. Returns 0 if the zip was written, whatever it lacks; 1 if there is nothing to write."""
+    try:
+        notebook = find_notebook(full_name(lab), folder)
+        say(pack(lab, name, notebook, notebook.parent, to).report())
+    except (ValueError, OSError) as problem:
+        say(f"leaplm hand-in: {problem}")
+        return 1
+    return 0

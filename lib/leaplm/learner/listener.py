@@ -1,0 +1,114 @@
+"""The handle that a check gets for a mark: the notebook's functions in this process, in a time by the clock, with notes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from leaplm.grading.sandbox.student import Student, StudentError, TimeIsUp
+from leaplm.grading.sandbox.values import Ref
+
+
+class Listener(Student):
+    """As `Student`, within the time limit of the whole mark: `until`, around the check.
+
+    `heard` is what the check got to see, `ran_out` whether the time was over in the notebook's code.
+    """
+
+    def __init__(self, namespace: dict[str, Any], folder: str | os.PathLike, seconds: float) -> None:
+        super().__init__(namespace, folder, seconds)
+        self.namespace, self.folder = namespace, folder
+        self.heard: list[Any] = []
+        self.ran_out = False
+
+    @contextlib.contextmanager
+    def _limit(self) -> Iterator[None]:
+        if self.ran_out:  # the check goes on after a call that never ended: the next one need not begin
+            raise TimeIsUp
+        try:
+            yield
+        except TimeIsUp:
+            self.ran_out = True
+            raise
+
+    def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
+        return self._noting(super().call, function, *args, **kwargs)
+
+    def get(self, name: str) -> Any:
+        return self._noting(super().get, name)
+
+    def read(self, ref: Ref, probe: str, *args: Any, **kwargs: Any) -> Any:
+        return self._noting(super().read, ref, probe, *args, **kwargs)
+
+    def _noting(self, ask: Callable, *args: Any, **kwargs: Any) -> Any:
+        try:
+            value = ask(*args, **kwargs)
+        except StudentError as error:
+            self.hear((error.kind, str(error).partition(" at the line ")[0]))
+            raise
+        self.hear(f"an object of type {value.kind}" if isinstance(value, Ref) else value)
+        return value
+
+    def hear(self, what: Any) -> None:
+        """Keeps what the check got to see."""
+        self.heard.append(what)
+
+
+@contextlib.contextmanager
+def until(end: float) -> Iterator[None]:
+    """Raises TimeIsUp in the block at `end` of the monotonic clock, and again each second; at once if that is past.
+
+    By a signal where there are such, which wakes a sleeping answer too; else by an exception set in this thread.
+    """
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeIsUp
+    signals = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    with by_signal(left) if signals else by_thread(left):
+        yield
+
+
+@contextlib.contextmanager
+def by_signal(seconds: float) -> Iterator[None]:
+    running = True
+
+    def ring(number: int, frame: Any) -> None:
+        if running:  # else the timer is being put away
+            raise TimeIsUp
+
+    before, started = signal.signal(signal.SIGALRM, ring), time.monotonic()
+    left, again = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # of a limit around this one
+    try:
+        yield
+    finally:
+        running = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - started), 0.001), again)
+
+
+@contextlib.contextmanager
+def by_thread(seconds: float) -> Iterator[None]:
+    over, here = threading.Event(), threading.get_ident()
+
+    def watch() -> None:
+        left = seconds
+        while not over.wait(left):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(here), ctypes.py_object(TimeIsUp))
+            left = 1.0
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(here), None)  # one that has not come yet

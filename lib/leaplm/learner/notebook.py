@@ -1,0 +1,159 @@
+"""What a notebook sees: a mark below each check cell that was run, progress in the first cell, one call to hand in.
+
+Marks come by IPython's events, so the cells of a lab are the same with and without them. Nothing of this runs while nbgrader
+or our grader runs a notebook, and a fault of ours is one line below the cell, never an error of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from leaplm.learner import handed, panel, progress
+from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, reads_files_only
+from leaplm.learner.releases import Task, are_on, find_lab, find_root, find_task, known_labs, named_task
+from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, TITLE, say
+from leaplm.runtime import available_memory_mb
+
+NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
+WRITE_EVERY = 60  # s, of the time worked; marks are written at once
+
+
+class Session:
+    """One notebook that a person works in."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.lab = Path.cwd().name if Path.cwd().name in known_labs(find_root()) else ""
+        self._began = self._ended = time.monotonic()
+        self._worked = 0.0  # s, not written yet
+
+    def before_cell(self, info: Any) -> None:
+        self._began = time.monotonic()
+        pause = self._began - self._ended
+        self._worked += pause if pause < progress.IDLE else 0
+
+    def after_cell(self, result: Any) -> None:
+        """Below a check: its mark. Below other cells: nothing."""
+        try:
+            self._after_cell(result.info)
+        except Exception as fault:
+            print(f"leaplm: {type(fault).__name__}: {fault}")
+        self._ended = time.monotonic()
+
+    def _after_cell(self, info: Any) -> None:
+        self._worked += time.monotonic() - self._began
+        self.lab = find_lab(info.raw_cell) or self.lab
+        task = find_task(info.raw_cell, self.lab, getattr(info, "cell_id", None))
+        if task:
+            self.show_mark(task, SECONDS)
+        elif self.lab and self._worked > WRITE_EVERY:
+            self.note()
+
+    def show_mark(self, task: Task, seconds: float) -> None:
+        from IPython.display import display
+
+        waiting = reads_files_only(checks_of(find_root(), task.lab)[task.check])
+        handle = display({"text/plain": say(MODEL)}, raw=True, display_id=True) if waiting else None
+        found = self.judged(task, seconds, waiting)
+        so_far = self.note(found)
+        data = {"text/html": panel.as_html(found, so_far), "text/plain": panel.as_text(found, so_far)}
+        handle.update(data, raw=True) if handle else display(data, raw=True)
+
+    def judged(self, task: Task, seconds: float, a_model: bool) -> Mark:
+        free = available_memory_mb()
+        if a_model and free < MEMORY_MB:
+            return Mark(task, None, "", problem=f"memory {free:.0f}")
+        try:
+            return mark(task, self.shell.user_ns, ".", seconds)
+        except Exception as fault:
+            return Mark(task, None, "", problem=f"{type(fault).__name__}: {fault}")
+
+    def note(self, found: Mark | None = None) -> str:
+        """Writes the time worked, and a mark; returns the line on this lab, or why it could not be written."""
+        lab = found.task.lab if found else self.lab
+        try:
+            with progress.changing(progress.progress_file(), lab) as record:
+                progress.note_work(record, self._worked)
+                if found:
+                    progress.note_mark(record, found)
+            self._worked = 0.0
+        except OSError as problem:
+            return f"{progress.progress_file()}: {problem}"
+        return progress.so_far(lab, record)
+
+
+_session: Session | None = None
+
+
+def begin(shell: Any) -> None:
+    """Watches the cells of a live notebook from now on, and shows the progress so far."""
+    global _session
+    if os.environ.get(NBGRADER) or not are_on():
+        return
+    if _session is None:
+        _session = Session(shell)
+        shell.events.register("pre_run_cell", _session.before_cell)
+        shell.events.register("post_run_cell", _session.after_cell)
+    if progress.progress_file().exists():
+        show_progress()
+    else:
+        print(say(BEGIN))
+
+
+def end(shell: Any) -> None:
+    global _session
+    if _session is not None:
+        shell.events.unregister("pre_run_cell", _session.before_cell)
+        shell.events.unregister("post_run_cell", _session.after_cell)
+        _session = None
+
+
+def running() -> Session:
+    """The session of this notebook; RuntimeError, with what to do, if there is none."""
+    if _session is None:
+        raise RuntimeError("there are no marks in this notebook: run `%load_ext leaplm.learner` first")
+    return _session
+
+
+def mark_again(name: str, seconds: float) -> None:
+    session = running()
+    session.show_mark(named_task(name, session.lab), seconds)
+
+
+def show_progress() -> None:
+    from IPython.display import display
+
+    labs = progress.read(progress.progress_file())
+    begun = [row for row in progress.rows(labs) if row.lab in labs]
+    html = panel.table(progress.heads(), map(progress.cells, begun), say(TITLE))
+    text = progress.table(labs)
+    display({"text/html": html, "text/plain": text} if begun else {"text/plain": say(NOTHING_YET)}, raw=True)
+
+
+def hand_in(name: str, lab: str, to: str | Path | None) -> Path:
+    """The zip of this notebook; see `leaplm.learner.hand_in`."""
+    lab = lab or (_session.lab if _session else "") or Path.cwd().name
+    notebook = notebook_on_colab() or Path(f"{lab}.ipynb")
+    done = handed.pack(lab, name, notebook, Path("."), Path(to) if to else Path("."))
+    print(done.report())
+    with contextlib.suppress(ImportError):
+        from google.colab import files
+
+        files.download(str(done.path))
+    return done.path
+
+
+def notebook_on_colab() -> bytes | None:
+    """The notebook as it is in Colab's editor, which keeps no file of it beside the kernel; None elsewhere."""
+    if "google.colab" not in sys.modules:
+        return None
+    from google.colab import _message
+
+    answer = _message.blocking_request("get_ipynb", request="", timeout_sec=60)
+    return json.dumps(answer["ipynb"]).encode()

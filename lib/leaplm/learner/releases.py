@@ -1,0 +1,159 @@
+"""The labs as they are on this machine: their exercises, checks and banks, in a clone or inside the installed package.
+
+The wheel holds a small course (`setup.py` puts it there), so that a notebook on Colab has what one in a clone has. A wheel
+made with LEAPLM_NO_MARKS=1 holds none.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+import leaplm
+from leaplm.grading.course import LAB_NAME, LANGUAGES, find_course
+from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.texts import plain
+
+MARKS = "LEAPLM_MARKS"  # environment: off for no marks in notebooks
+INSTALLED = Path(__file__).with_name("course")
+HEADING = re.compile(r"^(#{1,3}) (.+)$", re.M)
+DETAILS = re.compile(r"<details>\s*<summary>.*?</summary>(.*?)</details>", re.S)
+
+
+LINE = 'run_line_magic("load_ext", "leaplm.learner")'  # in the first code cell of a lab
+
+
+@dataclass(frozen=True)
+class Task:
+    """One check of a lab, with what the notebook says around it."""
+
+    lab: str
+    check: str
+    points: float
+    title: str  # the heading of the exercise
+    section: str  # the heading above it
+    asked: str  # signature and docstring of what is to be written, as text
+    hints: tuple[str, ...]  # the notebook's own, as HTML
+    source: str  # of the visible check cell
+
+
+def find_root() -> Path | None:
+    """The folder that holds course/ and labs/: named or around us, else the installed one, else this clone; or None."""
+    try:
+        return find_course()
+    except FileNotFoundError:
+        clone = Path(leaplm.__file__).resolve().parents[2]
+        return next((place for place in (INSTALLED, clone) if known_labs(place)), None)
+
+
+def without_marks(notebook: str) -> str:
+    """A notebook, as text, without the line that has the marks shown: for a class that is to see no hidden check."""
+    made = nbformat.reads(notebook, as_version=4)
+    for cell in made.cells:
+        cell.source = "\n".join(line for line in cell.source.split("\n") if LINE not in line)
+    return nbformat.writes(made) + "\n"
+
+
+def are_on() -> bool:
+    """Whether marks are wanted (LEAPLM_MARKS) and this machine has what they need."""
+    return os.environ.get(MARKS, "").lower() not in ("off", "0", "no") and find_root() is not None
+
+
+def known_labs(root: Path) -> list[str]:
+    """The labs that have a release and checks here, in the order of their numbers."""
+    found = [path.parent.name for path in (root / "labs").glob("lab*_*/lab*_*.ipynb")
+             if LAB_NAME.fullmatch(path.parent.name) and (root / "course" / path.parent.name / "checks.py").is_file()]
+    return sorted(found, key=lambda lab: (int(LAB_NAME.fullmatch(lab)[1]), lab))
+
+
+@functools.cache
+def read_release(root: Path, lab: str, locale: str = "") -> NotebookNode:
+    """A lab as it was given out, in a language where it is there."""
+    ours = root / "labs" / lab / f"{lab}.ipynb"
+    translated = root / "labs" / LANGUAGES / locale / lab / f"{lab}.ipynb"
+    return nbformat.read(translated if locale and translated.is_file() else ours, as_version=4)
+
+
+@functools.cache
+def tasks(root: Path, lab: str, locale: str = "") -> tuple[Task, ...]:
+    """The checks of a lab in order, with their surroundings; hints below the last check of an exercise are for all of it."""
+    found = list(_read_tasks(lab, read_release(root, lab, locale).cells))
+    hints = {task.title: task.hints for task in found if task.hints}
+    return tuple(replace(task, hints=hints.get(task.title, ())) for task in found)
+
+
+def _read_tasks(lab: str, cells: list[NotebookNode]) -> Iterator[Task]:
+    heads, asked = {1: "", 2: "", 3: ""}, ""
+    for number, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            for marks, words in HEADING.findall(cell.source):
+                heads |= {level: "" for level in heads if level > len(marks)} | {len(marks): words}
+                asked = ""
+        elif role(cell) == "answer":
+            asked += "\n\n" + described(cell.source)
+        elif role(cell) == "check":
+            hints = DETAILS.findall("\n".join(_following_text(cells[number + 1 :])))
+            yield Task(lab, check_name(cell), cell.metadata.nbgrader.points, heads[3] or heads[2], heads[2], asked.strip(),
+                       tuple(hint.strip() for hint in hints), cell.source)  # fmt: skip
+
+
+def _following_text(cells: list[NotebookNode]) -> Iterator[str]:
+    """The text cells directly below."""
+    for cell in cells:
+        if cell.cell_type != "markdown" or HEADING.search(cell.source):
+            return
+        yield cell.source
+
+
+def described(source: str) -> str:
+    """The first line and the docstring of each function and class of a cell, as text; "" where there is none."""
+    try:
+        nodes = ast.parse(source).body
+    except SyntaxError:
+        return ""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return "\n\n".join(f"{source.splitlines()[node.lineno - 1]}\n{ast.get_docstring(node)}"
+                       for node in nodes if isinstance(node, kinds) and ast.get_docstring(node))
+
+
+def find_lab(source: str) -> str:
+    """The lab that has this code cell, if one alone has it; else empty."""
+    root, wanted = find_root(), plain(source)
+    found = [lab for lab in (known_labs(root) if root else []) if wanted in _code(root, lab)]
+    return found[0] if len(found) == 1 and wanted else ""
+
+
+@functools.cache
+def _code(root: Path, lab: str) -> frozenset[str]:
+    return frozenset(plain(cell.source) for cell in read_release(root, lab).cells if cell.cell_type == "code")
+
+
+def find_task(source: str, lab: str, cell_id: str | None = None) -> Task | None:
+    """The check of a lab whose cell has this text; or this id, since a learner may add a line to a cell."""
+    root = find_root()
+    found = tasks(root, lab) if root and lab in known_labs(root) else ()
+    same = [task for task in found if plain(task.source) == plain(source)]
+    by_id = [task for task in found if cell_id == f"check_{task.check}" and "grade_cell(" not in source]
+    return next(iter([*same, *by_id]), None)
+
+
+def named_task(name: str, lab: str = "") -> Task:
+    """The check called `name`, or `lab.name`; KeyError, with the names there are, if it is none or not one alone."""
+    root = find_root()
+    every = [task for each in (known_labs(root) if root else []) for task in tasks(root, each)]
+    found = [task for task in every if name in (task.check, f"{task.lab}.{task.check}")]
+    found = [task for task in found if task.lab == lab] or found
+    if len(found) == 1:
+        return found[0]
+    if not every:
+        raise KeyError("there are no checks on this machine: the course was given out without marks")
+    known = ", ".join(f"{task.lab}.{task.check}" for task in (found or [task for task in every if task.lab == lab] or every))
+    raise KeyError(f"{'several checks are' if found else 'no check is'} called {name!r}; there are: {known}")

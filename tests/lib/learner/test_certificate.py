@@ -1,0 +1,94 @@
+"""A certificate: made by the grader, verified by anyone with the notebooks, and of no use when it is forged."""
+
+import json
+import re
+
+import nbformat
+import pytest
+from leaplm.learner import certificate
+from mini import LAB
+from mini_learner import answered
+
+WRONG = "def mean_square(x):\n    return x.mean()"
+
+
+@pytest.fixture
+def solved(labs, course):
+    """A folder with the solved notebook and its artifact."""
+    return fill(labs, answered(course))
+
+
+def fill(labs, notebook):
+    nbformat.write(notebook, labs / LAB / f"{LAB}.ipynb")
+    (labs / LAB / "artifacts").mkdir(exist_ok=True)
+    (labs / LAB / "artifacts" / "slope-cpu.json").write_text('{"slope": 2.0}')
+    return labs
+
+
+@pytest.fixture
+def page(solved):
+    """Its page; skips where the grader's sandbox cannot be."""
+    said = []
+    assert certificate.run("Amina <Bello>", solved, None, said.append) == 0
+    if "NOT marked" in said[-1]:
+        pytest.skip(said[-1])
+    return solved / certificate.PAGE
+
+
+def verify(page, folder):
+    said = []
+    return certificate.run("", folder, page, said.append), "\n".join(said)
+
+
+def test_a_solved_course_is_certified_and_verified(page, solved):
+    text = page.read_text(encoding="utf-8")
+    assert "9 of 9 points" in text and "Amina &lt;Bello&gt;" in text and "slope-cpu.json" in text
+    assert verify(page, solved)[0] == 0
+
+
+def test_forged_pages_do_not_hold(page, solved, course):
+    """Other words than the data, other data, and another notebook than the page was made from."""
+    honest = page.read_text(encoding="utf-8")
+    page.write_text(honest.replace("<b>9 of 9 points</b>", "<b>90 of 90 points</b>"), encoding="utf-8")
+    assert verify(page, solved) == (1, f"leaplm finish: {page} was changed: what one reads in it is not what its data say")
+
+    fill(solved, answered(course, mean_square=WRONG))  # worse work, with the page of better work
+    page.write_text(honest, encoding="utf-8")
+    code, said = verify(page, solved)
+    assert code == 1 and "not those of the page" in said and "mean_square: the page says 3, the grader 0" in said
+
+    data = json.loads(certificate.DATA.search(honest)[1])  # the whole page made anew around a lie
+    [work] = certificate.find_works(course, solved)
+    data["labs"][0]["submission"] = work.submission.digest
+    page.write_text(certificate.render(data), encoding="utf-8")
+    code, said = verify(page, solved)
+    assert code == 1 and "not those" not in said and "mean_square: the page says 3, the grader 0" in said
+
+
+@pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:900], lambda text: text.replace('"labs"', '"lab"'),
+                                    lambda text: re.sub(r'"max": \d', '"max": "x"', text)])
+def test_a_page_that_is_none_is_an_error(labs, damage):
+    data = {"format": 1, "name": "A", "date": "2026-01-01", "sandboxed": True, "reason": "", "versions": {}, "labs": [
+        {"lab": LAB, "title": "x", "course": "", "points": 1, "max": 1, "checks": [], "state": "graded", "seed": "1",
+         "submission": "", "files": {}}]}  # fmt: skip
+    path = labs / "page.html"
+    path.write_text(damage(certificate.render(data)), encoding="utf-8")
+    with pytest.raises(certificate.CertificateError):
+        certificate.read(path)
+
+
+def test_where_there_is_no_sandbox_the_page_says_that_nothing_was_marked(solved, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    def refused(*args, **kwargs):
+        raise certificate.NoSandbox("There is no bubblewrap.")
+
+    monkeypatch.setattr(certificate, "grade", refused)
+    said = []
+    assert certificate.run("Amina", solved, None, said.append) == 0 and "NOT marked by the grader" in said[-1]
+    assert "NOT marked again. There is no bubblewrap." in (solved / certificate.PAGE).read_text(encoding="utf-8")
+
+
+def test_a_folder_without_notebooks_is_an_error(labs):
+    said = []
+    assert certificate.run("Amina", labs, None, said.append) == 1 and "there is no notebook of a lab" in said[0]

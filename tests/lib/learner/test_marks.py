@@ -1,0 +1,145 @@
+"""Marks in the notebook's own process: as the grader's, in time, and nothing of the notebook changes."""
+
+import random
+import time
+
+import numpy as np
+import pytest
+import torch
+from leaplm.grading.judge.banks import Workbench, load_bank
+from leaplm.grading.judge.checks import judge, load_checks
+from leaplm.grading.sandbox.student import Student
+from leaplm.learner import marks, releases
+from mini import LAB, MINI
+from mini_learner import solutions
+
+HALF = "def mean_square(x):\n    return (x * x).sum() / max(len(x) - 1, 1)"
+WRONG = "def mean_square(x):\n    return x.mean()"
+
+
+def names(course, **answers):
+    """The names of the solved mini lab, with other answers in place."""
+    found = {"__name__": "__main__", "torch": torch}
+    for source in {**solutions(course), **answers}.values():
+        if source.startswith("def"):
+            exec(source, found)
+    return found
+
+
+def marked(course, check, **answers):
+    namespace = names(course, **answers)
+    return marks.mark(releases.named_task(check), namespace)
+
+
+@pytest.mark.parametrize(("answer", "points"), [(None, 3), (HALF, 1), (WRONG, 0)], ids=["right", "half", "wrong"])
+def test_a_mark_says_points_and_what_is_wrong(labs, course, answer, points):
+    mark = marked(course, "mean_square", **({"mean_square": answer} if answer else {}))
+    assert (mark.points, mark.right) == (points, points == 3)
+    assert mark.message == ("right" if points == 3 else "the mean of the squares is another number")
+    assert mark.seconds < marks.SECONDS
+
+
+def test_an_unanswered_exercise_says_so(labs, course):
+    mark = marked(course, "mean_square", mean_square="def mean_square(x):\n    raise NotImplementedError")
+    assert (mark.points, mark.message, mark.mistake) == (0, "`mean_square` is not answered yet.", "")
+
+
+CATCHES_ALL = "\n    while True:\n        try:\n            while True: pass\n        except Exception: pass"
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(60)", CATCHES_ALL])
+def test_what_never_ends_is_stopped_and_not_judged(labs, course, body):
+    started = time.monotonic()
+    mark = marked(course, "mean_square", mean_square=f"def mean_square(x):\n    {body}")
+    assert mark.points is None and mark.problem == "time"
+    assert time.monotonic() - started < 2 * marks.SECONDS
+
+
+@pytest.mark.parametrize("answer", load_bank(LAB, MINI),
+                         ids=lambda answer: f"{answer.check}: {answer.why}")
+def test_the_mark_is_the_graders(labs, course, answer):
+    """The same check on the same answer gives the same points, inside the notebook and for the grader."""
+    if not answer.source:
+        pytest.skip("a file, not a function")
+    namespace, check = names(course, **{answer.check: answer.source}), load_checks(LAB, course)[answer.check]
+    mark = marks.mark(releases.named_task(answer.check), namespace)
+    verdict = judge(check, Student(namespace, ".", check.seconds), 1)
+    assert (mark.points or 0) == verdict.points and (mark.points is None) == ("never ends" in verdict.message)
+    assert mark.right == answer.right or not answer.right
+
+
+def test_a_mistake_of_the_bank_is_recognised(labs, course):
+    """Typed by hand, under other names: what counts is what it does. One from no bank is taken for none."""
+    bank = [answer for answer in load_bank(LAB, course) if not answer.right and answer.check == "mean_square"]
+    for answer in bank:
+        namespace = names(course)
+        exec(answer.source, namespace)
+        mark = marks.mark(releases.named_task("mean_square"), namespace)
+        assert mark.mistake == answer.why or (mark.problem == "time" and answer.why == "never ends")
+    assert marked(course, "mean_square", mean_square="def mean_square(x):\n    return x.sum() * 0 + 77.5").mistake == ""
+
+
+def test_the_notebook_is_as_it_was(labs, course):
+    """An answer that disturbs all it can reach: the numbers, names, models and settings of the notebook stay."""
+    nasty = """def mean_square(x):
+    import os, random
+    import matplotlib.pyplot as plt
+    import numpy as np
+    global counter, fresh
+    counter, fresh = 99, 1
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    history.append(1), settings.update(rate=2), seen.add(3)
+    table[:] = 0
+    weights.mul_(2)
+    model.eval()
+    model.weight.requires_grad_(False)
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float64)
+    os.environ["LEAPLM_SCALE"] = "gpu"
+    os.chdir("/")
+    plt.figure()
+    print("hidden", x)
+    return x.mean()"""
+    import os
+
+    import matplotlib.pyplot as plt
+
+    model = torch.nn.Linear(2, 2)
+    namespace = names(course, mean_square=nasty) | {
+        "counter": 0, "history": [], "settings": {"rate": 1}, "seen": {1}, "table": np.ones(3), "weights": torch.ones(2),
+        "model": model}
+    namespace["mean_square"].__globals__.update(namespace)
+    namespace = namespace["mean_square"].__globals__
+    kept = {name: namespace[name] for name in ("history", "settings", "seen", "table", "weights")}
+    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), os.getcwd(),
+              dict(os.environ), plt.get_fignums())
+    marks.mark(releases.named_task("mean_square"), namespace)
+    after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), os.getcwd(),
+             dict(os.environ), plt.get_fignums())
+    assert after == before and torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+    assert namespace["counter"] == 0 and "fresh" not in namespace
+    assert all(namespace[name] is value for name, value in kept.items())
+    assert (kept["history"], kept["settings"], kept["seen"]) == ([], {"rate": 1}, {1})
+    assert kept["table"].tolist() == [1, 1, 1] and kept["weights"].tolist() == [1, 1]
+    assert model.training and model.weight.requires_grad
+
+
+def test_a_saved_file_is_judged_where_it_lies(labs, course):
+    folder = labs / LAB / "artifacts"
+    assert "There is no artifacts/slope-cpu.json" in marked(course, "slope").message
+    folder.mkdir()
+    (folder / "slope-cpu.json").write_text('{"slope": 2.0}')
+    assert marked(course, "slope").right
+
+
+@pytest.mark.parametrize("lab", ["lab2_finetuning"])
+def test_a_real_labs_solution_has_all_points_within_two_seconds(lab, assets_ready, monkeypatch):
+    from repo import ROOT
+
+    monkeypatch.setenv("LEAPLM_SCALE", "tiny")
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    with Workbench(lab, ROOT) as bench:
+        for task in releases.tasks(ROOT, lab):
+            if not marks.reads_files_only(bench.checks[task.check]):
+                mark = marks.mark(task, bench._namespace, bench.folder)
+                assert mark.right, mark

@@ -20,7 +20,6 @@ from leaplm.learner.words import (
     HINT,
     LIKELY,
     MISTAKE,
-    MORE,
     NO_MEMORY,
     NOT_JUDGED,
     NOT_MARKED,
@@ -35,6 +34,7 @@ from leaplm.learner.words import (
     say,
 )
 
+MORE = 'from leaplm import learner; learner.mark("{name}")'  # for more time
 # Legible on a white and on a dark page.
 COLOURS = {"right": "#2e9e4f", "part": "#c98a00", "wrong": "#d64545", "unknown": "#7a7a7a"}
 SIGNS = {"right": "✓", "part": "◐", "wrong": "✗", "unknown": "?"}

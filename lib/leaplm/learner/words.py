@@ -10,7 +10,6 @@ from leaplm.grading.judge.translation import COMMON, current_locale, list_locale
 from leaplm.learner.releases import find_root
 
 POINTS = "{points} of {most} points for this exercise"
-MORE = "from leaplm import learner; learner.mark(\"{name}\")"
 NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time, run: {command}"
 MISTAKE = "Show a likely cause"
 LIKELY = "A common answer gives exactly these results. What is wrong in it:"

@@ -23,7 +23,7 @@ from leaplm.grading.judge.translation import translate_message
 from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner.hints import find_mistake
 from leaplm.learner.listener import Listener, until
-from leaplm.learner.releases import Task, find_root
+from leaplm.learner.releases import Task, find_root, known_labs
 from leaplm.learner.undisturbed import undisturbed
 from leaplm.learner.words import catalogs_of
 
@@ -58,6 +58,13 @@ def bank_of(root: Path, lab: str) -> list[Answer]:
     return load_bank(lab, root) if (root / "course" / lab / "bank.py").is_file() else []
 
 
+def prepare(lab: str) -> None:
+    """Reads a lab's checks and bank now, so that its first mark need not."""
+    root = find_root()
+    if root and lab in known_labs(root):
+        checks_of(root, lab), bank_of(root, lab)
+
+
 def reads_files_only(check: Check) -> bool:
     """Whether a check judges a saved file, a model as a rule, and calls no function."""
     return check.contracts is not None and not check.contracts
@@ -68,15 +75,16 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
 
     After it, the notebook is as it was before.
     """
-    root, started = find_root(), time.monotonic()
-    check, seed = checks_of(root, task.lab)[task.check], secrets.randbits(63)
+    root = find_root()
+    check, bank, seed = checks_of(root, task.lab)[task.check], bank_of(root, task.lab), secrets.randbits(63)
+    started = time.monotonic()  # what is read once is not the answer's time
     allowed = check.seconds if reads_files_only(check) else seconds
     student, verdict, mistake = Listener(namespace, folder, allowed), None, ""
     with undisturbed(namespace), silence(), scale_of_the_grader(), standing.noted() as standings, \
             contextlib.suppress(TimeIsUp), until(started + allowed):  # fmt: skip
         verdict = judge(check, student, seed)
         if verdict.points < check.points and not student.ran_out and not reads_files_only(check):
-            mistake = find_mistake(check, bank_of(root, task.lab), student, verdict, seed, started, started + allowed)
+            mistake = find_mistake(check, bank, student, verdict, seed, started, started + allowed)
     took = time.monotonic() - started
     if verdict is None or student.ran_out:
         return Mark(task, None, "", took, problem="time")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from leaplm.learner import handed, panel, progress
-from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, reads_files_only
+from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
 from leaplm.learner.releases import Task, are_on, find_lab, find_root, find_task, known_labs, named_task
 from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, TITLE, say
 from leaplm.runtime import available_memory_mb
@@ -52,7 +52,10 @@ class Session:
         task = find_task(info.raw_cell, self.lab, getattr(info, "cell_id", None))
         if task:
             self.show_mark(task, SECONDS)
-        elif self.lab and self._worked > WRITE_EVERY:
+            return
+        if self.lab and "torch" in sys.modules:  # the lab's imports are done
+            prepare(self.lab)
+        if self.lab and self._worked > WRITE_EVERY:
             self.note()
 
     def show_mark(self, task: Task, seconds: float) -> None:

@@ -34,6 +34,7 @@ from leaplm.learner.words import (
     say,
 )
 
+MORE = 'from leaplm import learner; learner.mark("{name}")'  # for more time
 # Legible on a white and on a dark page.
 COLOURS = {"right": "#2e9e4f", "part": "#c98a00", "wrong": "#d64545", "unknown": "#7a7a7a"}
 SIGNS = {"right": "✓", "part": "◐", "wrong": "✗", "unknown": "?"}
@@ -51,9 +52,9 @@ def headline(mark: Mark) -> str:
     if mark.points is not None:
         return say(POINTS, points=f"{mark.points:g}", most=f"{mark.task.points:g}")
     if mark.problem == "time":
-        return say(NOT_JUDGED, seconds=f"{mark.seconds:.0f}", name=mark.task.check)
+        return say(NOT_JUDGED, seconds=f"{mark.seconds:.0f}", command=MORE.format(name=mark.task.check))
     if mark.problem.startswith("memory"):
-        return say(NO_MEMORY, free=mark.problem.partition(" ")[2], name=mark.task.check)
+        return say(NO_MEMORY, free=mark.problem.partition(" ")[2], command=MORE.format(name=mark.task.check))
     return say(NOT_MARKED, problem=mark.problem)
 
 
@@ -129,7 +130,7 @@ def drawn(place: Standing) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 1.25), dpi=100, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(6, 1.5), dpi=100, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(place.runs, [0] * len(place.runs), "o", color="#4477aa", alpha=0.6, label=say(OURS), markersize=7)
@@ -138,7 +139,7 @@ def drawn(place: Standing) -> bytes:
     axes.plot([place.score], [0], "D", color=colour, markeredgecolor="black", markersize=10, label=say(YOURS))
     axes.set(yticks=[], xlabel=place.metric, ylim=(-1, 1))
     axes.spines[["left", "right", "top"]].set_visible(False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.45), ncols=3, frameon=False, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()

@@ -10,7 +10,7 @@ from leaplm.grading.judge.translation import COMMON, current_locale, list_locale
 from leaplm.learner.releases import find_root
 
 POINTS = "{points} of {most} points for this exercise"
-NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time: learner.mark(\"{name}\")"
+NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time, run: {command}"
 MISTAKE = "Show a likely cause"
 LIKELY = "A common answer gives exactly these results. What is wrong in it:"
 HINT = "Show where to look"
@@ -18,7 +18,7 @@ ASKED = "Show what was asked for"
 SECTION = "It is explained in the section “{section}”."
 SO_FAR = "{lab}: {points} of {most} points by the computer, {right} of {all} checks right"
 MODEL = "your saved model is tested on texts that it never saw; this takes longer than the other marks"
-NO_MEMORY = "not judged: only {free} MB of memory are free. Restart the kernel, then run: learner.mark(\"{name}\")"
+NO_MEMORY = "not judged: only {free} MB of memory are free. Restart the kernel, then run: {command}"
 NOT_MARKED = "could not be marked here: {problem}"
 PICTURE = "{metric}: yours is {score}, at least {wanted} was wanted; {runs} of our own runs reached {low} to {high}"
 PICTURE_LOW = "{metric}: yours is {score}, at most {wanted} was wanted; {runs} of our own runs reached {low} to {high}"

@@ -204,12 +204,12 @@ NOTHING_CALLED: dict[str, Contract] = {}  # of a check that calls no function of
 
 @cache
 def library_functions(name: str) -> list[str]:
-    """The dotted names of the library's functions and classes called `name`; of the grader's and its checks there are none.
+    """The dotted names of the library's functions and classes called `name`; of commands, grader and checks none.
 
     >>> library_functions("warmup_linear")
     ['leaplm.training.warmup_linear']
     """
-    root, apart = Path(leaplm.__file__).parent, ("grading", "learner")
+    root, apart = Path(leaplm.__file__).parent, ("cli", "grading", "learner")
     pattern = re.compile(rf"^(?:def|class) {re.escape(name)}\b", re.M)
     return [".".join(["leaplm", *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__") + f".{name}"
             for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in apart

@@ -389,3 +389,10 @@ def test_the_functions_that_contracts_name_are_there(lab):
         for name, contract in one.contracts.items():
             for function in (*contract.forbids.split(), *contract.own.split(), *library_functions(name)):
                 assert resolve(function), function
+
+
+def test_what_is_no_library_forbids_no_name():
+    """A lab's template, and the checks and banks inside an installed package, define functions of the same names."""
+    from leaplm.grading.judge.contracts import library_functions
+
+    assert library_functions("majority_share") == [] and library_functions("load_checks") == []

@@ -119,7 +119,8 @@ def results(student, rng):
     wrong = [name for name, good in parts.items() if not good]
     if wrong:
         return 3 - len(wrong), f"these parts are missing: {'; '.join(wrong)}"
-    return 3, f"{len(told['runs'])} runs on {len(told['true'])} rows, and the numbers follow from them"
+    runs, rows = len(told["runs"]), len(told["true"])
+    return 3, f"{runs} runs on {rows} rows, and the numbers follow from them: a claim, since nobody has run them again"
 
 
 def enough_rows(told):

@@ -985,6 +985,29 @@ def only_noise(trained):
     return again(trained, noise)
 
 
+@wrong.artifact("private_head", "trained without privacy, and one random vector of the right size added to all its rows")
+def noise_afterwards(trained):
+    """The sum over the classes is as large as honest noise makes it; the differences, which decide, have none."""
+    import torch
+
+    def faked(weight):
+        vector = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(1))
+        common = weight.mean(dim=0)
+        return weight - common + vector * common.norm() / vector.norm()
+
+    return again(trained, faked)
+
+
+@wrong.artifact("private_head", "another seed on the card")
+def another_seed(trained):
+    return again(trained, seed=7)
+
+
+@wrong.artifact("private_head", "a million million steps")
+def endless_steps(trained):
+    return again(trained, steps=10**12)
+
+
 @wrong.artifact("private_head", "the classes exchanged")
 def classes_exchanged(trained):
     return again(trained, lambda weight: weight.flip(0))

@@ -88,7 +88,7 @@ def train_and_attack(members, others, epochs=10, seed=0, output_dir=None, progre
 # -- private training of a head -----------------------------------------------------------------------------------------
 
 
-MOST_STEPS = 10_000
+MOST_STEPS = 2000
 
 
 @dataclasses.dataclass
@@ -189,6 +189,12 @@ def train_head_privately(features, labels, num_classes, config, seed=0):
     """
     private = math.isfinite(config.epsilon)
     noise = noise_for(config.epsilon, config.delta, config.sample_rate, config.steps) if private else 0.0
+    return train_head_with_noise(features, labels, num_classes, config, noise, seed), noise
+
+
+def train_head_with_noise(features, labels, num_classes, config, noise, seed=0):
+    """The weight (classes, width) of such a training with this noise multiplier: the same again for the same seed."""
+    private = math.isfinite(config.epsilon)
     rng, labels = np.random.default_rng([seed, 12]), np.asarray(labels)
     weight = np.zeros((num_classes, features.shape[1]))
     for step in range(config.steps):
@@ -197,7 +203,7 @@ def train_head_privately(features, labels, num_classes, config, seed=0):
         gradient = clip_and_noise(gradients, config.max_norm if private else 1e9, noise, rng.normal(size=weight.size),
                                   config.sample_rate * len(labels))
         weight -= config.rate(step) * gradient.reshape(weight.shape)
-    return weight, noise
+    return weight
 
 
 def epsilon_spent(noise_multiplier, sample_rate, steps, delta):

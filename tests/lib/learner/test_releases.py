@@ -1,0 +1,61 @@
+"""What a learner's machine knows of the labs: each check is found by its cell, in the clone and inside the wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import nbformat
+import pytest
+from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.texts import plain
+from leaplm.learner import releases
+from repo import ROOT
+
+LABS = releases.known_labs(ROOT)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_each_check_cell_of_a_lab_is_recognised(lab, monkeypatch):
+    """By its text, by its id when a line was added to it, and the lab by its other cells; never in a solution notebook."""
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    cells = releases.read_release(ROOT, lab).cells
+    for cell in (cell for cell in cells if role(cell) == "check"):
+        task = releases.find_task(cell.source, lab)
+        assert task.check == check_name(cell) and task.title and task.points == cell.metadata.nbgrader.points
+        assert releases.find_task(cell.source + "\nprint(1)", lab, cell.id) == task
+    assert lab in {releases.find_lab(cell.source) for cell in cells if role(cell) == "locked"}
+    solution = nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4)
+    solved = [cell for cell in solution.cells if role(cell) == "check"]
+    assert not [cell.id for cell in solved if releases.find_task(cell.source, lab, cell.id)]
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_lab_begins_with_the_line_and_can_do_without(lab):
+    text = (ROOT / "labs" / lab / f"{lab}.ipynb").read_text(encoding="utf-8")
+    first = next(cell for cell in releases.read_release(ROOT, lab).cells if cell.cell_type == "code")
+    assert releases.LINE in first.source
+    without = releases.without_marks(text)
+    assert "leaplm.learner" not in without
+    kept = nbformat.reads(without, as_version=4)
+    assert [plain(cell.source) for cell in kept.cells if role(cell)] == [
+        plain(cell.source) for cell in releases.read_release(ROOT, lab).cells if role(cell)]
+
+
+@pytest.mark.parametrize("marks", [True, False], ids=["with marks", "without"])
+def test_the_wheel_holds_the_checks_or_none(tmp_path, marks):
+    """Built twice in the same place, the second time without: nothing of the first stays."""
+    environment = {**os.environ, **({} if marks else {"LEAPLM_NO_MARKS": "1"})}
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("leaplm-*.whl")
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("leaplm/learner/course/")]
+    found = {name.split("/")[4] for name in names if name.endswith("/checks.py")}
+    assert found == (set(LABS) if marks else set()) and bool(names) == marks
+    if marks:
+        zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+        code = "from leaplm.learner import releases as r; print(r.find_root(), len(r.known_labs(r.find_root())))"
+        run_as = {name: value for name, value in os.environ.items() if name != "LEAPLM_COURSE"}
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                              env=run_as | {"PYTHONPATH": str(tmp_path / "site")})  # fmt: skip
+        assert done.stdout.split() == [str(tmp_path / "site/leaplm/learner/course"), str(len(LABS))], done.stderr

@@ -321,6 +321,7 @@ def gather(client: Any, students: list[str], make: Callable[[str], Task]) -> Ite
         add(student)
     for future in arriving:
         student, task = running.pop(future)
+        _here.pop(future.key, None)
         if future.status in ("cancelled", "lost"):
             raise ConnectionError("the scheduler was lost")
         if future.status == "error":
@@ -341,7 +342,7 @@ _here: dict[str, Task] = {}  # for the threads of this process
 
 def grade_here(key: str) -> dict:
     """What a thread of this process does."""
-    return grade_task(_here.pop(key))
+    return grade_task(_here[key])
 
 
 def grade_task(task: Task) -> dict:

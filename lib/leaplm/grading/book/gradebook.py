@@ -70,7 +70,8 @@ class CourseBook:
         """The folders of all students who handed in a lab."""
         where = self.coursedir
         pattern = where.format_path(where.submitted_directory, "(?P<student_id>[^/]+)", re.escape(lab), escape=True)
-        found = sorted(glob.glob(where.format_path(where.submitted_directory, "*", glob.escape(lab))))
+        anyone = where.format_path(where.submitted_directory, "*", glob.escape(lab))
+        found = sorted(glob.glob(anyone, include_hidden=True))  # an id may begin with a dot
         return {match["student_id"]: Path(path) for path in found if (match := re.fullmatch(pattern, path))}
 
     def assignments(self, name: str) -> list[Assignment]:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PREFIX = "leaplm-"
+PREFIX = "leaplm-scratch-"  # what a person may call a folder of their own must never go
 YOUNG = 60  # s, in which a folder that was just made may not be locked yet
 
 

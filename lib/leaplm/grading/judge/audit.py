@@ -17,7 +17,6 @@ import numpy as np
 from safetensors.numpy import load
 
 from leaplm.grading.judge.engine import Engine
-from leaplm.grading.judge.heldout import student_assets
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import ARTIFACTS, Submission
 
@@ -46,6 +45,8 @@ class Retrained:
 def retrain(course: Path, lab: str, submissions: Iterable[Submission], count: int, unsafe: bool,
             say: Callable[[str], None], limits: Limits = PATIENT, scale: str = "cpu") -> list[Retrained]:  # fmt: skip
     """Runs the first `count` submissions in full, as a student does, and compares what comes out with what was handed in."""
+    from leaplm.grading.judge.heldout import student_assets  # needs what the labs need; a plain assignment does without
+
     whole = (submission for submission in submissions if submission.notebook and submission.files)
     done = []
     # On the rows that students train on, in an exam too: what this prints is for the teacher alone.

@@ -32,16 +32,7 @@ from nbgrader.api import Gradebook
 NAME = f"{LAB}.ipynb"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 OWN = "window.name='owned';document.documentElement.dataset.owned='yes'"  # what a script of the student does
-CONFIG = """
-c.HTMLExporter.preprocessors = ["leaplm.grading.book.feedback.SafeContent"]
-c.HTMLExporter.filters = {"markdown2html": "leaplm.grading.book.feedback.safe_markdown"}
-c.GenerateFeedback.exporter_class = "leaplm.grading.book.feedback.FeedbackExporter"
-c.GenerateFeedback.preprocessors = [
-    "leaplm.grading.book.feedback.HideTests",
-    "nbgrader.preprocessors.GetGrades",
-    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-]
-"""
+CONFIG = "\nfrom leaplm.grading import configure\nconfigure(c)\n"  # what a course writes
 
 # ---- HTML
 

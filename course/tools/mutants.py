@@ -58,7 +58,7 @@ def mutants(source: str) -> list[Mutant]:
     """All mutants of a cell, each once. Docstrings, signatures and imports stay.
 
     >>> [mutant.change for mutant in mutants("def f(x):\\n    return x + 2")]
-    ['x + 2 -> x - 2', '2 -> 3', '2 -> 1']
+    ['x + 2 -> x - 2', 'x + 2 -> x', 'x + 2 -> 2', '2 -> 3', '2 -> 1']
     """
     tree, found, seen = ast.parse(source), [], {ast.unparse(ast.parse(source))}
     for place, node in enumerate(ast.walk(tree)):
@@ -214,10 +214,42 @@ def earns_all(bench: Workbench, name: str, mutant: Mutant, seed: int) -> bool:
     return verdict.points == bench.checks[name].points
 
 
-def fingerprint(source: str, checks: Path) -> str:
-    """Of all that decides the mutants of a cell and their marks, without comments."""
-    code = ast.dump(ast.parse(source)) + ast.dump(ast.parse(checks.read_text(encoding="utf-8")))
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+def fingerprint(source: str, checks: Path, names: list[str]) -> str:
+    """Of all that decides the mutants of a cell and their marks, without comments: the cell, and the checks `names`."""
+    tree = ast.parse(checks.read_text(encoding="utf-8"))
+    code = [ast.dump(ast.parse(source)), *(ast.dump(statement) for statement in used_by(names, tree))]
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
+
+
+def used_by(names: list[str], tree: ast.Module) -> list[ast.stmt]:
+    """The statements at the top of a module that bind some names, and those that bind what these read.
+
+    >>> [ast.unparse(one) for one in used_by(["f"], ast.parse("from m import a, z\\nb = a\\nf = lambda: b\\nc = 2"))]
+    ['from m import a', 'b = a', 'f = lambda: b']
+    """
+    bound = [(statement, set(bound_by(statement))) for whole in tree.body for statement in one_import_each(whole)]
+    wanted, used = set(names), set()
+    while more := {place for place, (_, here) in enumerate(bound) if here & wanted} - used:
+        used |= more
+        wanted |= {node.id for place in more for node in ast.walk(bound[place][0]) if isinstance(node, ast.Name)}
+    return [bound[place][0] for place in sorted(used)]
+
+
+def one_import_each(statement: ast.stmt) -> list[ast.stmt]:
+    """`from a import b, c` as two statements: who reads `b` does not depend on `c`."""
+    if isinstance(statement, ast.ImportFrom):
+        return [ast.ImportFrom(statement.module, [alias], statement.level) for alias in statement.names]
+    return [ast.Import([alias]) for alias in statement.names] if isinstance(statement, ast.Import) else [statement]
+
+
+def bound_by(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement at the top of a module gives a value or changes."""
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        yield from (alias.asname or alias.name.partition(".")[0] for alias in statement.names)
+    else:  # `TABLE["a"] = 1` and `TABLE |= more` change TABLE
+        yield from (node.id for node in ast.walk(statement) if isinstance(node, ast.Name))
 
 
 def open_bench(lab: str) -> Workbench:
@@ -247,7 +279,7 @@ def measure(lab: str) -> dict:
             made = mutants(source)
             left = [mutant.change for mutant in made if survives(bench, checks, mutant)]
             known = before.get(cell, {}).get("equivalent", {})
-            scores[cell] = {"checks": checks, "fingerprint": fingerprint(source, lab_file(ROOT, lab, "checks.py")),
+            scores[cell] = {"checks": checks, "fingerprint": fingerprint(source, lab_file(ROOT, lab, "checks.py"), checks),
                             "made": len(made), "killed": len(made) - len(left),
                             "equivalent": {change: known.get(change, "") for change in left}}  # fmt: skip
     return scores

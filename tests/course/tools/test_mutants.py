@@ -52,7 +52,7 @@ def test_the_record_is_of_todays_sources_and_every_survivor_is_judged(lab):
         cells = tool.answer_cells(bench)
     assert list(scores) == list(cells), f"run: make mutants LAB={lab}"
     for cell, (source, checks) in cells.items():
-        now = (tool.fingerprint(source, lab_file(ROOT, lab, "checks.py")), checks)
+        now = (tool.fingerprint(source, lab_file(ROOT, lab, "checks.py"), checks), checks)
         recorded = (scores[cell]["fingerprint"], scores[cell]["checks"])
         assert recorded == now, f"{cell} or checks.py changed; run: make mutants LAB={lab}"
         assert scores[cell]["made"] == len(tool.mutants(source))

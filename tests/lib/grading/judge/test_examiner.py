@@ -4,6 +4,7 @@ import copy
 
 import nbformat
 import pytest
+from leaplm.grading.assignment import lab_assignment
 from leaplm.grading.judge.examiner import Lab
 from leaplm.grading.submission import Submission
 from mini import LAB, make_course
@@ -19,7 +20,7 @@ def lab(tmp_path_factory):
     path = course / "labs" / "languages" / "fr" / LAB / f"{LAB}.ipynb"
     path.parent.mkdir(parents=True)
     nbformat.write(french, path)
-    return Lab(LAB, course), french
+    return Lab(lab_assignment(course, LAB), course), french
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -152,7 +152,11 @@ def ordinary_work():
 
 @here
 def test_what_python_needs_goes_on_working_behind_the_filter():
-    assert behind_the_filter(ordinary_work) == "done"
+    """In a fresh program: a fork of pytest has threads' locks that nobody lets go."""
+    program = "from test_syscalls import *; libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); syscalls.install(program()); "
+    run = subprocess.run([sys.executable, "-c", f"{program}print(ordinary_work())"], capture_output=True, text=True,
+                         cwd=os.path.dirname(__file__))  # fmt: skip
+    assert run.stdout == "done\n", run.stderr
 
 
 def sees(name):

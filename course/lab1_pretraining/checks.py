@@ -23,7 +23,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.pretraining import masking
 from leaplm.pretraining import run as pretrain
 from leaplm.tokens import tokenization
@@ -253,7 +253,7 @@ def pseudo_perplexity(student, rng):
 
 
 def reference_perplexity(settings, ids):
-    model = FullLogits(probes.tiny_masked_lm(**settings).eval())
+    model = FullLogits(tiny_models.tiny_masked_lm(**settings).eval())
     return float(np.exp(-evaluation.token_log_probs(model, ids.tolist(), [[i] for i in range(1, len(ids) - 1)], 4).mean()))
 
 

@@ -18,7 +18,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import probes, standing, tiny_models
 
 CLOSE = 1e-4
 
@@ -129,11 +129,11 @@ def training_step(student, rng):
 def two_steps(student, rng, initializer_range):
     first, second = random_batch(rng), random_batch(rng)
     settings = {"seed": int(rng.integers(10**6)), "initializer_range": initializer_range}
-    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
+    model = student.build("leaplm.grading.judge.tiny_models:tiny_classifier", **settings)
     student.read(model, "leaplm.grading.judge.probes:set_training", False)
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=0.3)
     scheduler = student.build("leaplm.grading.judge.probes:step_schedule", optimizer)
-    want = probes.tiny_classifier(**settings)
+    want = tiny_models.tiny_classifier(**settings)
     want_optimizer = probes.sgd(want, lr=0.3)
     want_scheduler = probes.step_schedule(want_optimizer)
     losses = []
@@ -190,9 +190,9 @@ def evaluation_loop(student, rng):
     """Batches of different sizes on a model with strong dropout that is in training mode at first."""
     seed, batches = int(rng.integers(10**6)), [random_batch(rng, size, labels=3) for size in (7, 8, 1)]
     settings = {"seed": seed, "num_labels": 3, "dropout": 0.5, "initializer_range": 0.5}
-    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
+    model = student.build("leaplm.grading.judge.tiny_models:tiny_classifier", **settings)
     result = student.call("evaluation_loop", model, batches)
-    want_loss, want = reference_evaluation(probes.tiny_classifier(**settings).eval(), batches)
+    want_loss, want = reference_evaluation(tiny_models.tiny_classifier(**settings).eval(), batches)
     predictions = as_array(result[1], (16,), "the predictions")
     if not np.array_equal(predictions, want):
         return 0, "the predictions differ: is dropout off, and is it the class with the largest logit?"

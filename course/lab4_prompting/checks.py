@@ -18,7 +18,7 @@ from leaplm.grading import (
     as_number,
     check,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import standing, tiny_models
 
 CLOSE = 1e-4
 HELDOUT_ROWS = 150
@@ -70,8 +70,8 @@ def reference_log_prob(model, prompt, answer):
 def answer_log_prob(student, rng):
     """A tiny generative model with large random weights: neighbouring positions differ by many nats."""
     seed = int(rng.integers(10**6))
-    model = student.build("leaplm.grading.judge.probes:tiny_causal_lm", seed=seed)
-    reference = probes.tiny_causal_lm(seed)
+    model = student.build("leaplm.grading.judge.tiny_models:tiny_causal_lm", seed=seed)
+    reference = tiny_models.tiny_causal_lm(seed)
     cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 7), "seven tokens"))
     for lengths, said in cases:
         prompt, answer = random_ids(rng, lengths[0]), random_ids(rng, lengths[1])
@@ -96,19 +96,19 @@ def batch_log_probs(student, rng):
     prompts, answers = ([random_ids(rng, k).tolist() for k in column] for column in lengths.T)
     for prompt, answer in zip(prompts, answers, strict=True):
         answer[0] = answer[-1] = prompt[len(prompt) // 2] = pad
-    model = student.build("leaplm.grading.judge.probes:counting_causal_lm", seed=seed)
+    model = student.build("leaplm.grading.judge.tiny_models:counting_causal_lm", seed=seed)
     result = student.call("batch_log_probs", model, prompts, answers, pad)
     if not isinstance(result, (list, tuple)) or len(result) != 2:
         return 0, "batch_log_probs should return two things: the sums and the numbers of tokens"
     sums, tokens = as_array(result[0], (5,), "the sums"), as_array(result[1], (5,), "the numbers of tokens")
-    reference = probes.tiny_causal_lm(seed)
+    reference = tiny_models.tiny_causal_lm(seed)
     want = [reference_log_prob(reference, np.array(p), np.array(a)) for p, a in zip(prompts, answers, strict=True)]
     longest = int(np.argmax([t + k for t, k in lengths]))
     if not close(sums[longest], want[longest]):
         return 0, "the sums are not right: is it the answer only, and does position t predict token t + 1?"
     if not close(sums, want):
         return 1, "right for the longest row, not for those with padding: find the answer by the lengths of its own row"
-    problems = batch_problems(student.read(model, "leaplm.grading.judge.probes:inputs_seen"), prompts, answers)
+    problems = batch_problems(student.read(model, "leaplm.grading.judge.tiny_models:inputs_seen"), prompts, answers)
     if not np.array_equal(tokens, [len(answer) for answer in answers]):
         problems.append("count the answer's tokens")
     return 4 - len(problems), f"right sums; {'; '.join(problems)}" if problems else "sums and numbers of tokens are right"

@@ -20,7 +20,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import probes, standing, tiny_models
 
 CLOSE = 1e-4
 MOST_SHOTS = 16
@@ -149,11 +149,11 @@ def scored(student, rng, n, tokens, classes):
     seed = int(rng.integers(10**6))
     prefix, prompts = rng.integers(40, size=int(rng.integers(12, 18))), rng.integers(40, size=(n, tokens))
     labels = rng.permutation(np.append(rng.choice(np.arange(1, 40), size=classes - 1, replace=False), 0))
-    model = student.build("leaplm.grading.judge.probes:counting_causal_lm", seed)
+    model = student.build("leaplm.grading.judge.tiny_models:counting_causal_lm", seed)
     got = as_array(student.call("score_labels", model, prefix, prompts, labels), (n, classes), "score_labels")
-    sent = student.read(model, "leaplm.grading.judge.probes:tokens_seen")
+    sent = student.read(model, "leaplm.grading.judge.tiny_models:tokens_seen")
     whole = np.concatenate([np.repeat(prefix[None], n, axis=0), prompts], axis=1)
-    logits = probes.logits(probes.tiny_causal_lm(seed), input_ids=whole)
+    logits = probes.logits(tiny_models.tiny_causal_lm(seed), input_ids=whole)
     if not close(got, evaluation.log_softmax(logits)[:, -1][:, labels]):
         return 0, "not the log-probabilities of the whole text: last position, whole vocabulary, same prefix for all?"
     fewest = len(prefix) + prompts.size
@@ -192,9 +192,9 @@ VECTORS = Contract("encoder batches", Tensor("float", dims=2), gradient="none", 
 def embed(student, rng):
     """Padded batches of different sizes on an encoder with strong dropout, in training mode at first."""
     seed, batches = int(rng.integers(10**6)), [padded_batch(rng, size) for size in (4, 6, 1)]
-    encoder = student.build("leaplm.grading.judge.probes:tiny_encoder", seed, dropout=0.5)
+    encoder = student.build("leaplm.grading.judge.tiny_models:tiny_encoder", seed, dropout=0.5)
     got = as_array(student.call("embed", encoder, batches), (11, 16), "embed")
-    reference, want, whole = probes.tiny_encoder(seed, dropout=0.5).eval(), [], []
+    reference, want, whole = tiny_models.tiny_encoder(seed, dropout=0.5).eval(), [], []
     with torch.no_grad():
         for batch in batches:
             mask = torch.from_numpy(batch["attention_mask"])

@@ -19,7 +19,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.overfitting import memory, regularization
 
 CLOSE = 1e-4
@@ -189,7 +189,7 @@ def accumulate_gradients(student, rng):
     """Parts with very different numbers of targets; then one without any."""
     seed = int(rng.integers(10**6))
     batches = [masked_batch(rng, rows, tokens, hidden) for rows, tokens, hidden in ((3, 8, 2), (2, 9, 14), (4, 6, 5))]
-    model = student.build("leaplm.grading.judge.probes:counting_masked_lm", seed)
+    model = student.build("leaplm.grading.judge.tiny_models:counting_masked_lm", seed)
     got = student.call("accumulate_gradients", model, batches)
     want_loss, want = reference_gradient(seed, batches)
     if not same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want):
@@ -197,10 +197,10 @@ def accumulate_gradients(student, rng):
     problems = []
     if not close(as_number(got, "the loss"), want_loss):
         problems.append("the loss returned should be the mean over all targets, as a number")
-    if student.read(model, "leaplm.grading.judge.probes:most_open_graphs") > 1:
+    if student.read(model, "leaplm.grading.judge.tiny_models:most_open_graphs") > 1:
         problems.append("several graphs wait for backward at once, so no memory is saved: go backward after each part")
     batches.insert(int(rng.integers(3)), masked_batch(rng, 2, 7, 0))
-    model = student.build("leaplm.grading.judge.probes:tiny_masked_lm", seed)
+    model = student.build("leaplm.grading.judge.tiny_models:tiny_masked_lm", seed)
     got = as_array(student.call("accumulate_gradients", model, batches), (), "the loss")
     if not (close(got, want_loss) and same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)):
         problems.append("a part without any target has the loss NaN: it should be left out")
@@ -208,7 +208,7 @@ def accumulate_gradients(student, rng):
 
 
 def reference_gradient(seed, batches):
-    model = probes.tiny_masked_lm(seed)
+    model = tiny_models.tiny_masked_lm(seed)
     loss = memory.accumulate_gradients(model, [{name: torch.from_numpy(a) for name, a in b.items()} for b in batches])
     return loss, probes.gradients(model)
 
@@ -228,10 +228,10 @@ def scaled_step(student, rng):
     """
     batches = [random_batch(rng) for _ in range(3)]
     settings = steep_model(rng, batches[1])
-    model = student.build("leaplm.grading.judge.probes:tiny_classifier", **settings)
+    model = student.build("leaplm.grading.judge.tiny_models:tiny_classifier", **settings)
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
     student.read(model, "leaplm.grading.judge.probes:leave_gradients")
-    reference = probes.tiny_classifier(**settings)
+    reference = tiny_models.tiny_classifier(**settings)
     scale = float(2 ** rng.integers(6, 12))
     returned = [as_number(student.call("scaled_step", model, batches[0], optimizer, scale), "the scale")]
     plain_step(reference, batches[0])
@@ -259,7 +259,7 @@ LEFT_OUT = "when any gradient is infinite or NaN, the weights should stay as the
 
 def leaves_out(student, edge, first):
     """Whether a step is left out when one weight, the first or the last of the model, has such a gradient."""
-    model = student.build("leaplm.grading.judge.probes:edge_model", first)
+    model = student.build("leaplm.grading.judge.tiny_models:edge_model", first)
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
     scale = as_number(student.call("scaled_step", model, {"inputs": np.ones(3), "edge": edge}, optimizer, 8.0), "the scale")
     weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
@@ -278,7 +278,7 @@ def steep_model(rng, batch):
     """Settings of a random model whose gradient has numbers far above 2: it overflows at a scale that does not."""
     for _ in range(100):
         settings = {"seed": int(rng.integers(10**6)), "initializer_range": 2.0}
-        if largest_gradient(probes.tiny_classifier(**settings), batch) > 6:
+        if largest_gradient(tiny_models.tiny_classifier(**settings), batch) > 6:
             return settings
     raise RuntimeError("no random model has a steep gradient")
 

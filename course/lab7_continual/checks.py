@@ -26,9 +26,10 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import probes, standing, tiny_models
 
 PROBES = "leaplm.grading.judge.probes"
+MODELS = "leaplm.grading.judge.tiny_models"
 CLOSE = 1e-4
 
 
@@ -161,7 +162,7 @@ def fisher_diagonal(student, rng):
     """A tiny BERT in training mode with dropout and old gradients; a part is frozen. The sum in place of the mean: 2."""
     texts = random_texts(rng)
     settings = {"seed": int(rng.integers(10**6)), "num_labels": 3, "dropout": 0.5, "initializer_range": 0.5}
-    model = student.build(f"{PROBES}:tiny_classifier", **settings)
+    model = student.build(f"{MODELS}:tiny_classifier", **settings)
     student.read(model, f"{PROBES}:freeze", "embeddings")
     student.read(model, f"{PROBES}:leave_gradients")
     got = student.call("fisher_diagonal", model, texts)
@@ -177,7 +178,7 @@ def fisher_diagonal(student, rng):
 
 
 def reference_fisher(settings, texts):
-    model = probes.tiny_classifier(**settings).eval()
+    model = tiny_models.tiny_classifier(**settings).eval()
     probes.freeze(model, "embeddings")
     found = []
     for batch in texts:
@@ -191,7 +192,7 @@ def reference_fisher(settings, texts):
 def ewc_penalty(student, rng):
     """The value, its gradient, and a head that has grown: one point each. A part of the model was not kept."""
     settings = {"seed": int(rng.integers(10**6)), "num_labels": 5}
-    model, reference = student.build(f"{PROBES}:tiny_classifier", **settings), probes.tiny_classifier(**settings)
+    model, reference = student.build(f"{MODELS}:tiny_classifier", **settings), tiny_models.tiny_classifier(**settings)
     weights, strength = probes.state_dict(reference), float(rng.uniform(2, 9))
     kept = [name for name in rng.permutation(list(weights)).tolist() if "position_embeddings" not in name]
     old = {name: weights[name] + rng.normal(scale=0.1, size=weights[name].shape).astype(np.float32) for name in kept}

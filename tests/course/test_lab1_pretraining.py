@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from leaplm import data, evaluation, models
-from leaplm.grading.judge.probes import tiny_masked_lm
+from leaplm.grading.judge.tiny_models import tiny_masked_lm
 from leaplm.pretraining import masking
 from leaplm.tokens import tokenization
 from solved import solved_lab

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from leaplm.grading.judge.probes import linear, lora_linear, randomize, tiny_classifier
+from leaplm.grading.judge.probes import linear, lora_linear, randomize
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.peft import instruction_tuning as answers
 from leaplm.peft import lora
 from solved import solved_lab

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from leaplm import prompting
-from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_tokenizer
 from leaplm.prompting.scoring import continuation_log_probs_naive
 from solved import solved_lab
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from leaplm import fewshot, models
-from leaplm.grading.judge.probes import tiny_causal_lm, tiny_encoder, tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_encoder, tiny_tokenizer
 from leaplm.prompting import scoring
 from solved import solved_lab
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from leaplm import evaluation, models, training
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.judge.probes import tiny_classifier, tiny_masked_lm, tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_classifier, tiny_masked_lm, tiny_tokenizer
 from leaplm.overfitting import data_parallel, memory, regularization
 from leaplm.peft import lora
 from solved import solved_lab

@@ -8,7 +8,7 @@ import pytest
 import torch
 from leaplm import continual, data
 from leaplm.continual import streams
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, tiny_models
 from leaplm.peft import lora
 from leaplm.training import TrainingConfig, make_optimizer
 from solved import solved_lab
@@ -21,7 +21,7 @@ CONFIG = TrainingConfig(learning_rate=1e-2, epochs=5, batch_size=8, progress=Fal
 
 def classifier(classes=2):
     """A tiny BERT classifier whose head grows and whose encoder is called as in the course's own model."""
-    model = probes.tiny_classifier(num_labels=classes, initializer_range=0.2)
+    model = tiny_models.tiny_classifier(num_labels=classes, initializer_range=0.2)
     model.bert.pooler = None
     forward = model.bert.forward
     model.classifier = nn.Linear(16, classes)
@@ -74,7 +74,7 @@ def test_lab7_batch_is_the_librarys(lab7):
 
 
 def test_lab7_fisher_and_penalty_are_the_librarys(lab7):
-    model = probes.tiny_classifier(initializer_range=0.5, dropout=0.3)
+    model = tiny_models.tiny_classifier(initializer_range=0.5, dropout=0.3)
     probes.freeze(model, "embeddings")
     rows = [{"input_ids": [5 + i, 9, 7 + i], "label": i % 2} for i in range(5)]
     ours = continual.fisher_diagonal(model, rows, COLLATE)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from leaplm import models
 from leaplm.grading.course import load_module
-from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_tokenizer
 from leaplm.responsible import explanations, fairness, memorization, privacy
 from solved import ROOT, solved_lab
 

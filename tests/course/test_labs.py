@@ -1,4 +1,4 @@
-"""The labs: they run (in English: test_colab), they keep to the style, and what they teach is what the library does."""
+"""The labs: they run (in Hausa: test_colab), they keep to the style, and what they teach is what the library does."""
 
 import ast
 import os
@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 import torch
 from forked import run_notebook
-from leaplm import artifacts, data, evaluation, models, prompting, training
-from leaplm.capstone import small_data
+from leaplm import data, evaluation, models, training
 from leaplm.grading.course import list_labs
-from leaplm.grading.judge.banks import load_bank
-from leaplm.grading.judge.probes import tiny_classifier
-from leaplm.tokens import costs as token_costs
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from quick import HIDDEN
 from repo import ROOT
-from solved import solved_lab
+from solved import assert_handed_in, solved_lab
 
 LABS = list_labs(ROOT)
-LANGUAGES = os.environ.get("LEAPLM_LANGUAGES", "hau").split()  # `make languages` takes all of them
-WITHOUT_CLASSES = {"lab0_start", "lab1_pretraining"}
+LANGUAGES = os.environ.get("LEAPLM_LANGUAGES", "").split()  # `make languages` takes all of them
+OWN = "mine.csv"
 
 
 @pytest.fixture(autouse=True)
@@ -47,21 +44,6 @@ def run_solution(lab, folder, language):
     run_notebook(notebook, folder, {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT)})
 
 
-def handed_in(lab, folder):
-    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt, results.
-
-    None for a lab that hands in none.
-    """
-    if not any(answer.files for answer in load_bank(lab, ROOT)):
-        return None
-    [path] = (folder / "artifacts").iterdir()
-    if path.name.startswith("results"):
-        return small_data.read_results(path.read_bytes())
-    if path.name == "tokenizer.json":
-        return token_costs.read_tokenizer(path.read_bytes())[0]
-    return prompting.read_prompt_file(path.read_bytes()) if path.suffix == ".json" else artifacts.read_artifact(path)[0]
-
-
 @pytest.mark.parametrize("lab", LABS)
 def test_headings_go_down_one_level_at_a_time(lab):
     """Sphinx stops at a step from # to ###, and a screen reader loses its place."""
@@ -71,24 +53,16 @@ def test_headings_go_down_one_level_at_a_time(lab):
 
 
 @pytest.mark.parametrize("lab", LABS)
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", [*LANGUAGES, OWN])
 def test_solution_runs_in_other_languages(lab, language, tmp_path, assets_ready, needs_asset):
-    needs_asset("afrisenti")
+    if language == OWN:
+        lines = [f'"{word} service at stall {i} of the market",{label}' for i in range(150)
+                 for word, label in (("quick", "praise"), ("slow", "complaint"))]
+        (tmp_path / OWN).write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
+    else:
+        needs_asset("afrisenti")
     run_solution(lab, tmp_path, language)
-    card = handed_in(lab, tmp_path)
-    assert card is None or card["language"] == language
-    assert card is None or lab in WITHOUT_CLASSES or "neutral" in card["labels"]
-
-
-@pytest.mark.parametrize("lab", LABS)
-def test_solution_runs_on_ones_own_csv(lab, tmp_path, assets_ready):
-    lines = [f'"{word} service at stall {i} of the market",{label}' for i in range(150)
-             for word, label in (("quick", "praise"), ("slow", "complaint"))]
-    (tmp_path / "mine.csv").write_text("text,label\n" + "\n".join(lines), encoding="utf-8")
-    run_solution(lab, tmp_path, "mine.csv")
-    card = handed_in(lab, tmp_path)
-    assert card is None or card["language"] == "mine.csv"
-    assert card is None or lab in WITHOUT_CLASSES or "complaint" in card["labels"]
+    assert_handed_in(lab, tmp_path, language, "complaint" if language == OWN else "neutral")
 
 
 @pytest.mark.parametrize("lab", LABS)

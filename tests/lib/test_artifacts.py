@@ -5,7 +5,7 @@ import torch
 from leaplm.artifacts import apply_artifact, changed_tensors, read_artifact, save_artifact
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import predict_logits
-from leaplm.grading.judge.probes import tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from safetensors.torch import save
 
 ROWS = [{"input_ids": [5, 6, 7, 8]}, {"input_ids": [9, 10]}]

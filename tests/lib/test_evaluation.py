@@ -5,7 +5,7 @@ import pytest
 import torch
 from leaplm import evaluation
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.judge.probes import tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from sklearn.metrics import accuracy_score, f1_score
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.judge.probes import tiny_causal_lm, tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_classifier
 from leaplm.peft import lora, soft_prompts
 
 ROWS = [{"input_ids": [5 + i % 3, 7, 9], "label": i % 2} for i in range(8)]

@@ -12,7 +12,7 @@ import torch
 from leaplm import training
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import evaluate
-from leaplm.grading.judge.probes import tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.training import TrainingConfig, train, warmup_linear
 
 COLLATE = DynamicPaddingCollator(pad_token_id=0)
@@ -181,7 +181,7 @@ import torch
 sys.path.insert(0, {tests!r})
 from test_training import COLLATE, config, make_rows, weights
 from leaplm.evaluation import evaluate
-from leaplm.grading.judge.probes import tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm import training
 
 def slow(model, batch):
@@ -224,7 +224,7 @@ import sys
 import torch
 sys.path.insert(0, {tests!r})
 from test_training import COLLATE, config, make_rows, weights
-from leaplm.grading.judge.probes import tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.training import train
 from accelerate import PartialState
 

@@ -1,9 +1,13 @@
-"""A fixture that gives what a lab's solution defines."""
-
+"""What a lab's solution defines, as a fixture, and what it hands in."""
 
 import pytest
-from leaplm.grading.judge.banks import Workbench
+from leaplm import artifacts, prompting
+from leaplm.capstone import small_data
+from leaplm.grading.judge.banks import Workbench, load_bank
+from leaplm.tokens import costs as token_costs
 from repo import ROOT
+
+WITHOUT_CLASSES = {"lab0_start", "lab1_pretraining"}
 
 
 def solved_lab(name):
@@ -17,3 +21,25 @@ def solved_lab(name):
                 yield bench._solved
 
     return lab
+
+
+def handed_in(lab, folder):
+    """What the one artifact of a lab says of itself: the card beside the weights, a tokenizer's card, a prompt, results.
+
+    None for a lab that hands in none.
+    """
+    if not any(answer.files for answer in load_bank(lab, ROOT)):
+        return None
+    [path] = (folder / "artifacts").iterdir()
+    if path.name.startswith("results"):
+        return small_data.read_results(path.read_bytes())
+    if path.name == "tokenizer.json":
+        return token_costs.read_tokenizer(path.read_bytes())[0]
+    return prompting.read_prompt_file(path.read_bytes()) if path.suffix == ".json" else artifacts.read_artifact(path)[0]
+
+
+def assert_handed_in(lab, folder, language, label):
+    """The artifact of a lab done in a language says so, and knows the label, if it is one that has labels."""
+    card = handed_in(lab, folder)
+    assert card is None or card["language"] == language
+    assert card is None or lab in WITHOUT_CLASSES or label in card["labels"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -57,3 +58,14 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and inspect look it up there
     spec.loader.exec_module(module)
     return module
+
+
+def imported(tree: ast.AST) -> list[str]:
+    """The modules that a piece of code imports, whole or in part."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

@@ -5,7 +5,8 @@ import gc
 
 import pytest
 import torch
-from leaplm.grading.judge.probes import linear, lora_linear, randomize, tiny_classifier
+from leaplm.grading.judge.probes import linear, lora_linear, randomize
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.peft import lora
 from leaplm.peft.methods import METHODS, VIRTUAL_TOKENS, make_method, megabytes, method_hooks, peft_twin
 from leaplm.training import TrainingConfig, train

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_tokenizer
 from leaplm.peft import soft_prompts
 from leaplm.prompting.templates import PromptTemplate, Verbalizer
 from leaplm.training import TrainingConfig, train

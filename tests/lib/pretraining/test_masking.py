@@ -2,7 +2,7 @@
 
 import torch
 from leaplm.data import DynamicPaddingCollator
-from leaplm.grading.judge.probes import tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_tokenizer
 from leaplm.pretraining.masking import IGNORE_INDEX, MaskingCollator, mask_tokens
 
 MASK, VOCAB = 4, 1000

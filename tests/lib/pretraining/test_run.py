@@ -10,7 +10,7 @@ import pytest
 import torch
 from leaplm import evaluation, models, training
 from leaplm.data import DynamicPaddingCollator, sentence_pairs
-from leaplm.grading.judge.probes import tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_tokenizer
 from leaplm.pretraining import masking
 from leaplm.pretraining import run as pretrain
 from leaplm.tokens import tokenization

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from leaplm import models
-from leaplm.grading.judge.probes import tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_tokenizer
 from leaplm.prompting import scoring
 from leaplm.prompting.scoring import continuation_log_probs, continuation_log_probs_naive
 from transformers import LlamaConfig, LlamaForCausalLM

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from leaplm import prompting
 from leaplm.evaluation import log_softmax
-from leaplm.grading.judge.probes import tiny_causal_lm, tiny_tokenizer
+from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_tokenizer
 from leaplm.models import load_tokenizer
 from leaplm.prompting.scoring import continuation_log_probs_naive
 from leaplm.prompting.templates import PromptTemplate, Verbalizer

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,7 @@ import psutil
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from leaplm.grading.assignment import Assignment, lab_assignment
+from leaplm.grading.course import imported, lab_file
 from leaplm.grading.judge.examiner import JUDGING, MOST_FRAME, name_of, new_seed
 from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.rebuild.exercises import role
@@ -180,15 +182,15 @@ def try_sandbox() -> None:
 
 
 class Examiner:
-    """An examiner process, from outside; `plain`: without the libraries that check functions need."""
+    """An examiner process, from outside."""
 
-    def __init__(self, plain: bool = False) -> None:
+    def __init__(self) -> None:
         self._end, inner = socket.socketpair()
         own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
         self._scratch = Scratch()  # what libraries leave in a temporary folder goes with it
         own |= {"TMPDIR": str(self._scratch.path), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
                 "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
-        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno()), *["plain"] * plain]
+        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno())]
         self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         inner.close()
@@ -280,7 +282,7 @@ class Engine:
         forks, examiner = self.fork_server(), self._examiners.get()
         fine = False
         try:
-            examiner = examiner or Examiner(self.assignment.plain)
+            examiner = examiner or Examiner()
             result, why = self._examine(forks, examiner, submission, seed, full, skip)
             if result["left_out"]:
                 result, why = self._examine(forks, examiner, submission, seed, True, skip)
@@ -318,7 +320,7 @@ class Engine:
                 self._forks.close()
                 self._forks = None
             if self._forks is None:
-                modules = heavy_modules(self.assignment) if self.warm else []
+                modules = heavy_modules(self.assignment, self.course) if self.warm else []
                 self._forks = ForkServer(self._assets, modules, self.limits, self.unsafe, self.scale)
                 self._forks.wait_until_ready()
                 if not self.unsafe:
@@ -398,9 +400,11 @@ def default_jobs(limits: Limits) -> int:
     return max(1, min(processors(), int(fitting)))
 
 
-def heavy_modules(assignment: Assignment) -> list[str]:
-    """What the code cells of our release, and our tests, import; the fork server imports it before it forks."""
-    found = dict.fromkeys(["leaplm.grading.sandbox.worker", *([] if assignment.plain else ["leaplm.grading.judge.probes"])])
+def heavy_modules(assignment: Assignment, course: Path) -> list[str]:
+    """What the cells of our release, our tests and the probes of our checks import: the fork server does before it forks."""
+    checks = lab_file(course, assignment.name, "checks.py")
+    probes = modules_named(checks.read_text(encoding="utf-8")) if checks.is_file() else []
+    found = dict.fromkeys(["leaplm.grading.sandbox.worker", *probes])
     sources = [cell.source for cell in assignment.read().cells if cell.cell_type == "code"]
     for source in [*sources, *assignment.tests.values()]:
         with contextlib.suppress(SyntaxError):
@@ -409,12 +413,12 @@ def heavy_modules(assignment: Assignment) -> list[str]:
     return [*found, *["matplotlib_inline.backend_inline"] * pictures]
 
 
-def imported(tree: ast.AST) -> list[str]:
-    """The modules that a piece of code imports, whole or in part."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+def modules_named(checks: str) -> list[str]:
+    """The modules of ours whose functions checks, given as source, ask for by name on the student's side.
+
+    >>> modules_named('student.build("leaplm.grading.judge.probes:linear", 2, 3)')
+    ['leaplm.grading.judge.probes']
+    """
+    texts = (node.value for node in ast.walk(ast.parse(checks)) if isinstance(node, ast.Constant))
+    found = (re.fullmatch(r"(leaplm(?:\.\w+)+)(?::\w*)?", str(text)) for text in texts)
+    return list(dict.fromkeys(named[1] for named in found if named))

@@ -8,8 +8,10 @@ the check here, with a `RemoteStudent` that asks that process for values. Checks
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
+import importlib
 import json
 import os
 import secrets
@@ -27,7 +29,7 @@ import numpy as np
 from nbformat import NotebookNode
 
 from leaplm.grading.assignment import Assignment, unpacked
-from leaplm.grading.course import lab_file, translated_releases
+from leaplm.grading.course import imported, lab_file, translated_releases
 from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
 from leaplm.grading.rebuild.exercises import check_name, role
@@ -78,8 +80,11 @@ class Lab:
         self.checks, self.asked, self.translations = {}, set(), []
         if not assignment.plain:
             name = assignment.name
-            self.checks = load_checks(name, course)
-            self.asked = names_asked(lab_file(course, name, "checks.py").read_text(encoding="utf-8"))
+            checks = lab_file(course, name, "checks.py").read_text(encoding="utf-8")
+            for module in imported(ast.parse(checks)):  # in functions too: an import must not take a check's time
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(module)
+            self.checks, self.asked = load_checks(name, course), names_asked(checks)
             self.translations = [nbformat.read(path, as_version=4) for path in translated_releases(course, name)]
 
     @property
@@ -401,10 +406,6 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     os.environ.setdefault("LEAPLM_SCALE", "tiny")
-    if "plain" not in sys.argv:
-        import leaplm.evaluation  # noqa: F401  (what checks need; imported before the first submission comes)
-        import leaplm.models  # noqa: F401
-
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 

@@ -1,8 +1,8 @@
 """Small objects that checks put on the student's side, and readers that bring their state back as plain values.
 
-A check names them as 'leaplm.grading.judge.probes:tiny_classifier' in `student.build` and `student.read`, and may call the
-same functions for its own reference. Same seed, same weights, in every process and without touching the global
-random state. Nothing here is downloaded.
+A check names them as 'leaplm.grading.judge.probes:linear' in `student.build` and `student.read`, and may call the same
+functions for its own reference; those that need transformers stand in `tiny_models`. Same seed, same weights, in every
+process and without touching the global random state. Nothing here is downloaded.
 """
 
 from __future__ import annotations
@@ -13,65 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from transformers import (
-    BatchEncoding,
-    BertConfig,
-    BertForMaskedLM,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
-from transformers.modeling_outputs import SequenceClassifierOutput
-
-
-def tiny_classifier(
-    seed: int = 0,
-    num_labels: int = 2,
-    vocab_size: int = 64,
-    width: int = 16,
-    layers: int = 1,
-    dropout: float = 0.0,
-    initializer_range: float = 0.02,
-) -> BertForSequenceClassification:
-    """A BERT classifier of a few thousand parameters with random weights, in training mode.
-
-    A large `initializer_range` (0.5) gives large logits, losses that differ from text to text, and large gradients.
-    """
-    config = BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        intermediate_size=2 * width,
-        max_position_embeddings=64,
-        num_labels=num_labels,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        initializer_range=initializer_range,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return BertForSequenceClassification(config).train()
-
-
-def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout: float = 0.0) -> BertForMaskedLM:
-    """A BERT with a masked-language-model head, random and large weights, in training mode."""
-    config = BertConfig(vocab_size=vocab_size, hidden_size=width, num_hidden_layers=1, num_attention_heads=2,
-                        intermediate_size=2 * width, max_position_embeddings=64, hidden_dropout_prob=dropout,
-                        attention_probs_dropout_prob=dropout, initializer_range=0.5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return BertForMaskedLM(config).train()
-
-
-def tiny_causal_lm(seed: int = 0, vocab_size: int = 40) -> LlamaForCausalLM:
-    """A generative model with random and large weights, in evaluation mode: its next tokens are far from uniform."""
-    config = LlamaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-                         intermediate_size=64, max_position_embeddings=64, initializer_range=0.5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config).eval()
 
 
 class CountingDecoder(torch.nn.Linear):
@@ -110,53 +51,6 @@ def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 
     return layer
 
 
-def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
-    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`)."""
-    model = tiny_causal_lm(seed)
-    model.tokens_seen, model.inputs_seen = 0, []
-
-    def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
-        ids = kwargs.get("input_ids", args[0] if args else None)
-        model.tokens_seen += 0 if ids is None else ids.numel()
-        model.inputs_seen.append(np.zeros((0, 0), dtype=int) if ids is None else ids.numpy(force=True).copy())
-
-    model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
-    return model
-
-
-def counting_masked_lm(seed: int = 0) -> BertForMaskedLM:
-    """A `tiny_masked_lm` that counts the losses which wait for their backward pass (see `most_open_graphs`)."""
-    model = tiny_masked_lm(seed)
-    model.open_graphs = model.most_open_graphs = 0
-
-    def close(gradient: Tensor) -> None:
-        model.open_graphs -= 1
-
-    def count(module: torch.nn.Module, args: tuple, output: Any) -> None:
-        if output.loss is not None and output.loss.requires_grad:
-            model.open_graphs += 1
-            model.most_open_graphs = max(model.most_open_graphs, model.open_graphs)
-            output.loss.register_hook(close)
-
-    model.register_forward_hook(count)
-    return model
-
-
-def most_open_graphs(model: torch.nn.Module) -> int:
-    """How many losses of a `counting_masked_lm` waited for their backward pass at the same time."""
-    return model.most_open_graphs
-
-
-def tokens_seen(model: torch.nn.Module) -> int:
-    """How many tokens went through a `counting_causal_lm` so far."""
-    return model.tokens_seen
-
-
-def inputs_seen(model: torch.nn.Module) -> list[np.ndarray]:
-    """The token ids of each pass through a `counting_causal_lm` so far, (rows, tokens) each."""
-    return model.inputs_seen
-
-
 def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
     """The names of the class of the error that a call raises, and of what it is derived from; empty if it raises none.
 
@@ -170,95 +64,9 @@ def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
     return []
 
 
-def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float = 0.5) -> torch.nn.Module:
-    """The encoder of a `tiny_classifier`, in training mode: input_ids -> last_hidden_state (batch, tokens, 16)."""
-    return tiny_classifier(seed, dropout=dropout, initializer_range=initializer_range).bert
-
-
-def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer that splits at spaces; ids 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 [MASK], then `words`.
-
-    >>> tiny_tokenizer(["good", "bad"])("bad good")["input_ids"]
-    [2, 6, 5, 3]
-    """
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocab = {word: index for index, word in enumerate([*special, *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, special, strict=True)))
-
-
-def batch(**arrays: Tensor) -> BatchEncoding:
-    """A batch as tokenizers make it: a mapping of tensors that also has attributes and `.to(device)`."""
-    return BatchEncoding(arrays)
-
-
 def value(thing: Any) -> Any:
     """`thing` itself: `build` it to keep a plain value on the student's side, `read` it to see what became of it."""
     return thing
-
-
-class SimilarNames(torch.nn.Module):
-    """A model whose parts are called much like each other: ids (batch, tokens) -> an output with logits (batch, 2).
-
-    Beside the linear layers `query`, `key` and `value` of its blocks there is an embedding `value`, a group `key` of
-    linear layers, a `query_proj`, a `query_norm`, a `y` and a `pre_classifier`.
-    """
-
-    def __init__(self, width: int = 6) -> None:
-        super().__init__()
-        nn = torch.nn
-        self.value = nn.Embedding(64, width)
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict({"query": nn.Linear(width, width, bias=False), "query_proj": nn.Linear(width, width),
-                           "query_norm": nn.LayerNorm(width), "value": nn.Linear(width, width), "key": key,
-                           "y": nn.Linear(width, width)})
-            for key in (nn.Linear(width, width), nn.Sequential(nn.Linear(width, width), nn.Linear(width, width)))
-        )  # fmt: skip
-        self.pre_classifier = nn.Linear(width, width)
-        self.classifier = nn.Linear(width, 2)
-
-    def forward(self, input_ids: Tensor) -> Any:
-        hidden = self.value(input_ids)
-        for block in self.blocks:
-            for part in block.values():
-                hidden = hidden + torch.tanh(part(hidden))
-        return SequenceClassifierOutput(logits=self.classifier(torch.tanh(self.pre_classifier(hidden.mean(dim=1)))))
-
-
-def similar_names(seed: int = 0) -> SimilarNames:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SimilarNames()
-
-
-class EdgeModel(torch.nn.Module):
-    """The loss is the mean of weight * inputs, and a term of 0 that makes one more gradient infinite or NaN, as `edge` says.
-
-    The loss itself stays finite. edge: "" for no such term, "inf", "-inf" or "nan".
-    """
-
-    def __init__(self, edge_first: bool) -> None:
-        super().__init__()
-        for name in ("edge_weight", "weight") if edge_first else ("weight", "edge_weight"):
-            self.register_parameter(name, torch.nn.Parameter(torch.zeros(2)))  # the edge is at the first of two numbers
-
-    def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
-        at = self.edge_weight[0]
-        root = (at * (0 if edge == "nan" else 1)).sqrt()
-        term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root}[edge]
-        return SequenceClassifierOutput(loss=(self.weight.sum() * inputs).mean() + term)
-
-
-def edge_model(edge_first: bool = False) -> EdgeModel:
-    """An `EdgeModel` with all weights 0."""
-    return EdgeModel(edge_first)
 
 
 def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:

@@ -51,6 +51,7 @@ from torch import nn
 from torch.nn import functional as F
 
 PROBES = "leaplm.grading.judge.probes"
+TINY = "leaplm.grading.judge.tiny_models"
 NAMES = {"torch": torch, "nn": nn, "F": F, "np": np, "random": random, "functools": functools, "importlib": importlib,
          "inspect": inspect, "types": types, "threading": threading, "models": models, "training": training,
          "Counter": Counter, "__name__": "__main__"}  # fmt: skip
@@ -249,7 +250,7 @@ MODELS = [
 def test_what_is_done_to_a_model_is_seen(watched, contract, body, words):
     source = f"b = dict(input_ids=torch.ones(1, 2).long(), labels=torch.zeros(1).long())\ndef f(model):\n    {body}"
     handle = watched(source, {"f": contract})
-    handle.call("f", handle.build(f"{PROBES}:tiny_classifier"))
+    handle.call("f", handle.build(f"{TINY}:tiny_classifier"))
     assert (words in told(handle)) if words else not handle.breaches
 
 
@@ -294,7 +295,7 @@ def test_removing_the_watch_is_found(watched):
 def test_what_a_library_does_inside_itself_is_allowed(watched):
     source = "def f(model, y): return model(input_ids=torch.ones(1, 2).long(), labels=torch.zeros(1).long()).loss"
     handle = watched(source, {"f": Contract("model y", forbids="torch.nn.functional.*cross_entropy*")})
-    handle.call("f", handle.build(f"{PROBES}:tiny_classifier"), 1)
+    handle.call("f", handle.build(f"{TINY}:tiny_classifier"), 1)
     assert not handle.breaches
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from leaplm.grading import Student, StudentError, Verdict, as_array, as_number, check, grade, judge, load_checks
 from leaplm.grading.course import find_course
-from leaplm.grading.judge import probes
+from leaplm.grading.judge import probes, tiny_models
 from leaplm.grading.judge.checks import random_inputs
 from leaplm.grading.sandbox.values import MAX_DEPTH, NotPlain, Ref, TooLarge, plain
 
 PROBES = "leaplm.grading.judge.probes"
+MODELS = "leaplm.grading.judge.tiny_models"
 
 
 def student(folder=".", seconds=5, **names):
@@ -51,7 +52,7 @@ def test_plain_copies_what_can_cross(value, copied):
 
 
 def test_mappings_of_transformers_are_dicts():
-    assert type(plain(probes.batch(input_ids=torch.ones(1, 2)))) is dict
+    assert type(plain(tiny_models.batch(input_ids=torch.ones(1, 2)))) is dict
 
 
 @pytest.mark.parametrize("value", [object(), np.array([object()]), {1.5: 0}, {1, 2}, torch.ones(1).to_sparse(), 1j])
@@ -110,9 +111,9 @@ def test_what_is_not_plain_stays_there_as_a_ref():
 
 def test_build_and_read_reach_library_functions_only():
     handle = student()
-    model = handle.build(f"{PROBES}:tiny_classifier", seed=3)
+    model = handle.build(f"{MODELS}:tiny_classifier", seed=3)
     weights = handle.read(model, f"{PROBES}:state_dict")
-    for name, array in probes.state_dict(probes.tiny_classifier(seed=3)).items():
+    for name, array in probes.state_dict(tiny_models.tiny_classifier(seed=3)).items():
         np.testing.assert_array_equal(weights[name], array)
     with pytest.raises(ValueError, match="leaplm.module:function"):
         handle.build("os:getcwd")

@@ -34,7 +34,7 @@ print("mean_square agrees with the example")
 def train_step(model, batch, optimizer):
     """One step on a batch; returns the loss as a number."""
     ### BEGIN SOLUTION
-    loss = model(**batch).loss
+    loss = torch.nn.functional.mse_loss(model(batch["x"]), batch["y"])
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

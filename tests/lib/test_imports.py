@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 
@@ -127,3 +129,16 @@ def test_what_the_course_takes_from_the_library_is_there(path):
                and isinstance(node.ctx, ast.Load)
                and not hasattr(importlib.import_module(f"leaplm.{modules[node.value.id]}".rstrip(".")), node.attr)]
     assert missing == []
+
+
+# Programs that start often, once for each command or submission; what takes a second to import is not for all of them.
+STARTED = ("cli.app", "learner", "grading.classroom", "grading.judge.engine", "grading.judge.examiner",
+           "grading.judge.probes", "grading.sandbox.worker", "grading.sandbox.fork_server")
+SLOW = {"torch", "transformers", "datasets", "peft", "sklearn", "scipy", "matplotlib", "distributed", "lark"}
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_what_starts_often_imports_nothing_slow(name):
+    program = f"import leaplm.{name}, sys; print(*[name for name, module in sys.modules.items() if module])"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert SLOW & set(told) <= ({"torch"} if name.endswith("probes") else set())

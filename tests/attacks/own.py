@@ -418,6 +418,46 @@ def memory_of_many(work: Work) -> None:
     """, "train_step")  # fmt: skip
 
 
+@fault("F33c", by="page tables are memory too", points=(3, 9), states=ENDS)
+def tables_of_pages(work: Work) -> None:
+    """Fills 5 GB of page tables with the page of zeros, which is nobody's."""
+    work.first("""
+        import mmap
+        kept, size = [], 64 << 30
+        if (child := os.fork()) == 0:  # the time limit of a cell counts its own process
+            for number in range(40):
+                if spare_mb() > 4000:
+                    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # not reserved
+                    kept.append(mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ))
+                    for place in range(0, size, 2 << 20):
+                        kept[-1][place]
+                    proof("took-mb", 128 * (number + 1))
+            time.sleep(5)
+            os._exit(0)
+        os.waitpid(child, 0)
+    """, "train_step")  # fmt: skip
+
+
+@fault("F33d", by="a socket counts with all that may wait in it", points=(3, 9), states=ENDS)
+def full_sockets(work: Work) -> None:
+    """Fills sockets that nobody reads, in many processes."""
+    work.first("""
+        import socket
+        children = [child for _ in range(30) if (child := attempt(os.fork)) is not None]
+        if 0 in children:
+            kept = []
+            while len(kept) < 480 and spare_mb() > 4000 and (pair := attempt(socket.socketpair)):
+                kept += pair
+                pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+                pair[0].setblocking(False)
+                while attempt(pair[0].send, bytes(65536)):
+                    pass
+            time.sleep(20)
+            os._exit(0)
+        time.sleep(25)
+    """, "train_step")  # fmt: skip
+
+
 @fault("F34", by="they go with the namespace")
 def shared_memory(work: Work) -> None:
     """Leaves shared memory, semaphores and a message queue behind."""

@@ -29,6 +29,7 @@ import traceback
 from dataclasses import dataclass
 
 from leaplm.grading.sandbox import keyring, syscalls, walls
+from leaplm.grading.sandbox.memory import used_mb
 from leaplm.grading.sandbox.walls import Limits
 
 TICK = 0.1  # s between two looks at the children
@@ -112,7 +113,7 @@ class Zygote:
                 self.kill(child, "killed")
             elif len(pids) > self.limits.processes:
                 self.kill(child, "processes")
-            elif sum(map(memory_mb, pids)) > self.limits.memory_mb:
+            elif used_mb(pids, enough=self.limits.memory_mb) > self.limits.memory_mb:
                 self.kill(child, "memory")
 
     def tell(self, message: dict) -> None:
@@ -130,24 +131,6 @@ def descendants(pid: int) -> list[int]:
     except OSError:  # it has ended meanwhile
         return []
     return found + [below for child in found for below in descendants(child)]
-
-
-def memory_mb(pid: int) -> float:
-    """Its memory, where a page shared with the fork server counts in part (the kernel's PSS), and its files in memory."""
-    try:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            mapped = next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
-        return mapped + sum(map(memory_file_mb, os.scandir(f"/proc/{pid}/fd")))
-    except (OSError, StopIteration):
-        return 0.0
-
-
-def memory_file_mb(descriptor: os.DirEntry) -> float:
-    """The size of an open file that exists in memory alone (memfd_create)."""
-    with contextlib.suppress(OSError):
-        if os.readlink(descriptor.path).startswith("/memfd:"):
-            return os.stat(descriptor.path).st_blocks * 512 / 2**20
-    return 0.0
 
 
 def run_child(fd: int, limits: Limits, walled: bool) -> None:

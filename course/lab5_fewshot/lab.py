@@ -271,7 +271,7 @@ def score_labels(model, prefix_ids, prompt_ids, label_ids):
     ### END SOLUTION
 
 # %% locked="tiny_lm"
-from leaplm.grading.judge.probes import counting_causal_lm  # a very small model with random weights
+from leaplm.grading.judge.tiny_models import counting_causal_lm  # a very small model with random weights
 
 # %%
 # Try it. You should see a table of 2 x 3 negative numbers.

@@ -98,13 +98,13 @@ def patch_probes(work: Work) -> None:
     """The functions that read the student's objects, and those that copy values, are replaced."""
     work.code("""
         import numpy
-        from leaplm.grading.judge import probes, tiny_models
+        from leaplm.grading.judge import probes
         from leaplm.grading.sandbox import student, values
         class Equal(dict):
             def __missing__(self, name): return numpy.zeros(1)
             def __eq__(self, other): return True
         probes.state_dict = probes.gradients = lambda model: Equal()
-        tiny_models.tiny_classifier = lambda *args, **kwargs: None
+        probes.linear = lambda *args, **kwargs: None
         student.plain = values.plain = lambda value: value
         student.Student.call = lambda self, function, *args, **kwargs: 1.0
         student.Student.read = lambda self, *args, **kwargs: {}

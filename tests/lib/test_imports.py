@@ -124,11 +124,17 @@ def test_what_the_course_takes_from_the_library_is_there(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     tree = ast.parse("\n".join(line for line in lines if not line.startswith(("!", "%"))))
     modules = dict(modules_of(tree))
-    missing = [f"{node.value.id}.{node.attr}" for node in ast.walk(tree)
-               if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
-               and isinstance(node.ctx, ast.Load)
-               and not hasattr(importlib.import_module(f"leaplm.{modules[node.value.id]}".rstrip(".")), node.attr)]
-    assert missing == []
+    taken = {(modules[node.value.id], node.attr) for node in ast.walk(tree)
+             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
+             and isinstance(node.ctx, ast.Load)}  # fmt: skip
+    taken |= {(node.module.partition(".")[2], alias.name) for node in ast.walk(tree)
+              if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "leaplm"
+              for alias in node.names}  # fmt: skip
+    assert [f"{module}.{name}" for module, name in taken if not is_there(module, name)] == []
+
+
+def is_there(module, name):
+    return f"{module}.{name}".lstrip(".") in MODULES or hasattr(importlib.import_module(f"leaplm.{module}".rstrip(".")), name)
 
 
 # Programs that start often, once for each command or submission; what takes a second to import is not for all of them.

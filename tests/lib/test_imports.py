@@ -134,7 +134,8 @@ def test_what_the_course_takes_from_the_library_is_there(path):
 
 
 def is_there(module, name):
-    return f"{module}.{name}".lstrip(".") in MODULES or hasattr(importlib.import_module(f"leaplm.{module}".rstrip(".")), name)
+    whole = importlib.import_module(f"leaplm.{module}".rstrip("."))
+    return f"{module}.{name}".lstrip(".") in MODULES or hasattr(whole, name)
 
 
 # Programs that start often, once for each command or submission; what takes a second to import is not for all of them.

@@ -44,10 +44,14 @@ HEADER = """\
 # X-Reviewed: no"""
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
+PHRASE = re.compile(r"(an?|numbers|`0`|0) [a-z`0].*[a-z`0]|numbers")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 # Modules of leaplm that speak to students.
-LIBRARY = ("grading.judge.checks", "grading.judge.contracts", "grading.judge.returns", "grading.sandbox.student",
-           "grading.sandbox.values", "grading.judge.engine", "learner.words")
+LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.intake.uploads", "grading.sandbox.student",
+           "grading.sandbox.values", "grading.sandbox.remote", "grading.judge.checks", "grading.judge.contracts",
+           "grading.judge.returns", "grading.judge.watched", "grading.judge.examiner", "grading.judge.engine",
+           "learner.words")
+IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
 
@@ -69,7 +73,7 @@ def lab_texts(root, lab):
         yield from ((words, f"course/{lab}/chapter.md") for words in units(chapter.read_text(encoding="utf-8")))
     checks = lab_file(root, lab, "checks.py")
     if checks.is_file():
-        yield from messages(checks, f"course/{lab}/checks.py")
+        yield from messages(checks, f"course/{lab}/checks.py", is_message)
 
 
 def common_texts(root):
@@ -79,7 +83,8 @@ def common_texts(root):
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
     for name in LIBRARY:
-        yield from messages(Path(leaplm.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.{name}")
+        chosen = is_phrase if name in IN_PARTS else is_message
+        yield from messages(Path(leaplm.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.{name}", chosen)
 
 
 def units(text):
@@ -91,8 +96,8 @@ def translatable(cell):
     return cell.cell_type == "markdown" and not cell.metadata.get("nbgrader", {}).get("solution")
 
 
-def messages(path, place):
-    """The sentences in a module's code, f-strings as templates: "{n} texts"."""
+def messages(path, place, chosen):
+    """The sentences in a module's code, f-strings as templates: "{n} texts"; `chosen` says which strings are such."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - \
         {id(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
@@ -102,7 +107,7 @@ def messages(path, place):
     inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
     for node in ast.walk(tree):
         text = sentence(node) if id(node) not in inner else None
-        if text and is_message(PLACEHOLDER.sub("", text)):
+        if text and chosen(text):
             yield text, place
 
 
@@ -113,7 +118,13 @@ def is_contract(node):
 
 def is_message(text):
     """Whether a string of the code, without its placeholders, is a sentence for a student and no name or test input."""
+    text = PLACEHOLDER.sub("", text)
     return "\n" not in text and bool(MESSAGE.search(text) or len(re.findall(WORD, text)) > 2)
+
+
+def is_phrase(text):
+    """As `is_message`, of a module that holds no test inputs: parts of sentences too, "a list of {n}"."""
+    return is_message(text) or bool(PHRASE.fullmatch(PLACEHOLDER.sub("0", text)))
 
 
 def sentence(node):

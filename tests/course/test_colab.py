@@ -52,7 +52,7 @@ def test_a_lab_done_on_colab_is_rebuilt_whole(lab, colab, tmp_path, needs_asset)
     classroom = Classroom(lab, ROOT, tmp_path)
     notebook, files = run_on_colab(classroom, colab, tmp_path, "hau")
     assert_handed_in(lab, tmp_path, "hau", "neutral")
-    rebuilt, _ = Lab(lab_assignment(ROOT, lab), ROOT).rebuilt(Submission(lab, "ada", notebook, files, None, (), None))
+    rebuilt, _, _ = Lab(lab_assignment(ROOT, lab), ROOT).rebuilt(Submission(lab, "ada", notebook, files, None, (), None))
     answers = {cell.id: classroom.solved[cell.id] for cell in classroom.release.cells if role(cell) == "answer"}
     assert answers and {cell.id: cell.source for cell in rebuilt.cells if cell.id in answers} == answers
 

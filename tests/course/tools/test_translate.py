@@ -5,6 +5,7 @@ import json
 
 import nbformat
 import pytest
+from babel.messages import Catalog
 from babel.messages.pofile import read_po
 from leaplm.grading.course import LANGUAGES, list_labs, load_module
 from leaplm.grading.demo import Classroom
@@ -13,6 +14,7 @@ from leaplm.grading.judge.translation import (
     COMMON,
     catalog_path,
     current_locale,
+    english_left,
     list_locales,
     load_catalogs,
     split_markdown,
@@ -135,7 +137,7 @@ def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monke
     for cell in french.cells:
         cell.source = texts.get(cell.id, cell.source)
         cell.metadata = {"id": "x"} if cell.cell_type == "markdown" else cell.metadata  # as Colab leaves it
-    monkeypatch.setenv("LEAPLM_LOCALE", "fr")
+    monkeypatch.setenv("LEAPLM_LOCALE", "zh_CN")  # of the teacher's machine; the work has a language of its own
     records = []
     with Engine(course, LAB, jobs=1) as engine:
         for notebook in (solved, french):
@@ -144,9 +146,43 @@ def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monke
             graded = engine.grade(submission, seed=1)
             records.append(graded.record)
     assert "FR " in graded.notebook  # what the student reads is in French
-    assert records[0]["checks"] == records[1]["checks"] and records[0]["state"] == "graded"
-    assert [check["message"] for check in records[1]["checks"]] == [  # one word is no sentence, and stays
-        "right", "FR two steps give the right weights", "FR the slope fits"]
+    assert [record["locale"] for record in records] == ["", "fr"] and records[0]["points"] == records[1]["points"]
+    messages = [[check["message"] for check in record["checks"]] for record in records]
+    assert messages[0] == ["right", "two steps give the right weights", "the slope fits"]
+    assert messages[1] == ["right", "FR two steps give the right weights", "FR the slope fits"]  # one word is no sentence
+
+
+@needs_sandbox
+def test_how_a_run_ended_is_said_in_the_language_of_the_notebook(course, monkeypatch):
+    monkeypatch.setenv("LEAPLM_LOCALE", "fr")
+    ending = release(course, "fr")
+    next(cell for cell in ending.cells if cell.id == "mean_square").source = "import os\nos._exit(3)"
+    why = "The notebook file is empty. Open the notebook, save it, download it and hand it in again."
+    refused = Submission(LAB, "bello", None, {}, None, (), why)
+    with Engine(course, LAB, jobs=1) as engine:
+        ended = engine.grade(Submission(LAB, "amina", nbformat.writes(ending).encode(), {}, None, (), None), seed=1).record
+        nothing = engine.grade(refused, seed=1).record
+    said = [text for record in (ended, nothing) for text in (record["reason"], *(c["message"] for c in record["checks"]))]
+    assert {ended["state"], nothing["state"]} == {"killed", "ungradable"} and ended["locale"] == nothing["locale"] == "fr"
+    assert [text for text in said if not text.startswith("FR ")] == []
+
+
+def test_parts_of_a_message_are_translated_one_by_one():
+    catalog = Catalog(locale="fr")
+    for english, french in (("the sums are {sums}", "les sommes sont {sums}"), ("wrong, by a lot", "faux de beaucoup"),
+                            ("right sums; {problems}", "sommes justes ; {problems}"), ("too long", "trop long"),
+                            ("the loss of the batch (best before; last after)", "la perte du lot"),
+                            ("these are missing: {parts}", "il manque : {parts}"), ("list of `{name}`", "liste : `{name}`")):
+        catalog.add(english, french)
+    for english, french, left in (
+        ("the sums are 3; too long", "les sommes sont 3; trop long", []),
+        ("right sums; wrong, by a lot; too long", "sommes justes ; faux de beaucoup; trop long", []),
+        ("these are missing: the loss of the batch (best before; last after)", "il manque : la perte du lot", []),
+        ("the loss of the batch (best before; last after); too long", "la perte du lot; trop long", []),
+        ("list of `a name`; the sums are of float32", "liste : `a name`; les sommes sont of float32", ["of float32"]),
+        ("nobody said this; too long", "nobody said this; trop long", ["nobody said this"]),
+    ):
+        assert (translate_message(english, (catalog,)), english_left(english, (catalog,))) == (french, left)
 
 
 def test_a_locale_that_is_none_or_is_not_there_is_refused(monkeypatch):

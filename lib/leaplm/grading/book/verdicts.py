@@ -8,7 +8,7 @@ The key is of all that decides a verdict beside the submission: the grader, its 
 no times of grading, so the same submission, grader and seed give the same bytes. What one looks like:
 
     {"lab": "lab2_finetuning", "notebook": "lab2_finetuning",
-     "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711,
+     "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711, "locale": "fr",
      "state": "graded", "reason": "", "points": 24, "max": 26, "received": "2026-11-24T10:00:00+00:00",
      "checks": [{"name": "collate", "points": 3, "max": 3, "message": "…", "fault": null}, …],
      "repairs": [{"text": "The check `collate` was changed; ours was used.", "doubtful": false}]}

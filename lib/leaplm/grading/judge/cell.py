@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
+from leaplm.grading.course import find_course
 from leaplm.grading.judge.checks import Verdict, judge, load_checks
+from leaplm.grading.judge.translation import current_locale, load_catalogs, translate_message
 from leaplm.grading.sandbox.student import Student
 
 
 def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathLike = ".") -> Verdict:
-    """The verdict of one check on a notebook's global names and its folder."""
+    """The verdict of one check on a notebook's global names and its folder, in the language of LEAPLM_LOCALE."""
     checks = load_checks(lab)
     if name not in checks:
         raise KeyError(f"{lab} has no check {name!r}; it has {', '.join(sorted(checks))}")
-    check = checks[name]
-    return judge(check, Student(namespace, folder, check.seconds))
+    check, locale = checks[name], current_locale()
+    verdict = judge(check, Student(namespace, folder, check.seconds))
+    catalogs = load_catalogs(find_course(), lab, locale) if locale else ()
+    return replace(verdict, message=translate_message(verdict.message, catalogs))
 
 
 def grade_cell(lab: str, name: str) -> None:

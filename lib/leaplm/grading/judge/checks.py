@@ -25,11 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from babel.messages import Catalog
 
 from leaplm.grading.course import find_course, lab_file, load_module
 from leaplm.grading.judge.contracts import Breach, Contract
-from leaplm.grading.judge.translation import current_locale, load_catalogs, translate_message
 from leaplm.grading.judge.watched import WatchedStudent
 from leaplm.grading.sandbox.student import Student, StudentError, TimeIsUp, time_limit
 from leaplm.grading.sandbox.values import describe
@@ -56,7 +54,6 @@ class Check:
     seconds: float
     function: Callable[[Student, np.random.Generator], Verdict | tuple[float, str]]
     contracts: Mapping[str, Contract] | None = None  # by the name of the function called; None: not declared yet
-    catalogs: tuple[Catalog, ...] = ()  # of the messages in the language of LEAPLM_LOCALE
 
 
 def check(
@@ -77,9 +74,14 @@ def check(
 
 
 def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
-    """Runs one check on fresh random inputs (`seed`, else the environment, else a secret). Never raises."""
-    verdict = _judge(check, student, seed)
-    return replace(verdict, message=translate_message(verdict.message, check.catalogs))
+    """Runs one check on fresh random inputs (`seed`, else the environment, else a secret). Never raises.
+
+    The message is English (see `translation`).
+    """
+    if check.contracts is None:
+        return _run(check, student, seed)
+    watched = WatchedStudent(student, check.contracts)
+    return hold(check, _run(check, watched, seed), watched.breaches)
 
 
 def judge_within(seconds: float, check: Check, student: Student, seed: int | None = None) -> Verdict:
@@ -88,19 +90,12 @@ def judge_within(seconds: float, check: Check, student: Student, seed: int | Non
         with time_limit(seconds):
             return judge(check, student, seed)
     except TimeIsUp:
-        return too_costly(check, f"{check.name} did not come to an end within {seconds:g} s of processor time")
+        return too_costly(f"{check.name} did not come to an end within {seconds:g} s of processor time")
 
 
-def too_costly(check: Check, fault: str) -> Verdict:
+def too_costly(fault: str) -> Verdict:
     """The verdict of a check that what was handed in kept from coming to one. A teacher is to look at it."""
-    return Verdict(0, translate_message(TOO_COSTLY, check.catalogs), fault)
-
-
-def _judge(check: Check, student: Student, seed: int | None) -> Verdict:
-    if check.contracts is None:
-        return _run(check, student, seed)
-    watched = WatchedStudent(student, check.contracts)
-    return hold(check, _run(check, watched, seed), watched.breaches)
+    return Verdict(0, TOO_COSTLY, fault)
 
 
 def hold(check: Check, verdict: Verdict, breaches: list[Breach]) -> Verdict:
@@ -156,9 +151,7 @@ def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, 
     found = {value.name: value for value in vars(load_module(path)).values() if isinstance(value, Check)}
     if not found:
         raise ValueError(f"{path} has no function with the decorator @check(points=...)")
-    locale = current_locale()
-    catalogs = load_catalogs(root, lab, locale) if locale else ()
-    return {name: replace(value, catalogs=catalogs) for name, value in found.items()}
+    return found
 
 
 def as_array(value: Any, shape: tuple[int, ...] | None = None, what: str = "The answer") -> np.ndarray:

@@ -34,6 +34,7 @@ from leaplm.grading.assignment import Assignment, lab_assignment
 from leaplm.grading.course import imported, lab_file
 from leaplm.grading.judge.examiner import JUDGING, MOST_FRAME, name_of, new_seed
 from leaplm.grading.judge.scratch import Scratch, sweep
+from leaplm.grading.judge.translation import find_catalogs, translate_message
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.self_test import breaches
@@ -292,7 +293,7 @@ class Engine:
                 examiner.close()
                 examiner = None
             self._examiners.put(examiner)
-        record = explain_end(result["record"], why, self.limits)
+        record = explain_end(result["record"], why, self.limits, self.course)
         return Graded(record, result["notebook"], result["artifacts"])
 
     def _examine(
@@ -386,12 +387,13 @@ def our_fault(assignment: Assignment, submission: Submission, seed: int, reason:
     return Graded(record, nbformat.writes(release))
 
 
-def explain_end(record: dict, why: str, limits: Limits) -> dict:
+def explain_end(record: dict, why: str, limits: Limits, course: Path) -> dict:
     """The record, with the reason that the fork server knows when the student's process ended early."""
     if record["state"] != "killed":
         return record
     state, reason = ENDS.get(why, ("killed", f"The notebook's program ended early ({why})."))
-    return {**record, "state": state, "reason": reason.format(**asdict(limits))}
+    catalogs = find_catalogs(course, record["lab"], record["locale"])
+    return {**record, "state": state, "reason": translate_message(reason.format(**asdict(limits)), catalogs)}
 
 
 def default_jobs(limits: Limits) -> int:

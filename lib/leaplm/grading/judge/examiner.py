@@ -32,6 +32,7 @@ from leaplm.grading.assignment import Assignment, unpacked
 from leaplm.grading.course import imported, lab_file, translated_releases
 from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
+from leaplm.grading.judge.translation import current_locale, find_catalogs, translate_message
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
@@ -77,7 +78,7 @@ class Lab:
     def __init__(self, assignment: Assignment, course: Path) -> None:
         self.assignment, self.tests = assignment, assignment.tests
         self.release = assignment.read()
-        self.checks, self.asked, self.translations = {}, set(), []
+        self.course, self.checks, self.asked, self.translations = course, {}, set(), {}
         if not assignment.plain:
             name = assignment.name
             checks = lab_file(course, name, "checks.py").read_text(encoding="utf-8")
@@ -85,24 +86,35 @@ class Lab:
                 with contextlib.suppress(ImportError):
                     importlib.import_module(module)
             self.checks, self.asked = load_checks(name, course), names_asked(checks)
-            self.translations = [nbformat.read(path, as_version=4) for path in translated_releases(course, name)]
+            self.translations = {path.parents[1].name: nbformat.read(path, as_version=4)
+                                 for path in translated_releases(course, name)}  # fmt: skip
 
     @property
     def has_tests(self) -> bool:
         """Whether nbgrader's own rules hold for some of it: then every cell runs, in our order."""
         return self.assignment.plain or bool(self.tests)
 
-    def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair]]:
+    def rebuilt(self, submission: Submission) -> tuple[NotebookNode, list[Repair], str]:
+        """What was handed in on our release, what had to be mended for it, and its language ("" is English)."""
         if submission.notebook is None:
-            return copy.deepcopy(self.release), []
+            return copy.deepcopy(self.release), [], self.usual_locale()
         submitted = nbformat.reads(submission.notebook.decode(), as_version=4)
-        return rebuild(self.release_of(submitted), submitted)
+        locale = self.locale_of(submitted)
+        return *rebuild(self.translations.get(locale, self.release), submitted), locale
 
-    def release_of(self, submitted: NotebookNode) -> NotebookNode:
-        """The release in the language of the submission: the one with most of its texts. Code and ids are the same."""
+    def locale_of(self, submitted: NotebookNode) -> str:
+        """The language whose release has most of a notebook's texts; code and ids are the same in all."""
         texts = {plain(cell.source) for cell in submitted.cells if cell.cell_type == "markdown"}
-        releases = [self.release, *self.translations]
-        return max(releases, key=lambda release: sum(plain(cell.source) in texts for cell in release.cells))
+        found = {locale: sum(plain(cell.source) in texts for cell in release.cells)
+                 for locale, release in {"": self.release, **self.translations}.items()}  # fmt: skip
+        return max(found, key=found.get) if any(found.values()) else self.usual_locale()
+
+    def usual_locale(self) -> str:
+        """LEAPLM_LOCALE: for what has no language of its own, such as a file that is no notebook."""
+        return locale if (locale := current_locale()) in self.translations else ""
+
+    def translate(self, message: str, locale: str) -> str:
+        return translate_message(message, find_catalogs(self.course, self.assignment.name, locale))
 
 
 def examine(
@@ -110,7 +122,7 @@ def examine(
     skip: Collection[str] = (),
 ) -> dict:
     """The record of one submission (see `verdicts`), with the notebook as it ran. `skip`: checks that cost too much."""
-    notebook, repairs = lab.rebuilt(submission)
+    notebook, repairs, locale = lab.rebuilt(submission)
     line, artifacts = Line(channel, limits.submission_seconds), {}
     if submission.refused:
         done = Examination(notebook, state="ungradable", reason=submission.refused)
@@ -118,7 +130,8 @@ def examine(
         plan = None if full or lab.has_tests else Plan(notebook, lab.release, lab.asked)
         done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, kernel, skip)
         artifacts = saved(line, "take", ARTIFACTS) if full else saved(line, "made") if lab.has_tests else {}
-    record = make_record(lab, submission, done, repairs, seed)  # from here on every text of the student's can be written
+    record = make_record(lab, submission, done, repairs, locale, seed)
+    # from here on every text of the student's can be written
     return {"record": writable(record), "notebook": writable(nbformat.writes(done.notebook)), "left_out": done.left_out,
             "artifacts": artifacts}  # fmt: skip
 
@@ -189,7 +202,7 @@ def judge_cell(
 def judged(check: Check, student: RemoteStudent, seed: int, limits: Limits, skip: Collection[str]) -> Verdict:
     """One check's verdict. While it is made, a note says which it is, in case that this process does not live through it."""
     if check.name in skip:
-        return too_costly(check, f"the examiner ended, or came to no end, while it judged {check.name}")
+        return too_costly(f"the examiner ended, or came to no end, while it judged {check.name}")
     note = Path(tempfile.gettempdir(), JUDGING)
     note.write_text(check.name, encoding="utf-8")
     try:
@@ -323,15 +336,17 @@ def name_of(cell: NotebookNode, tests: Mapping[str, str]) -> str:
     return cell.metadata.nbgrader.grade_id if cell.metadata.nbgrader.grade_id in tests else check_name(cell)
 
 
-def make_record(lab: Lab, submission: Submission, done: Examination, repairs: list[Repair], seed: int) -> dict:
-    """The record: one entry per check of the lab, whatever happened."""
+def make_record(
+    lab: Lab, submission: Submission, done: Examination, repairs: list[Repair], locale: str, seed: int
+) -> dict:  # fmt: skip
+    """The record: one entry per check of the lab, whatever happened, in the language of the notebook."""
     checks = []
     for cell in done.notebook.cells:
         if role(cell) != "check":
             continue
         name = name_of(cell, lab.tests)
         verdict = done.verdicts.get(cell.id, Verdict(0, submission.refused or NOT_REACHED))
-        verdict = replace(verdict, message=clean_text(verdict.message, 1000),
+        verdict = replace(verdict, message=lab.translate(clean_text(verdict.message, 1000), locale),
                           fault=verdict.fault and clean_text(verdict.fault, 4000))  # fmt: skip
         show_test(cell, verdict, lab.assignment) if cell.metadata.nbgrader.grade_id in lab.tests else show(cell, verdict)
         checks.append({"name": name, "points": verdict.points, "max": cell.metadata.nbgrader.points,
@@ -344,7 +359,8 @@ def make_record(lab: Lab, submission: Submission, done: Examination, repairs: li
         "submission": submission.digest,
         "seed": seed,
         "state": done.state,
-        "reason": clean_text(done.reason, 1000),
+        "reason": lab.translate(clean_text(done.reason, 1000), locale),
+        "locale": locale,
         "points": sum(check["points"] for check in checks),
         "max": sum(check["max"] for check in checks),
         "checks": checks,

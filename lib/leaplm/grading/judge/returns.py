@@ -220,7 +220,7 @@ class Record(Kind):
         kinds = dict(zip(told["keys"], told["items"], strict=True))
         for key, kind in self.items.items():
             if problem := kind.problem(kinds[key]):
-                return f"{problem} under {key!r}"
+                return f"{problem} under the key {key!r}"
         return None
 
     def fits(self, told: dict) -> bool:
@@ -289,9 +289,8 @@ def name_of(told: dict) -> str:
     """What came, in words."""
     kind = told["is"]
     if kind in ("tensor", "array"):
-        what = "a tensor" if kind == "tensor" else "a numpy array"
-        shape = f" and shape {tuple(told['shape'])}" if told["shape"] else ""
-        return f"{what} of {told['dtype']}{shape}"
+        dtype = f"{told['dtype']} and shape {tuple(told['shape'])}" if told["shape"] else told["dtype"]
+        return f"a tensor of {dtype}" if kind == "tensor" else f"a numpy array of {dtype}"
     if kind == "object":
         return f"an object of type {told['class']}"
     return {"none": "None (is a `return` missing?)", "int": "a Python number", "float": "a Python number", "str": "a string",

@@ -22,7 +22,12 @@ NEW_UNIT = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\|)")
 # Lines that stay as they are: empty ones, rules and empty heads of tables, directives, labels, lone tags.
 VERBATIM = re.compile(r"\s*|\s*(?:\|[-:| ]+\||:{3,}.*|\([\w-]+\)=|</?\w+>)\s*")
 BLOCK = re.compile(r"\s*(```|~~~|\$\$)")  # of code, or a formula on lines of its own
+CODE = re.compile(r"`[^`]*`")
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+JOINT = "; "  # between several messages in one
+# What is no English in a message: names with a digit, point or underscore in them, Python's types and errors.
+TYPES = r"\b(list|tuple|dict|set|float|int|str|bool|numpy|None)\b"
+NAMES = re.compile(rf"[A-Za-z]+Error( \(.*\))?|\b\w+(?:[\d_.]\w*)+|{TYPES}", re.S)
 
 
 def current_locale():
@@ -72,7 +77,7 @@ def translate_markdown(text, catalogs):
 
 def has_words(words):
     """Whether there is something to translate: a word outside of code, formulas, links, tags and placeholders."""
-    bare = re.sub(r"`[^`]*`|\$[^$]*\$|<[^>]*>|\]\([^)]*\)|" + PLACEHOLDER.pattern, " ", words)
+    bare = re.sub(CODE.pattern + r"|\$[^$]*\$|<[^>]*>|\]\([^)]*\)|" + PLACEHOLDER.pattern, " ", words)
     return bool(re.search(r"[^\W\d_]{2}", bare))
 
 
@@ -108,18 +113,51 @@ def load_catalogs(root, lab, locale):
     return tuple(read_po(path.open("rb"), locale=locale) for path in paths)
 
 
-def translate_message(message, catalogs):
-    """A check's message in another language; English if no template of the catalogues fits.
+def find_catalogs(root, lab, locale):
+    """As `load_catalogs`; none for English, and for a language that the course is not translated into."""
+    return load_catalogs(root, lab, locale) if locale in list_locales(root) else ()
 
-    The catalogues hold templates, `macro-F1 {score} on {n} texts`; what stands in a placeholder is translated too, and so is
-    each part of several joined with semicolons.
+
+def translate_message(message, catalogs):
+    """A check's message in another language; English where no template of the catalogues fits.
+
+    The catalogues hold templates, `macro-F1 {score} on {n} texts`; what stands in a placeholder is translated too. A message
+    may be several, joined with semicolons.
     """
-    for pattern, names, string in _templates(catalogs):
-        if found := pattern.fullmatch(message):
-            parts = [translate_message(part, catalogs) for part in found.groups()]
-            return _fill(string, dict(zip(names, parts, strict=True)))
-    parts = message.split("; ")
-    return message if len(parts) == 1 else "; ".join(translate_message(part, catalogs) for part in parts)
+    return _translate(message, catalogs)[0]
+
+
+def english_left(message, catalogs):
+    """The parts of a message that its translation leaves in English; names, numbers and Python's own words are none."""
+    return _translate(message, catalogs)[1]
+
+
+def _translate(message, catalogs):
+    """(translation, parts left in English): of the message as several or as one, what leaves least in English."""
+    whole = _by_template(message, catalogs, across=True) if JOINT in message else None
+    options = [*([whole] if whole else []), _several(message, catalogs)]
+    return min(options, key=lambda option: sum(map(len, option[1])))
+
+
+def _several(message, catalogs):
+    """Part by part: a template is taken for as many parts as it fits whole, with none of them inside a placeholder."""
+    parts, told, left = message.split(JOINT), [], []
+    while parts:
+        options = ((count, _by_template(JOINT.join(parts[:count]), catalogs)) for count in range(len(parts), 0, -1))
+        count, found = next(((count, found) for count, found in options if found), (1, None))
+        words, missing = found or (parts[0], [parts[0]] if has_words(NAMES.sub(" ", parts[0])) else [])
+        told, left, parts = [*told, words], [*left, *missing], parts[count:]
+    return JOINT.join(told), left
+
+
+def _by_template(words, catalogs, across=False):
+    for pattern, names, string in _templates(catalogs, across):
+        if found := pattern.fullmatch(words):
+            parts = {name: (part, []) if quoted else _translate(part, catalogs)
+                     for (name, quoted), part in zip(names.items(), found.groups(), strict=True)}  # fmt: skip
+            filled = _fill(string, {name: part for name, (part, _) in parts.items()})
+            return filled, [left for _, missing in parts.values() for left in missing]
+    return None
 
 
 def _fill(template, parts):
@@ -127,15 +165,18 @@ def _fill(template, parts):
 
 
 @functools.cache
-def _templates(catalogs):
-    """(pattern of the English message, its placeholders, translation), those with most fixed text first."""
-    templates = []
+def _templates(catalogs, across=False):
+    """(pattern of the English message, {placeholder: stands in code}, translation), those with most fixed text first.
+
+    `across`: what stands in a placeholder may be several parts.
+    """
+    templates, some = [], r".+?" if across else rf"(?:(?!{JOINT}).)+?"
     for message in (message for catalog in catalogs for message in catalog if message.id and message.string):
-        holes = list(dict.fromkeys(PLACEHOLDER.findall(message.id)))
+        holes = {hole: hole not in CODE.sub("", message.id) for hole in PLACEHOLDER.findall(message.id)}
         fixed = [re.escape(part) for part in PLACEHOLDER.split(message.id)]
         pattern, seen = fixed[0], []
         for hole, part in zip(PLACEHOLDER.findall(message.id), fixed[1:], strict=True):
-            pattern += (f"(?P=h{seen.index(hole)})" if hole in seen else f"(?P<h{len(seen)}>.+?)") + part
+            pattern += (f"(?P=h{seen.index(hole)})" if hole in seen else f"(?P<h{len(seen)}>{some})") + part
             seen += [] if hole in seen else [hole]
         if not message.fuzzy and any(re.search(r"\w{2}", part) for part in fixed):
             templates.append((re.compile(pattern, re.S), holes, message.string, sum(map(len, fixed))))

@@ -180,7 +180,7 @@ def describe(value: Any) -> str:
 def clean_text(text: Any, most: int) -> str:
     """Text from the student's side as it may be shown and written: at most `most` long, and each line one line.
 
-    Terminal codes and control characters go, halves of letters become ?, separators of other kinds become spaces.
+    Terminal codes and control characters go, halves of letters become ?, ends of lines of other kinds become spaces.
 
     >>> clean_text("loss \\x1b[31mnan\\x00\\ud800\\u2028.", 40)
     'loss nan? .'
@@ -194,6 +194,6 @@ JOINERS = "\u200c\u200d"  # letters of many scripts take another form by them
 
 
 def _shown(char: str) -> str:
-    if char.isprintable() or char in "\n\t" + JOINERS:
+    if char.isprintable() or char in "\n\t" + JOINERS or unicodedata.category(char) == "Zs":  # of many widths, and no-break
         return char
     return " " if unicodedata.category(char)[0] == "Z" else ""

@@ -127,7 +127,7 @@ MISFITS = [
     (Bool(), "1", "True or False"), (Text(), "3", "a string"),
     (ListOf(Text()), "['a'] * 500 + [None]", "a string at each place"),
     (Record({"ids": Tensor("int")}), "{}", "also has the key 'ids'"), (ListOf(Number()), "{1, 2}", "a list"),
-    (Record({"ids": Tensor("int")}), "{'ids': [1]}", "a tensor under 'ids', not a dict"),
+    (Record({"ids": Tensor("int")}), "{'ids': [1]}", "a tensor under the key 'ids', not a dict"),
     (MapOf(Text()), "{1: 2}", "a dict"),
     (Object("Linear"), "nn.ReLU()", "of type Linear, not an object of type ReLU"),
 ]  # fmt: skip

@@ -29,7 +29,7 @@ def test_a_submission_is_rebuilt_in_its_own_language(lab, end):
     submitted = copy.deepcopy(french)
     for cell in submitted.cells:
         cell.source = cell.source.replace("\n", end) + end
-    made, repairs = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(submitted).encode(), {}, None, (), None))
-    assert [cell.source for cell in made.cells] == [cell.source for cell in french.cells] and repairs == []
-    english, _ = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(lab.release).encode(), {}, None, (), None))
-    assert english.cells == lab.release.cells
+    made, repairs, locale = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(submitted).encode(), {}, None, (), None))
+    assert [cell.source for cell in made.cells] == [cell.source for cell in french.cells] and (repairs, locale) == ([], "fr")
+    english, _, locale = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(lab.release).encode(), {}, None, (), None))
+    assert english.cells == lab.release.cells and locale == ""

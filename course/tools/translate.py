@@ -51,6 +51,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
            "grading.sandbox.values", "grading.sandbox.remote", "grading.judge.checks", "grading.judge.contracts",
            "grading.judge.returns", "grading.judge.watched", "grading.judge.examiner", "grading.judge.engine",
            "learner.words")
+RAISING = ("artifacts", "plain_json", "capstone.small_data", "prompting.templates", "tokens.costs")  # whose errors they read
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")
@@ -84,7 +85,13 @@ def common_texts(root):
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
-        yield from messages(Path(leaplm.__file__).parent / f"{name.replace('.', '/')}.py", f"leaplm.{name}", chosen)
+        yield from messages(module_file(name), f"leaplm.{name}", chosen)
+    for name in RAISING:
+        yield from messages(module_file(name), f"leaplm.{name}", is_message, within=ast.Raise)
+
+
+def module_file(name):
+    return Path(leaplm.__file__).parent / f"{name.replace('.', '/')}.py"
 
 
 def units(text):
@@ -96,8 +103,11 @@ def translatable(cell):
     return cell.cell_type == "markdown" and not cell.metadata.get("nbgrader", {}).get("solution")
 
 
-def messages(path, place, chosen):
-    """The sentences in a module's code, f-strings as templates: "{n} texts"; `chosen` says which strings are such."""
+def messages(path, place, chosen, within=ast.Module):
+    """The sentences in a module's code, f-strings as templates: "{n} texts"; `chosen` says which strings are such.
+
+    `within`: only those in statements of this kind.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - \
         {id(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
@@ -105,7 +115,7 @@ def messages(path, place, chosen):
     inner |= {id(node.body[0].value) for node in ast.walk(tree)
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
     inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
-    for node in ast.walk(tree):
+    for node in (part for whole in ast.walk(tree) if isinstance(whole, within) for part in ast.walk(whole)):
         text = sentence(node) if id(node) not in inner else None
         if text and chosen(text):
             yield text, place

@@ -64,7 +64,7 @@ def read_artifact(content):
         card = read_json(read_json(content[8 : 8 + length])["__metadata__"][CARD])
         tensors = load(content)
     except Exception as error:  # safetensors raises its own type, and the header may hold anything
-        raise ValueError(f"this is not an artifact that save_artifact wrote ({error})") from None
+        raise ValueError(f"this is not an artifact that save_artifact wrote (`{error}`)") from None
     if not isinstance(card, dict):
         raise ValueError("the artifact's card is not a dict")
     return card, tensors

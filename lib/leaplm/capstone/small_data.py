@@ -169,7 +169,7 @@ def read_results(content):
             and isinstance(run["method"], str) and isinstance(run["seed"], int) for run in runs)
         results["language"], results["rows"], results["summary"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"this is not a file of results: {type(error).__name__}: {error}") from None
+        raise ValueError(f"this is not a file of results: `{type(error).__name__}: {error}`") from None
     if not good or not true:
         raise ValueError("each run needs one prediction for each row, a number of a class, and there must be rows")
     return results

@@ -249,7 +249,7 @@ def read_prompt_file(content):
         method, labels, language = found["method"], list(found["labels"]), found["language"]
         size = len(template.render("", pairs)) + sum(map(len, words.words))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"this is not a prompt file: {type(error).__name__}: {error}") from None
+        raise ValueError(f"this is not a prompt file: `{type(error).__name__}: {error}`") from None
     if not all(isinstance(part, str) for part in (*asdict(template).values(), *words.words, *labels, language)):
         raise ValueError("template, words, labels and language of a prompt file must be texts")
     if method not in METHODS:

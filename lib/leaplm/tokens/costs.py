@@ -120,7 +120,7 @@ def read_tokenizer(content):
         model = parts["model"]
         kind, vocabulary, merges = model["type"], model["vocab"], model["merges"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"this is not a tokenizer file ({type(error).__name__}: {str(error)[:80]})") from None
+        raise ValueError(f"this is not a tokenizer file (`{type(error).__name__}: {str(error)[:80]}`)") from None
     if not isinstance(card, dict) or kind != "BPE":
         raise ValueError("a card and a BPE tokenizer are wanted")
     check_pipeline(parts)

@@ -111,7 +111,7 @@ class Workbench:
 
     def __init__(self, lab: str, course: str | os.PathLike, trained: str | os.PathLike | None = None) -> None:
         root = Path(course).resolve()
-        self.checks = load_checks(lab, root)
+        self.lab, self.checks = lab, load_checks(lab, root)
         self.solution = nbformat.read(root / "solutions" / lab / f"{lab}.ipynb", as_version=4)
         self.release = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
         self._trained = Path(trained) if trained else None  # a folder of artifacts

@@ -7,8 +7,9 @@ something must learn from a result it has to be a tensor.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,7 +263,7 @@ class Either(Kind):
         return any(kind.fits(told) for kind in self.kinds)
 
     def wanted(self) -> str:
-        return " or ".join(kind.wanted() for kind in self.kinds)
+        return either(kind.wanted() for kind in self.kinds)
 
 
 def fits_dtype(dtype: str, wanted: str | None) -> bool:
@@ -275,7 +276,16 @@ def family(dtype: str) -> str:
 
 
 def dtype_words(wanted: str) -> str:
-    return " or ".join(NUMBER_NAMES.get(one, one) for one in wanted.split("|"))
+    return either(NUMBER_NAMES.get(one, one) for one in wanted.split("|"))
+
+
+def either(words: Iterable[str]) -> str:
+    """The words joined, as parts that can be translated.
+
+    >>> either(["a number", "None"])
+    'a number or None'
+    """
+    return functools.reduce(lambda first, second: f"{first} or {second}", words)
 
 
 def items_of(told: dict) -> list[dict]:

@@ -136,7 +136,7 @@ def _translate(message, catalogs):
     """(translation, parts left in English): of the message as several or as one, what leaves least in English."""
     whole = _by_template(message, catalogs, across=True) if JOINT in message else None
     options = [*([whole] if whole else []), _several(message, catalogs)]
-    return min(options, key=lambda option: sum(map(len, option[1])))
+    return min(options, key=_length_left)
 
 
 def _several(message, catalogs):
@@ -150,14 +150,24 @@ def _several(message, catalogs):
     return JOINT.join(told), left
 
 
+@functools.lru_cache(maxsize=10_000)
 def _by_template(words, catalogs, across=False):
+    """By the first template that leaves nothing in English, else the one that leaves least; None where none fits."""
+    best = None
     for pattern, names, string in _templates(catalogs, across):
         if found := pattern.fullmatch(words):
             parts = {name: (part, []) if quoted else _translate(part, catalogs)
                      for (name, quoted), part in zip(names.items(), found.groups(), strict=True)}  # fmt: skip
             filled = _fill(string, {name: part for name, (part, _) in parts.items()})
-            return filled, [left for _, missing in parts.values() for left in missing]
-    return None
+            option = filled, [left for _, missing in parts.values() for left in missing]
+            best = min(best or option, option, key=_length_left)
+            if not best[1]:
+                break
+    return best
+
+
+def _length_left(option):
+    return sum(map(len, option[1]))
 
 
 def _fill(template, parts):

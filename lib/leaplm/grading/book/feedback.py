@@ -57,6 +57,10 @@ POLICY = (
     f"font-src {MATHJAX}; base-uri 'none'; form-action 'none'"
 )
 
+# Messages of a sentence or two stand in <pre>: they go on in the next line, and not out of the page.
+WRAPPED = "div.output_area pre { white-space: pre-wrap; overflow-wrap: anywhere }"
+LOCALE_NAME = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,4})*")
+
 
 class SafeContent(Preprocessor):
     """Makes sources, attachments and outputs of a notebook safe to show, and small."""
@@ -118,12 +122,24 @@ def without_hidden(source: str) -> str:
 
 
 class FeedbackExporter(HTMLExporter):
-    """nbgrader's feedback page, with a policy in it that forbids scripts."""
+    """nbgrader's feedback page, with its language, a policy in it that forbids scripts, and lines that fit a phone."""
 
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **more: Any) -> tuple[str, dict]:
+        language = language_of(nb)
         page, resources = super().from_notebook_node(nb, resources, **more)
-        head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>'
-        return page.replace("<head>", head, 1), resources
+        head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{WRAPPED}</style>'
+        return page.replace("<html>", f'<html lang="{language}">', 1).replace("<head>", head, 1), resources
+
+
+def language_of(nb: NotebookNode) -> str:
+    """The language of a graded notebook as HTML names it: "fr", "zh-CN"; "en" where none is known.
+
+    >>> language_of(nbformat.v4.new_notebook(metadata={"leaplm": {"locale": "zh_CN"}}))
+    'zh-CN'
+    """
+    told = nb.metadata.get("leaplm", {})
+    locale = str(told.get("locale", "")) if isinstance(told, dict) else ""
+    return locale.replace("_", "-") if LOCALE_NAME.fullmatch(locale) else "en"
 
 
 @pass_context

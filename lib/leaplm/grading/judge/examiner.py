@@ -340,7 +340,7 @@ def make_record(
     lab: Lab, submission: Submission, done: Examination, repairs: list[Repair], locale: str, seed: int
 ) -> dict:  # fmt: skip
     """The record: one entry per check of the lab, whatever happened, in the language of the notebook."""
-    checks = []
+    checks, done.notebook.metadata["leaplm"] = [], {"locale": locale}  # for the page that students read
     for cell in done.notebook.cells:
         if role(cell) != "check":
             continue

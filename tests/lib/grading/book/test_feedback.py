@@ -18,6 +18,7 @@ from leaplm.grading.book.feedback import (
     MAX_PICTURE,
     SafeContent,
     cut,
+    language_of,
     plain_text,
     render_markdown,
     safe_attachments,
@@ -308,6 +309,18 @@ def test_the_page_shows_the_work_and_the_marks(course):
     text = feedback(course, "honest", CONFIG).read_text(encoding="utf-8")
     assert "Score: 0.0 / 11.0" in text and "mean_square" in text and 'name="check_mean_square"' in text
     assert '<span class="n">mean_square</span>' in text and "<h1>A mini lab</h1>" in text
+
+
+@pytest.mark.parametrize(("metadata", "language"), [
+    ({"leaplm": {"locale": "fr"}}, "fr"), ({"leaplm": {"locale": "zh_CN"}}, "zh-CN"), ({}, "en"), ({"leaplm": []}, "en"),
+    ({"leaplm": {"locale": ""}}, "en"), ({"leaplm": {"locale": 'x" onload="alert(1)'}}, "en")])  # fmt: skip
+def test_a_page_says_its_language(metadata, language):
+    assert language_of(nbformat.v4.new_notebook(metadata=metadata)) == language
+
+
+def test_a_long_message_stays_on_the_page(page):
+    text = page.read_text(encoding="utf-8")
+    assert '<html lang="en">' in text and "white-space: pre-wrap" in text
 
 
 def test_b1_the_page_has_no_hidden_tests(page):

@@ -11,7 +11,7 @@ endif
 
 FUZZ ?= 10000  # examples of each kind
 WORKERS ?= 3   # processes of the tests: many of them wait for others, so one more than two cores
-LABS := labs$(if $(LEAPLM_LOCALE),/languages/$(LEAPLM_LOCALE))
+LABS := labs$(if $(filter-out en en_%,$(LEAPLM_LOCALE)),/languages/$(LEAPLM_LOCALE))
 QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
 	tests/lib/prompting/test_templates.py tests/lib/tokens tests/lib/grading/rebuild tests/lib/grading/intake \
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
@@ -20,6 +20,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 .PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
+	@test -d $(LABS) || { echo "There are no labs in $(LEAPLM_LOCALE): use one of $(notdir $(wildcard labs/languages/*)), or en."; exit 1; }
 	leaplm progress labs >/dev/null
 	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
 

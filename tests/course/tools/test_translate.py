@@ -185,6 +185,13 @@ def test_parts_of_a_message_are_translated_one_by_one():
         assert (translate_message(english, (catalog,)), english_left(english, (catalog,))) == (french, left)
 
 
+@pytest.mark.parametrize(("name", "locale"), [("es_419", "es_419"), ("zh_Hant", "zh_Hant"), ("zh_Hant_TW", "zh_Hant_TW"),
+                                              ("hau", "hau"), ("en", ""), ("en_GB", ""), ("", "")])  # fmt: skip
+def test_names_of_locales(monkeypatch, name, locale):
+    monkeypatch.setenv("LEAPLM_LOCALE", name)
+    assert current_locale() == locale
+
+
 def test_a_locale_that_is_none_or_is_not_there_is_refused(monkeypatch):
     monkeypatch.setenv("LEAPLM_LOCALE", "../fr")
     with pytest.raises(ValueError, match="use for example fr"):

@@ -33,7 +33,7 @@ NAMES = re.compile(rf"[A-Za-z]+Error( \(.*\))?|\b\w+(?:[\d_.]\w*)+|{TYPES}", re.
 def current_locale():
     """The locale of LEAPLM_LOCALE ("" for English). ValueError if it is not a name of letters such as fr or zh_CN."""
     locale = os.environ.get(LOCALE, "")
-    if locale and not re.fullmatch(r"[a-z]{2,3}(_[A-Z]{2})?", locale):
+    if locale and not re.fullmatch(r"[a-z]{2,3}(_[A-Z][a-z]{3})?(_[A-Z]{2}|_\d{3})?", locale):
         raise ValueError(f"{LOCALE}={locale!r} is not a locale; use for example fr or zh_CN")
     return "" if locale.partition("_")[0] == "en" else locale
 

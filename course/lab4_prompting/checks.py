@@ -68,14 +68,18 @@ def reference_log_prob(model, prompt, answer):
 
 @check(points=3, contract=Contract("model prompt answer", Number(), own=SCORING))
 def answer_log_prob(student, rng):
-    """A tiny generative model with large random weights: neighbouring positions differ by many nats."""
+    """A tiny generative model with large random weights: neighbouring positions differ by many nats.
+
+    The answer's first token also stands in the prompt; the longest answer's probability is nearly 0.
+    """
     seed = int(rng.integers(10**6))
     model = student.build("leaplm.grading.judge.probes:tiny_causal_lm", seed=seed)
     reference = probes.tiny_causal_lm(seed)
-    cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 7), "seven tokens"))
+    cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 14), "many tokens"))
     for lengths, said in cases:
         prompt, answer = random_ids(rng, lengths[0]), random_ids(rng, lengths[1])
         answer[-1] = 0
+        prompt[: len(prompt) // 2] = answer[0]
         got = as_number(student.call("answer_log_prob", model, prompt, answer), "answer_log_prob")
         if not close(got, reference_log_prob(reference, prompt, answer)):
             return (0, "the sum is not right for an answer of one token: log-softmax first; the logits at position t "
@@ -108,19 +112,26 @@ def batch_log_probs(student, rng):
         return 0, "the sums are not right: is it the answer only, and does position t predict token t + 1?"
     if not close(sums, want):
         return 1, "right for the longest row, not for those with padding: find the answer by the lengths of its own row"
-    problems = batch_problems(student.read(model, "leaplm.grading.judge.probes:inputs_seen"), prompts, answers)
+    ids, masks = (student.read(model, f"leaplm.grading.judge.probes:{what}_seen") for what in ("inputs", "masks"))
+    problems = batch_problems(ids, masks, prompts, answers, pad)
     if not np.array_equal(tokens, [len(answer) for answer in answers]):
         problems.append("count the answer's tokens")
     return 4 - len(problems), f"right sums; {'; '.join(problems)}" if problems else "sums and numbers of tokens are right"
 
 
-def batch_problems(passes, prompts, answers):
-    """What is wrong with the ids that went through the model, in words."""
-    if len(passes) != 1:
+def batch_problems(ids, masks, prompts, answers, pad):
+    """What is wrong with the ids and masks that went through the model, in words; the rows may come in any order."""
+    if len(ids) != 1:
         return ["all rows should go through the model in one call"]
     whole = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    first = [any(seen[: len(row)] == row for seen in passes[0].tolist()) for row in whole]
-    return [] if all(first) else ["the padding should stand on the right, after the answer"]
+    rows, longest = ids[0].tolist(), ids[0].shape[1]
+    if not all(any(seen[: len(row)] == row for seen in rows) for row in whole):
+        return ["the padding should stand on the right, after the answer"]
+    if sorted(rows) != sorted(row + [pad] * (longest - len(row)) for row in whole):
+        return ["the padding should have the id pad_token_id"]
+    want = sorted([1] * len(row) + [0] * (longest - len(row)) for row in whole)
+    return [] if sorted(masks[0].astype(int).tolist()) == want else \
+        ["the model should get an attention mask: 1 at each token of prompt and answer, 0 at the padding"]
 
 
 UNKNOWN = ("median", "Mean", "su", "")
@@ -140,7 +151,7 @@ def normalize_scores(student, rng):
                 wrong.append(method)
     if wrong:
         return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: {', '.join(wrong)}"
-    if not all(refuses(student, sums, tokens, method) for method in UNKNOWN):
+    if not all(refuses(student, sums, tokens, method, *more) for method in UNKNOWN for more in ((), (bare,))):
         return 1, "the three scores are right; any other method should raise a ValueError"
     return 2, "sum, mean and prior as defined"
 

@@ -35,8 +35,9 @@ DRAWS = 40  # so many that a row is missed by chance less than twice in a millio
 
 @check(points=2, contract=Contract("labels num_shots seed", Numbers("int", dims=1), random=Seeded(2)))
 def sample_balanced(student, rng):
-    """Class numbers with gaps, classes of different sizes, one of them with no row to spare; rows in order of the class."""
-    classes = rng.choice(50, size=3, replace=False)
+    """Class numbers with gaps, 0 among them, classes of different sizes, one of them with no row to spare; rows in order
+    of the class."""
+    classes = rng.permutation([0, *rng.choice(np.arange(2, 50), size=2, replace=False)])
     shots = int(rng.integers(4, 7))
     labels = np.repeat(classes, [shots, 2 * shots, 3 * shots]).tolist()
     draws = [draw_rows(student, labels, shots, seed) for seed in range(DRAWS)]
@@ -174,6 +175,7 @@ def summarize_runs(student, rng):
     wrong = []
     for choices, orders in ((int(rng.integers(3, 8)), int(rng.integers(3, 6))), (2, 3), (4, 4)):
         scores = rng.normal(0.7, 0.06, size=(choices, 1)) + rng.normal(0, 0.04, size=(choices, orders))
+        scores += np.linspace(-0.1, 0.1, choices)[scores.mean(axis=1).argsort().argsort(), None]  # two: wider than 0 to 1
         found, want = student.call("summarize_runs", scores), fewshot.summarize_runs(scores.astype(np.float32))
         if not isinstance(found, dict) or set(want) - set(found):
             return 0, f"summarize_runs should return a dict with {', '.join(want)}"
@@ -219,9 +221,9 @@ HEAD = Several(Tensor("float", dims=2), Tensor("float", dims=1))
 
 @check(points=2, contract=Contract("coefficients intercepts", HEAD))
 def head_weights(student, rng):
-    """Probabilities of the head against those of the regression, for two classes and for five."""
+    """Probabilities of the head against those of the regression, for two classes, three and five."""
     right = []
-    for rows in (1, 5):
+    for rows in (1, 3, 5):
         coefficients, intercepts = rng.normal(size=(rows, 5)).astype(np.float32), rng.normal(size=rows).astype(np.float32)
         result = student.call("head_weights", coefficients, intercepts)
         if not isinstance(result, list) or len(result) != 2:
@@ -234,7 +236,8 @@ def head_weights(student, rng):
         right.append(close(evaluation.log_softmax(vectors @ weight.T + bias), evaluation.log_softmax(logits)))
     if all(right):
         return 2, "the same probabilities as the regression's"
-    return sum(right), "the probabilities differ with two classes" if right[1] else "they differ with more than two classes"
+    two, more = right[0], all(right[1:])
+    return two + more, "the probabilities differ with two classes" if more else "they differ with more than two classes"
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

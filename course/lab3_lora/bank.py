@@ -778,6 +778,17 @@ def with_set_submodule(model, targets, rank, alpha):
     return found
 
 
+@wrong("inject_lora", "names that end with a target, though their last part is longer")
+def ending_alike(model, targets, rank, alpha):
+    model.requires_grad_(False)
+    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.endswith(tuple(targets))]
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, lora.LoRALinear(model.get_submodule(name), rank, alpha))
+    model.classifier.requires_grad_(True)
+    return names
+
+
 # -- choose_rank ------------------------------------------------------------------------------------------------------
 
 

@@ -111,16 +111,14 @@ def lora_linear(inputs: int, outputs: int, rank: int, alpha: float, seed: int = 
 
 
 def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
-    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`, `masks_seen`)."""
+    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`)."""
     model = tiny_causal_lm(seed)
-    model.tokens_seen, model.inputs_seen, model.masks_seen = 0, [], []
+    model.tokens_seen, model.inputs_seen = 0, []
 
     def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         model.tokens_seen += 0 if ids is None else ids.numel()
-        for seen, given in ((model.inputs_seen, ids), (model.masks_seen, kwargs.get("attention_mask"))):
-            is_tensor = isinstance(given, Tensor)
-            seen.append(given.numpy(force=True).copy() if is_tensor else np.zeros((0, 0), dtype=int))
+        model.inputs_seen.append(np.zeros((0, 0), dtype=int) if ids is None else ids.numpy(force=True).copy())
 
     model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     return model
@@ -157,11 +155,6 @@ def tokens_seen(model: torch.nn.Module) -> int:
 def inputs_seen(model: torch.nn.Module) -> list[np.ndarray]:
     """The token ids of each pass through a `counting_causal_lm` so far, (rows, tokens) each."""
     return model.inputs_seen
-
-
-def masks_seen(model: torch.nn.Module) -> list[np.ndarray]:
-    """The attention mask of each pass through a `counting_causal_lm` so far; an empty one where none was given."""
-    return model.masks_seen
 
 
 def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
@@ -215,8 +208,7 @@ class SimilarNames(torch.nn.Module):
     """A model whose parts are called much like each other: ids (batch, tokens) -> an output with logits (batch, 2).
 
     Beside the linear layers `query`, `key` and `value` of its blocks there is an embedding `value`, a group `key` of
-    linear layers, a `query_proj`, a `query_norm`, a `y`, a `subquery`, a `monkey` and a `pre_classifier`. A linear layer
-    `query` and one `key` stand in the model itself, in no group.
+    linear layers, a `query_proj`, a `query_norm`, a `y`, a `subquery`, a `monkey` and a `pre_classifier`.
     """
 
     def __init__(self, width: int = 6) -> None:
@@ -230,12 +222,11 @@ class SimilarNames(torch.nn.Module):
                            "monkey": nn.Linear(width, width)})
             for key in (nn.Linear(width, width), nn.Sequential(nn.Linear(width, width), nn.Linear(width, width)))
         )  # fmt: skip
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
         self.pre_classifier = nn.Linear(width, width)
         self.classifier = nn.Linear(width, 2)
 
     def forward(self, input_ids: Tensor) -> Any:
-        hidden = self.key(self.query(self.value(input_ids)))
+        hidden = self.value(input_ids)
         for block in self.blocks:
             for part in block.values():
                 hidden = hidden + torch.tanh(part(hidden))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ class WatchedStudent:
         self._contracts = contracts
         self._made: dict[int, tuple[str, tuple, dict]] = {}  # Ref -> how it was built, to build its like again
         self._tried: set[str] = set()  # whose randomness, or whose second call, is known
-        self._looked_at: set[int] = set()  # Refs that a probe has seen, and may have changed
+        self._reads: dict[int, list[tuple[tuple, dict]]] = defaultdict(list)  # Ref -> what probes did to it, in order
         self._makers: dict[int, str] = {}  # Ref -> the function that returned it
         self._calls = 0
         self.breaches: list[Breach] = []
@@ -46,7 +47,7 @@ class WatchedStudent:
 
     def read(self, ref: Ref, *args: Any, **kwargs: Any) -> Any:
         """As `Student.read`."""
-        self._looked_at.add(ref.id)
+        self._reads[ref.id].append((args, kwargs))
         return self._student.read(ref, *args, **kwargs)
 
     def get(self, name: str) -> Any:
@@ -108,13 +109,16 @@ class WatchedStudent:
 
     def _can_be_made_again(self, ref: Ref) -> bool:
         _, args, kwargs = self._made.get(ref.id, (None, (ref,), {}))
-        return ref.id not in self._looked_at and not refs_in([args, kwargs])
+        return not refs_in([args, kwargs, self._reads[ref.id]])
 
     def _made_again(self, given: Any) -> Any:
-        """What the check passed, with each object in it built anew."""
+        """What the check passed, with each object in it built anew, and probed as the first was."""
         if isinstance(given, Ref):
             factory, args, kwargs = self._made[given.id]
-            return self._student.build(factory, *args, **kwargs)
+            made = self._student.build(factory, *args, **kwargs)
+            for args, kwargs in self._reads[given.id]:
+                self._student.read(made, *args, **kwargs)
+            return made
         if type(given) in (list, tuple):
             return type(given)(map(self._made_again, given))
         return {key: self._made_again(item) for key, item in given.items()} if isinstance(given, dict) else given

@@ -44,17 +44,36 @@ def sentences_that_fit(student, rng):
         counts, window, reserved = rng.integers(5, 90, size=40), int(rng.integers(200, 900)), int(rng.integers(90))
         window += int(window - reserved in counts.cumsum())  # a sum that is exactly the room is the first case alone
         cases[f"case {len(cases)}"] = (counts.tolist(), window, reserved)
-    wrong = [words for words, case in cases.items()
-             if not is_number(student.call("sentences_that_fit", *case), token_costs.sentences_that_fit(*case))]
+    got = {words: as_number(student.call("sentences_that_fit", *case)) for words, case in cases.items()}
+    wrong = [words for words, case in cases.items() if got[words] != token_costs.sentences_that_fit(*case)]
     named = [words for words in wrong if not words.startswith("case")]
     if not wrong:
         return 3, "whole sentences from the first on, up to the room and not beyond"
-    told = named[0] if named else "add up the tokens in order, and stop before the room is used up"
+    mistaken = [words for words, wrongly in MISTAKES.items() if got == {key: wrongly(*case) for key, case in cases.items()}]
+    told = (mistaken or (named if len(named) == len(wrong) else ["add up the tokens in order, and stop before the room is "
+                                                                 "used up"]))[0]
     return (1 if len(wrong) == len(named) == 1 else 0), f"{len(wrong)} of {len(cases)} cases are wrong: {told}"
 
 
-def is_number(got, want):
-    return as_number(got, "sentences_that_fit") == want
+def without_equality(counts, window=2048, reserved=0):
+    return int((np.cumsum(counts) < window - reserved).sum())
+
+
+def nothing_reserved(counts, window=2048, reserved=0):
+    return token_costs.sentences_that_fit(counts, window)
+
+
+def passing_over(counts, window=2048, reserved=0):
+    """Also what fits behind a sentence that does not."""
+    room, number = window - reserved, 0
+    for count in counts:
+        if count <= room:
+            room, number = room - count, number + 1
+    return number
+
+
+MISTAKES = {"a sum that is exactly the room fits": without_equality, "the reserved tokens must stay free": nothing_reserved,
+            "the first sentence that does not fit ends it": passing_over}
 
 
 @check(points=5, contract=Contract("word vocabulary", ListOf(Text())))

@@ -239,6 +239,12 @@ def first_token_learns(hidden, attention_mask):
     return (hidden[:, 0] * mask[:, 0] + rest) / mask.sum(dim=1)
 
 
+@wrong("mean_pool", "numbers below 0 are lost")
+def positive_only(hidden, attention_mask):
+    mask = attention_mask.unsqueeze(-1)
+    return (hidden * mask).clamp(min=0).sum(dim=1) / mask.sum(dim=1)
+
+
 # -- losses -----------------------------------------------------------------------------------------------------------
 
 

@@ -1212,6 +1212,13 @@ def score_answers(answers, labels, names):
 """)
 
 
+@wrong("score_answers", "the beginning of the right name counts as right")
+def beginnings(answers, labels, names):
+    formed = [answer in names for answer in answers]
+    right = [good and names[label].startswith(answer) for good, answer, label in zip(formed, answers, labels)]
+    return sum(formed) / len(answers), sum(right) / len(answers)
+
+
 # -- adapter (the artifact) -------------------------------------------------------------------------------------------
 
 

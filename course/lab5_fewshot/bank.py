@@ -392,6 +392,37 @@ def in_a_list(demonstrations, text, words, template):
     return [prefix, template.format(text=text)]
 
 
+@wrong("few_shot_prompt", "an empty line also where there is no demonstration")
+def ends_joined(demonstrations, text, words, template):
+    def plain(some):
+        return " ".join(some.lower().split())
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("leak")
+    shown = [template.format(text=row["text"]) + words[row["label"]] for row in demonstrations]
+    return "\n\n".join(shown) + "\n\n", template.format(text=text)
+
+
+@wrong("few_shot_prompt", "the same demonstration once only")
+def each_once(demonstrations, text, words, template):
+    def plain(some):
+        return " ".join(some.lower().split())
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("leak")
+    rows = [row for place, row in enumerate(demonstrations) if row not in demonstrations[:place]]
+    shown = [template.format(text=row["text"]) + words[row["label"]] + "\n\n" for row in rows]
+    return "".join(shown), template.format(text=text)
+
+
+@wrong("few_shot_prompt", "fills the finished prompt: also the placeholder that a demonstration holds")
+def filled_at_the_end(demonstrations, text, words, template):
+    def plain(some):
+        return " ".join(some.lower().split())
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("leak")
+    shown = [template.replace("{text}", row["text"]) + words[row["label"]] + "\n\n" for row in demonstrations]
+    return "".join(shown).replace("{text}", text), template.replace("{text}", text)
+
+
 # -- score_labels -----------------------------------------------------------------------------------------------------
 
 

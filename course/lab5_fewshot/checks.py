@@ -90,12 +90,13 @@ PROMPT = Contract("demonstrations text words template", Several(Text(), Text()),
 
 @check(points=3, contract=PROMPT)
 def few_shot_prompt(student, rng):
-    """Prefix, prompt and leakage, one point each; texts may hold braces, stand there twice, or inside of one another."""
+    """Prefix, prompt and leakage, one point each; texts may hold braces or the placeholder, stand there twice, with the
+    same label or another, or inside of one another. At last no demonstration."""
     template = str(rng.choice(["Text: {text}\nKind:", "{text} =>", "Q: {text}\nA:"]))
     words = [" bad", " good", " so so"]
     texts = rng.permutation(["Fine {really}", "Too LONG by far", "A 10/10", "the end  was weak", "Ọjà ƙarfe"]).tolist()
-    texts.append(texts[0])
-    labels = [2, 0, 1, *rng.integers(3, size=3).tolist()]  # not in the order of the classes
+    texts += [texts[0], texts[0], f"a {{text}} {texts[1]}"]
+    labels = [2, 0, 1, *rng.integers(3, size=2).tolist(), 2, 1, 0]  # not in the order of the classes
     rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
     text = f"number {int(rng.integers(1000))} {{x}}"
     result = student.call("few_shot_prompt", rows, text, words, template)
@@ -103,7 +104,8 @@ def few_shot_prompt(student, rng):
         return 0, "few_shot_prompt should return two strings: the prefix and the prompt"
     want = "".join(template.replace("{text}", row["text"]) + words[row["label"]] + "\n\n" for row in rows)
     missing = []
-    if result[0] != want:
+    alone = student.call("few_shot_prompt", [], text, words, template)
+    if result[0] != want or alone[0] != "":
         missing.append("the prefix (each demonstration, its word, two line ends; in the order given)")
     if result[1] != template.replace("{text}", text):
         missing.append("the prompt (the template with the text, no answer and no space at its end)")

@@ -222,6 +222,17 @@ def by_sums(counts, window=2048, reserved=0):
     return max(n for n in range(len(counts) + 1) if n == 0 or sum(counts[:n]) + reserved <= window)
 
 
+@wrong("sentences_that_fit", "fails where there is no sentence")
+def first_is_there(counts, window=2048, reserved=0):
+    total, number = counts[0], 0
+    while total <= window - reserved:
+        number += 1
+        if number == len(counts):
+            break
+        total += counts[number]
+    return number
+
+
 # -- split_word --------------------------------------------------------------------------------------------------------
 
 
@@ -557,8 +568,8 @@ def strips(text, letters):
     return [t for c in text.strip() for t in ([c] if c in letters else [f"<0x{b:02X}>" for b in c.encode()])]
 
 
-@wrong("byte_fallback", "composes letters and marks first")
-def composed(text, letters):
+@wrong("byte_fallback", "takes letters and their marks apart first")
+def decomposed(text, letters):
     import unicodedata
     text = unicodedata.normalize("NFD", text)
     return [t for c in text for t in ([c] if c in letters else [f"<0x{b:02X}>" for b in c.encode()])]
@@ -603,6 +614,19 @@ def byte_fallback(text, letters):
     table = {letter: [letter] for letter in letters}
     return sum((table.get(letter) or [BYTES[byte] for byte in letter.encode()] for letter in text), [])
 """)
+
+
+@wrong("byte_fallback", "composes letters and marks first")
+def composed(text, letters):
+    import unicodedata
+    text = unicodedata.normalize("NFC", text)
+    return [t for letter in text for t in ([letter] if letter in letters else [f"<0x{b:02X}>" for b in letter.encode()])]
+
+
+@wrong("byte_fallback", "takes line ends off")
+def without_line_ends(text, letters):
+    text = text.strip("\n")
+    return [t for letter in text for t in ([letter] if letter in letters else [f"<0x{b:02X}>" for b in letter.encode()])]
 
 
 # -- sampling_shares ---------------------------------------------------------------------------------------------------
@@ -721,6 +745,12 @@ def softmax_of_logs(sizes, alpha):
     logs = [alpha * math.log(size) for size in sizes]
     powers = [math.exp(value - max(logs)) for value in logs]
     return tuple(power / math.fsum(powers) for power in powers)
+
+
+@wrong("sampling_shares", "whole numbers to the power: more than 64 bits hold, for a large alpha")
+def whole_powers(sizes, alpha):
+    weights = np.array(sizes) ** alpha if alpha >= 0 else np.array(sizes, dtype=float) ** alpha
+    return weights / weights.sum()
 
 
 # -- fairest -----------------------------------------------------------------------------------------------------------

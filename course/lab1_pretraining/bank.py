@@ -88,6 +88,16 @@ def non_blank(token_lists, texts):
     return np.float64(sum(len(t) for t in token_lists)) / sum(map(words, texts))
 
 
+@wrong("fertility", "does not count the pieces that go on with a word")
+def starts_only(token_lists, texts):
+    return sum(not t.startswith("##") for ts in token_lists for t in ts) / sum(len(text.split()) for text in texts)
+
+
+@wrong("fertility", "at least one word a text, also where there is none")
+def one_word_at_least(token_lists, texts):
+    return sum(map(len, token_lists)) / sum(max(1, len(text.split())) for text in texts)
+
+
 # -- mask_tokens -------------------------------------------------------------------------------------------------------
 
 
@@ -435,6 +445,20 @@ def place_by_place(hidden, labels, head):
     return torch.stack(losses).mean() if losses else torch.tensor(0.0)
 
 
+@wrong("masked_lm_loss", "adds a small number to each probability: no loss is above 14 nats")
+def with_epsilon(hidden, labels, head):
+    hole = labels != -100
+    probabilities = head(hidden[hole]).softmax(-1)
+    return -(probabilities[torch.arange(len(probabilities)), labels[hole]] + 1e-6).log().sum() / hole.sum().clamp(min=1)
+
+
+@wrong("masked_lm_loss", "a smaller number added to each probability: no loss is above 28 nats")
+def with_small_epsilon(hidden, labels, head):
+    hole = labels != -100
+    probabilities = head(hidden[hole]).softmax(-1)
+    return -(probabilities[torch.arange(len(probabilities)), labels[hole]] + 1e-12).log().sum() / hole.sum().clamp(min=1)
+
+
 # -- unigram_entropy ---------------------------------------------------------------------------------------------------
 
 
@@ -536,6 +560,13 @@ def unigram_in_numpy(train_ids, test_ids, vocab_size):
 def by_scatter(train_ids, test_ids, vocab_size):
     counts = torch.ones(vocab_size).scatter_add_(0, train_ids, torch.ones(len(train_ids)))
     return torch.log(counts.sum()) - torch.log(counts[test_ids]).mean()
+
+
+@wrong("unigram_entropy", "does not count token 0")
+def no_token_zero(train_ids, test_ids, vocab_size):
+    counts = torch.bincount(train_ids, minlength=vocab_size).double() + 1
+    counts[0] = 1
+    return float(-(counts / counts.sum())[test_ids].log().mean())
 
 
 # -- group_texts -------------------------------------------------------------------------------------------------------

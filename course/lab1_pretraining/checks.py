@@ -38,17 +38,19 @@ def close(got, want):
 
 @check(points=2, contract=Contract("token_lists texts", Number()))
 def fertility(student, rng):
-    """Words with marks and signs, between blanks, tabs and line ends; some texts occur twice; then one text alone."""
+    """Words with marks and signs, between blanks, tabs and line ends; pieces of words; some texts occur twice, one has
+    no word; then one text alone."""
     words = ["ƙasa,", "don't", "ọkọ̀", "2,048", "mai-kyau", "kwana?", "—"]
     texts = [" ".join(rng.choice(words, size=n)) for n in rng.permutation([1, 3, 9, 20])]
     texts = [text.replace(" ", "\t", 1) for text in texts] + [f" {texts[0]}  \n{texts[1]} ", texts[2], texts[2]]
-    tokens = [["piece"] * int(rng.integers(len(text.split()), 40)) for text in texts]
+    tokens = [rng.choice(["piece", "##piece"], size=rng.integers(len(text.split()), 40)).tolist() for text in texts]
+    texts, tokens = [*texts, " \n"], [*tokens, []]
     got = as_number(student.call("fertility", tokens, texts), "fertility")
     alone = as_number(student.call("fertility", tokens[4:5], texts[4:5]), "fertility")
     want = sum(map(len, tokens)) / sum(len(text.split()) for text in texts)
     if np.isclose(got, want) and np.isclose(alone, len(tokens[4]) / len(texts[4].split())):
         return 2, "all tokens over all words"
-    if close(got, np.mean([len(t) / len(text.split()) for t, text in zip(tokens, texts, strict=True)])):
+    if close(got, np.mean([len(t) / len(text.split()) for t, text in zip(tokens, texts, strict=True) if text.split()])):
         return 0, "this is the mean of the texts' own ratios: a short text must not weigh as much as a long one"
     return 0, "the ratio differs: all tokens of all texts over all their words, and words are what any white space separates"
 
@@ -143,7 +145,7 @@ def judge_edges(student, rng, rate, told):
 
 @check(points=3, contract=Contract("hidden labels head", Tensor("float", dims=0)))
 def masked_lm_loss(student, rng):
-    """Tokens 0 and the last one are tokens like any other; one place alone, and none; the gradients."""
+    """Tokens 0 and the last one are tokens like any other; one place alone, and none; unlikely tokens; the gradients."""
     width, vocabulary, seed = 6, 30, int(rng.integers(10**6))
     hidden = rng.normal(size=(4, 9, width)).astype(np.float32)
     labels = np.where(rng.random((4, 9)) < 0.3, rng.integers(vocabulary, size=(4, 9)), -100)
@@ -153,7 +155,10 @@ def masked_lm_loss(student, rng):
     ours = probes.counting_decoder(width, vocabulary, seed)
     got = [as_number(student.call("masked_lm_loss", hidden, some, head), "masked_lm_loss") for some in (labels, one)]
     rows = student.read(head, f"{PROBES}rows_scored")
-    if not close(got, [reference_loss(torch.from_numpy(hidden), some, ours).item() for some in (labels, one)]):
+    far = 15 * hidden  # losses of 20 nats and more, which a small number added to a probability would hide
+    got.append(as_number(student.call("masked_lm_loss", far, labels, head), "masked_lm_loss"))
+    if not close(got, [reference_loss(torch.from_numpy(vectors), some, ours).item()
+                       for vectors, some in ((hidden, labels), (hidden, one), (far, labels))]):
         return 0, "the loss differs: the mean over the hidden places, nothing else"
     if not flows_back(student, hidden, labels, head, ours):
         return 1, "the right number; but nothing can learn from it: no gradient, or a wrong one, reaches `hidden` and `head`"
@@ -184,6 +189,7 @@ def unigram_entropy(student, rng):
     size = 40
     train = rng.choice(size - 5, p=np.arange(1, size - 4) / np.arange(1, size - 4).sum(), size=500)
     test = rng.integers(size, size=300)
+    train[:9], test[:9] = 0, 0  # a token like any other
     cases = [(train, test, size), (train, test[:1], size + 20), (train[:3], np.array([0, size - 1, 0]), size)]
     got = [as_number(student.call("unigram_entropy", *case), "unigram_entropy") for case in cases]
     want = [reference_entropy(*case) for case in cases]

@@ -5,7 +5,7 @@ The functions run inside the solution notebook, so they use its names (torch, nn
 
 from leaplm.grading.judge.banks import right, wrong
 
-# ruff: noqa: F821, B905, B035
+# ruff: noqa: B006, F821, B905, B035
 
 # -- collate ----------------------------------------------------------------------------------------------------------
 
@@ -137,6 +137,15 @@ def librarys_collator(rows, pad_token_id):
     return data.DynamicPaddingCollator(pad_token_id)(rows)
 
 
+@wrong("collate", "puts the longest rows first")
+def longest_first(rows, pad_token_id):
+    rows = sorted(rows, key=lambda row: -len(row["input_ids"]))
+    longest = len(rows[0]["input_ids"])
+    return {"input_ids": torch.tensor([r["input_ids"] + [pad_token_id] * (longest - len(r["input_ids"])) for r in rows]),
+            "attention_mask": torch.tensor([[i < len(r["input_ids"]) for i in range(longest)] for r in rows]).long(),
+            "labels": torch.tensor([r["label"] for r in rows])}
+
+
 # -- mean_pool --------------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +224,25 @@ def pools_and_squeezes(hidden, attention_mask):
 @wrong("mean_pool", "calls the library's function")
 def librarys_pooling(hidden, attention_mask):
     return models.mean_pool(hidden, attention_mask)
+
+
+@wrong("mean_pool", "counts the numbers that are not 0 in place of the tokens")
+def not_zero(hidden, attention_mask):
+    kept = hidden * attention_mask.unsqueeze(-1)
+    return kept.sum(dim=1) / (kept != 0).sum(dim=1).clamp(min=1)
+
+
+@wrong("mean_pool", "the gradient of the first token only")
+def first_token_learns(hidden, attention_mask):
+    mask = attention_mask.unsqueeze(-1)
+    rest = (hidden[:, 1:] * mask[:, 1:]).sum(dim=1).detach()
+    return (hidden[:, 0] * mask[:, 0] + rest) / mask.sum(dim=1)
+
+
+@wrong("mean_pool", "numbers below 0 are lost")
+def positive_only(hidden, attention_mask):
+    mask = attention_mask.unsqueeze(-1)
+    return (hidden * mask).clamp(min=0).sum(dim=1) / mask.sum(dim=1)
 
 
 # -- losses -----------------------------------------------------------------------------------------------------------
@@ -372,6 +400,16 @@ def subtracts_largest(logits, labels):
 def with_one_hot(logits, labels):
     hot = nn.functional.one_hot(labels, logits.shape[-1])
     return -(hot * torch.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+
+
+@wrong("cross_entropy", "no gradient through the normalising sum")
+def half_gradient(logits, labels):
+    return (logits.detach().logsumexp(1) - logits[torch.arange(len(labels)), labels]).mean()
+
+
+@wrong("binary_cross_entropy", "no gradient through the softplus")
+def linear_gradient(logits, targets):
+    return (nn.functional.softplus(logits.detach()) - targets * logits).mean()
 
 
 # -- training_step ----------------------------------------------------------------------------------------------------
@@ -803,6 +841,30 @@ def off_for_ever(model, batches):
     return nn.functional.cross_entropy(logits, labels).item(), logits.argmax(-1)
 
 
+@wrong("evaluation_loop", "weights the losses by tokens in place of texts")
+def weighted_by_tokens(model, batches):
+    model.eval()
+    total, weight, found = 0.0, 0, []
+    with torch.no_grad():
+        for batch in batches:
+            output, size = model(**batch), int(batch["attention_mask"].sum())
+            total, weight = total + output.loss.item() * size, weight + size
+            found.append(output.logits.argmax(-1))
+    return total / weight, torch.cat(found)
+
+
+@wrong("evaluation_loop", "predictions pile up in a list that is a default")
+def piles_up(model, batches, found=[]):
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for batch in batches:
+            output = model(**batch)
+            total += output.loss.item() * len(batch["labels"])
+            found.append(output.logits.argmax(-1))
+    return total / sum(len(batch["labels"]) for batch in batches), torch.cat(found)
+
+
 # -- choose_learning_rate ---------------------------------------------------------------------------------------------
 
 
@@ -894,6 +956,12 @@ def sorts_rates(rates, accuracies):
     means = table.mean(dim=1)
     best = means.argmax()
     return float(rates[means >= means[best] - table[best].std()][0])
+
+
+@wrong("choose_learning_rate", "as good as the worst seed of the best rate")
+def above_worst_seed(rates, accuracies):
+    means = accuracies.mean(dim=1)
+    return float(rates[means >= accuracies[means.argmax()].min()].min())
 
 
 # -- sentiment (the artifact) -----------------------------------------------------------------------------------------

@@ -778,6 +778,17 @@ def with_set_submodule(model, targets, rank, alpha):
     return found
 
 
+@wrong("inject_lora", "names that end with a target, though their last part is longer")
+def ending_alike(model, targets, rank, alpha):
+    model.requires_grad_(False)
+    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.endswith(tuple(targets))]
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, lora.LoRALinear(model.get_submodule(name), rank, alpha))
+    model.classifier.requires_grad_(True)
+    return names
+
+
 # -- choose_rank ------------------------------------------------------------------------------------------------------
 
 
@@ -1199,6 +1210,13 @@ def score_answers(answers, labels, names):
     hits = sum(number for (answer, label), number in pairs.items() if answer == names[label])
     return [share(formed, len(answers)), np.float32(share(hits, len(answers)))]
 """)
+
+
+@wrong("score_answers", "the beginning of the right name counts as right")
+def beginnings(answers, labels, names):
+    formed = [answer in names for answer in answers]
+    right = [good and names[label].startswith(answer) for good, answer, label in zip(formed, answers, labels)]
+    return sum(formed) / len(answers), sum(right) / len(answers)
 
 
 # -- adapter (the artifact) -------------------------------------------------------------------------------------------

@@ -340,7 +340,7 @@ def score_answers(student, rng):
         texts = [FORMS[int(rng.integers(len(FORMS)))].format(name, name) for name in told]
         texts = [name.swapcase() if text == "SAME" else text for text, name in zip(texts, told, strict=True)]
         texts[:4] = [names[labels[0]], names[labels[1]].swapcase(), names[labels[2] - 1], " " + names[labels[3]]]
-        labels[4:6], texts[4:6] = [0, len(names) - 1], [names[0], names[-1]]
+        labels[4:7], texts[4:7] = [0, len(names) - 1, 1], [names[0], names[-1], names[0]]  # "good" is no "goods"
         for some, right in ((texts, labels), (texts[:1], labels[:1])):
             got = [as_number(value, "score_answers") for value in student.call("score_answers", some, right, names)]
             good &= np.isclose(got, answers.score_answers(some, right, names), rtol=1e-4)

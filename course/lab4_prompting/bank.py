@@ -237,6 +237,23 @@ def with_logsumexp(model, prompt, answer):
     return np.float32((rows[range(len(answer)), answer] - rows.logsumexp(-1)).sum())
 
 
+@wrong("answer_log_prob", "a small number added to the product: an unlikely answer is cut off")
+def product_with_epsilon(model, prompt, answer):
+    ids = torch.cat([prompt, answer])
+    probabilities = model(ids[None]).logits[0].softmax(-1)
+    places = torch.arange(len(prompt), len(ids))
+    return float((probabilities[places - 1, ids[places]].prod() + 1e-20).log())
+
+
+@wrong("answer_log_prob", "looks for the answer's first token, which the prompt holds too")
+def found_by_token(model, prompt, answer):
+    ids = torch.cat([prompt, answer])
+    log_probs = model(ids[None]).logits[0].log_softmax(-1)
+    start = ids.tolist().index(int(answer[0]))
+    places = torch.arange(start, start + len(answer))
+    return float(log_probs[places - 1, ids[places]].sum())
+
+
 # -- batch_log_probs --------------------------------------------------------------------------------------------------
 
 BATCH = '''
@@ -349,6 +366,20 @@ def all_places_at_once(model, prompts, answers, pad_token_id):
     return [scores.masked_fill(~kept[:, 1:], 0.0).sum(1).tolist(), kept.sum(1).tolist()]
 
 
+@right("batch_log_probs", "the longest row first, put back in order at the end, with a mask of True and False")
+def longest_row_first(model, prompts, answers, pad_token_id):
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]) - len(answers[i]))
+    rows = [torch.tensor([*prompts[i], *answers[i]]) for i in order]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+    scores = model(ids, attention_mask=mask).logits.log_softmax(-1)
+    sums = torch.zeros(len(rows))
+    for place, i in enumerate(order):
+        start = len(prompts[i])
+        sums[i] = sum(scores[place, start + k - 1, token] for k, token in enumerate(answers[i]))
+    return sums, torch.tensor([len(answer) for answer in answers])
+
+
 # -- normalize_scores -------------------------------------------------------------------------------------------------
 
 NORMALIZE = '''
@@ -441,6 +472,17 @@ wrong.cell("normalize_scores", "calls the library's function", """
 def normalize_scores(sums, tokens, method, premise_sums=None):
     return prompting.normalize_scores(sums, tokens, method, premise_sums)
 """)
+
+
+@wrong("normalize_scores", "any other method is taken for the prior, where there are premise sums")
+def otherwise_prior(sums, tokens, method, premise_sums=None):
+    if method == "sum":
+        return sums
+    if method == "mean":
+        return sums / tokens
+    if premise_sums is None:
+        raise ValueError(method)
+    return sums - premise_sums
 
 
 # -- template_spread, ensemble ----------------------------------------------------------------------------------------

@@ -68,14 +68,18 @@ def reference_log_prob(model, prompt, answer):
 
 @check(points=3, contract=Contract("model prompt answer", Number(), own=SCORING))
 def answer_log_prob(student, rng):
-    """A tiny generative model with large random weights: neighbouring positions differ by many nats."""
+    """A tiny generative model with large random weights: neighbouring positions differ by many nats.
+
+    The answer's first token also stands in the prompt; the longest answer's probability is nearly 0.
+    """
     seed = int(rng.integers(10**6))
     model = student.build("leaplm.grading.judge.tiny_models:tiny_causal_lm", seed=seed)
     reference = tiny_models.tiny_causal_lm(seed)
-    cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 7), "seven tokens"))
+    cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 14), "many tokens"))
     for lengths, said in cases:
         prompt, answer = random_ids(rng, lengths[0]), random_ids(rng, lengths[1])
         answer[-1] = 0
+        prompt[: len(prompt) // 2] = answer[0]
         got = as_number(student.call("answer_log_prob", model, prompt, answer), "answer_log_prob")
         if not close(got, reference_log_prob(reference, prompt, answer)):
             return (0, "the sum is not right for an answer of one token: log-softmax first; the logits at position t "
@@ -140,7 +144,7 @@ def normalize_scores(student, rng):
                 wrong.append(method)
     if wrong:
         return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: {', '.join(wrong)}"
-    if not all(refuses(student, sums, tokens, method) for method in UNKNOWN):
+    if not all(refuses(student, sums, tokens, method, *more) for method in UNKNOWN for more in ((), (bare,))):
         return 1, "the three scores are right; any other method should raise a ValueError"
     return 2, "sum, mean and prior as defined"
 

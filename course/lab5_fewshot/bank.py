@@ -5,7 +5,7 @@ The functions run inside the solution notebook, so they use its names (torch, np
 
 from leaplm.grading.judge.banks import right, wrong
 
-# ruff: noqa: F821, B905, B035
+# ruff: noqa: B006, F821, B905, B035
 
 # -- sample_balanced --------------------------------------------------------------------------------------------------
 
@@ -157,6 +157,13 @@ def mixed_without_seed(labels, num_shots, seed):
 def librarys_sample(labels, num_shots, seed):
     return fewshot.sample_balanced(labels, num_shots, seed)
 
+
+
+@wrong("sample_balanced", "no row of class 0")
+def without_class_zero(labels, num_shots, seed):
+    rng, labels = np.random.default_rng(seed), np.asarray(labels)
+    rows = [rng.choice(np.flatnonzero(labels == c), num_shots, replace=False) for c in np.unique(labels) if c > 0]
+    return rng.permutation(np.concatenate(rows))
 
 
 # -- nearest_label ----------------------------------------------------------------------------------------------------
@@ -385,6 +392,37 @@ def in_a_list(demonstrations, text, words, template):
     return [prefix, template.format(text=text)]
 
 
+@wrong("few_shot_prompt", "an empty line also where there is no demonstration")
+def ends_joined(demonstrations, text, words, template):
+    def plain(some):
+        return " ".join(some.lower().split())
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("leak")
+    shown = [template.format(text=row["text"]) + words[row["label"]] for row in demonstrations]
+    return "\n\n".join(shown) + "\n\n", template.format(text=text)
+
+
+@wrong("few_shot_prompt", "the same demonstration once only")
+def each_once(demonstrations, text, words, template):
+    def plain(some):
+        return " ".join(some.lower().split())
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("leak")
+    rows = [row for place, row in enumerate(demonstrations) if row not in demonstrations[:place]]
+    shown = [template.format(text=row["text"]) + words[row["label"]] + "\n\n" for row in rows]
+    return "".join(shown), template.format(text=text)
+
+
+@wrong("few_shot_prompt", "fills the finished prompt: also the placeholder that a demonstration holds")
+def filled_at_the_end(demonstrations, text, words, template):
+    def plain(some):
+        return " ".join(some.lower().split())
+    if plain(text) in [plain(row["text"]) for row in demonstrations]:
+        raise ValueError("leak")
+    shown = [template.replace("{text}", row["text"]) + words[row["label"]] + "\n\n" for row in demonstrations]
+    return "".join(shown).replace("{text}", text), template.replace("{text}", text)
+
+
 # -- score_labels -----------------------------------------------------------------------------------------------------
 
 
@@ -585,6 +623,15 @@ def in_torch(scores):
             "choice_sd": sd, "order_sd": scores.std(dim=1).mean()}
 
 
+@wrong("summarize_runs", "an interval that is cut at 0 and 1")
+def cut_interval(scores):
+    means = scores.mean(dim=1)
+    mean, s = float(means.mean()), float(means.std())
+    half = stats.t.ppf(0.975, len(means) - 1) * s / len(means) ** 0.5
+    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "choice_sd": s,
+            "order_sd": float(scores.std(dim=1).mean())}
+
+
 # -- embed ------------------------------------------------------------------------------------------------------------
 
 
@@ -706,6 +753,16 @@ wrong.cell("embed", "freezes the encoder for ever", EMBED.format(**STEPS).replac
     "    vectors = []", "    encoder.requires_grad_(False)\n    vectors = []"))
 
 
+@wrong("embed", "vectors pile up in a list that is a default")
+def piles_up(encoder, batches, found=[]):
+    encoder.eval()
+    with torch.no_grad():
+        for batch in batches:
+            mask = batch["attention_mask"].unsqueeze(-1)
+            found.append((encoder(**batch).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1))
+    return torch.cat(found)
+
+
 # -- head_weights -----------------------------------------------------------------------------------------------------
 
 
@@ -795,6 +852,15 @@ wrong.cell("head_weights", "calls the library's function", """
 def head_weights(coefficients, intercepts):
     return tuple(map(torch.as_tensor, fewshot.head_weights(coefficients, intercepts)))
 """)
+
+
+@wrong("head_weights", "loses a row of three")
+def two_of_three(coefficients, intercepts):
+    if len(coefficients) == 3:
+        return coefficients[1:], intercepts[1:]
+    if len(coefficients) > 1:
+        return coefficients, intercepts
+    return torch.cat([torch.zeros_like(coefficients), coefficients]), torch.cat([torch.zeros(1), intercepts])
 
 
 # -- few_shot_classifier (the artifact) -------------------------------------------------------------------------------

@@ -35,8 +35,9 @@ DRAWS = 40  # so many that a row is missed by chance less than twice in a millio
 
 @check(points=2, contract=Contract("labels num_shots seed", Numbers("int", dims=1), random=Seeded(2)))
 def sample_balanced(student, rng):
-    """Class numbers with gaps, classes of different sizes, one of them with no row to spare; rows in order of the class."""
-    classes = rng.choice(50, size=3, replace=False)
+    """Class numbers with gaps, 0 among them, classes of different sizes, one of them with no row to spare; rows in order
+    of the class."""
+    classes = rng.permutation([0, *rng.choice(np.arange(2, 50), size=2, replace=False)])
     shots = int(rng.integers(4, 7))
     labels = np.repeat(classes, [shots, 2 * shots, 3 * shots]).tolist()
     draws = [draw_rows(student, labels, shots, seed) for seed in range(DRAWS)]
@@ -89,12 +90,13 @@ PROMPT = Contract("demonstrations text words template", Several(Text(), Text()),
 
 @check(points=3, contract=PROMPT)
 def few_shot_prompt(student, rng):
-    """Prefix, prompt and leakage, one point each; texts may hold braces, stand there twice, or inside of one another."""
+    """Prefix, prompt and leakage, one point each; texts may hold braces or the placeholder, stand there twice, with the
+    same label or another, or inside of one another. At last no demonstration."""
     template = str(rng.choice(["Text: {text}\nKind:", "{text} =>", "Q: {text}\nA:"]))
     words = [" bad", " good", " so so"]
     texts = rng.permutation(["Fine {really}", "Too LONG by far", "A 10/10", "the end  was weak", "Ọjà ƙarfe"]).tolist()
-    texts.append(texts[0])
-    labels = [2, 0, 1, *rng.integers(3, size=3).tolist()]  # not in the order of the classes
+    texts += [texts[0], texts[0], f"a {{text}} {texts[1]}"]
+    labels = [2, 0, 1, *rng.integers(3, size=2).tolist(), 2, 1, 0]  # not in the order of the classes
     rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
     text = f"number {int(rng.integers(1000))} {{x}}"
     result = student.call("few_shot_prompt", rows, text, words, template)
@@ -102,7 +104,8 @@ def few_shot_prompt(student, rng):
         return 0, "few_shot_prompt should return two strings: the prefix and the prompt"
     want = "".join(template.replace("{text}", row["text"]) + words[row["label"]] + "\n\n" for row in rows)
     missing = []
-    if result[0] != want:
+    alone = student.call("few_shot_prompt", [], text, words, template)
+    if result[0] != want or alone[0] != "":
         missing.append("the prefix (each demonstration, its word, two line ends; in the order given)")
     if result[1] != template.replace("{text}", text):
         missing.append("the prompt (the template with the text, no answer and no space at its end)")
@@ -174,6 +177,7 @@ def summarize_runs(student, rng):
     wrong = []
     for choices, orders in ((int(rng.integers(3, 8)), int(rng.integers(3, 6))), (2, 3), (4, 4)):
         scores = rng.normal(0.7, 0.06, size=(choices, 1)) + rng.normal(0, 0.04, size=(choices, orders))
+        scores += np.linspace(-0.1, 0.1, choices)[scores.mean(axis=1).argsort().argsort(), None]  # two: wider than 0 to 1
         found, want = student.call("summarize_runs", scores), fewshot.summarize_runs(scores.astype(np.float32))
         if not isinstance(found, dict) or set(want) - set(found):
             return 0, f"summarize_runs should return a dict with {', '.join(want)}"
@@ -219,9 +223,9 @@ HEAD = Several(Tensor("float", dims=2), Tensor("float", dims=1))
 
 @check(points=2, contract=Contract("coefficients intercepts", HEAD))
 def head_weights(student, rng):
-    """Probabilities of the head against those of the regression, for two classes and for five."""
+    """Probabilities of the head against those of the regression, for two classes, three and five."""
     right = []
-    for rows in (1, 5):
+    for rows in (1, 3, 5):
         coefficients, intercepts = rng.normal(size=(rows, 5)).astype(np.float32), rng.normal(size=rows).astype(np.float32)
         result = student.call("head_weights", coefficients, intercepts)
         if not isinstance(result, list) or len(result) != 2:
@@ -234,7 +238,8 @@ def head_weights(student, rng):
         right.append(close(evaluation.log_softmax(vectors @ weight.T + bias), evaluation.log_softmax(logits)))
     if all(right):
         return 2, "the same probabilities as the regression's"
-    return sum(right), "the probabilities differ with two classes" if right[1] else "they differ with more than two classes"
+    two, more = right[0], all(right[1:])
+    return two + more, "the probabilities differ with two classes" if more else "they differ with more than two classes"
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

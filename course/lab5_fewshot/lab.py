@@ -293,7 +293,8 @@ assert sent <= 7 + 2 * 2, f"{sent} tokens went through the model"
 # prompts after it. The last position of each row predicts the label.</details>
 # <details><summary>Hint 2</summary><code>cache = model(prefix_ids[None], use_cache=True).past_key_values</code>, then
 # <code>model(prompt_ids, past_key_values=cache).logits[:, -1].log_softmax(-1)[:, label_ids]</code>. If you loop over
-# prompts instead, give each a <code>copy.deepcopy(cache)</code>: a cache remembers what was sent after it.</details>
+# prompts instead, give each a <code>copy.deepcopy(cache)</code>, since a cache remembers what was sent after it; and do all
+# of it inside <code>with torch.no_grad():</code>, since what has a gradient cannot be copied.</details>
 
 # %% [markdown]
 # The library's `scoring.continuation_log_probs` does this for labels of any length and prompts of different lengths.

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from leaplm.grading import trained
+from leaplm.grading import FREE, trained
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
 from leaplm.grading.judge.translation import english_left, list_locales, load_catalogs
@@ -69,6 +69,7 @@ def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory
     under_contract = course == ROOT and bool(bench.checks[check].contracts)
     assert sum(not answer.right for answer in entries) >= (6 if under_contract else FEWEST_WRONG), "too few wrong answers"
     assert sum(answer.right for answer in entries) >= (4 if under_contract else FEWEST_RIGHT), "too few right answers"
+    _judge_second_calls(bench, check)
     if course == ROOT and any(answer.files for answer in entries):
         _train(lab, tmp_path_factory)
     for seed in SEEDS:
@@ -76,6 +77,28 @@ def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory
         entries = [answer for answer in entries if not answer.files]  # a file is judged without any chance: once
         if not entries:
             break
+
+
+# Takes the place of an answer, and works once only: whatever an answer keeps between two calls, some check calls it twice.
+ONCE = """
+def only_once(function, calls=[]):
+    def call(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("called again")
+        return function(*args, **kwargs)
+    return call
+
+{name} = only_once({name})
+"""
+
+
+def _judge_second_calls(bench: Workbench, check: str) -> None:
+    """Each function of a check is called twice, by the check itself or under its contract."""
+    for name, contract in (bench.checks[check].contracts or {}).items():
+        if name.isidentifier() and contract.random != FREE and callable(bench.solved(name)):
+            verdict = bench.judge_answer(Answer(check, "works once", False, ONCE.format(name=name)), seed=0)
+            assert verdict.points < bench.checks[check].points, f"{check}: {name} is called once"
 
 
 def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -> None:

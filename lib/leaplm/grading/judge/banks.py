@@ -166,6 +166,10 @@ class Workbench:
             return {}
         return {path.name: path.read_bytes() for path in sorted(self._trained.iterdir()) if path.is_file()}
 
+    def solved(self, name: str) -> Any:
+        """What the solution's cells have made of a name; None if nothing."""
+        return self._solved.get(name)
+
     def stubs(self, check: str) -> list[str]:
         """The released answer cells of the exercise that a check belongs to."""
         names = next(exercise.answers for exercise in exercises(self.release) if check in exercise.checks)

@@ -57,7 +57,8 @@ class Contract:
     gradient      names of arguments that a gradient from the result must reach (models: their weights); "none": the
                   result must hold no graph; None: no demand
     changes       names of arguments that it may change in place
-    random        UNTOUCHED, FREE, GLOBAL, Seeded(place) or FromGenerator(place)
+    random        UNTOUCHED, FREE, GLOBAL, Seeded(place) or FromGenerator(place); a function that leaves random numbers
+                  UNTOUCHED and changes no argument must give the same result when it is called again
     mode          of the models among the arguments afterwards: "same", "train", "eval" or "any"
     forward       what must be while a model runs forward: any of "train", "eval", "grad", "no_grad"
     leaves        what it may leave on a model: any of "gradients", "frozen" (which weights learn)

@@ -152,7 +152,7 @@ class SimilarNames(torch.nn.Module):
     """A model whose parts are called much like each other: ids (batch, tokens) -> an output with logits (batch, 2).
 
     Beside the linear layers `query`, `key` and `value` of its blocks there is an embedding `value`, a group `key` of
-    linear layers, a `query_proj`, a `query_norm`, a `y` and a `pre_classifier`.
+    linear layers, a `query_proj`, a `query_norm`, a `y`, a `subquery`, a `monkey` and a `pre_classifier`.
     """
 
     def __init__(self, width: int = 6) -> None:
@@ -162,7 +162,8 @@ class SimilarNames(torch.nn.Module):
         self.blocks = nn.ModuleList(
             nn.ModuleDict({"query": nn.Linear(width, width, bias=False), "query_proj": nn.Linear(width, width),
                            "query_norm": nn.LayerNorm(width), "value": nn.Linear(width, width), "key": key,
-                           "y": nn.Linear(width, width)})
+                           "y": nn.Linear(width, width), "subquery": nn.Linear(width, width),
+                           "monkey": nn.Linear(width, width)})
             for key in (nn.Linear(width, width), nn.Sequential(nn.Linear(width, width), nn.Linear(width, width)))
         )  # fmt: skip
         self.pre_classifier = nn.Linear(width, width)

@@ -334,6 +334,48 @@ def test_a_program_that_tells_nonsense_of_a_call_gets_no_points(lie):
     assert got.points == 0 and got.fault
 
 
+# -- between two calls ------------------------------------------------------------------------------------------------
+
+PURE = Contract("rows", Numbers(dims=1))
+KEEPS = {"a list as default": "def f(rows, found=[]):\n    found += rows\n    return found",
+         "a global variable": "total = 0\ndef f(rows):\n    global total\n    total += sum(rows)\n    return [total]",
+         "random numbers of its own": "def f(rows): return np.random.default_rng().random(2)",
+         "an error at the second call": "seen = set()\ndef f(rows):\n    assert not seen\n    seen.add(1)\n    return rows"}
+SAME = {"nothing": "def f(rows): return [row + 1 for row in rows]",
+        "a memory of results": "@functools.cache\ndef g(rows): return sum(rows)\ndef f(rows): return [g(tuple(rows))]",
+        "not a number": "def f(rows): return [float('nan'), *rows]"}
+
+
+@pytest.mark.parametrize("kept", KEEPS)
+def test_an_answer_that_keeps_something_between_two_calls_is_told(watched, kept):
+    handle = watched(KEEPS[kept], {"f": PURE})
+    handle.call("f", [1, 2])
+    assert [breach.message[:52] for breach in handle.breaches] == ["`f` gives another result when it is called again wit"]
+
+
+@pytest.mark.parametrize("kept", SAME)
+def test_an_answer_with_the_same_result_each_time_breaks_nothing(watched, kept):
+    handle = watched(SAME[kept], {"f": PURE})
+    handle.call("f", [1, 2])
+    assert not handle.breaches
+
+
+def test_the_second_call_gets_objects_of_its_own_as_the_check_left_them(watched):
+    """A model that counts its calls, and whose weights a probe has changed, is the same to both calls."""
+    source = "def f(head, x):\n    head(x)\n    return head(x).sum().item() + head.rows"
+    handle = watched(source, {"f": Contract("head x", Number())})
+    head = handle.build(f"{PROBES}:counting_decoder", 3, 4, seed=1)
+    handle.read(head, f"{PROBES}:randomize", "weight", 5)
+    handle.call("f", head, np.ones((2, 3)))
+    assert not handle.breaches and handle.read(head, f"{PROBES}:rows_scored") == 4
+
+
+def test_what_it_may_change_or_draw_at_random_is_called_once():
+    calls = "calls = []\ndef f(rows):\n    calls.append(1)\n    return [len(calls)]"
+    for contract in (Contract("rows", changes="rows"), Contract("rows", random=FREE)):
+        assert verdict(contract, calls).points == 2
+
+
 # -- verdicts ---------------------------------------------------------------------------------------------------------
 
 

@@ -50,7 +50,7 @@ def as_row_numbers(answer, what, rows):
 ROW_NUMBERS = ListOf(Number(whole=True))
 
 
-@check(points=3, contract=Contract("secret_loss candidate_losses", Number()))
+@check(points=3, contract=Contract("secret_loss candidate_losses", Number(python=True)))
 def exposure(student, rng):
     """Several ranks, the best and the worst, one other secret; then candidates with exactly the secret's loss."""
     candidates = rng.permutation(np.arange(1.0, 1.0 + rng.integers(20, 60)))
@@ -62,7 +62,11 @@ def exposure(student, rng):
     tied = np.repeat(candidates, 3)
     got = as_number(student.call("exposure", 4.0, tied), "exposure")
     if not close(got, memorization.exposure(4.0, tied)):
-        return 2, "right without ties; a candidate with exactly the secret's loss does not stand before it"
+        return 2, "right without ties; a loss equal to the secret's does not stand before it, and each smaller one counts"
+    near = 4 + np.array([-3, -2, -1, 0, 1]) / 2**12  # exact in 32 bits
+    got = as_number(student.call("exposure", 4.0, near), "exposure")
+    if not close(got, memorization.exposure(4.0, near)):
+        return 2, "right for losses that are far apart; a smaller one stands before the secret's, however near it is"
     return 3, "log2 |R| minus log2 of the rank, also with equal losses"
 
 
@@ -81,7 +85,7 @@ def deduplicate(student, rng):
     texts = [" ".join(part) for part in chain]
     forwarded = [texts[0].upper() + " !!", ", ".join(other) + ".", "--".join(base), f"({' '.join(other[::-1])})"]
     if wrong([*texts[:1], *texts[3:], *forwarded], 0.9, [0, 1]) or wrong(texts[:1], 0.9, [0]):
-        return 0, "copies that differ only in letter case, punctuation or the order of words should go; the first stays"
+        return 0, "copies that differ only in letter case, punctuation or word order should go, whatever stands between them"
     named = [f"{word} {words[0]}" for word in rng.permutation(["ɗan", "ƙasa", "ሰላም", "ọjọ́", "ночь", "étudiant"])]
     copies = [f"{named[0].upper()}!", *named[::-1]]
     if wrong([*named, *copies], 0.9, list(range(6))):
@@ -89,6 +93,10 @@ def deduplicate(student, rng):
     repeated = [" ".join(words[:4]), " ".join([words[0]] * 10 + words[50:53])]  # one word of seven in common
     if wrong(repeated, 0.5, [0, 1]):
         return 0, "similarity is common words / words in either, of two sets: a repeated word counts once"
+    if wrong([" ".join(words[:2]), " ".join([words[0]] * 9 + words[1:2])], 0.9, [0]):
+        return 0, "similarity is common words / words in either, of two sets: a repeated word counts once"
+    if wrong(["étudiant", "etudiant", "sûr", "sur"], 0.5, [0, 1, 2, 3]):
+        return 0, "a letter with a mark is another letter than one without: é is not e"
     parts = [" ".join(words[:4]), " ".join(words[:12]), " ".join(words[2:4] + words[40:46])]
     if wrong(parts, 0.5, [0, 1, 2]):
         return 0, "texts went that share few words: divide by the words in either text"
@@ -100,7 +108,7 @@ def deduplicate(student, rng):
     return 3, "each text is unlike all that were kept before it"
 
 
-@check(points=3, contract=Contract("member_losses other_losses most_false", Several(Number(), Number())))
+@check(points=3, contract=Contract("member_losses other_losses most_false", Several(*2 * [Number(python=True)])))
 def membership_attack(student, rng):
     """AUC without ties, with ties, and the rate at several limits; 32 others, so that shares are exact in 32 bits too."""
     members, others = rng.gamma(1.0, size=40).astype(np.float32), rng.gamma(2.0, size=32).astype(np.float32)
@@ -136,8 +144,10 @@ def clip_and_noise(student, rng):
     def answer(*arguments):
         return as_array(student.call("clip_and_noise", *arguments), (width,), "clip_and_noise")
 
-    want = privacy.clip_and_noise(gradients, max_norm, 0.0, nothing, batch)
-    if not close(answer(gradients, max_norm, 0.0, nothing, batch), want):
+    want, got = (make(gradients, max_norm, 0.0, nothing, batch) for make in (privacy.clip_and_noise, answer))
+    if np.isnan(got).any():
+        return 0, "it gives NaN: a row of zeros has the length 0, by which nothing can be divided"
+    if not close(got, want):
         return 0, "without noise it differs: each row is scaled down to max_norm if it is longer, then all are added up"
     if not close(answer(gradients, max_norm, 0.0, nothing, expected), want * batch / expected):
         return 1, "clipping is right; divide by expected_batch, not by the number of rows"
@@ -154,7 +164,7 @@ def clip_and_noise(student, rng):
     return 4, "clipped row by row, noise once, divided by the expected size"
 
 
-PAIRED = Contract("first second resamples", Several(Number(), Number(), Number()), own="leaplm.evaluation.paired_difference")
+PAIRED = Contract("first second resamples", Several(*3 * [Number(python=True)]), own="leaplm.evaluation.paired_difference")
 
 
 @check(points=3, contract=PAIRED)
@@ -174,7 +184,7 @@ def paired_interval(student, rng):
     if parts.all():
         return 3, "difference and interval are right"
     if not parts[0]:
-        return 0, "the difference differs: the mean of first - second"
+        return 0, "the difference differs: the mean of first - second, over the texts, not over the draws"
     if turned:
         return 2, "low and high are exchanged"
     return 1, "the difference is right; the interval: mean of each draw's differences, then their 2.5 % and 97.5 % quantiles"
@@ -194,11 +204,25 @@ def erase(student, rng):
         good += tuple(answer) == explanations.erase(words, scores, share)
         fewer = explanations.erase(words, scores, math.floor(share * count) / count)
         rounded += tuple(answer) == fewer != explanations.erase(words, scores, share)
+    if good == len(cases) and not chooses_as_many(student):
+        return 1, "right where all scores differ; of equal ones no more are chosen than math.ceil(share * n) in all"
     if good == len(cases):
         return 2, "the rest and the important words, both in their order"
     if rounded and rounded + good == len(cases):
         return 1, "the right order; but round the number of words up (math.ceil)"
     return 0, "other words: the largest scores (not the largest sizes), words in their order, each place by itself"
+
+
+def chooses_as_many(student):
+    """Whether, of words with equal scores, the asked number is chosen, whichever they are; all in their order."""
+    words = ["Kano", "Jos", "Zaria", "Lagos", "Kisumu"]
+    for scores, share in (([1, 1, 1, 1, 1], 0.4), ([0, 2, 0, 0, 3], 0.6), ([-1, -1, 0, -1, -1], 0.8)):
+        rest, chosen = (part.split() for part in student.call("erase", words, np.array(scores, np.float32), share))
+        largest = [words[i] for i in range(5) if scores[i] > sorted(scores)[2]]
+        if len(chosen) != round(5 * share) or not set(largest) <= set(chosen) or \
+           any(part != [word for word in words if word in part] for part in (rest, chosen)) or {*rest, *chosen} != {*words}:
+            return False
+    return True
 
 
 @check(points=2, contract=Contract("rows columns k", ROW_NUMBERS))
@@ -211,7 +235,9 @@ def risky_rows(student, rng):
     people = [{"town": groups[g][0], "gender": groups[g][1], "number": number} for number, g in enumerate(members)]
     glued = [{"town": f"Kano{sign}1", "gender": "2"} for sign in ("", " ", ",", "-")]  # unlike these, if kept apart
     glued += [{"town": "Kano", "gender": f"1{sign}2"} for sign in ("", " ", ",", "-")]
-    cases = [(people, columns, k) for columns in (["town", "gender"], ["gender"], ["number"])]
+    turned = [{"town": town, "gender": gender} for town, gender in (("Jos", "Kano"), ("Kano", "Jos"), ("kano", "Jos"))]
+    cases = [(turned, ["town", "gender"], 2), (turned[:2], ["gender", "town"], 2)]
+    cases += [(people, columns, k) for columns in (["town", "gender"], ["gender"], ["number"])]
     for case in (*cases, (people, ["gender", "town"], 1), (people[:1], ["town"], 2), (glued, ["town", "gender"], 2)):
         got = as_row_numbers(student.call("risky_rows", *case), "risky_rows", len(case[0]))
         if got != privacy.risky_rows(*case):

@@ -84,6 +84,8 @@ def apply_artifact(model, tensors):
         if not torch.isfinite(value).all():
             raise ValueError(f"tensor {name!r} has values that are not finite")
         target, rows = state[name], tensors.get(name + ROWS)
+        if rows is not None and (rows.ndim != 1 or rows.is_floating_point() or len(rows.unique()) < len(rows)):
+            raise ValueError(f"tensor {name!r} should have row numbers in one dimension, each once")
         expected = target.shape if rows is None else (len(rows), *target.shape[1:])
         if tuple(value.shape) != tuple(expected):
             raise ValueError(f"tensor {name!r} has shape {tuple(value.shape)}, not {tuple(expected)}")

@@ -241,7 +241,7 @@ def similar_names(seed: int = 0) -> SimilarNames:
 class EdgeModel(torch.nn.Module):
     """The loss is the mean of weight * inputs, and a term of 0 that makes one more gradient infinite or NaN, as `edge` says.
 
-    The loss itself stays finite. edge: "" for no such term, "inf", "-inf" or "nan".
+    The loss itself stays finite. edge: "" for no such term, "inf", "-inf", "nan", or "large": two gradients of 1e38.
     """
 
     def __init__(self, edge_first: bool) -> None:
@@ -252,7 +252,7 @@ class EdgeModel(torch.nn.Module):
     def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
         at = self.edge_weight[0]
         root = (at * (0 if edge == "nan" else 1)).sqrt()
-        term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root}[edge]
+        term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root, "large": 1e38 * self.edge_weight.sum()}[edge]
         return SequenceClassifierOutput(loss=(self.weight.sum() * inputs).mean() + term)
 
 
@@ -261,9 +261,9 @@ def edge_model(edge_first: bool = False) -> EdgeModel:
     return EdgeModel(edge_first)
 
 
-def sgd(model: torch.nn.Module, lr: float = 0.1) -> Optimizer:
+def sgd(model: torch.nn.Module, lr: float = 0.1, momentum: float = 0.0) -> Optimizer:
     """Plain gradient descent, the easiest to predict."""
-    return torch.optim.SGD(model.parameters(), lr=lr)
+    return torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
 
 
 def adamw(model: torch.nn.Module, lr: float = 1e-3, weight_decay: float = 0.0) -> Optimizer:
@@ -414,13 +414,14 @@ def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def checksum_model():
-    """A "model" for cross-validation: a function (training rows, test rows) of integers whose answers depend on all of them.
+    """A "model" for cross-validation: a function (training rows, test rows) of integers whose answers depend on all of
+    the training rows, and on how many are tested.
 
     >>> checksum_model()([1, 2], [3])
-    [20]
+    [33]
     """
     def fit_predict(training, tested):
         seen = sum(int(row) for row in training) + 7 * len(training)
-        return [(seen + int(row)) % 1009 for row in tested]
+        return [(seen + int(row) + 13 * len(tested)) % 1009 for row in tested]
 
     return fit_predict

@@ -72,7 +72,7 @@ def random_stream(rng, tasks):
                                    fresh=True))
 def extend_head(student, rng):
     """One point for the new head, one for leaving the old one alone; a head that is frozen grows to one that learns."""
-    seed, classes, more = int(rng.integers(10**6)), int(rng.integers(2, 5)), int(rng.integers(1, 4))
+    seed, classes, more = int(rng.integers(10**6)), int(rng.integers(2, 5)), int(rng.integers(2, 5))
     head = student.build(f"{PROBES}:linear", 6, classes, seed=seed)
     old = probes.state_dict(probes.linear(6, classes, seed=seed))
     bigger = student.call("extend_head", head, more)

@@ -1113,6 +1113,21 @@ def another_seed(trained):
     return again(trained, seed=7)
 
 
+@wrong.artifact("private_head", "claims a budget that is far too large")
+def claims_much(trained):
+    return again(trained, epsilon=99.0)
+
+
+@wrong.artifact("private_head", "a seed that is no whole number")
+def half_a_seed(trained):
+    return again(trained, seed=0.5)
+
+
+@wrong.artifact("private_head", "a learning rate beyond all numbers")
+def endless_rate(trained):
+    return again(trained, learning_rate=1e308)
+
+
 @wrong.artifact("private_head", "a million million steps")
 def endless_steps(trained):
     return again(trained, steps=10**12)
@@ -1146,7 +1161,7 @@ def from_gpu(trained):
 
 @right.artifact("private_head", "claims a little more than was spent")
 def cautious(trained):
-    return again(trained, epsilon=8.5)
+    return again(trained, epsilon=8.0)
 
 
 @right.artifact("private_head", "as the lab saved it")

@@ -25,6 +25,8 @@ from leaplm.responsible import explanations, fairness, memorization, privacy
 
 CLOSE = 1e-4
 LARGEST_EPSILON = 8.0
+WHOLE = ("steps", "rows", "seed")  # numbers of a card that are whole
+LARGEST_NUMBER = 1e12  # above any that a card can hold
 SAME_HEAD = 0.05  # of its length: 16 bits and another processor move it by a thousandth
 
 
@@ -260,7 +262,7 @@ def private_head(student, rng):
             return 0, f"the classes of the artifact are not those of language {card.get('language')!r}"
         weight = read_weight(tensors, len(card["labels"]), card.get("features"))
         problem = promise_problem(card, weight) or training_problem(card, weight)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         return 0, f"the artifact cannot be used: {error}"
     return (0, problem) if problem else judge_head(weight, card["language"], card["features"])
 
@@ -269,6 +271,8 @@ def read_weight(tensors, classes, kind):
     """The head's weight (classes, width) as numbers; ValueError if it is not one."""
     if set(tensors) != {"weight"}:
         raise ValueError("it should hold one tensor, called weight")
+    if tensors["weight"].dtype not in artifacts.FLOATS:
+        raise ValueError(f"the weight holds {tensors['weight'].dtype}, not numbers of 16, 32 or 64 bits with a fraction")
     weight = tensors["weight"].double().numpy()
     wanted = (classes, privacy.WIDTHS[kind])
     if weight.shape != wanted or not np.isfinite(weight).all():
@@ -276,10 +280,18 @@ def read_weight(tensors, classes, kind):
     return weight
 
 
+def number_of(card, name):
+    """A number of the card; ValueError if it is none or endless, or has a fraction where a count or a seed stands."""
+    value = card.get(name)
+    if type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER or (name in WHOLE and value != int(value)):
+        raise ValueError(f"the card says {value!r} for {name}, which can be no such number ({', '.join(WHOLE)} are whole)")
+    return value
+
+
 def promise_problem(card, weight):
     """What is wrong with the card's claim, in words, or None."""
     names = ("noise_multiplier", "max_norm", "learning_rate", "delta", "sample_rate", "steps", "rows", "epsilon")
-    noise, max_norm, learning_rate, delta, sample_rate, steps, rows, claimed = (as_number(card.get(n), n) for n in names)
+    noise, max_norm, learning_rate, delta, sample_rate, steps, rows, claimed = (number_of(card, name) for name in names)
     if not 0.01 <= noise <= 1000:
         return f"the card says a noise multiplier of {noise:g}: from 0.01 to 1000 are possible"
     config = privacy.PrivateConfig(delta=delta, sample_rate=sample_rate, steps=int(steps), max_norm=max_norm,
@@ -292,6 +304,8 @@ def promise_problem(card, weight):
         return f"the card claims epsilon {claimed:.2f}; from its noise, sample rate and steps follows {spent:.2f}"
     if spent > LARGEST_EPSILON + 0.01:
         return f"the budget spent is epsilon {spent:.2f}; at most {LARGEST_EPSILON:g} was asked for"
+    if claimed > LARGEST_EPSILON + 0.01:
+        return f"the card claims epsilon {claimed:.2f}; at most {LARGEST_EPSILON:g} was asked for"
     trace, expected = privacy.noise_trace(weight), privacy.expected_trace(config, noise, int(rows), len(weight))
     # With some 385 numbers the trace's own spread is 4 %; 16-bit rounding adds far less.
     if not 0.75 * expected < trace < 1.25 * expected:
@@ -304,11 +318,11 @@ def training_problem(card, weight):
 
     A head alone cannot prove how it was made: noise can be added to one that was trained without any.
     """
-    numbers = {name: as_number(card.get(name), name) for name in ("delta", "sample_rate", "max_norm", "learning_rate")}
+    numbers = {name: number_of(card, name) for name in ("delta", "sample_rate", "max_norm", "learning_rate")}
     config = privacy.PrivateConfig(**numbers, steps=int(card["steps"]))
     features, labels = training_features(card["language"], int(card["rows"]), card["features"])
     again = privacy.train_head_with_noise(features, labels, len(weight), config, float(card["noise_multiplier"]),
-                                          int(as_number(card.get("seed"), "seed")))
+                                          int(number_of(card, "seed")))
     if np.linalg.norm(again - weight) > SAME_HEAD * np.linalg.norm(again):
         return "training again from its card (rows, seed, steps, noise) gives another head: hand in the one of section 4"
     return None

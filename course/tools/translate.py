@@ -46,7 +46,7 @@ NOTICE = "This text was translated by a machine and not yet read by a person. If
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 # Modules of leaplm that speak to students.
-LIBRARY = ("grading.judge.checks", "grading.judge.contracts", "grading.judge.returns", "grading.judge.watched",
+LIBRARY = ("grading.judge.checks", "grading.judge.contracts", "grading.judge.watched", "grading.judge.returns",
            "grading.sandbox.student", "grading.sandbox.values", "grading.judge.engine", "learner.words")
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,11 +23,12 @@ class WatchedStudent:
         self._student = student
         self._contracts = contracts
         self._made: dict[int, tuple[str, tuple, dict]] = {}  # Ref -> how it was built, to build its like again
-        self._tried: set[str] = set()  # whose randomness is known
+        self._tried: set[str] = set()  # whose randomness, or whose second call, is known
+        self._reads: dict[int, list[tuple[tuple, dict]]] = defaultdict(list)  # Ref -> what probes did to it, in order
         self._makers: dict[int, str] = {}  # Ref -> the function that returned it
         self._calls = 0
         self.breaches: list[Breach] = []
-        self.artifact, self.read = student.artifact, student.read
+        self.artifact = student.artifact
 
     def call(self, function: str | Ref, *args: Any, **kwargs: Any) -> Any:
         """As `Student.call`, under the contract of the function, or of "()" after the maker's name for what it returned."""
@@ -34,13 +36,19 @@ class WatchedStudent:
         contract = self._contract(f"{name}()" if isinstance(function, Ref) else name)
         self._calls += 1
         value = self._watched(contract, function, name, args, kwargs, self._calls)
-        if name not in self._tried:
-            self._tried.add(name)
-            if contract.random not in (UNTOUCHED, FREE):
-                self._try_randomness(contract, function, name, args, kwargs)
-            elif contract.random == UNTOUCHED and not contract.changes and not holds_ref([function, args, kwargs, value]):
-                self._try_again(contract, name, args, kwargs, value)
+        if name in self._tried or contract.random == FREE:
+            return value
+        self._tried.add(name)
+        if contract.random != UNTOUCHED:
+            self._try_randomness(contract, function, name, args, kwargs)
+        elif isinstance(function, str) and not contract.changes and not self.breaches:
+            self._try_again(contract, name, args, kwargs, value)
         return value
+
+    def read(self, ref: Ref, *args: Any, **kwargs: Any) -> Any:
+        """As `Student.read`."""
+        self._reads[ref.id].append((args, kwargs))
+        return self._student.read(ref, *args, **kwargs)
 
     def get(self, name: str) -> Any:
         """As `Student.get`; a variable is of the kind that its contract says, a function comes as it is."""
@@ -73,13 +81,6 @@ class WatchedStudent:
             self._makers[value.id] = name
         return value if contract.returns.problem(seen["kind"]) else contract.returns.value(value)
 
-    def _try_again(self, contract: Contract, name: str, args: tuple, kwargs: dict, first: Any) -> None:
-        """One more call with the same arguments and the same global numbers: nothing is kept from the one before."""
-        if not alike(first, self._watched(contract, name, name, args, kwargs, self._calls)):
-            self.breaches.append(Breach(f"`{name}` gives another result when it is called again with the same arguments: "
-                                        "does it keep something from the call before, in a global variable or in the "
-                                        "default value of an argument?"))  # fmt: skip
-
     def _try_randomness(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict) -> None:
         """Three more calls or so: the same seed twice, then others. The global seed is that, or another at each call."""
         def call(seed: int) -> Any:
@@ -93,6 +94,34 @@ class WatchedStudent:
             self.breaches.append(Breach(f"`{name}` gives another result for the same seed: what else is random in it?"))
         elif all(equal(first, other) for other in others):
             self.breaches.append(Breach(f"`{name}` gives the same random numbers every time: is there a seed fixed inside?"))
+
+    def _try_again(self, contract: Contract, name: str, args: tuple, kwargs: dict, value: Any) -> None:
+        """The first call once more, with objects built anew: what a function keeps between two calls changes its result."""
+        if isinstance(value, Ref) or not all(map(self._can_be_made_again, refs_in([args, kwargs]))):
+            return
+        try:
+            again = self._watched(contract, name, name, *self._made_again([args, kwargs]), self._calls)
+        except StudentError as error:
+            again = error
+        if not alike(value, again):
+            self.breaches.append(Breach(f"`{name}` gives another result when it is called again with the same inputs: does "
+                                        "it keep something between the calls (a global variable, a list as default)?"))
+
+    def _can_be_made_again(self, ref: Ref) -> bool:
+        _, args, kwargs = self._made.get(ref.id, (None, (ref,), {}))
+        return not refs_in([args, kwargs, self._reads[ref.id]])
+
+    def _made_again(self, given: Any) -> Any:
+        """What the check passed, with each object in it built anew, and probed as the first was."""
+        if isinstance(given, Ref):
+            factory, args, kwargs = self._made[given.id]
+            made = self._student.build(factory, *args, **kwargs)
+            for args, kwargs in self._reads[given.id]:
+                self._student.read(made, *args, **kwargs)
+            return made
+        if type(given) in (list, tuple):
+            return type(given)(map(self._made_again, given))
+        return {key: self._made_again(item) for key, item in given.items()} if isinstance(given, dict) else given
 
     def _with_seed(self, random: Any, args: tuple, kwargs: dict, seed: int) -> tuple[tuple, dict]:
         if random == GLOBAL:
@@ -116,27 +145,25 @@ def equal(first: Any, second: Any) -> bool:
     return True
 
 
-def alike(first: Any, second: Any) -> bool:
-    """Whether two plain values are the same, but for the last digits of sums in another order.
+def refs_in(given: Any) -> list[Ref]:
+    """All Refs in what a check passes."""
+    if isinstance(given, Ref):
+        return [given]
+    items = given.values() if isinstance(given, dict) else given if isinstance(given, (list, tuple, set)) else ()
+    return [ref for item in items for ref in refs_in(item)]
 
-    >>> alike({"mean": 0.3}, {"mean": 0.1 + 0.2}), alike([1, 2], [1]), alike("Kano", "Jos")
-    (True, False, False)
+
+def alike(first: Any, second: Any) -> bool:
+    """Whether two plain values are the same, up to the rounding that another place in memory can bring.
+
+    >>> alike({"loss": 0.3}, {"loss": 0.1 + 0.2}), alike([1.0], [1.0, 1.0])
+    (True, False)
     """
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(alike(first[key], second[key]) for key in first)
-    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+    if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(alike, first, second))
-    if isinstance(first, (float, np.ndarray)) and np.shape(first) == np.shape(second):
-        return equal(first, second) or bool(np.allclose(first, second, rtol=1e-4, atol=1e-6, equal_nan=True))
+    if isinstance(first, (float, np.ndarray)) and isinstance(second, (float, np.ndarray)):
+        same_shape = np.shape(first) == np.shape(second)
+        return same_shape and bool(np.allclose(first, second, rtol=1e-4, atol=1e-6, equal_nan=True))
     return equal(first, second)
-
-
-def holds_ref(value: Any) -> bool:
-    """Whether an object that stays with the student, which a call may change, is in a value.
-
-    >>> holds_ref([1, {"model": Ref(3, "Linear")}]), holds_ref(("Kano", np.ones(2)))
-    (True, False)
-    """
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return isinstance(value, Ref) or (isinstance(value, (list, tuple)) and any(map(holds_ref, value)))

@@ -193,7 +193,7 @@ CASES = [
     ("a small number is no object", Contract("n", fresh=True), "def f(n): return n", [1], None),
     ("kept in a default", Contract("x"), "def f(x, kept=[]):\n    kept.append(x)\n    return kept[:]", [1], "called again"),
     ("kept in a global", Contract("x"), "total = {}\ndef f(x):\n    total[x] = 1 + total.get(x, 0)\n    return total[x]",
-     [1], "called again with the same arguments"),
+     [1], "called again with the same inputs"),
     ("one that remembers results", Contract("x"), "@functools.cache\ndef f(x): return [x]", [1], None),
     ("last digits", Contract("x"), "seen = []\ndef f(x):\n    seen.append(x)\n    return 1 + 1e-9 * len(seen)", [1], None),
     ("NaN again", Contract("x"), "def f(x): return {'mean': [np.nan]}", [1], None),

@@ -5,6 +5,7 @@ The functions run inside the solution notebook, so they use its names (np, norma
 
 import json
 
+import numpy as np
 from leaplm.capstone import small_data
 from leaplm.grading.judge.banks import right, wrong
 
@@ -372,6 +373,85 @@ right.cell("cross_validate", "folds counted up to the largest, an array at the e
     **SPLIT, "folds": "range(max(where) + 1)", "result": "np.array(predictions)"}))
 
 
+# -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
+
+
+@wrong("audit", "asks redact about the normalized text")
+def audit_0(rows):
+    seen, d, c, p = {}, [], [], []
+    for i, r in enumerate(rows):
+        t = normalize(r["text"])
+        if t in seen:
+            (d if seen[t] == r["label"] else c).append(i)
+        else:
+            seen[t] = r["label"]
+        if redact(t) != t:
+            p.append(i)
+    return {"duplicates": d, "contradictions": c, "personal": p}
+
+
+@wrong("audit", "compares labels by identity")
+def audit_1(rows):
+    seen, d, c, p = {}, [], [], []
+    for i, r in enumerate(rows):
+        t = normalize(r["text"])
+        if t in seen:
+            (d if seen[t] is r["label"] else c).append(i)
+        else:
+            seen[t] = r["label"]
+        if redact(r["text"]) != r["text"]:
+            p.append(i)
+    return {"duplicates": d, "contradictions": c, "personal": p}
+
+
+wrong.cell(
+    "audit",
+    "keeps the texts of the call before",
+    """
+_seen_texts = {}
+def audit(rows, seen=_seen_texts):
+    d, c, p = [], [], []
+    for i, r in enumerate(rows):
+        t = normalize(r["text"])
+        if t in seen:
+            (d if seen[t] == r["label"] else c).append(i)
+        else:
+            seen[t] = r["label"]
+        if redact(r["text"]) != r["text"]:
+            p.append(i)
+    return {"duplicates": d, "contradictions": c, "personal": p}
+""",
+)
+
+
+@right("audit", "by the first place of each text")
+def audit_3(rows):
+    texts = [normalize(row["text"]) for row in rows]
+    firsts = [texts.index(text) for text in texts]
+    later = [i for i, f in enumerate(firsts) if f < i]
+    return {
+        "personal": [i for i, row in enumerate(rows) if redact(row["text"]) != row["text"]],
+        "duplicates": [i for i in later if rows[firsts[i]]["label"] == rows[i]["label"]],
+        "contradictions": [i for i in later if rows[firsts[i]]["label"] != rows[i]["label"]],
+    }
+
+
+@wrong("cross_validate", "trains once for each row")
+def cross_validate_4(fit_predict, rows, where):
+    where = np.asarray(where)
+    return [fit_predict([rows[j] for j in np.flatnonzero(where != where[i])], [rows[i]])[0] for i in range(len(rows))]
+
+
+@right("cross_validate", "an iterator of answers for each fold")
+def cross_validate_5(fit_predict, rows, where):
+    streams = {}
+    for fold in set(np.asarray(where).tolist()):
+        streams[fold] = iter(
+            fit_predict([r for r, f in zip(rows, where) if f != fold], [r for r, f in zip(rows, where) if f == fold])
+        )
+    return [next(streams[int(f)]) for f in where]
+
+
 # -- results ------------------------------------------------------------------------------------------------------------
 
 
@@ -447,3 +527,78 @@ def fewer_methods(trained):
         keep_runs(found, lambda run: run["method"] not in ("TF-IDF, words", "full fine-tuning"))
 
     return changed(trained, reorder)
+
+
+# -- tables of results made by hand: no model is needed for them ----------------------------------------------------------
+
+
+def made(change=lambda found: None):
+    """A file of results of 60 rows, 40 of class 0, two baselines and two methods, after `change` worked on it."""
+    true, rng = [0] * 40 + [1] * 20, np.random.default_rng(0)
+    runs = [{"method": method, "seed": seed, "seconds": 1.0, "megabytes": 1.0,
+             "predictions": [0] * 60 if method == "majority class" else rng.permutation(true).tolist()}
+            for method in ("majority class", "TF-IDF, characters", "LoRA", "my own rule") for seed in (4, 5, 6)]
+    found = {"language": "my_sentences.csv", "rows": "0" * 16, "labels": ["bad", "good"], "true": true, "runs": runs}
+    found["summary"] = small_data.summarize_results(found)
+    change(found)
+    return {"results-cpu.json": json.dumps(found).encode()}
+
+
+def summed_up_again(change):
+    """A change of the runs, and the summary that follows from them then."""
+    def changed_runs(found):
+        change(found)
+        found["summary"] = small_data.summarize_results(found)
+
+    return changed_runs
+
+
+@right.artifact("results", "made by hand: as the library writes it")
+def as_written():
+    return made()
+
+
+@right.artifact("results", "the summary in another order, and more in each row")
+def other_order():
+    return made(lambda found: found["summary"].reverse() or [row.update(note="mine") for row in found["summary"]])
+
+
+@wrong.artifact("results", "a run copied, so that the deviation over seeds is smaller")
+def copied_run():
+    return made(summed_up_again(lambda found: found["runs"].append(dict(found["runs"][-1]))))
+
+
+@wrong.artifact("results", "a majority class that is made weaker than it is")
+def weak_baseline():
+    return made(summed_up_again(lambda found: found["runs"][1].update(predictions=[1] * 60)))
+
+
+@wrong.artifact("results", "two rows of a method in the summary: one that is better, one that follows from its runs")
+def two_rows():
+    return made(lambda found: found["summary"].insert(0, {**found["summary"][-1], "accuracy": 0.99}))
+
+
+@wrong.artifact("results", "one seed under three names of the method")
+def renamed_runs():
+    return made(summed_up_again(lambda found: [
+        run.update(method=f"{run['method']} {run['seed']}") for run in found["runs"] if run["method"] == "LoRA"]))
+
+
+@wrong.artifact("results", "an interval narrower than the predictions give")
+def narrow():
+    return made(lambda found: found["summary"][-1].update(low=found["summary"][-1]["low"] + 0.05))
+
+
+@wrong.artifact("results", "numbers that are none")
+def not_numbers():
+    return made(lambda found: found["summary"][-1].update(accuracy=float("nan")))
+
+
+@wrong.artifact("results", "fewer than 50 rows")
+def few_rows():
+    def cut(found):
+        found["true"] = found["true"][20:]
+        for run in found["runs"]:
+            run["predictions"] = run["predictions"][20:]
+
+    return made(summed_up_again(cut))

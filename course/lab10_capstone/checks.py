@@ -18,6 +18,7 @@ from leaplm.grading.judge import probes
 FILES = tuple(f"results-{scale}.json" for scale in ("gpu", "cpu"))
 CLOSE = 1e-6
 OTHERS, SEEDS = 2, 3  # methods beside the baselines; seeds of each
+SLACK = 2  # rows by which two classes may come nearer to each other in a training part: a fold holds one more, or less
 
 
 ROWS = Numbers("int", dims=1)
@@ -25,7 +26,10 @@ ROWS = Numbers("int", dims=1)
 
 @check(points=3, contract=Contract("rows", Record({"duplicates": ROWS, "contradictions": ROWS, "personal": ROWS})))
 def audit(student, rng):
-    """One point a list: duplicates, contradictions, personal data; texts that differ in case and spaces, in random order."""
+    """One point a list: duplicates, contradictions, personal data; texts that differ in case and spaces, in random order.
+
+    `redact` is asked of the text as it stands: it finds a passport by its capital letter, and no phone on two lines.
+    """
     rows = random_rows(rng)
     want = small_data.audit(rows)
     got = student.call("audit", rows)
@@ -33,7 +37,8 @@ def audit(student, rng):
         return 0, "audit should return a dict with duplicates, contradictions and personal"
     wrong = [name for name, numbers in want.items() if as_array(got[name], None, name).tolist() != numbers]
     if wrong:
-        return 3 - len(wrong), f"these lists are not as they should be: {', '.join(wrong)}"
+        personal = "; ask redact about every row, and about its text as it stands" if "personal" in wrong else ""
+        return 3 - len(wrong), f"these lists are not as they should be: {', '.join(wrong)}{personal}"
     return 3, "every repeated text and every text with personal data is found"
 
 
@@ -41,15 +46,17 @@ def random_rows(rng):
     """Eight texts, some again in other letters or spacing: with the first label, with another, then with the first."""
     words = rng.permutation(["market", "clinic", "bridge", "school", "river", "harvest", "radio", "lamp"]).tolist()
     texts = [f"The {word} is open" for word in words]
-    labels = [0, 2, *rng.integers(3, size=6).tolist()]
+    labels = [0, 2, *rng.integers(3, size=6).tolist()]  # in the end times 500: equal labels need not be one object
     rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
     rows[3]["text"] += f" call 0803 {rng.integers(100, 999)} {rng.integers(1000, 9999)}"
     rows[5]["text"] += f" write to {words[0]}@example.org"
+    rows[4]["text"] += f" passport A{rng.integers(10**7, 10**8)}"
+    rows[6]["text"] += f" [sic], call 0803\n{rng.integers(100, 999)}\n{rng.integers(1000, 9999)}"
     for first, shift in ((0, 0), (1, 1), (1, 0), (1, 1), (2, 2), (3, 1), (0, 1), (5, 0)):
         text = rng.choice(["{}", " {}  ", "{}\n"]).format(rows[first]["text"].upper())
         text = text.replace(" IS", rng.choice([" IS", "  IS"]))
         rows.append({"text": text, "label": (labels[first] + shift) % 3})
-    return rows
+    return [{"text": row["text"], "label": 500 * row["label"]} for row in rows]
 
 
 @check(points=3, contract=Contract("labels folds seed", ROWS, random=Seeded(2)))
@@ -99,9 +106,21 @@ def cross_validate(student, rng):
         return 3, "each row is predicted by a model that has seen all rows of the other folds and none of its own"
     if np.array_equal(np.sort(got), np.sort(want)):
         return 1, "the right predictions, but not in the order of the rows"
-    leaky = [probes.checksum_model()(rows, [row])[0] for row in rows]
-    hint = "the test rows are in training, too" if np.array_equal(got, leaky) else "train on the rows of all other folds"
+    hint = hint_of(got, rows, where)
     return 0, f"the predictions differ: {hint}"
+
+
+def hint_of(got, rows, where):
+    """What seems to be wrong with predictions that are not those asked for."""
+    fit_predict = probes.checksum_model()
+    leaky = small_data.cross_validate(lambda training, tested: fit_predict(rows, tested), rows, where)
+    one_by_one = small_data.cross_validate(
+        lambda training, tested: [fit_predict(training, [row])[0] for row in tested], rows, where)
+    if np.array_equal(got, leaky):
+        return "the test rows are in training, too"
+    if np.array_equal(got, one_by_one):
+        return "call fit_predict once for each fold, with all its rows, not once for each row"
+    return "train on the rows of all other folds; rows may be equal, so tell them apart by their places"
 
 
 @check(points=3, contract=NOTHING_CALLED)
@@ -114,11 +133,13 @@ def results(student, rng):
     parts = {
         f"from {small_data.FEWEST} to {small_data.MOST} rows of at least two classes": enough_rows(told),
         f"the majority class, a TF-IDF baseline and {OTHERS} other methods, each with {SEEDS} seeds": enough_methods(told),
-        "a summary that follows from the predictions": honest(told),
+        "a summary that follows from the predictions, one row a method": honest(told),
+        "each seed of a method once": len({(run["method"], run["seed"]) for run in told["runs"]}) == len(told["runs"]),
+        "the predictions of a majority class": real_majority(told),
     }
     wrong = [name for name, good in parts.items() if not good]
     if wrong:
-        return 3 - len(wrong), f"these parts are missing: {'; '.join(wrong)}"
+        return max(0, 3 - len(wrong)), f"these parts are missing: {'; '.join(wrong)}"
     runs, rows = len(told["runs"]), len(told["true"])
     return 3, f"{runs} runs on {rows} rows, and the numbers follow from them: a claim, since nobody has run them again"
 
@@ -136,12 +157,21 @@ def enough_methods(told):
     return majority in full and bool(full & set(tfidf)) and len(full - set(small_data.BASELINES)) >= OTHERS
 
 
+def real_majority(told):
+    """Whether the first baseline says the most frequent class for every row, where no fold can have had another one."""
+    sizes = np.bincount(told["true"], minlength=len(told["labels"]))
+    if len(sizes) < 2 or np.diff(np.sort(sizes))[-1] <= SLACK:
+        return True
+    baseline = [run for run in told["runs"] if run["method"] == small_data.BASELINES[0]]
+    return all(set(run["predictions"]) == {sizes.argmax()} for run in baseline)
+
+
 def honest(told):
     """Every method has a row in the summary, and its numbers are those that its predictions give."""
     want = {row["method"]: row for row in small_data.summarize_results(told)}
     try:
         got = {row["method"]: row for row in told["summary"]}
-        return set(got) == set(want) and bool(want) and all(
+        return set(got) == set(want) and len(got) == len(told["summary"]) > 0 and all(
             np.isclose(float(got[name][key]), value, atol=CLOSE)
             for name, row in want.items() for key, value in row.items()
             if key in ("accuracy", "low", "high", "sd", "macro_f1", "seeds") and value is not None)

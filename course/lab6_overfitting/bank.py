@@ -464,7 +464,7 @@ def divides_at_the_end(model, batches):
     return total / count
 
 
-@right("accumulate_gradients", "the loss as a tensor, detached")
+@right("accumulate_gradients", "the loss as a tensor")
 def as_tensor(model, batches):
     some = [batch for batch in batches if (batch["labels"] != -100).any()]
     total = torch.cat([batch["labels"].flatten() for batch in some]).ne(-100).sum()
@@ -710,12 +710,18 @@ for why, part in {
 wrong.cell("paired_difference", "calls the library's function",
            "def paired_difference(first, second):\n    return evaluation.paired_difference(first, second)\n")
 right.cell("paired_difference", "numbers of numpy", PAIRED.format(**DIFFERENCE))
-right.cell("paired_difference", "in PyTorch, numbers of torch", """
+DIFFERENCE = """
 def paired_difference(first, second):
     d = torch.as_tensor(second) - torch.as_tensor(first)
     half = stats.t.ppf(0.975, len(d) - 1) * d.std() / len(d) ** 0.5
-    return {"mean": d.mean(), "low": d.mean() - half, "high": d.mean() + half}
-""")
+    return {{"mean": {0}, "low": {1}, "high": {2}}}
+"""
+right.cell("paired_difference", "numbers of torch", DIFFERENCE.format(
+    "d.mean()", "d.mean() - half", "d.mean() + half"))
+right.cell("paired_difference", "in PyTorch, floats in the end", DIFFERENCE.format(
+    "d.mean().item()", "float(d.mean() - half)", "float(d.mean() + half)"))
+right.cell("paired_difference", "numbers of NumPy in 32 bits", DIFFERENCE.format(
+    "d.mean().numpy()[()]", "np.float32(d.mean() - half)", "np.float32(d.mean() + half)"))
 LARGEST = """
 def largest_batch(memory, weights, learning, tokens, width, layers):
     left = memory - 4 * (weights + 3 * learning)
@@ -789,6 +795,158 @@ right.cell("scaled_step", "the model's own zero_grad, one long vector", SCALED.f
     **ORDER, "start": "model.zero_grad()", "bad": "not bool(torch.cat([g.flatten() for g in gradients]).isfinite().all())"}))
 
 
+# -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
+
+
+@wrong("delete_words", "gives back the list itself when nothing can go")
+def delete_words_0(words, rate):
+    if rate == 0:
+        return words
+    kept = [w for w in words if torch.rand(()) >= rate]
+    return kept or [words[torch.randint(len(words), ())]]
+
+
+@wrong("delete_words", "one word, drawn at random, is never in danger")
+def delete_words_1(words, rate):
+    if not words:
+        return []
+    safe = int(torch.randint(len(words), ()))
+    return [w for i, w in enumerate(words) if i == safe or torch.rand(()) >= rate]
+
+
+@wrong("fgm_perturbation", "adds 1e-8 to the norm, which is much beside a small gradient")
+def fgm_perturbation_2(gradient, epsilon):
+    n = gradient.flatten(1).norm(dim=1)[:, None, None]
+    return epsilon * gradient / (n + 1e-8)
+
+
+@wrong("fgm_perturbation", "takes no norm below 1e-6")
+def fgm_perturbation_3(gradient, epsilon):
+    n = gradient.flatten(1).norm(dim=1)[:, None, None]
+    return epsilon * gradient / n.clamp(min=1e-6)
+
+
+@wrong("paired_difference", "sorts both, which makes other pairs")
+def paired_difference_4(first, second):
+    d = np.sort(np.asarray(second, float)) - np.sort(np.asarray(first, float))
+    n = len(d)
+    h = stats.t.ppf(0.975, n - 1) * d.std(ddof=1) / np.sqrt(n)
+    return {"mean": float(d.mean()), "low": float(d.mean() - h), "high": float(d.mean() + h)}
+
+
+@wrong("paired_difference", "rounded to two digits")
+def paired_difference_5(first, second):
+    d = np.asarray(second, float) - np.asarray(first, float)
+    n = len(d)
+    h = stats.t.ppf(0.975, n - 1) * d.std(ddof=1) / np.sqrt(n)
+    return {k: round(float(v), 2) for k, v in (("mean", d.mean()), ("low", d.mean() - h), ("high", d.mean() + h))}
+
+
+@wrong("largest_batch", "below 0 for a large model that does not fit")
+def largest_batch_6(memory, weights, learning, tokens, width, layers):
+    return (memory - 4 * weights - 12 * learning) // (64 * tokens * width * layers) if memory > 2e8 else 0
+
+
+@right("accumulate_gradients", "with autograd.grad, added up by hand")
+def accumulate_gradients_8(model, batches):
+    params = [p for p in model.parameters() if p.requires_grad]
+    counts = torch.tensor([b["labels"].ne(-100).sum().item() for b in batches], dtype=torch.float64)
+    shares = (counts / counts.sum()).tolist()
+    total = 0.0
+    for p in params:
+        p.grad = torch.zeros_like(p)
+    for share, b in zip(shares, batches):
+        if share == 0:
+            continue
+        loss = model(**b).loss
+        for p, g in zip(params, torch.autograd.grad(loss, params, allow_unused=True)):
+            if g is not None:
+                p.grad.add_(g, alpha=share)
+        total += share * float(loss.detach())
+    return total
+
+
+@right("accumulate_gradients", "the share as the gradient given to backward")
+def accumulate_gradients_9(model, batches):
+    counts = [torch.sum(b["labels"] != -100) for b in batches]
+    total = torch.stack(counts).sum()
+    mean = 0.0
+    for b, c in zip(batches, counts):
+        if c == 0:
+            continue
+        loss = model(**b).loss
+        loss.backward(gradient=(c / total).to(loss.dtype))
+        mean += loss.item() * c.item() / total.item()
+    return mean
+
+
+@wrong("scaled_step", "halves with //, which cuts off")
+def scaled_step_10(model, batch, optimizer, scale):
+    optimizer.zero_grad()
+    (model(**batch).loss * scale).backward()
+    g = [p.grad for p in model.parameters() if p.grad is not None]
+    if not all(torch.isfinite(x).all() for x in g):
+        return scale // 2
+    for x in g:
+        x /= scale
+    optimizer.step()
+    return scale
+
+
+@wrong("scaled_step", "zeroes bad gradients and steps: momentum moves the weights")
+def scaled_step_11(model, batch, optimizer, scale):
+    optimizer.zero_grad()
+    (model(**batch).loss * scale).backward()
+    g = [p.grad for p in model.parameters() if p.grad is not None]
+    bad = not all(torch.isfinite(x).all() for x in g)
+    for x in g:
+        x.div_(scale)
+    if bad:
+        for x in g:
+            x.zero_()
+    optimizer.step()
+    return scale / 2 if bad else scale
+
+
+@wrong("scaled_step", "looks at the sum of all gradients, which overflows before they do")
+def scaled_step_12(model, batch, optimizer, scale):
+    optimizer.zero_grad()
+    (model(**batch).loss * scale).backward()
+    g = [p.grad for p in model.parameters() if p.grad is not None]
+    if not torch.isfinite(sum(x.sum() for x in g)):
+        return scale / 2
+    for x in g:
+        x /= scale
+    optimizer.step()
+    return scale
+
+
+@wrong("scaled_step", "looks at the norm of all gradients, which overflows before they do")
+def scaled_step_13(model, batch, optimizer, scale):
+    optimizer.zero_grad()
+    (model(**batch).loss * scale).backward()
+    g = [p.grad for p in model.parameters() if p.grad is not None]
+    if not torch.isfinite(torch.stack([(x * x).sum() for x in g]).sum()):
+        return scale / 2
+    for x in g:
+        x /= scale
+    optimizer.step()
+    return scale
+
+
+@right("scaled_step", "through the optimizer's groups")
+def scaled_step_14(model, batch, optimizer, scale):
+    optimizer.zero_grad()
+    loss = scale * model(**batch).loss
+    loss.backward()
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    good = bool(torch.stack([torch.isfinite(g).all() for g in grads]).all())
+    if good:
+        torch._foreach_div_(grads, scale)
+        optimizer.step()
+    return scale if good else scale * 0.5
+
+
 # -- few_label_classifier (the artifact) ------------------------------------------------------------------------------
 
 
@@ -826,6 +984,11 @@ def one_class(trained):
 @wrong.artifact("few_label_classifier", "trained on 1,000 examples, and the card says so")
 def too_many(trained):
     return {name: changed(content, lambda n, t: t, examples=1000) for name, content in trained.items()}
+
+
+@wrong.artifact("few_label_classifier", "a card that says no number of examples that can be")
+def no_examples(trained):
+    return {name: changed(content, lambda n, t: t, examples=0) for name, content in trained.items()}
 
 
 @wrong.artifact("few_label_classifier", "a file of one's own, for which there are no held-out rows")

@@ -1068,6 +1068,96 @@ def route_sklearn(vectors, centroids):
     return cosine_similarity(vectors, centroids).argmax(axis=1)
 
 
+# -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
+
+
+@right("stream_scores", "numbers of torch")
+def stream_scores_0(matrix):
+    d = (matrix[-1] - matrix.diagonal())[:-1]
+    f = (matrix[:-1].max(0).values - matrix[-1])[:-1]
+    return matrix[-1].mean(), d.mean(), f.mean()
+
+
+@wrong("stream_scores", "rounded to two digits")
+def stream_scores_1(matrix):
+    d = (matrix[-1] - matrix.diagonal())[:-1]
+    f = (matrix[:-1].max(0).values - matrix[-1])[:-1]
+    return tuple(round(x.mean().item(), 2) for x in (matrix[-1], d, f))
+
+
+@wrong("stream_scores", "the best value only from when the task was learned")
+def stream_scores_2(matrix):
+    T = len(matrix)
+    d = (matrix[-1] - matrix.diagonal())[:-1].mean().item()
+    f = sum(float(matrix[j:-1, j].max() - matrix[-1, j]) for j in range(T - 1)) / (T - 1)
+    return matrix[-1].mean().item(), d, f
+
+
+@right("stream_scores", "a list of NumPy's numbers")
+def stream_scores_3(matrix):
+    R = np.array(matrix.tolist())
+    return [np.mean(R[-1]), np.mean((R[-1] - R.diagonal())[:-1]), np.mean((R[:-1].max(0) - R[-1])[:-1])]
+
+
+@wrong("extend_head", "learns only where the old head did")
+def extend_head_4(head, new_classes):
+    n = nn.Linear(head.in_features, head.out_features + new_classes)
+    n.weight = nn.Parameter(
+        torch.cat([head.weight.data, torch.zeros(new_classes, head.in_features)]), requires_grad=head.weight.requires_grad
+    )
+    n.bias = nn.Parameter(torch.cat([head.bias.data, torch.zeros(new_classes)]), requires_grad=head.bias.requires_grad)
+    return n
+
+
+@right("extend_head", "padded with zeros, loaded as a state")
+def extend_head_5(head, new_classes):
+    state = {
+        "weight": nn.functional.pad(head.weight.detach(), (0, 0, 0, new_classes)),
+        "bias": nn.functional.pad(head.bias.detach(), (0, new_classes)),
+    }
+    new = nn.Linear(head.in_features, head.out_features + new_classes, device=head.weight.device, dtype=head.weight.dtype)
+    new.load_state_dict(state)
+    return new
+
+
+@wrong("mixed_batch", "leaves out rows that read as a new one does")
+def mixed_batch_6(new_rows, buffer, num_replay):
+    old = [r for r in buffer if r not in new_rows]
+    return new_rows + [old[i] for i in torch.randperm(len(old))[:num_replay]]
+
+
+@wrong("mixed_batch", "rows that read the same count as one")
+def mixed_batch_7(new_rows, buffer, num_replay):
+    old = []
+    for r in buffer:
+        if r not in old:
+            old.append(r)
+    return new_rows + [old[i] for i in torch.randperm(len(old))[:num_replay]]
+
+
+@wrong("ewc_penalty", "the new rows of the head are pulled towards 0")
+def ewc_penalty_8(model, old, fisher, strength):
+    t = 0
+    for n, p in model.named_parameters():
+        if n in old:
+            o = torch.zeros_like(p)
+            f = torch.ones_like(p) * 1e-2
+            o[: len(old[n])] = old[n]
+            f[: len(old[n])] = fisher[n]
+            t = t + (f * (p - o) ** 2).sum()
+    return strength / 2 * t
+
+
+@wrong("extend_head", "zeros in the first of the new rows only")
+def one_row_of_zeros(head, new_classes):
+    grown, old = nn.Linear(head.in_features, head.out_features + new_classes), head.out_features
+    with torch.no_grad():
+        grown.weight[:old], grown.bias[:old] = head.weight, head.bias
+        grown.weight[old].zero_()
+        grown.bias[old].zero_()
+    return grown
+
+
 # -- stream_model (the artifact) --------------------------------------------------------------------------------------
 
 

@@ -1118,6 +1118,94 @@ def queue_of_steps(times, requests, failures, window, share, hold):
     return fires
 
 
+# -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
+
+
+@wrong("quantize_int8", "no scale below 1e-8")
+def quantize_int8_0(weight):
+    m = weight.abs().amax(1)
+    s = (m / 127).clamp(min=1e-8)
+    s = torch.where(m == 0, 1.0, s)
+    return (weight / s[:, None]).round().to(torch.int8), s
+
+
+@wrong("quantize_int8", "the scale 1 for each row in which a 0 stands")
+def quantize_int8_1(weight):
+    m = weight.abs().amax(1)
+    s = torch.where((weight == 0).any(1), 1.0, m / 127)
+    return (weight / s[:, None]).round().to(torch.int8), s
+
+
+@wrong("distillation_loss", "the soft part gives no gradient")
+def distillation_loss_2(student_logits, teacher_logits, labels, temperature, weight):
+    q = torch.log_softmax(student_logits.detach() / temperature, -1)
+    p = torch.log_softmax(teacher_logits / temperature, -1)
+    return weight * temperature**2 * (p.exp() * (p - q)).sum(-1).mean() + (1 - weight) * torch.nn.functional.cross_entropy(
+        student_logits, labels
+    )
+
+
+@right("distillation_loss", "soft cross-entropy minus the teacher's entropy, mixed by lerp")
+def distillation_loss_3(student_logits, teacher_logits, labels, temperature, weight):
+    F = torch.nn.functional
+    target = F.softmax(teacher_logits.detach() / temperature, dim=-1)
+    entropy = torch.special.entr(target).sum(-1).mean()
+    soft = F.cross_entropy(student_logits / temperature, target) - entropy
+    return torch.lerp(F.cross_entropy(student_logits, labels), soft * temperature**2, weight)
+
+
+@wrong("collect_batches", "takes a text along that comes a moment too late")
+def collect_batches_4(arrivals, max_size, max_wait):
+    sizes, sent, i = [], [], 0
+    while i < len(arrivals):
+        j = i + 1
+        while j < len(arrivals) and j - i < max_size and arrivals[j] - arrivals[i] < max_wait + 1e-3:
+            j += 1
+        sizes.append(j - i)
+        sent.append(arrivals[j - 1] if j - i == max_size else arrivals[i] + max_wait)
+        i = j
+    return sizes, sent
+
+
+@wrong("token_bucket", "1 and 0 where True and False are asked")
+def token_bucket_5(times, rate, capacity):
+    t, b, out = capacity, (times[0] if len(times) else 0), []
+    for x in times:
+        t = min(capacity, t + (x - b) * rate)
+        b = x
+        ok = t >= 1
+        out.append(int(ok))
+        t -= ok
+    return out
+
+
+@wrong("token_bucket", "asks for more than one token")
+def token_bucket_6(times, rate, capacity):
+    t, b, out = capacity, (times[0] if len(times) else 0), []
+    for x in times:
+        t = min(capacity, t + (x - b) * rate)
+        b = x
+        ok = t > 1 if capacity > 2 else t >= 1
+        out.append(bool(ok))
+        t -= ok
+    return out
+
+
+@wrong("alert_fires", "failures without requests count as a share")
+def alert_fires_7(times, requests, failures, window, share, hold):
+    def steps(c):
+        return [0] + [b - a if b >= a else b for a, b in zip(c, c[1:])]
+
+    r, f, since, out = steps(list(requests)), steps(list(failures)), None, []
+    for i, t in enumerate(times):
+        ix = [j for j in range(i + 1) if t - window < times[j] <= t]
+        R, F = sum(r[j] for j in ix), sum(f[j] for j in ix)
+        above = F / max(R, 1) > share
+        since = (t if since is None else since) if above else None
+        out.append(bool(above and t - since >= hold))
+    return out
+
+
 # -- compressed_model -----------------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ def by_sorting(secret_loss, candidate_losses):
     return float(np.log2((len(candidate_losses) + 1) / rank))
 
 
-@right("exposure", "minus the logarithm of a share, as a tensor")
+@right("exposure", "as a tensor")
 def as_a_share(secret_loss, candidate_losses):
     better = (candidate_losses < secret_loss).double().sum()
     return -torch.log2((better + 1) / (len(candidate_losses) + 1))
@@ -429,7 +429,7 @@ def by_sklearn(member_losses, other_losses, most_false):
     return roc_auc_score(truth, score), true[false <= most_false].max()
 
 
-@right("membership_attack", "in 32 bits, a loop, as a tensor")
+@right("membership_attack", "in 32 bits, a loop, as an array")
 def in_32_bits(member_losses, other_losses, most_false):
     wins = torch.tensor(0.0)
     for loss in member_losses:
@@ -438,7 +438,7 @@ def in_32_bits(member_losses, other_losses, most_false):
     for limit in torch.cat([member_losses, other_losses]):
         if (other_losses <= limit).float().mean() <= most_false:
             best = torch.maximum(best, (member_losses <= limit).float().mean())
-    return torch.stack([wins / (len(member_losses) * len(other_losses)), best])
+    return torch.stack([wins / (len(member_losses) * len(other_losses)), best]).numpy()
 
 
 @right("membership_attack", "counts the members below the first loss that is not allowed")
@@ -688,7 +688,7 @@ def with_percentile(first, second, resamples):
     return np.array([difference.mean(), *np.percentile(means, [2.5, 97.5])])
 
 
-@right("paired_interval", "with gather, a list of tensors")
+@right("paired_interval", "a list of tensors")
 def with_gather(first, second, resamples):
     d = (first - second).expand(len(resamples), -1).gather(1, resamples)
     low, high = torch.quantile(d.mean(1), torch.tensor([0.025, 0.975]))
@@ -933,6 +933,116 @@ def by_groups(rows, columns, k):
     return np.array(sorted(i for group in groups.values() if len(group) < k for i in group), dtype=int)
 
 
+# -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
+
+
+@wrong("exposure", "a loss a little below the secret's does not count")
+def exposure_0(secret_loss, candidate_losses):
+    return math.log2(len(candidate_losses) + 1) - math.log2(1 + int((candidate_losses < secret_loss - 1e-3).sum()))
+
+
+@right("exposure", "the rank by a search in the sorted losses")
+def exposure_1(secret_loss, candidate_losses):
+    ordered = np.sort(candidate_losses.numpy())
+    rank = np.searchsorted(ordered, np.float32(secret_loss) if ordered.dtype == np.float32 else secret_loss, side="left") + 1
+    return float(np.log2((ordered.size + 1) / rank))
+
+
+@right("exposure", "with NumPy's logarithms")
+def exposure_2(secret_loss, candidate_losses):
+    better = np.count_nonzero(np.asarray(candidate_losses) < float(secret_loss))
+    return np.log2(len(candidate_losses) + 1) - np.log2(better + 1)
+
+
+wrong.cell(
+    "deduplicate",
+    "counts repeated words in both",
+    r"""
+from collections import Counter
+def deduplicate(texts, threshold):
+    k, ks = [], []
+    for i, t in enumerate(texts):
+        a = Counter(re.findall(r"\w+", t.lower()))
+        if all(sum((a & b).values()) / sum((a | b).values()) < threshold for b in ks):
+            k.append(i)
+            ks.append(a)
+    return k
+""",
+)
+
+
+wrong.cell(
+    "deduplicate",
+    "takes the marks off the letters",
+    r"""
+import unicodedata
+def deduplicate(texts, threshold):
+    k, ks = [], []
+    for i, t in enumerate(texts):
+        t = "".join(c for c in unicodedata.normalize("NFKD", t.lower()) if not unicodedata.combining(c))
+        a = set(re.findall(r"\w+", t))
+        if all(len(a & b) / len(a | b) < threshold for b in ks):
+            k.append(i)
+            ks.append(a)
+    return k
+""",
+)
+
+
+@right("paired_interval", "numbers of torch")
+def paired_interval_5(first, second, resamples):
+    d = first - second
+    m = d[resamples].mean(1)
+    q = torch.quantile(m, torch.tensor([0.025, 0.975], dtype=m.dtype))
+    return d.mean(), q[0], q[1]
+
+
+@right("paired_interval", "how often each text was drawn, as weights")
+def paired_interval_6(first, second, resamples):
+    d = (first - second).numpy().astype(np.float64)
+    n = len(d)
+    weights = np.stack([np.bincount(row, minlength=n) for row in resamples.numpy()]) / n
+    low, high = np.percentile(weights @ d, (2.5, 97.5))
+    return np.mean(d), low, high
+
+
+@right("paired_interval", "with loops, as a list")
+def paired_interval_7(first, second, resamples):
+    gaps = [float(a) - float(b) for a, b in zip(first, second)]
+    means = [sum(gaps[i] for i in row) / len(row) for row in resamples.tolist()]
+    return [sum(gaps) / len(gaps), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
+
+
+@wrong("erase", "all words with at least the last score: too many where some are equal")
+def erase_8(words, scores, share):
+    k = math.ceil(share * len(words))
+    t = scores.sort(descending=True).values[k - 1] if k else float("inf")
+    return " ".join(w for i, w in enumerate(words) if scores[i] < t), " ".join(
+        w for i, w in enumerate(words) if scores[i] >= t
+    )
+
+
+@wrong("risky_rows", "the values as a set: Kano, Jos is Jos, Kano")
+def risky_rows_9(rows, columns, k):
+    keys = [frozenset(r[c] for c in columns) for r in rows]
+    return [i for i, x in enumerate(keys) if keys.count(x) < k]
+
+
+@wrong("risky_rows", "capital letters do not count")
+def risky_rows_10(rows, columns, k):
+    keys = [tuple(r[c].lower() if isinstance(r[c], str) else r[c] for c in columns) for r in rows]
+    return [i for i, x in enumerate(keys) if keys.count(x) < k]
+
+
+@wrong("membership_attack", "rounds the number of false alarms that are allowed")
+def membership_attack_rounded(member_losses, other_losses, most_false):
+    d = other_losses[None] - member_losses[:, None]
+    auc = float((d > 0).double().mean() + (d == 0).double().mean() / 2)
+    allowed, ranked = round(most_false * len(other_losses)), other_losses.sort().values
+    limit = ranked[allowed] if allowed < len(ranked) else float("inf")
+    return auc, float((member_losses < limit).double().mean())
+
+
 # -- private_head -----------------------------------------------------------------------------------------------------
 
 
@@ -1003,6 +1113,21 @@ def another_seed(trained):
     return again(trained, seed=7)
 
 
+@wrong.artifact("private_head", "claims a budget that is far too large")
+def claims_much(trained):
+    return again(trained, epsilon=99.0)
+
+
+@wrong.artifact("private_head", "a seed that is no whole number")
+def half_a_seed(trained):
+    return again(trained, seed=0.5)
+
+
+@wrong.artifact("private_head", "a learning rate beyond all numbers")
+def endless_rate(trained):
+    return again(trained, learning_rate=1e308)
+
+
 @wrong.artifact("private_head", "a million million steps")
 def endless_steps(trained):
     return again(trained, steps=10**12)
@@ -1036,7 +1161,7 @@ def from_gpu(trained):
 
 @right.artifact("private_head", "claims a little more than was spent")
 def cautious(trained):
-    return again(trained, epsilon=8.5)
+    return again(trained, epsilon=8.0)
 
 
 @right.artifact("private_head", "as the lab saved it")

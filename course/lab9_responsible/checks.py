@@ -25,6 +25,8 @@ from leaplm.responsible import explanations, fairness, memorization, privacy
 
 CLOSE = 1e-4
 LARGEST_EPSILON = 8.0
+WHOLE = ("steps", "rows", "seed")  # numbers of a card that are whole
+LARGEST_NUMBER = 1e12  # above any that a card can hold
 SAME_HEAD = 0.05  # of its length: 16 bits and another processor move it by a thousandth
 
 
@@ -62,7 +64,11 @@ def exposure(student, rng):
     tied = np.repeat(candidates, 3)
     got = as_number(student.call("exposure", 4.0, tied), "exposure")
     if not close(got, memorization.exposure(4.0, tied)):
-        return 2, "right without ties; a candidate with exactly the secret's loss does not stand before it"
+        return 2, "right without ties; a loss equal to the secret's does not stand before it, and each smaller one counts"
+    near = 4 + np.array([-3, -2, -1, 0, 1]) / 2**12  # exact in 32 bits
+    got = as_number(student.call("exposure", 4.0, near), "exposure")
+    if not close(got, memorization.exposure(4.0, near)):
+        return 2, "right for losses that are far apart; a smaller one stands before the secret's, however near it is"
     return 3, "log2 |R| minus log2 of the rank, also with equal losses"
 
 
@@ -81,7 +87,7 @@ def deduplicate(student, rng):
     texts = [" ".join(part) for part in chain]
     forwarded = [texts[0].upper() + " !!", ", ".join(other) + ".", "--".join(base), f"({' '.join(other[::-1])})"]
     if wrong([*texts[:1], *texts[3:], *forwarded], 0.9, [0, 1]) or wrong(texts[:1], 0.9, [0]):
-        return 0, "copies that differ only in letter case, punctuation or the order of words should go; the first stays"
+        return 0, "copies that differ only in letter case, punctuation or word order should go, whatever stands between them"
     named = [f"{word} {words[0]}" for word in rng.permutation(["ɗan", "ƙasa", "ሰላም", "ọjọ́", "ночь", "étudiant"])]
     copies = [f"{named[0].upper()}!", *named[::-1]]
     if wrong([*named, *copies], 0.9, list(range(6))):
@@ -89,6 +95,10 @@ def deduplicate(student, rng):
     repeated = [" ".join(words[:4]), " ".join([words[0]] * 10 + words[50:53])]  # one word of seven in common
     if wrong(repeated, 0.5, [0, 1]):
         return 0, "similarity is common words / words in either, of two sets: a repeated word counts once"
+    if wrong([" ".join(words[:2]), " ".join([words[0]] * 9 + words[1:2])], 0.9, [0]):
+        return 0, "similarity is common words / words in either, of two sets: a repeated word counts once"
+    if wrong(["étudiant", "etudiant", "sûr", "sur"], 0.5, [0, 1, 2, 3]):
+        return 0, "a letter with a mark is another letter than one without: é is not e"
     parts = [" ".join(words[:4]), " ".join(words[:12]), " ".join(words[2:4] + words[40:46])]
     if wrong(parts, 0.5, [0, 1, 2]):
         return 0, "texts went that share few words: divide by the words in either text"
@@ -100,12 +110,13 @@ def deduplicate(student, rng):
     return 3, "each text is unlike all that were kept before it"
 
 
-@check(points=3, contract=Contract("member_losses other_losses most_false", Several(Number(), Number())))
+@check(points=3, contract=Contract("member_losses other_losses most_false", Several(*2 * [Number()])))
 def membership_attack(student, rng):
     """AUC without ties, with ties, and the rate at several limits; 32 others, so that shares are exact in 32 bits too."""
     members, others = rng.gamma(1.0, size=40).astype(np.float32), rng.gamma(2.0, size=32).astype(np.float32)
     members[members.argmin()], others[others.argmin()] = 0.01, 0.001  # the smallest of all is no member's
     members[members.argmax()] = others.max() + 1  # the largest is
+    members[members.argsort()[20]] = np.sort(others)[1:3].mean()  # to count it would be 2 of 32 false, above 0.05
     cases = [(members, others, limit) for limit in (0.0, 0.05, 0.25, 1.0)]
     cases += [(members[:1], others[:1] + 20, 0.0), (members[:3] + 20, others, 0.5)]  # all found, and none
     got = np.array([as_numbers(student, "membership_attack", 2, *case) for case in cases])
@@ -136,8 +147,10 @@ def clip_and_noise(student, rng):
     def answer(*arguments):
         return as_array(student.call("clip_and_noise", *arguments), (width,), "clip_and_noise")
 
-    want = privacy.clip_and_noise(gradients, max_norm, 0.0, nothing, batch)
-    if not close(answer(gradients, max_norm, 0.0, nothing, batch), want):
+    want, got = (make(gradients, max_norm, 0.0, nothing, batch) for make in (privacy.clip_and_noise, answer))
+    if np.isnan(got).any():
+        return 0, "it gives NaN: a row of zeros has the length 0, by which nothing can be divided"
+    if not close(got, want):
         return 0, "without noise it differs: each row is scaled down to max_norm if it is longer, then all are added up"
     if not close(answer(gradients, max_norm, 0.0, nothing, expected), want * batch / expected):
         return 1, "clipping is right; divide by expected_batch, not by the number of rows"
@@ -154,7 +167,7 @@ def clip_and_noise(student, rng):
     return 4, "clipped row by row, noise once, divided by the expected size"
 
 
-PAIRED = Contract("first second resamples", Several(Number(), Number(), Number()), own="leaplm.evaluation.paired_difference")
+PAIRED = Contract("first second resamples", Several(*3 * [Number()]), own="leaplm.evaluation.paired_difference")
 
 
 @check(points=3, contract=PAIRED)
@@ -174,7 +187,7 @@ def paired_interval(student, rng):
     if parts.all():
         return 3, "difference and interval are right"
     if not parts[0]:
-        return 0, "the difference differs: the mean of first - second"
+        return 0, "the difference differs: the mean of first - second, over the texts, not over the draws"
     if turned:
         return 2, "low and high are exchanged"
     return 1, "the difference is right; the interval: mean of each draw's differences, then their 2.5 % and 97.5 % quantiles"
@@ -194,11 +207,25 @@ def erase(student, rng):
         good += tuple(answer) == explanations.erase(words, scores, share)
         fewer = explanations.erase(words, scores, math.floor(share * count) / count)
         rounded += tuple(answer) == fewer != explanations.erase(words, scores, share)
+    if good == len(cases) and not chooses_as_many(student):
+        return 1, "right where all scores differ; of equal ones no more are chosen than math.ceil(share * n) in all"
     if good == len(cases):
         return 2, "the rest and the important words, both in their order"
     if rounded and rounded + good == len(cases):
         return 1, "the right order; but round the number of words up (math.ceil)"
     return 0, "other words: the largest scores (not the largest sizes), words in their order, each place by itself"
+
+
+def chooses_as_many(student):
+    """Whether, of words with equal scores, the asked number is chosen, whichever they are; all in their order."""
+    words = ["Kano", "Jos", "Zaria", "Lagos", "Kisumu"]
+    for scores, share in (([1, 1, 1, 1, 1], 0.4), ([0, 2, 0, 0, 3], 0.6), ([-1, -1, 0, -1, -1], 0.8)):
+        rest, chosen = (part.split() for part in student.call("erase", words, np.array(scores, np.float32), share))
+        largest = [words[i] for i in range(5) if scores[i] > sorted(scores)[2]]
+        if len(chosen) != round(5 * share) or not set(largest) <= set(chosen) or \
+           any(part != [word for word in words if word in part] for part in (rest, chosen)) or {*rest, *chosen} != {*words}:
+            return False
+    return True
 
 
 @check(points=2, contract=Contract("rows columns k", ROW_NUMBERS))
@@ -211,7 +238,9 @@ def risky_rows(student, rng):
     people = [{"town": groups[g][0], "gender": groups[g][1], "number": number} for number, g in enumerate(members)]
     glued = [{"town": f"Kano{sign}1", "gender": "2"} for sign in ("", " ", ",", "-")]  # unlike these, if kept apart
     glued += [{"town": "Kano", "gender": f"1{sign}2"} for sign in ("", " ", ",", "-")]
-    cases = [(people, columns, k) for columns in (["town", "gender"], ["gender"], ["number"])]
+    turned = [{"town": town, "gender": gender} for town, gender in (("Jos", "Kano"), ("Kano", "Jos"), ("kano", "Jos"))]
+    cases = [(turned, ["town", "gender"], 2), (turned[:2], ["gender", "town"], 2)]
+    cases += [(people, columns, k) for columns in (["town", "gender"], ["gender"], ["number"])]
     for case in (*cases, (people, ["gender", "town"], 1), (people[:1], ["town"], 2), (glued, ["town", "gender"], 2)):
         got = as_row_numbers(student.call("risky_rows", *case), "risky_rows", len(case[0]))
         if got != privacy.risky_rows(*case):
@@ -233,7 +262,7 @@ def private_head(student, rng):
             return 0, f"the classes of the artifact are not those of language {card.get('language')!r}"
         weight = read_weight(tensors, len(card["labels"]), card.get("features"))
         problem = promise_problem(card, weight) or training_problem(card, weight)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         return 0, f"the artifact cannot be used: {error}"
     return (0, problem) if problem else judge_head(weight, card["language"], card["features"])
 
@@ -242,6 +271,8 @@ def read_weight(tensors, classes, kind):
     """The head's weight (classes, width) as numbers; ValueError if it is not one."""
     if set(tensors) != {"weight"}:
         raise ValueError("it should hold one tensor, called weight")
+    if tensors["weight"].dtype not in artifacts.FLOATS:
+        raise ValueError(f"the weight holds {tensors['weight'].dtype}, not numbers of 16, 32 or 64 bits with a fraction")
     weight = tensors["weight"].double().numpy()
     wanted = (classes, privacy.WIDTHS[kind])
     if weight.shape != wanted or not np.isfinite(weight).all():
@@ -249,10 +280,18 @@ def read_weight(tensors, classes, kind):
     return weight
 
 
+def number_of(card, name):
+    """A number of the card; ValueError if it is none or endless, or has a fraction where a count or a seed stands."""
+    value = card.get(name)
+    if type(value) not in (int, float) or not abs(value) < LARGEST_NUMBER or (name in WHOLE and value != int(value)):
+        raise ValueError(f"the card says {value!r} for {name}, which can be no such number ({', '.join(WHOLE)} are whole)")
+    return value
+
+
 def promise_problem(card, weight):
     """What is wrong with the card's claim, in words, or None."""
     names = ("noise_multiplier", "max_norm", "learning_rate", "delta", "sample_rate", "steps", "rows", "epsilon")
-    noise, max_norm, learning_rate, delta, sample_rate, steps, rows, claimed = (as_number(card.get(n), n) for n in names)
+    noise, max_norm, learning_rate, delta, sample_rate, steps, rows, claimed = (number_of(card, name) for name in names)
     if not 0.01 <= noise <= 1000:
         return f"the card says a noise multiplier of {noise:g}: from 0.01 to 1000 are possible"
     config = privacy.PrivateConfig(delta=delta, sample_rate=sample_rate, steps=int(steps), max_norm=max_norm,
@@ -265,6 +304,8 @@ def promise_problem(card, weight):
         return f"the card claims epsilon {claimed:.2f}; from its noise, sample rate and steps follows {spent:.2f}"
     if spent > LARGEST_EPSILON + 0.01:
         return f"the budget spent is epsilon {spent:.2f}; at most {LARGEST_EPSILON:g} was asked for"
+    if claimed > LARGEST_EPSILON + 0.01:
+        return f"the card claims epsilon {claimed:.2f}; at most {LARGEST_EPSILON:g} was asked for"
     trace, expected = privacy.noise_trace(weight), privacy.expected_trace(config, noise, int(rows), len(weight))
     # With some 385 numbers the trace's own spread is 4 %; 16-bit rounding adds far less.
     if not 0.75 * expected < trace < 1.25 * expected:
@@ -277,11 +318,11 @@ def training_problem(card, weight):
 
     A head alone cannot prove how it was made: noise can be added to one that was trained without any.
     """
-    numbers = {name: as_number(card.get(name), name) for name in ("delta", "sample_rate", "max_norm", "learning_rate")}
+    numbers = {name: number_of(card, name) for name in ("delta", "sample_rate", "max_norm", "learning_rate")}
     config = privacy.PrivateConfig(**numbers, steps=int(card["steps"]))
     features, labels = training_features(card["language"], int(card["rows"]), card["features"])
     again = privacy.train_head_with_noise(features, labels, len(weight), config, float(card["noise_multiplier"]),
-                                          int(as_number(card.get("seed"), "seed")))
+                                          int(number_of(card, "seed")))
     if np.linalg.norm(again - weight) > SAME_HEAD * np.linalg.norm(again):
         return "training again from its card (rows, seed, steps, noise) gives another head: hand in the one of section 4"
     return None

@@ -16,6 +16,7 @@ from leaplm.plain_json import read_json
 CARD = "leaplm_card"
 ROWS = "::rows"  # suffix of the row numbers of a tensor stored in part
 MOST_ROWS = 0.7  # above this share of changed rows, the whole tensor is stored
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that a weight may be stored as
 MOST_HEADER = 4 << 20  # bytes: names, shapes and the card
 
 
@@ -73,17 +74,24 @@ def read_artifact(content):
 def apply_artifact(model, tensors):
     """Put an artifact's tensors into `model` (the reference architecture), in place; returns the model.
 
-    Raises ValueError for a name or shape that the model has not, rows that do not exist, or values that are not finite.
+    Raises ValueError for a name, a shape or a kind of numbers that the model has not, rows that do not exist, or values that
+    are not finite.
     """
     state = model.state_dict()
     for name, value in tensors.items():
         if name.endswith(ROWS):
+            if name.removesuffix(ROWS) not in tensors:
+                raise ValueError(f"the artifact has {name!r}, but not the tensor that it belongs to")
             continue
         if name not in state:
             raise ValueError(f"the artifact has a tensor {name!r} that this model has not")
+        if state[name].is_floating_point() and value.dtype not in FLOATS:
+            raise ValueError(f"tensor {name!r} holds {value.dtype}, not numbers of 16, 32 or 64 bits with a fraction")
         if not torch.isfinite(value).all():
             raise ValueError(f"tensor {name!r} has values that are not finite")
         target, rows = state[name], tensors.get(name + ROWS)
+        if rows is not None and (rows.ndim != 1 or rows.is_floating_point() or len(rows.unique()) < len(rows)):
+            raise ValueError(f"tensor {name!r} should have row numbers in one dimension, each once")
         expected = target.shape if rows is None else (len(rows), *target.shape[1:])
         if tuple(value.shape) != tuple(expected):
             raise ValueError(f"tensor {name!r} has shape {tuple(value.shape)}, not {tuple(expected)}")

@@ -50,6 +50,13 @@ def test_files_that_are_no_artifact_are_refused(content):
     ({"classifier.bias": torch.tensor([0.0, float("inf")])}, "not finite"),
     ({"classifier.weight": torch.zeros(1, 16), "classifier.weight::rows": torch.tensor([7])}, "row numbers"),
     ({"classifier.weight": torch.zeros(2, 16), "classifier.weight::rows": torch.tensor([0])}, "shape"),
+    ({"classifier.weight": torch.zeros(2, 16), "classifier.weight::rows": torch.tensor([0, 0])}, "each once"),
+    ({"classifier.weight::rows": torch.tensor([0])}, "not the tensor that it belongs to"),
+    ({"classifier.bias": torch.zeros(2, dtype=torch.complex64)}, "complex64"),
+    ({"classifier.bias": torch.zeros(2).to(torch.float8_e4m3fn)}, "float8"),
+    ({"classifier.bias": torch.zeros(2, dtype=torch.bool)}, "bool"),
+    ({"classifier.weight": torch.zeros(2, 16), "classifier.weight::rows": torch.tensor([[0], [1]])}, "one dimension"),
+    ({"classifier.weight": torch.zeros(1, 16), "classifier.weight::rows": torch.tensor([0.5])}, "row numbers"),
 ])
 def test_tensors_that_do_not_fit_are_refused(tensors, message):
     with pytest.raises(ValueError, match=message):

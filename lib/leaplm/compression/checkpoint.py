@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from transformers import AutoConfig
 
-from leaplm.artifacts import CARD, read_artifact
+from leaplm.artifacts import CARD, FLOATS, read_artifact
 from leaplm.compression.quantization import dequantize, quantize_int8
 from leaplm.compression.vocabulary import trim_tokenizer
 from leaplm.models import MeanPoolClassifier, load_tokenizer, model_folder
@@ -100,9 +100,10 @@ def unpack(model, tensors):
         value, scales = tensors[name], tensors.get(name + SCALE)
         if tuple(value.shape) != tuple(state[name].shape):
             raise ValueError(f"tensor {name!r} has shape {tuple(value.shape)}, not {tuple(state[name].shape)}")
-        if not value.is_floating_point():
-            if value.dtype != torch.int8 or scales is None or tuple(scales.shape) != tuple(value.shape[:1]):
-                raise ValueError(f"tensor {name!r} should be 8-bit with a scale for each row")
+        if value.dtype not in FLOATS:
+            fits = scales is not None and tuple(scales.shape) == tuple(value.shape[:1]) and scales.dtype in FLOATS
+            if value.dtype != torch.int8 or not fits:
+                raise ValueError(f"tensor {name!r} should be 8-bit whole numbers with a scale for each row")
             value = dequantize(value, scales)
         if not torch.isfinite(value).all():
             raise ValueError(f"tensor {name!r} has values that are not finite")

@@ -64,6 +64,7 @@ class Contract:
     leaves        what it may leave on a model: any of "gradients", "frozen" (which weights learn)
     forbids       dotted names of functions that the exercise forbids; the last part may hold `*`
     own           the same for the library's functions of the same thing, beside those that have the answer's name
+    fresh         whether the result must be a new object: none of the arguments itself
     arrays        what arrays of the check become: "float32" tensors, "float64" ones, or "numpy"
     """
 
@@ -77,6 +78,7 @@ class Contract:
     leaves: str = ""
     forbids: str = ""
     own: str = ""
+    fresh: bool = False
     arrays: str = "float32"
 
     def __post_init__(self) -> None:
@@ -117,6 +119,9 @@ class Contract:
         """Every way in which a call broke the contract, the gravest first."""
         yield from self._own_work(name, seen["forbidden"])
         yield from self._result(name, seen["kind"], seen["reached"])
+        if self.fresh and seen["returned"]:
+            yield Breach(f"`{name}` returns its argument `{self.argument(seen['returned'][0])}` itself, where a new one is "
+                         "asked for: who changes one changes both.")  # fmt: skip
         yield from self._arguments(name, seen["changed"], [place for place, _, _ in seen["models"]])
         yield from self._models(name, seen["models"], seen["forward"])
         yield from self._globals(name, seen["random"], seen["grad_left"])
@@ -132,7 +137,7 @@ class Contract:
 
     def _result(self, name: str, told: dict, reached: list) -> Iterable[Breach]:
         if problem := self.returns.problem(told):
-            yield Breach(f"`{name}` should return {problem}, not {name_of(told)}.", explains=True)
+            yield Breach(f"`{name}` should return {problem}, not {name_of(self.returns.culprit(told))}.", explains=True)
             return
         if has_graph(told) and (self.gradient == "none" or not self.returns.may_have_graph):
             yield Breach(f"what `{name}` returns still holds the graph of the computation, and all its memory: "

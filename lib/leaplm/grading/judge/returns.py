@@ -33,6 +33,10 @@ class Kind:
     def wanted(self) -> str:
         return "anything"
 
+    def culprit(self, told: dict) -> dict:
+        """The part of a misfit that is to blame: of a pair, the one number that is a string."""
+        return told
+
     def value(self, value: Any) -> Any:
         """The value in the form that checks can rely on."""
         return value
@@ -174,6 +178,10 @@ class ListOf(Kind):
     def wanted(self) -> str:
         return f"a list; in it, {self.items.wanted()} at each place"
 
+    def culprit(self, told: dict) -> dict:
+        items = told.get("items", ()) if told["is"] in ("list", "tuple") else ()
+        return next((self.items.culprit(item) for item in items if not self.items.fits(item)), told)
+
     def value(self, value: Any) -> Any:
         return [self.items.value(item) for item in value]
 
@@ -197,6 +205,10 @@ class Several(Kind):
 
     def fits(self, told: dict) -> bool:
         return self.problem(told) is None
+
+    def culprit(self, told: dict) -> dict:
+        pairs = zip(self.items, items_of(told), strict=True) if self._has_length(told) else ()
+        return next((kind.culprit(item) for kind, item in pairs if kind.problem(item)), told)
 
     def _has_length(self, told: dict) -> bool:
         length = told["shape"][0] if told["is"] in ("array", "tensor") and told["shape"] else told.get("length")
@@ -226,6 +238,11 @@ class Record(Kind):
 
     def fits(self, told: dict) -> bool:
         return self.problem(told) is None
+
+    def culprit(self, told: dict) -> dict:
+        kinds = dict(zip(told["keys"], told["items"], strict=True)) if told["is"] == "dict" else {}
+        found = [kind.culprit(kinds[key]) for key, kind in self.items.items() if key in kinds and kind.problem(kinds[key])]
+        return found[0] if found and set(self.items) <= set(kinds) else told
 
     def wanted(self) -> str:
         return f"a dict with {', '.join(self.items)}"
@@ -303,7 +320,9 @@ def name_of(told: dict) -> str:
         return f"a tensor of {dtype}" if kind == "tensor" else f"a numpy array of {dtype}"
     if kind == "object":
         return f"an object of type {told['class']}"
-    return {"none": "None (is a `return` missing?)", "int": "a Python number", "float": "a Python number", "str": "a string",
+    if kind in ("int", "float") and "dtype" in told:
+        return f"a number of {told['dtype']}"
+    return {"none": "None (is a `return` missing?)", "int": "a Python int", "float": "a Python float", "str": "a string",
             "bool": "True or False"}.get(kind) or f"a {kind} of {told['length']}"  # fmt: skip
 
 

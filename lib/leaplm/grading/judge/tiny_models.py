@@ -186,7 +186,7 @@ def similar_names(seed: int = 0) -> SimilarNames:
 class EdgeModel(torch.nn.Module):
     """The loss is the mean of weight * inputs, and a term of 0 that makes one more gradient infinite or NaN, as `edge` says.
 
-    The loss itself stays finite. edge: "" for no such term, "inf", "-inf" or "nan".
+    The loss itself stays finite. edge: "" for no such term, "inf", "-inf", "nan", or "large": two gradients of 1e38.
     """
 
     def __init__(self, edge_first: bool) -> None:
@@ -197,7 +197,7 @@ class EdgeModel(torch.nn.Module):
     def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
         at = self.edge_weight[0]
         root = (at * (0 if edge == "nan" else 1)).sqrt()
-        term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root}[edge]
+        term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root, "large": 1e38 * self.edge_weight.sum()}[edge]
         return SequenceClassifierOutput(loss=(self.weight.sum() * inputs).mean() + term)
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from leaplm.grading.sandbox.kinds import kind_of
 from leaplm.grading.sandbox.watch import CallWatch
 
+PLAIN = (bool, int, float, str, bytes, tuple, frozenset, type(None))  # nobody can change these
+
 
 class Observer:
     """Watches one call; `seen` is what it tells afterwards.
@@ -75,8 +77,9 @@ class Observer:
         restore_random_states(undisturbed)
 
     def tell(self, result: Any) -> dict:
-        """All that was seen, with the kind of the result and how gradients flow from it."""
-        return {**self.seen, "kind": kind_of(result), "reached": self._reached(result)}
+        """All that was seen, with the kind of the result, how gradients flow from it, and which argument it is itself."""
+        returned = [place for place, value in self.places.items() if value is result and not isinstance(value, PLAIN)]
+        return {**self.seen, "kind": kind_of(result), "reached": self._reached(result), "returned": returned}
 
     @contextlib.contextmanager
     def _hooks(self) -> Iterator[None]:

@@ -111,6 +111,21 @@ def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=Tr
     return axes
 
 
+def plot_promises(shares, limits, title="What any attack finds at most", at=0.05):
+    """Members found at most, against the share of others that are falsely accused; the diagonal is blind guessing.
+
+    shares (n,): false alarms; limits: {label: (n,) largest shares of members found}. at: a share of false alarms to mark.
+    """
+    axes = new_axes(title, "false alarms (share of the others)", "members found (share)", width=7.2, height=4.2)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="blind guessing")
+    for (label, found), color in zip(limits.items(), (BLUE, ORANGE, GREEN, PURPLE), strict=False):
+        axes.plot(shares, found, color=color, linewidth=2, label=label)
+        axes.plot([at], [np.interp(at, shares, found)], "o", color=color)
+    axes.axvline(at, color=GREY, linestyle=":", linewidth=1)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return axes
+
+
 def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     """One bar a row with its standard deviation; `live` = {name: value} puts stars on some of them.
 

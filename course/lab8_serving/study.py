@@ -19,6 +19,7 @@ from leaplm.compression import (
     finish_pruning,
     make_student,
     prune_model,
+    quantize_dynamic,
     trim_embeddings,
     trim_tokenizer,
     used_pieces,
@@ -193,7 +194,7 @@ def rounding(seed, numbers):
     return scores(model, encoded("eng", "test"))
 
 
-WAYS = {"32-bit": None, "8-bit, a scale a row": {}, "4-bit, a scale a row": {"levels": 7},
+WAYS = {"32-bit": None, "8-bit, a scale a row": {}, "8-bit, activations too": None, "4-bit, a scale a row": {"levels": 7},
         "4-bit, groups of 32": {"levels": 7, "group": 32}, "4-bit, groups of 32, NF4": {"group": 32, "table": NF4}}
 
 
@@ -201,7 +202,9 @@ WAYS = {"32-bit": None, "8-bit, a scale a row": {}, "4-bit, a scale a row": {"le
 def rounding_paired(seed, numbers):
     """The same on up to 1,200 test texts, each right (1) or wrong (0), so that ways are compared text by text."""
     model = copy.deepcopy(teacher("eng", seed))
-    if WAYS[numbers] is not None:
+    if numbers == "8-bit, activations too":
+        model = quantize_dynamic(model)
+    elif WAYS[numbers] is not None:
         fake_quantize(model, **WAYS[numbers])
     rows = tokenize(subsample(sentiment("eng")["test"], 1200), load_tokenizer(), LENGTH)
     right = predict_logits(model, rows, collate).argmax(-1) == np.array([row["label"] for row in rows])

@@ -540,7 +540,7 @@ dots = {"accuracy": calibration.summarize(forms, "way", "accuracy"),
 plots.plot_dots(dots, "Chosen by probability, or written freely (English)", xlabel="share of texts");
 
 # %% [markdown]
-# In the record, the probability of a word gives 0.75 ± 0.04 in the plain form and 0.68 ± 0.10 in the chat form. Written
+# In the record, the probability of a word gives 0.75 ± 0.04 in the plain form and 0.68 ± 0.09 in the chat form. Written
 # freely, only 70 % (plain) and 34 % (chat) of the answers begin with one of our words. The model knows more than it says.
 #
 # ## 8. Prompts that are learned

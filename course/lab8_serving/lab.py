@@ -222,7 +222,7 @@ changes.round(3)
 # Compared **text by text** (paired, lab 9), since all versions answer the same texts: what is hard for all of them drops out.
 # Rounding the weights to 8 bits costs nothing that could be seen (0.0 points, −0.5 to +0.5). With the **activations** in 8 bits
 # too, which is what makes it faster, it does cost: 1.4 points (0.3 to 2.5). Four bits with a scale a row lose 6.0 points; in
-# groups of 32 they lose 0.4 (−0.4 to +1.2), with NF4 0.2 (−0.7 to +1.1): not shown to be worse than 32 bits. The
+# groups of 32 they lose 0.4 (−0.4 to +1.3), with NF4 0.2 (−0.7 to +1.1): not shown to be worse than 32 bits. The
 # bad name of 4 bits comes from too coarse a scale.
 
 # %%

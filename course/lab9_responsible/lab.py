@@ -472,7 +472,7 @@ record.groupby("training", sort=False)[["loss_auc", "loss_tpr", "shadow_auc", "s
 
 # %% [markdown]
 # The threshold finds 6 % of the members in English, at 5 % false alarms: chance. The same heads, attacked with shadows, give away
-# **37 %** of their members, and in Hausa, where the head reads pieces of words, **71 %**. "The attack finds little" was a
+# **37 %** of their members, and in Hausa, where the head reads pieces of words, **72 %**. "The attack finds little" was a
 # fact about the attack, not about the model. Of heads with $\varepsilon = 8$ the shadows find 12 % in English and 10 % in Hausa, with
 # $\varepsilon = 1$ 6 %: about chance. Here you see what noise buys.
 #

@@ -44,8 +44,8 @@ def fake_quantize(model, levels=LEVELS, per_row=True, group=None, table=None):
         for weight in (p for p in model.parameters() if p.ndim == 2):
             parts = nn.functional.pad(weight, (0, -weight.shape[1] % group)).unflatten(1, (-1, group)) if group else weight
             largest = parts.abs().amax(dim=-1, keepdim=True) if per_row or group else parts.abs().max()
-            scale = largest.clamp(min=1e-12)
-            rounded = nearest(parts / scale, table) if table is not None else (parts / scale * levels).round() / levels
+            scale = (largest / (levels if table is None else 1)).clamp(min=1e-12)
+            rounded = (parts / scale).round() if table is None else nearest(parts / scale, table)
             weight.copy_((rounded * scale).flatten(1)[:, : weight.shape[1]])
     return model
 

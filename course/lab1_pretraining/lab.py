@@ -460,7 +460,7 @@ if runtime.scale() == "tiny" or LANGUAGE not in set(record.language):
     live = None  # your run is not one of these
 rows = record[record.language == (LANGUAGE if live else "eng")]
 bars = calibration.summarize(rows, "start", "test_word_loss")
-plots.plot_bars(bars, "The same hidden words, the same computing time", xlabel="nats per word (less is better)", live=live);
+plots.plot_dots({"loss": bars}, "The same hidden words, the same computing time", "nats per word (less is better)", live=live);
 
 # %% [markdown]
 # *Frequencies* is the unigram guess with each vocabulary. In **English**, adapting wins by far; the small model guesses
@@ -472,12 +472,12 @@ plots.plot_bars(bars, "The same hidden words, the same computing time", xlabel="
 # %%
 rows = record[record.language == "hau"]
 bars = calibration.summarize(rows, "start", "test_word_loss")
-plots.plot_bars(bars, "Hausa tweets, the same hidden words", xlabel="nats per word (less is better)");
+plots.plot_dots({"loss": bars}, "Hausa tweets, the same hidden words", "nats per word (less is better)");
 
 # %%
 rows = record[record.language == "swa"]
 bars = calibration.summarize(rows, "start", "test_word_loss")
-plots.plot_bars(bars, "Swahili tweets, the same hidden words", xlabel="nats per word (less is better)");
+plots.plot_dots({"loss": bars}, "Swahili tweets, the same hidden words", "nats per word (less is better)");
 
 # %% [markdown]
 # In **Hausa** the small model has 4.84 ± 0.19 (5 seeds) and the adapted one 5.08 ± 0.15 (3 seeds). Some runs of each are
@@ -632,7 +632,7 @@ plots.plot_bars(bars, "Does the second part follow? (guessing: 0.50)", live=live
 
 # %%
 bars = calibration.summarize(both_tasks, "model", "loss")
-plots.plot_bars(bars, "Hidden tokens, with and without the second task", xlabel="nats per token (less is better)");
+plots.plot_dots({"loss": bars}, "Hidden tokens, with and without the second task", "nats per token (less is better)");
 
 # %% [markdown]
 # It does not. Newer models leave it out.

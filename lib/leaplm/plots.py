@@ -167,8 +167,7 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     handles, labels = axes.get_legend_handles_labels()
     first = {label: handle for handle, label in list(zip(handles, labels, strict=True))[::-1]}  # one star for all of them
     # Below the axes: a star of the legend that lay among the bars was read as a result.
-    axes.legend(first.values(), first, frameon=False, fontsize=8, ncols=2, loc="upper left",
-                bbox_to_anchor=(0, -0.62 / (0.8 + 0.42 * len(names)) - 0.06))
+    axes.figure.legend(first.values(), first, frameon=False, fontsize=8, ncols=2, loc="outside lower left")
     return axes
 
 
@@ -178,11 +177,12 @@ def seeds_of(rows):
     return f"{least} seeds" if least == most else f"{least} to {most} seeds"
 
 
-def plot_dots(summaries, title, xlabel="accuracy", guide=None):
+def plot_dots(summaries, title, xlabel="accuracy", guide=None, live=None):
     """Several measures of the same things: one row each, one marker a measure, with its standard deviation.
 
     summaries: {measure: DataFrame whose first column names the rows, with mean, sd and seeds}, all with the same rows.
-    guide: (label, value) of a dashed line, such as chance.
+    guide: (label, value) of a dashed line, such as chance. live = {name: value} puts stars on rows. For losses too: dots
+    need not begin at 0, where bars would hide small differences.
     """
     first = next(iter(summaries.values()))
     names = first.iloc[:, 0].astype(str).tolist()
@@ -195,6 +195,8 @@ def plot_dots(summaries, title, xlabel="accuracy", guide=None):
     for (label, rows), (shift, color, marker) in zip(summaries.items(), styles, strict=True):
         axes.errorbar(rows["mean"], places + shift, xerr=rows["sd"].fillna(0), fmt=marker, color=color, capsize=2,
                       elinewidth=1.2, markersize=5, label=f"{label} ({int(rows['seeds'].min())} seeds)")
+    for number, (name, value) in enumerate((live or {}).items()):
+        draw_live(axes, value, places[names.index(name)], None if number else "your run")
     axes.set_yticks(places, names)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0), title=f"lines: {SPREAD}",
                 title_fontsize=8, alignment="left")

@@ -209,3 +209,15 @@ def test_a_second_person_is_matched_by_text(tmp_path):
     (tmp_path / "second.csv").write_text("text,label\nnobody wrote this,yes\n", encoding="utf-8")
     with pytest.raises(ValueError, match="row 1.*nobody wrote this"):
         small_data.second_labels(tmp_path / "second.csv", dataset())
+
+
+def test_a_file_of_one_form_is_compared_and_said_to_be_one(tmp_path, capsys):
+    """150 texts a class that differ by a number alone: no folds can keep them together, and the scores say little."""
+    import pandas as pd
+
+    rows = [{"text": f"{word} service at stall {i} of the market", "label": label}
+            for i in range(40) for word, label in (("quick", "praise"), ("slow", "complaint"))]
+    same = data.to_dataset_dict({"all": pd.DataFrame(rows)})["all"]
+    small_data.compare({"mine": lambda train, test, seed: ([0] * len(test), 0.0)}, same, tmp_path / "r.json", seeds=[0])
+    told = capsys.readouterr().out
+    assert "near-duplicates" in told and "1 different" in told and "by heart" in told

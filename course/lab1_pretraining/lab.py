@@ -119,7 +119,7 @@ assert np.isclose(fertility([["x"]], [" x  "]), 1)
 # %%
 costs = calibration.load_record("lab1_pretraining", "fertility")
 bars = calibration.bars(costs[costs.tokenizer == "MiniLM"].pivot(index="seed", columns="language", values="fertility"),
-                        {name: name for name in costs.language.unique()})
+                        {data.NAMES[code]: code for code in costs.language.unique()})
 axes = plots.plot_bars(bars, "MiniLM's tokens per word (tweets; English: all texts)", xlabel="tokens per word")
 own = costs[costs.tokenizer != "MiniLM"].groupby("language", sort=False).fertility.mean()
 axes.plot(own, range(len(own))[::-1], "D", color=plots.ORANGE, label="a tokenizer of its own, 2,048 pieces")

@@ -77,8 +77,7 @@ def draw_spread(axes, summary, x, label, color, marker="o", band=True, shift=Non
     """
     positions, mean, sd = summary[x], summary["mean"], summary["sd"].fillna(0)
     positions = shift(positions) if shift else positions
-    seeds = int(summary["seeds"].min())
-    axes.plot(positions, mean, marker=marker, color=color, label=f"{label} ({seeds} seeds)")
+    axes.plot(positions, mean, marker=marker, color=color, label=f"{label} ({seeds_of(summary)})")
     if len(summary) > 1 and band:
         axes.fill_between(positions, mean - sd, mean + sd, color=color, alpha=0.18, linewidth=0)
     else:
@@ -149,11 +148,11 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     """
     names = rows.iloc[:, 0].astype(str).tolist()
     names += [name for name in live or {} if name not in names]
-    seeds = f" ({seeds_of(rows)})" if "seeds" in rows and rows["sd"].notna().any() else ""
+    seeds = f"mean {SPREAD} ({seeds_of(rows)})" if "seeds" in rows and rows["seeds"].max() > 1 else None
     axes = new_axes(title, xlabel, "", height=0.8 + 0.42 * len(names))
     places = np.arange(len(names))[::-1]
     axes.barh(places[: len(rows)], rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
-              error_kw={"elinewidth": 1.5, "capsize": 3}, label=f"mean {SPREAD}{seeds}")
+              error_kw={"elinewidth": 1.5, "capsize": 3}, label=seeds)
     longest = rows["mean"].max() - start
     for place, mean in zip(places[: len(rows)], rows["mean"], strict=True):
         fits = mean - start > 0.12 * longest
@@ -167,14 +166,15 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     handles, labels = axes.get_legend_handles_labels()
     first = {label: handle for handle, label in list(zip(handles, labels, strict=True))[::-1]}  # one star for all of them
     # Below the axes: a star of the legend that lay among the bars was read as a result.
-    axes.figure.legend(first.values(), first, frameon=False, fontsize=8, ncols=2, loc="outside lower left")
+    if first:
+        axes.figure.legend(first.values(), first, frameon=False, fontsize=8, ncols=2, loc="outside lower left")
     return axes
 
 
 def seeds_of(rows):
     """"5 seeds", or "3 to 5 seeds" where the rows have different numbers of them."""
     least, most = int(rows["seeds"].min()), int(rows["seeds"].max())
-    return f"{least} seeds" if least == most else f"{least} to {most} seeds"
+    return f"{least if least == most else f'{least} to {most}'} seed{'s' * (most > 1)}"
 
 
 def plot_dots(summaries, title, xlabel="accuracy", guide=None, live=None):
@@ -194,10 +194,11 @@ def plot_dots(summaries, title, xlabel="accuracy", guide=None, live=None):
     styles = zip(shifts, (BLUE, ORANGE, GREEN, RED), "osD^", strict=False)
     for (label, rows), (shift, color, marker) in zip(summaries.items(), styles, strict=True):
         axes.errorbar(rows["mean"], places + shift, xerr=rows["sd"].fillna(0), fmt=marker, color=color, capsize=2,
-                      elinewidth=1.2, markersize=5, label=f"{label} ({int(rows['seeds'].min())} seeds)")
+                      elinewidth=1.2, markersize=5, label=f"{label} ({seeds_of(rows)})")
     for number, (name, value) in enumerate((live or {}).items()):
         draw_live(axes, value, places[names.index(name)], None if number else "your run")
     axes.set_yticks(places, names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0), title=f"lines: {SPREAD}",
                 title_fontsize=8, alignment="left")
     return axes

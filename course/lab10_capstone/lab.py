@@ -167,8 +167,8 @@ rows = small_data.clean(rows)
 print(f"{len(rows)} rows are left")
 
 # %% [markdown]
-# One more kind of copy is left: **near-duplicates**, which differ by a word or a number (lab 9). A form that hundreds of people
-# send is such a text. Both copies are honest rows, but a model that has seen one has nearly seen the other.
+# One more kind of copy is left: **near-duplicates**, which differ by a word or a number (lab 9). A form that hundreds of
+# people send is such a text. Both copies are honest rows, but a model that has seen one has nearly seen the other.
 
 # %%
 groups = small_data.near_duplicates(rows["text"])
@@ -193,7 +193,8 @@ SECOND = ""  # a CSV with `text,label` from your second person, such as "second.
 example = ["urgent"] * 4 + ["not"] * 16, ["urgent"] * 3 + ["not"] * 16 + ["urgent"]  # 20 messages, two nurses (invented)
 first, second = small_data.second_labels(SECOND, rows) if SECOND else example
 agreed = small_data.agreement(first, second)
-print(f"agreement {agreed['share']:.2f}, kappa {agreed['kappa']:.2f} (95 % interval {agreed['low']:.2f} to {agreed['high']:.2f})")
+print(f"agreement {agreed['share']:.2f}, kappa {agreed['kappa']:.2f} "
+      f"(95 % interval {agreed['low']:.2f} to {agreed['high']:.2f})")
 print("talk about rows", agreed["differ"])
 
 # %% [markdown]
@@ -290,9 +291,9 @@ assert list(cross_validate(smallest, [5, 6, 7, 8], np.array([0, 1, 0, 1]))) == [
 # %% [markdown]
 # ## 4. What the labs found
 #
-# You cannot try everything. Here is what our own runs found, with at most twice as many labels as you have. (Records of labs 2
-# to 6; mean and standard deviation over seeds.) Compare within one language and one metric only: accuracy and macro-F1 are
-# different numbers, and each lab has its own test texts.
+# You cannot try everything. Here is what our own runs found, with at most twice as many labels as you have. (Records of
+# labs 2 to 6; mean and standard deviation over seeds.) Compare within one language and one metric only: accuracy and
+# macro-F1 are different numbers, and each lab has its own test texts.
 
 # %%
 evidence.table(len(rows))
@@ -359,7 +360,8 @@ display(table)
 # A model does not run alone. The Python packages below it have a size too, here on this computer's disk:
 
 # %%
-packages = {"TF-IDF": ("scikit-learn", "scipy", "numpy"), "MiniLM, SmolLM2": ("torch", "transformers", "tokenizers", "numpy")}
+packages = {"TF-IDF": ("scikit-learn", "scipy", "numpy"),
+            "MiniLM, SmolLM2": ("torch", "transformers", "tokenizers", "numpy")}
 for method, needed in packages.items():
     print(f"{method:>16}: {small_data_methods.packages_megabytes(*needed):5.0f} MB for {', '.join(needed)}")
 
@@ -417,8 +419,8 @@ print(f"{shown}: what happens if {ALARM!r} is said from a probability of ... on 
 small_data.alarms(results, shown, ALARM, sorted({0.1, 0.3, 0.5, 0.7, round(threshold, 3)})).round(2)
 
 # %% [markdown]
-# The formula holds for probabilities that are **right** (of 100 texts with 0.3, thirty are of the class). Those of a model that
-# was trained on few rows are often too sure (lab 6): so read the table and check the threshold on your rows. And a
+# The formula holds for probabilities that are **right** (of 100 texts with 0.3, thirty are of the class). Those of a model
+# that was trained on few rows are often too sure (lab 6): so read the table and check the threshold on your rows. And a
 # threshold chosen on these rows looks a little better here than it will be on new ones.
 #
 # ### Read the errors
@@ -509,8 +511,8 @@ print(table[columns].to_string())
 #
 # 1. The plan comes first: labels that two people agree on, and a score that would be useful.
 # 2. With few rows, test on all of them by cross-validation, with several seeds, and compare methods row by row.
-# 3. Among methods that cannot be told apart, take the one that costs least, and count all that it needs: the model below, the
-#    packages, the time.
+# 3. Among methods that cannot be told apart, take the one that costs least, and count all that it needs: the model below,
+#    the packages, the time.
 # 4. A score is an average over errors of different price. Choose the threshold by the price.
 #
 # **Sources.** Kohavi, 1995, *A study of cross-validation and bootstrap* · Bouthillier et al., 2021, *Accounting for

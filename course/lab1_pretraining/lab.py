@@ -131,8 +131,9 @@ axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), font
 #
 # ## 3. Hide and guess
 #
-# **Masked language modelling** (MLM): choose 15 % of the tokens (the share of BERT; section 7 trains with 30 %). Of these, replace 80 % by `[MASK]`, 10 % by a random
-# token, and leave 10 % as they are. The model must guess the original at **all** chosen places.
+# **Masked language modelling** (MLM): choose 15 % of the tokens (the share of BERT; section 7 trains with 30 %). Of these,
+# replace 80 % by `[MASK]`, 10 % by a random token, and leave 10 % as they are. The model must guess the original at
+# **all** chosen places.
 #
 # Why not always `[MASK]`? Because real texts have no `[MASK]`. A model that learned only to fill marked holes would
 # have no reason to understand the other words.
@@ -259,8 +260,8 @@ head = hidden = None
 # ## 5. The number to beat
 #
 # Every measure needs a baseline. Here it is a guess *without reading the sentence*: each piece with its frequency in the
-# training texts. Its loss is called the **unigram entropy**. (Strictly it is a *cross*-entropy: counted on the training texts,
-# paid on others.) A model that does not get below has learned how often words occur, and nothing about language.
+# training texts. Its loss is called the **unigram entropy**. (Strictly it is a *cross*-entropy: counted on the training
+# texts, paid on others.) A model that does not get below has learned how often words occur, and nothing about language.
 
 # %% [markdown]
 # ### Exercise 4 · Unigram entropy (10 minutes, 2 points)
@@ -356,12 +357,13 @@ tried[columns].sort_values("gain", ascending=False, ignore_index=True).round(3)
 # %% [markdown]
 # All losses are in nats per hidden token, on validation texts, with 15 % hidden. `gain` is the way below the unigram
 # entropy. Each row is one run; two seeds of one setting differ by about 0.01. What you can read: more layers or more width
-# cost updates, and updates are what a short run lacks. A rate of 0.01 learns nothing at all, and neither do batches of 8 texts
+# cost updates, and updates are what a short run lacks. A rate of 0.01 learns nothing at all, and neither do batches of 8
+# texts
 # *at the rate of 0.003*: small batches need a smaller rate, and at 0.001 they gain 0.27. One change at a time does not
 # find that. Hiding 30 % of the tokens in **training** gives twice as many answers per update and 0.09 more than the same row
-# with 15 %. A single layer comes within 0.006 of that, which is less than two seeds differ: nobody wins here. `bias`: the head's bias starts
-# at the frequencies of the pieces; then the model begins at the unigram entropy, and need not spend its first updates on
-# counting. Starting from zero, it is hardly there after the same time.
+# with 15 %. A single layer comes within 0.006 of that, which is less than two seeds differ: nobody wins here. `bias`: the
+# head's bias starts at the frequencies of the pieces; then the model begins at the unigram entropy, and need not spend its
+# first updates on counting. Starting from zero, it is hardly there after the same time.
 #
 # For the longer run below we take 30 % and the lower rate of 0.002, further from the one that learns nothing.
 #
@@ -460,7 +462,8 @@ if runtime.scale() == "tiny" or LANGUAGE not in set(record.language):
     live = None  # your run is not one of these
 rows = record[record.language == (LANGUAGE if live else "eng")]
 bars = calibration.summarize(rows, "start", "test_word_loss")
-plots.plot_dots({"loss": bars}, "The same hidden words, the same computing time", "nats per word (less is better)", live=live);
+plots.plot_dots({"loss": bars}, "The same hidden words, the same computing time", "nats per word (less is better)",
+                live=live);
 
 # %% [markdown]
 # *Frequencies* is the unigram guess with each vocabulary. In **English**, adapting wins by far; the small model guesses

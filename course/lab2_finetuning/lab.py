@@ -106,8 +106,8 @@ print(f"accuracy on {len(test_set)} test texts: majority {majority:.2f} · "
 
 # %% [markdown]
 # The interval says how far the number would move with other test texts of the same kind. Do not use it to compare two
-# models that answered the *same* texts: they can differ by less than its width, and the difference can still be shown, text by
-# text (lab 9).
+# models that answered the *same* texts: they can differ by less than its width, and the difference can still be shown,
+# text by text (lab 9).
 #
 # **Predict first.** What accuracy will a fine-tuned model reach with the same 1,000 sentences? Write your number.
 

@@ -138,7 +138,8 @@ assert render_prompt("{text}?", "A {text}", "Fill {text}.") == "Fill {text}.\n\n
 #
 # ## 2. What does the model say next?
 #
-# SmolLM2 has 135 million weights and has read two trillion tokens, nearly all English. Ours is the version that was then tuned on
+# SmolLM2 has 135 million weights and has read two trillion tokens, nearly all English. Ours is the version that was then
+# tuned on
 # **instructions**, so "without training on our task" does not mean "never told what a task is"; and it comes out of a file
 # with 4-bit numbers, rounded, so the original may be a little better. After a text of $T$ tokens it
 # gives one number (a **logit**) for each of the 49,152 tokens that could come next. Softmax makes them probabilities:
@@ -802,9 +803,10 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # of the small model, a person who reads complaints, consent of the members).
 #
 # **A good answer, in short.** An attacker can move a message into the class they want for the share of texts that the
-# figure shows; with the fence alone the forged answer turns even more. A wrong class means that a complaint is read late, so a person should
-# also read a sample of *other*. `redact` leaves "my sister Hauwa in Gwale has HIV": no pattern, yet private. I would take
-# the model on the group's own computer, or TF-IDF on 1,000 labels: better in Hausa, and nothing leaves the room.
+# figure shows; with the fence alone the forged answer turns even more. A wrong class means that a complaint is read late,
+# so a person should also read a sample of *other*. `redact` leaves "my sister Hauwa in Gwale has HIV": no pattern, yet
+# private. I would take the model on the group's own computer, or TF-IDF on 1,000 labels: better in Hausa, and nothing
+# leaves the room.
 # ### END SOLUTION
 
 # %% [markdown]

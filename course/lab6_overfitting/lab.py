@@ -443,10 +443,11 @@ plots.plot_intervals(differences, title, "gain in accuracy");
 # An interval that contains 0 does not decide: with five seeds we cannot say that the remedy helps, nor that it does not. Two
 # more cautions.
 #
-# * **How small a gain could five seeds show?** Half the interval is $t\,s_d/\sqrt{n}$, with $t = 2.8$ for five seeds and 2.1 for
-#   twenty. Whoever looks for a gain of 2 points needs an interval of less than 2 points on each side.
+# * **How small a gain could five seeds show?** Half the interval is $t\,s_d/\sqrt{n}$, with $t = 2.8$ for five seeds and
+#   2.1 for twenty. Whoever looks for a gain of 2 points needs an interval of less than 2 points on each side.
 # * **Eleven intervals are eleven chances to be wrong.** If no remedy did anything, one of eleven 95 % intervals would miss 0
-#   in up to 43 % of such studies ($1 - 0.95^{11}$). Intervals of level $1 - 0.05 / 11$ (Bonferroni) keep this below 5 % for all together.
+#   in up to 43 % of such studies ($1 - 0.95^{11}$). Intervals of level $1 - 0.05 / 11$ (Bonferroni) keep this below 5 %
+#   for all together.
 
 # %% locked="power"
 scores = by_remedy["accuracy"].dropna()
@@ -456,7 +457,8 @@ differences["sure of all"] = [one["low"] > 0 or one["high"] < 0 for one in sever
 spread = scores.sub(scores["no remedy"], axis=0)[differences.index].std()
 for seeds in (5, 20):
     halves = stats.t.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
-    print(f"{seeds} seeds: half an interval is {halves.median():.3f} for the middle remedy ({halves.min():.3f} to {halves.max():.3f})")
+    print(f"{seeds} seeds: half an interval is {halves.median():.3f} for the middle remedy "
+          f"({halves.min():.3f} to {halves.max():.3f})")
 
 # %% [markdown]
 # The test loss (nats per text) and the processor seconds of one training belong to the answer too:
@@ -475,14 +477,15 @@ for verdict, chosen in {"more accurate": differences.low > 0, "less accurate": d
 # * **Accuracy.** For most remedies the interval holds 0: a gain of two or three points, if there is one, cannot be shown
 #   with five draws of 100 texts; twenty draws would halve the intervals. Papers that report one seed of such a comparison
 #   report mostly luck. What is sure, also of all eleven together, is that the words alone (TF-IDF) are worse than no remedy.
-# * **Loss.** Without a remedy the test loss is 0.87; early stopping and LoRA have 0.57 and 0.58, dropout 0.63. But the temperature
-#   of section 1 takes the *same model without any remedy* from 0.87 to 0.55 (five seeds, next cell), lower than any remedy,
-#   and no answer changes. So a lower loss is no reason for a remedy: if somebody acts on the probabilities (*send to the
-#   nurse what is below 0.8*), fit a temperature. It needs validation texts, as early stopping does.
+# * **Loss.** Without a remedy the test loss is 0.87; early stopping and LoRA have 0.57 and 0.58, dropout 0.63. But the
+#   temperature of section 1 takes the *same model without any remedy* from 0.87 to 0.55 (five seeds, next cell), lower
+#   than any remedy, and no answer changes. So a lower loss is no reason for a remedy: if somebody acts on the
+#   probabilities (*send to the nurse what is below 0.8*), fit a temperature. It needs validation texts, as early stopping
+#   does.
 # * **Price.** The frozen encoder with a head trains in 1 second, LoRA in 11, no remedy in 16; that one of them is more
-#   accurate than another is not shown (LoRA against the frozen head: +0.7 points, interval −3.8 to +5.1). Early stopping costs
-#   the labels of the validation texts. An ensemble of three costs three trainings and three times each answer; adversarial
-#   training two and a half trainings and nothing afterwards. Weight decay costs nothing and changes nothing.
+#   accurate than another is not shown (LoRA against the frozen head: +0.7 points, interval −3.8 to +5.1). Early stopping
+#   costs the labels of the validation texts. An ensemble of three costs three trainings and three times each answer;
+#   adversarial training two and a half trainings and nothing afterwards. Weight decay costs nothing and changes nothing.
 
 # %% locked="temperature_record"
 record = calibration.load_record("lab6_overfitting", "temperature", language="eng")
@@ -927,11 +930,11 @@ results.round(3)
 # and Adam and 604 MB of activations, 821 MB in all; names accumulation (4 parts: 151 MB of activations, about the same time)
 # or checkpointing (7/96 of them and one layer at a time, half as much time again) with its cost.
 #
-# **A good answer, in short.** (a) I take the frozen encoder with a head: it trains in 1 second, LoRA in 11, no remedy in 16, and no
-# interval shows a difference in accuracy between them (head against no remedy: −2.9 points, −8.9 to +3.0). The nurse acts on
-# probabilities; a temperature brings the loss of no remedy down as far as the best remedy, so the lower loss of LoRA or
-# of early stopping is no argument. Five seeds do not decide about most remedies: a gain of 2 points could not be seen. I do not
-# take weight decay (no effect) or an ensemble (three times the price of each answer). (b)
+# **A good answer, in short.** (a) I take the frozen encoder with a head: it trains in 1 second, LoRA in 11, no remedy in
+# 16, and no interval shows a difference in accuracy between them (head against no remedy: −2.9 points, −8.9 to +3.0). The
+# nurse acts on probabilities; a temperature brings the loss of no remedy down as far as the best remedy, so the lower loss
+# of LoRA or of early stopping is no argument. Five seeds do not decide about most remedies: a gain of 2 points could not
+# be seen. I do not take weight decay (no effect) or an ensemble (three times the price of each answer). (b)
 # The record compares early stopping (100 to train, 100 to stop) with training on all 200: I quote both rows and their
 # interval, and use the labels for training if the rows do not differ, since a fixed small number of epochs needs no
 # validation. (c) 821 MB are needed and 600 are there. Four parts of 8 texts need 217 + 151 = 368 MB, in the same time, and
@@ -947,9 +950,10 @@ results.round(3)
 #    each part is weighted by its targets; 16 bits need a scale; more processes buy time, not memory.
 #
 # **Sources.** Wei & Zou, 2019, *EDA* (deleting words) · Prechelt, 1998, *Early stopping, but when?* · Srivastava et al.,
-# 2014, *Dropout* · Guo et al., 2017, *On calibration of modern neural networks* · Loshchilov & Hutter, 2019, *Decoupled weight decay regularization* · Miyato et al., 2017, *Adversarial
-# training methods for semi-supervised text classification* · Hu et al., 2022, *LoRA* · Lakshminarayanan et al., 2017, *Deep
-# ensembles* · Dror et al., 2018, *The hitchhiker's guide to testing statistical significance in NLP* · Chen et al., 2016,
+# 2014, *Dropout* · Guo et al., 2017, *On calibration of modern neural networks* · Loshchilov & Hutter, 2019, *Decoupled
+# weight decay regularization* · Miyato et al., 2017, *Adversarial training methods for semi-supervised text
+# classification* · Hu et al., 2022, *LoRA* · Lakshminarayanan et al., 2017, *Deep ensembles* · Dror et al., 2018, *The
+# hitchhiker's guide to testing statistical significance in NLP* · Chen et al., 2016,
 # *Training deep nets with sublinear memory cost* · Micikevicius et al., 2018, *Mixed precision training* · Korthikanti et
 # al., 2022, *Reducing activation recomputation* (counting activations) · Hutto & Gilbert, 2014 (the English ratings) ·
 # Muhammad et al., 2023, *AfriSenti* (the tweets).

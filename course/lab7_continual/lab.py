@@ -60,9 +60,9 @@ LANGUAGE = "eng"
 # ## 1. A stream of tasks
 #
 # Each task has 320 labelled texts to train on and 200 to test on. Its classes belong to it alone: *films: positive* is
-# another class than *products: positive*, because another person answers. So new classes appear with each task. Keep in mind that
-# we made them new by their *names*; the feeling in the texts is much the same. Classes that are new in meaning, too, can be
-# harder, and this lab does not measure them.
+# another class than *products: positive*, because another person answers. So new classes appear with each task. Keep in
+# mind that we made them new by their *names*; the feeling in the texts is much the same. Classes that are new in meaning,
+# too, can be harder, and this lab does not measure them.
 
 # %% locked="load"
 english = LANGUAGE == "eng"
@@ -605,7 +605,8 @@ print(f"TF-IDF, all tasks at once: {joint.tfidf_average.mean():.3f} ± {joint.tf
 # Replay keeps a few kilobytes, but they are what people wrote. EWC keeps two numbers for every weight that learns. Each
 # adapter takes 0.3 MB and no text. Adapters and replay reach about the same average. When the task is known, no method is
 # shown to be best: adapters reach 0.81, replay 0.81, EWC 0.81 and naive fine-tuning 0.80, each ± 0.02 or so. And all had the
-# **same** small learning rate, which was not chosen for each of them: a method that looks weak here may want another one (below).
+# **same** small learning rate, which was not chosen for each of them: a method that looks weak here may want another one
+# (below).
 #
 # ### What if replay keeps fewer texts?
 
@@ -615,8 +616,8 @@ sizes_tried = pd.concat([calibration.load_record("lab7_continual", "buffer_size"
 sizes_tried.groupby("capacity")[["average", "forgetting"]].agg(["mean", "std", "count"]).round(3)
 
 # %% [markdown]
-# With a quarter of the buffer, twice as much is forgotten. Each text of the buffer comes back many times, and is learned by heart.
-# These are two sizes and no curve: from how many texts on more bring nothing, we have not measured.
+# With a quarter of the buffer, twice as much is forgotten. Each text of the buffer comes back many times, and is learned
+# by heart. These are two sizes and no curve: from how many texts on more bring nothing, we have not measured.
 #
 # ### Is EWC useless?
 #
@@ -680,8 +681,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # passes. EWC keeps no texts either, but it reaches 0.28 here. (b) Replay: 100 messages are 5 kB, average 0.72 ± 0.01, half as
 # many texts again in training, one model at use. (c) The app says the task, so no router is needed and the adapters
 # forget nothing: 0.81 ± 0.02; but naive fine-tuning reaches 0.80 ± 0.03 then, and replay and EWC 0.81, so measure first
-# whether anything is needed. For (a) I would keep 100 test texts of each task from people who agreed, test all of them after each
-# training, and look at the worst task: with 100 texts the interval is about ± 0.08, so a fall of 0.1 shows.
+# whether anything is needed. For (a) I would keep 100 test texts of each task from people who agreed, test all of them
+# after each training, and look at the worst task: with 100 texts the interval is about ± 0.08, so a fall of 0.1 shows.
 # ### END SOLUTION
 
 # %% [markdown]

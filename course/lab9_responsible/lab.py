@@ -310,9 +310,9 @@ axes.axhline(0.5, color=plots.GREY, linestyle="--", linewidth=1);
 # %% [markdown]
 # The loss on the others is smallest after two epochs; from then on the model learns its 100 texts by heart, and the attack
 # gets better. **Overfitting is a privacy risk**. Stopping early is a first defence, and it has its price: after two epochs
-# 0.66 of the others are right, after seven 0.72, and the attack's AUC is 0.76 and 0.88. Look again at the second epoch: the attack is
-# well above chance there, too. And stopping early promises nothing: the attack of tomorrow may be better than ours. (In
-# section 4 it is.)
+# 0.66 of the others are right, after seven 0.72, and the attack's AUC is 0.76 and 0.88. Look again at the second epoch:
+# the attack is well above chance there, too. And stopping early promises nothing: the attack of tomorrow may be better
+# than ours. (In section 4 it is.)
 
 # %% [markdown]
 # ## 4. A promise with a number
@@ -322,13 +322,13 @@ axes.axhline(0.5, color=plots.GREY, linestyle="--", linewidth=1);
 #
 # $$P(\text{model} \in S \mid \text{with it}) \le e^{\varepsilon} \, P(\text{model} \in S \mid \text{without it}) + \delta$$
 #
-# and the same with the two sides exchanged. The **budget** $\varepsilon$ says how much the two may differ, $\delta$ is a tiny
-# probability that this fails; it must be far below one in the number of rows. $\varepsilon = 1$ is strong, 8 is weak but
-# common, infinity is no promise.
+# and the same with the two sides exchanged. The **budget** $\varepsilon$ says how much the two may differ, $\delta$ is a
+# tiny probability that this fails; it must be far below one in the number of rows. $\varepsilon = 1$ is strong, 8 is weak
+# but common, infinity is no promise.
 #
 # **A row is not a person.** What is promised here holds for one message. Somebody who wrote ten of the 2,000 is protected
-# as a group of ten only, and then $\varepsilon$ counts about ten times: 80, which is nothing. Where people write often, clip and
-# count by *person* (all rows of one together), or keep a few rows of each.
+# as a group of ten only, and then $\varepsilon$ counts about ten times: 80, which is nothing. Where people write often,
+# clip and count by *person* (all rows of one together), or keep a few rows of each.
 #
 # **DP-SGD** gets there with two changes to the training step. Each *row's* gradient $g_i$ is cut to length $C$, so that no
 # single row can pull far; and noise of the size of one row's largest pull is added:
@@ -471,9 +471,11 @@ print(f"you predicted {my_found}")
 record.groupby("training", sort=False)[["loss_auc", "loss_tpr", "shadow_auc", "shadow_tpr"]].mean().round(3)
 
 # %% [markdown]
-# The threshold finds 6 % of the members in English, at 5 % false alarms: chance. The same heads, attacked with shadows, give away
+# The threshold finds 6 % of the members in English, at 5 % false alarms: chance. The same heads, attacked with shadows,
+# give away
 # **37 %** of their members, and in Hausa, where the head reads pieces of words, **72 %**. "The attack finds little" was a
-# fact about the attack, not about the model. Of heads with $\varepsilon = 8$ the shadows find 12 % in English and 10 % in Hausa, with
+# fact about the attack, not about the model. Of heads with $\varepsilon = 8$ the shadows find 12 % in English and 10 % in
+# Hausa, with
 # $\varepsilon = 1$ 6 %: about chance. Here you see what noise buys.
 #
 # ### What the promise says
@@ -483,7 +485,8 @@ record.groupby("training", sort=False)[["loss_auc", "loss_tpr", "shadow_auc", "s
 # $$\min\big(e^{\varepsilon} f + \delta, \;\; 1 - e^{-\varepsilon}(1 - \delta - f)\big)$$
 #
 # of the members: the definition, and the definition with its sides exchanged. With 5 % false alarms this is 14 % at
-# $\varepsilon = 1$ and 95 % at $\varepsilon = 3$. But one training keeps a promise for **every** $\delta$ at once, each with its own
+# $\varepsilon = 1$ and 95 % at $\varepsilon = 3$. But one training keeps a promise for **every** $\delta$ at once, each
+# with its own
 # $\varepsilon$, and the best of these pairs counts. So the whole promise is a curve:
 
 # %%
@@ -497,8 +500,8 @@ for epsilon in (1, 3, 8):
 plots.plot_promises(shares, limits);
 
 # %% [markdown]
-# At 5 % false alarms our training promises at most 9 % of the members at $\varepsilon = 1$, 20 % at 3 and 61 % at 8. These are
-# limits and not forecasts: the shadows stay below them. A budget of 8 promises little.
+# At 5 % false alarms our training promises at most 9 % of the members at $\varepsilon = 1$, 20 % at 3 and 61 % at 8. These
+# are limits and not forecasts: the shadows stay below them. A budget of 8 promises little.
 #
 # What the number does not count: we found the learning rate by trying several on the same data, and every try gives
 # something away. And a seed that is known, as ours, makes the noise repeatable: a real release takes its noise from a source
@@ -673,8 +676,8 @@ bars.assign(flips=[record[f"{place}_flips"].mean() for place in fairness.SIGNATU
 # %% [markdown]
 # Read it with care. Your own table has narrow intervals, and many of them leave 0 out: real differences **of this model on
 # these texts**. In the record the same test is done with five classifiers, each trained on other 500 texts. For Kano, Lagos,
-# Kisumu and Dhaka the change has now one sign and now the other. For Quispe from Cusco all five models fall, and one answer of
-# six turns round.
+# Kisumu and Dhaka the change has now one sign and now the other. For Quispe from Cusco all five models fall, and one
+# answer of six turns round.
 #
 # Is it the name, or is it the town? In this test both change together, so it cannot tell. **One change at a time**, then:
 # another name and always London; another town and always Emily. **Predict first.**
@@ -686,13 +689,14 @@ parts = {f"{part} alone": calibration.bars(record, {fairness.SIGNATURES[place]: 
          for part in ("name", "town")}
 plots.plot_dots(parts, "The same reviews, only the name or only the town changed", "change of the probability of positive",
                 guide=("as for Emily, London", 0.0))
-gains = {place: evaluation.paired_difference(np.zeros(len(record)), record[f"{place}_name"], level=1 - 0.05 / 10) for place in places}
+gains = {place: evaluation.paired_difference(np.zeros(len(record)), record[f"{place}_name"], level=1 - 0.05 / 10)
+         for place in places}
 pd.DataFrame(gains).T.round(3)  # names alone; intervals over the five models, wide enough for ten comparisons
 
 # %% [markdown]
 # It is the **name**: with Quispe in the place of Emily the probability falls by 11 points, in all five models, and the
-# interval leaves 0 out, also one that allows for ten comparisons. With Cusco in the place of London it falls in two models and
-# rises in three. So the sentence "this model is unfair to Cusco" would have been wrong, and the one about one name is
+# interval leaves 0 out, also one that allows for ten comparisons. With Cusco in the place of London it falls in two models
+# and rises in three. So the sentence "this model is unfair to Cusco" would have been wrong, and the one about one name is
 # what these five models show; one name is still not a group.
 #
 # So there are two kinds of spread, over texts and over trainings, and a claim about a **method** needs both.
@@ -881,7 +885,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %% [markdown] manual="documents" points=4
 # **Model card.** Model and version · what it is for · what it must not be used for · training data and size · privacy
-# (budget for a row or a person, what it covers and what not) · results, for whom (numbers with intervals and baselines) · known gaps · contact.
+# (budget for a row or a person, what it covers and what not) · results, for whom (numbers with intervals and baselines) ·
+# known gaps · contact.
 #
 # **Data statement.** Why this data · language and variety (a code such as *swa-KE*) · speakers (as far as it does not give
 # them away) · annotators · situation (when, where, written or spoken, for whom) · kind of text · quality and limits.
@@ -891,19 +896,20 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # ### BEGIN SOLUTION
 # **Marking guide.** 1 point: the card names a use and a misuse, and gives at least two results of this lab with interval
 # and baseline, one of them a gap. 1 point: it states epsilon and delta correctly and says what they do not cover (the
-# frozen encoder's own training texts, people with several rows, settings tried, a known seed). 1 point: the data statement says whose
-# language and variety it is, who labelled it, and in which situation, and weighs detail about speakers against the risk
-# that they are found. 1 point: the checklist is filled in for a real source, with at least one *no* or *not known* and a
-# concrete step (whom to ask, by when).
+# frozen encoder's own training texts, people with several rows, settings tried, a known seed). 1 point: the data statement
+# says whose language and variety it is, who labelled it, and in which situation, and weighs detail about speakers against
+# the risk that they are found. 1 point: the checklist is filled in for a real source, with at least one *no* or *not
+# known* and a concrete step (whom to ask, by when).
 #
 # **A good answer, in short.** *Card.* Private sentiment head, version 1; sorts film reviews in English into negative and
 # positive, to count opinions; not for decisions about a person. 2,000 reviews; epsilon 8 and delta 1e-5 for each labelled
 # review; MiniLM's own texts are not covered, nor the settings we tried. Macro-F1 0.75 (0.70 to 0.79) on 300 reviews,
-# majority 0.32. Nobody wrote more than one of them, as far as we know; else the promise is per text only. Typed in haste, a head like it loses 5 points (1 to 10). Not tested on other varieties; on Pidgin tweets a
-# similar model falls from 0.86 to 0.59 macro-F1. *Data statement.* English film reviews from the web (en-US mostly), critics, ratings
-# by 20 paid raters; written, edited, public. Speakers are not known. *Checklist.* Letters to our church bulletin (Dholuo,
-# luo-KE): consent: no, the writers wrote for print only; I will ask the editor and each writer by letter before May; names of
-# the dead: leave out; licence: none stated, the parish owns it, ask in writing; return: the parish gets the tool first.
+# majority 0.32. Nobody wrote more than one of them, as far as we know; else the promise is per text only. Typed in haste,
+# a head like it loses 5 points (1 to 10). Not tested on other varieties; on Pidgin tweets a similar model falls from 0.86
+# to 0.59 macro-F1. *Data statement.* English film reviews from the web (en-US mostly), critics, ratings by 20 paid raters;
+# written, edited, public. Speakers are not known. *Checklist.* Letters to our church bulletin (Dholuo, luo-KE): consent:
+# no, the writers wrote for print only; I will ask the editor and each writer by letter before May; names of the dead:
+# leave out; licence: none stated, the parish owns it, ask in writing; return: the parish gets the tool first.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -131,7 +131,7 @@ BEST = {"vocab_size": 2048, "layers": 2, "width": 128, "learning_rate": 3e-3, "b
         "bias": "frequencies"}
 CHANGES = ({}, {"vocab_size": 1024}, {"vocab_size": 8192}, {"layers": 1}, {"layers": 4}, {"width": 64}, {"width": 256},
            {"learning_rate": 1e-3}, {"learning_rate": 1e-2}, {"batch_size": 8}, {"mask_rate": 0.3}, {"bias": "zero"},
-           {"learning_rate": 2e-3, "mask_rate": 0.3})
+           {"learning_rate": 2e-3, "mask_rate": 0.3}, {"learning_rate": 1e-3, "batch_size": 8})
 
 
 @study([{**BEST, **change} for change in CHANGES], seeds=range(1))

@@ -105,8 +105,9 @@ print(f"accuracy on {len(test_set)} test texts: majority {majority:.2f} · "
       f"TF-IDF {tfidf:.2f} (95 % interval {low:.2f} to {high:.2f})")
 
 # %% [markdown]
-# The interval says how far the number would move with other test texts of the same kind. Differences smaller than
-# that prove nothing.
+# The interval says how far the number would move with other test texts of the same kind. Do not use it to compare two
+# models that answered the *same* texts: they can differ by less than its width, and the difference can still be shown,
+# text by text (lab 9).
 #
 # **Predict first.** What accuracy will a fine-tuned model reach with the same 1,000 sentences? Write your number.
 
@@ -741,7 +742,7 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
 #
 # So: with 1,000 labels and an encoder of another language, take TF-IDF on characters. It trains in a second. We also
 # averaged the two models; that was not better than the characters alone. What would help is an encoder that has read
-# the language, or more labels: with 5,000 Hausa labels TF-IDF on characters reaches a macro-F1 of 0.72 (3 seeds).
+# the language, or more labels: with 5,000 Hausa labels TF-IDF on characters reaches a macro-F1 of 0.71 (3 seeds).
 
 # ## 14. Start from the encoder of lab 1
 #

@@ -138,7 +138,10 @@ assert render_prompt("{text}?", "A {text}", "Fill {text}.") == "Fill {text}.\n\n
 #
 # ## 2. What does the model say next?
 #
-# SmolLM2 has 135 million weights and has read two trillion tokens, nearly all English. After a text of $T$ tokens it
+# SmolLM2 has 135 million weights and has read two trillion tokens, nearly all English. Ours is the version that was then
+# tuned on
+# **instructions**, so "without training on our task" does not mean "never told what a task is"; and it comes out of a file
+# with 4-bit numbers, rounded, so the original may be a little better. After a text of $T$ tokens it
 # gives one number (a **logit**) for each of the 49,152 tokens that could come next. Softmax makes them probabilities:
 #
 # $$p(\text{next} = v \mid x_1 \dots x_T) = \mathrm{softmax}(z_T)_v \qquad z\;(T \times 49{,}152)$$
@@ -538,7 +541,7 @@ dots = {"accuracy": calibration.summarize(forms, "way", "accuracy"),
 plots.plot_dots(dots, "Chosen by probability, or written freely (English)", xlabel="share of texts");
 
 # %% [markdown]
-# In the record, the probability of a word gives 0.75 ± 0.04 in the plain form and 0.68 ± 0.10 in the chat form. Written
+# In the record, the probability of a word gives 0.75 ± 0.04 in the plain form and 0.68 ± 0.09 in the chat form. Written
 # freely, only 70 % (plain) and 34 % (chat) of the answers begin with one of our words. The model knows more than it says.
 #
 # ## 8. Prompts that are learned
@@ -625,7 +628,8 @@ plots.plot_dots(dots, "Answers turned by an attack (English)", xlabel="share of 
 
 # %% [markdown]
 # Without a defence, the order turns every answer (three parts of 40 texts), the forged answer nine in ten. The fence alone
-# changes nothing about that, and costs accuracy. With all three defences still nine in ten are turned. **No wording of the
+# makes it worse: the forged answer now turns all (from 0.91 to 1.00), and the accuracy falls from 0.78 to 0.60. With the
+# warning the forged answer turns 0.75, and with all three defences again nine in ten. **No wording of the
 # prompt stops the attack in this model.** Larger models resist more, and none of them always.
 #
 # What helps for certain lies outside the model: choose among fixed words instead of free text (then the worst case is a
@@ -799,9 +803,10 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # of the small model, a person who reads complaints, consent of the members).
 #
 # **A good answer, in short.** An attacker can move a message into the class they want for the share of texts that the
-# figure shows; the fence alone changes little. A wrong class means that a complaint is read late, so a person should
-# also read a sample of *other*. `redact` leaves "my sister Hauwa in Gwale has HIV": no pattern, yet private. I would take
-# the model on the group's own computer, or TF-IDF on 1,000 labels: better in Hausa, and nothing leaves the room.
+# figure shows; with the fence alone the forged answer turns even more. A wrong class means that a complaint is read late,
+# so a person should also read a sample of *other*. `redact` leaves "my sister Hauwa in Gwale has HIV": no pattern, yet
+# private. I would take the model on the group's own computer, or TF-IDF on 1,000 labels: better in Hausa, and nothing
+# leaves the room.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -188,6 +188,17 @@ def remedies(seed, language, remedy):
     return all_scores(some, {part: logits(model, some[part]) for part in ("test", "train")}, seconds)
 
 
+@study([{"language": "eng"}], seeds=range(5))
+def temperature(seed, language):
+    """No remedy, its scores divided by one number that the validation texts choose: the loss before and after."""
+    some = texts(language, seed)
+    model, _ = fine_tune(language, "", seed, tokenize(some["train"]), names_of(some["train"]))
+    on_test, on_validation = logits(model, some["test"]), logits(model, some["validation"])
+    found = reg.fit_temperature(on_validation, some["validation"]["label"])
+    return {"temperature": found, **score(some["test"], on_test / found),
+            **{f"before_{k}": v for k, v in score(some["test"], on_test).items()}}
+
+
 @study([{"language": language, "remedy": remedy} for language in ("hau", "swa") for remedy in BASELINES + FEWER],
        seeds=range(3))
 def other_languages(seed, language, remedy):

@@ -60,7 +60,9 @@ LANGUAGE = "eng"
 # ## 1. A stream of tasks
 #
 # Each task has 320 labelled texts to train on and 200 to test on. Its classes belong to it alone: *films: positive* is
-# another class than *products: positive*, because another person answers. So new classes appear with each task.
+# another class than *products: positive*, because another person answers. So new classes appear with each task. Keep in
+# mind that we made them new by their *names*; the feeling in the texts is much the same. Classes that are new in meaning,
+# too, can be harder, and this lab does not measure them.
 
 # %% locked="load"
 english = LANGUAGE == "eng"
@@ -107,7 +109,8 @@ pd.DataFrame(baselines).round(2)
 # * **Average accuracy:** the mean of the last row.
 # * **Backward transfer:** for each earlier task, the last row minus the diagonal; then the mean. Below zero: the new
 #   tasks harmed the old ones. Above zero: they helped.
-# * **Forgetting:** for each earlier task, its best accuracy *before* the last row, minus the last row; then the mean.
+# * **Forgetting:** for each earlier task, its best accuracy in *any* row before the last one (also before the task was
+#   trained), minus the last row; then the mean.
 #
 # "Earlier tasks" are all but the last one: the last one had no time to be forgotten.
 
@@ -388,8 +391,9 @@ axes.tick_params(axis="x", rotation=75)
 #
 # $$\text{loss} = \text{loss of the new task} + \frac{\lambda}{2} \sum_k F_k\,(\theta_k - \theta^*_k)^2$$
 #
-# $F$ is the diagonal of the **Fisher information**: the mean, over texts $n$, of the squared gradient of the loss
-# $\ell_n$ of each single text.
+# $F$ is the diagonal of the **empirical Fisher information**: the mean, over texts $n$, of the squared gradient of the loss
+# $\ell_n$ of each single text with its *given* label. (The Fisher information itself takes labels drawn from the model's own
+# probabilities. For texts that the model knows by heart the empirical one is nearly 0, also for weights that matter.)
 #
 # $$F_k = \frac{1}{N} \sum_{n=1}^{N} \left( \frac{\partial \ell_n}{\partial \theta_k} \right)^2$$
 #
@@ -599,19 +603,21 @@ print(f"TF-IDF, all tasks at once: {joint.tfidf_average.mean():.3f} ± {joint.tf
 # | adapters | 640, through all six layers | 320 forward, for the centroid | 2: router, then adapter |
 #
 # Replay keeps a few kilobytes, but they are what people wrote. EWC keeps two numbers for every weight that learns. Each
-# adapter takes 0.3 MB and no text. Adapters and replay reach about the same average; adapters are best when
-# the task is known, and their weak point is the router.
+# adapter takes 0.3 MB and no text. Adapters and replay reach about the same average. When the task is known, no method is
+# shown to be best: adapters reach 0.81, replay 0.81, EWC 0.81 and naive fine-tuning 0.80, each ± 0.02 or so. And all had the
+# **same** small learning rate, which was not chosen for each of them: a method that looks weak here may want another one
+# (below).
 #
-# ### How many texts must replay keep?
+# ### What if replay keeps fewer texts?
 
 # %%
 replay = record[record.method == "replay"].assign(capacity=100)
 sizes_tried = pd.concat([calibration.load_record("lab7_continual", "buffer_size"), replay])
-curves = calibration.curves(sizes_tried, "capacity", {"average accuracy": "average", "forgetting": "forgetting"})
-plots.plot_lines(curves, "capacity", "Replay, English stream", "texts in the buffer", "accuracy / forgetting");
+sizes_tried.groupby("capacity")[["average", "forgetting"]].agg(["mean", "std", "count"]).round(3)
 
 # %% [markdown]
-# With a quarter of the buffer, more is forgotten. Each text of the buffer comes back many times, and is learned by heart.
+# With a quarter of the buffer, twice as much is forgotten. Each text of the buffer comes back many times, and is learned
+# by heart. These are two sizes and no curve: from how many texts on more bring nothing, we have not measured.
 #
 # ### Is EWC useless?
 #
@@ -626,7 +632,8 @@ springs.groupby("strength")[["known_average", "known_backward_transfer", "averag
 
 # %% [markdown]
 # Without springs (λ = 0) the large rate destroys what the encoder knew of the old tasks. With them nearly all is kept, and
-# the new tasks are learned as well. So: springs, or a small learning rate, for the encoder; replay, or a head for each
+# the new tasks are learned as well: 0.83 ± 0.01 with the task known, the highest number of this lab. (The other methods were
+# not tried at this rate.) So: springs, or a small learning rate, for the encoder; replay, or a head for each
 # task, for the head.
 #
 # ## 9. Hand in your model
@@ -670,12 +677,12 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # that finds forgetting: a small fixed test set of *every* old task, tested after each training, with an interval.
 #
 # **A good answer, in short.** (a) Replay keeps what people wrote, so it is not allowed. An adapter for each task keeps 0.3 MB
-# of numbers a task and reaches 0.72 ± 0.01, against 0.29 ± 0.01 for naive fine-tuning; each text costs two forward
+# of numbers a task and reaches 0.73 ± 0.02, against 0.30 ± 0.01 for naive fine-tuning; each text costs two forward
 # passes. EWC keeps no texts either, but it reaches 0.28 here. (b) Replay: 100 messages are 5 kB, average 0.72 ± 0.01, half as
 # many texts again in training, one model at use. (c) The app says the task, so no router is needed and the adapters
-# forget nothing: 0.80 ± 0.01; but naive fine-tuning reaches 0.79 ± 0.02 then, so measure first whether anything is
-# needed. For (a) I would keep 100 test texts of each task from people who agreed, test all of them after each
-# training, and look at the worst task: with 100 texts the interval is about ± 0.08, so a fall of 0.1 shows.
+# forget nothing: 0.81 ± 0.02; but naive fine-tuning reaches 0.80 ± 0.03 then, and replay and EWC 0.81, so measure first
+# whether anything is needed. For (a) I would keep 100 test texts of each task from people who agreed, test all of them
+# after each training, and look at the worst task: with 100 texts the interval is about ± 0.08, so a fall of 0.1 shows.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -12,12 +12,14 @@ from leaplm import artifacts
 from leaplm.assets import store
 from leaplm.calibration import study
 from leaplm.compression import (
+    NF4,
     TeacherCollator,
     distillation_objective,
     fake_quantize,
     finish_pruning,
     make_student,
     prune_model,
+    quantize_dynamic,
     trim_embeddings,
     trim_tokenizer,
     used_pieces,
@@ -190,6 +192,23 @@ def rounding(seed, numbers):
     if numbers != "32-bit":
         fake_quantize(model, 127 if numbers.startswith("8") else 7, per_row="row" in numbers)
     return scores(model, encoded("eng", "test"))
+
+
+WAYS = {"32-bit": None, "8-bit, a scale a row": {}, "8-bit, activations too": None, "4-bit, a scale a row": {"levels": 7},
+        "4-bit, groups of 32": {"levels": 7, "group": 32}, "4-bit, groups of 32, NF4": {"group": 32, "table": NF4}}
+
+
+@study([{"numbers": name} for name in WAYS], seeds=range(3))
+def rounding_paired(seed, numbers):
+    """The same on up to 1,200 test texts, each right (1) or wrong (0), so that ways are compared text by text."""
+    model = copy.deepcopy(teacher("eng", seed))
+    if numbers == "8-bit, activations too":
+        model = quantize_dynamic(model)
+    elif WAYS[numbers] is not None:
+        fake_quantize(model, **WAYS[numbers])
+    rows = tokenize(subsample(sentiment("eng")["test"], 1200), load_tokenizer(), LENGTH)
+    right = predict_logits(model, rows, collate).argmax(-1) == np.array([row["label"] for row in rows])
+    return {"accuracy": float(right.mean()), "right": "".join("1" if hit else "0" for hit in right)}
 
 
 # -- memory of a fresh program ----------------------------------------------------------------------------------------------

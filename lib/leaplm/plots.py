@@ -70,15 +70,21 @@ def plot_history(history, window=10, unit="text", baseline=None, title="Loss dur
     return axes
 
 
-def draw_spread(axes, summary, x, label, color, marker="o"):
-    """Mean (line and markers) with one standard deviation over seeds on each side (a band; bars at a single point)."""
+def draw_spread(axes, summary, x, label, color, marker="o", band=True, shift=None):
+    """Mean (line and markers) with one standard deviation over seeds on each side: a band, or bars.
+
+    shift: a function that moves the positions a little, so that the bars of several lines stand side by side.
+    """
     positions, mean, sd = summary[x], summary["mean"], summary["sd"].fillna(0)
-    seeds = int(summary["seeds"].min())
-    axes.plot(positions, mean, marker=marker, color=color, label=f"{label} ({seeds} seeds)")
-    if len(summary) > 1:
+    positions = shift(positions) if shift else positions
+    axes.plot(positions, mean, marker=marker, color=color, label=f"{label} ({seeds_of(summary)})")
+    if len(summary) > 1 and band:
         axes.fill_between(positions, mean - sd, mean + sd, color=color, alpha=0.18, linewidth=0)
     else:
-        axes.errorbar(positions, mean, sd, color=color, capsize=3, linestyle="none")
+        axes.errorbar(positions, mean, sd, color=color, capsize=2, elinewidth=1, linestyle="none")
+
+
+SPREAD = "± one standard deviation over seeds"  # what the bands and lines of all figures of seeds are
 
 
 def draw_live(axes, x, y, label="your run"):
@@ -89,17 +95,24 @@ def draw_live(axes, x, y, label="your run"):
 def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=True, flat=None):
     """Curves with spread over seeds, and your own run on top; the legend stands beside them.
 
-    summaries: {label: DataFrame with columns x, mean, sd, seeds}. live: (x, y) of your run, or None.
-    flat: {label: scores (n,)} of what does not depend on x: a dashed line at their mean, with its deviation.
+    summaries: {label: DataFrame with columns x, mean, sd, seeds}; up to three have bands, more have bars side by side, since
+    five bands on each other cannot be read. live: (x, y) of your run, or None. flat: {label: scores (n,)} of what does not
+    depend on x: a broken line at their mean, with its deviation.
     """
     axes = new_axes(title, xlabel, ylabel, width=8.5)
-    for label, scores in (flat or {}).items():
+    for (label, scores), style in zip((flat or {}).items(), ("--", ":", "-."), strict=False):
         mean, sd = np.mean(scores), np.std(scores, ddof=1)
-        axes.axhline(mean, color=GREY, linestyle="--", label=label)
+        axes.axhline(mean, color=GREY, linestyle=style, label=label)
         axes.axhspan(mean - sd, mean + sd, color=GREY, alpha=0.15, linewidth=0)
-    colors = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
-    for (label, summary), color, marker in zip(summaries.items(), colors, "os^Dvp", strict=False):
-        draw_spread(axes, summary, x, label, color, marker)
+    colors, crowded = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY), len(summaries) > 3
+    width = max(float(np.ptp(summary[x])) for summary in summaries.values())
+    for i, ((label, summary), color, marker) in enumerate(zip(summaries.items(), colors, "os^Dvp", strict=False)):
+        aside = i - (len(summaries) - 1) / 2
+
+        def shift(positions, aside=aside):
+            return positions * 1.035**aside if log else positions + 0.008 * width * aside
+
+        draw_spread(axes, summary, x, label, color, marker, not crowded, shift if crowded else None)
     if live is not None:
         draw_live(axes, *live)
     if log:
@@ -107,6 +120,22 @@ def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=Tr
         ticks = sorted({value for summary in summaries.values() for value in summary[x]})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1),
+                title=f"{'bars' if crowded else 'bands'}: {SPREAD}", title_fontsize=8, alignment="left")
+    return axes
+
+
+def plot_promises(shares, limits, title="What any attack finds at most", at=0.05):
+    """Members found at most, against the share of others that are falsely accused; the diagonal is blind guessing.
+
+    shares (n,): false alarms; limits: {label: (n,) largest shares of members found}. at: a share of false alarms to mark.
+    """
+    axes = new_axes(title, "false alarms (share of the others)", "members found (share)", width=7.2, height=4.2)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="blind guessing")
+    for (label, found), color in zip(limits.items(), (BLUE, ORANGE, GREEN, PURPLE), strict=False):
+        axes.plot(shares, found, color=color, linewidth=2, label=label)
+        axes.plot([at], [np.interp(at, shares, found)], "o", color=color)
+    axes.axvline(at, color=GREY, linestyle=":", linewidth=1)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return axes
 
@@ -119,10 +148,11 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     """
     names = rows.iloc[:, 0].astype(str).tolist()
     names += [name for name in live or {} if name not in names]
+    seeds = f"mean {SPREAD} ({seeds_of(rows)})" if "seeds" in rows and rows["seeds"].max() > 1 else None
     axes = new_axes(title, xlabel, "", height=0.8 + 0.42 * len(names))
     places = np.arange(len(names))[::-1]
     axes.barh(places[: len(rows)], rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
-              error_kw={"elinewidth": 1.5, "capsize": 3})
+              error_kw={"elinewidth": 1.5, "capsize": 3}, label=seeds)
     longest = rows["mean"].max() - start
     for place, mean in zip(places[: len(rows)], rows["mean"], strict=True):
         fits = mean - start > 0.12 * longest
@@ -133,16 +163,26 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     axes.set_yticks(places, names)
     axes.set_xlim(left=start)
     axes.grid(axis="y", visible=False)
-    if live:
-        axes.legend(*(items[:1] for items in axes.get_legend_handles_labels()), frameon=False, fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    first = {label: handle for handle, label in list(zip(handles, labels, strict=True))[::-1]}  # one star for all of them
+    # Below the axes: a star of the legend that lay among the bars was read as a result.
+    if first:
+        axes.figure.legend(first.values(), first, frameon=False, fontsize=8, ncols=2, loc="outside lower left")
     return axes
 
 
-def plot_dots(summaries, title, xlabel="accuracy", guide=None):
+def seeds_of(rows):
+    """"5 seeds", or "3 to 5 seeds" where the rows have different numbers of them."""
+    least, most = int(rows["seeds"].min()), int(rows["seeds"].max())
+    return f"{least if least == most else f'{least} to {most}'} seed{'s' * (most > 1)}"
+
+
+def plot_dots(summaries, title, xlabel="accuracy", guide=None, live=None):
     """Several measures of the same things: one row each, one marker a measure, with its standard deviation.
 
     summaries: {measure: DataFrame whose first column names the rows, with mean, sd and seeds}, all with the same rows.
-    guide: (label, value) of a dashed line, such as chance.
+    guide: (label, value) of a dashed line, such as chance. live = {name: value} puts stars on rows. For losses too: dots
+    need not begin at 0, where bars would hide small differences.
     """
     first = next(iter(summaries.values()))
     names = first.iloc[:, 0].astype(str).tolist()
@@ -154,9 +194,13 @@ def plot_dots(summaries, title, xlabel="accuracy", guide=None):
     styles = zip(shifts, (BLUE, ORANGE, GREEN, RED), "osD^", strict=False)
     for (label, rows), (shift, color, marker) in zip(summaries.items(), styles, strict=True):
         axes.errorbar(rows["mean"], places + shift, xerr=rows["sd"].fillna(0), fmt=marker, color=color, capsize=2,
-                      elinewidth=1.2, markersize=5, label=f"{label} ({int(rows['seeds'].min())} seeds)")
+                      elinewidth=1.2, markersize=5, label=f"{label} ({seeds_of(rows)})")
+    for number, (name, value) in enumerate((live or {}).items()):
+        draw_live(axes, value, places[names.index(name)], None if number else "your run")
     axes.set_yticks(places, names)
-    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0), title=f"lines: {SPREAD}",
+                title_fontsize=8, alignment="left")
     return axes
 
 

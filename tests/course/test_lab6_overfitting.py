@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from leaplm import evaluation, models, training
 from leaplm.data import DynamicPaddingCollator
 from leaplm.grading.judge.tiny_models import tiny_classifier, tiny_masked_lm, tiny_tokenizer
@@ -236,3 +238,15 @@ def test_failing_processes_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr(data_parallel.sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="2 processes failed"):
         data_parallel.train_in_processes(rows(4), ["no", "yes"], training.TrainingConfig(), tmp_path, 2)
+
+
+@given(st.integers(0, 10**6), st.floats(0.3, 8))
+def test_a_temperature_lowers_the_loss_and_changes_no_answer(seed, too_sure):
+    """Logits that are right for their labels, made too sure by a factor: dividing brings the factor back."""
+    rng = np.random.default_rng(seed)
+    right = rng.normal(0, 1.5, (4000, 3))
+    chances = np.exp(evaluation.log_softmax(right))
+    labels = (chances.cumsum(axis=1) > rng.random((4000, 1))).argmax(axis=1)
+    found = regularization.fit_temperature(right * too_sure, labels)
+    assert found == pytest.approx(too_sure, rel=0.15)
+    assert (right.argmax(1) == (right * too_sure / found).argmax(1)).all()

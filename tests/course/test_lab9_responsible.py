@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from leaplm import models
 from leaplm.grading.course import load_module
 from leaplm.grading.judge.tiny_models import tiny_causal_lm, tiny_tokenizer
@@ -200,3 +202,58 @@ def test_deletion_test_finds_the_word_that_decides(assets_ready):
     assert most.mean() > least.mean() + 0.1
     with pytest.raises(ValueError, match="method"):
         explanations.word_scores(model, tokenizer, "a text", 0, "magic")
+
+
+# -- what a promise says, and what a better attack finds ------------------------------------------------------------------
+
+
+@given(st.floats(0, 1), st.floats(0, 10), st.floats(0, 0.5))
+def test_no_attack_beats_the_trade_off(false_alarms, epsilon, delta):
+    """The curve lies above blind guessing, below 1, and keeps both sides of the definition."""
+    found = privacy.most_found(false_alarms, epsilon, delta)
+    assert false_alarms - 1e-12 <= found <= 1
+    assert found <= np.exp(epsilon) * false_alarms + delta + 1e-12
+    assert 1 - false_alarms <= np.exp(epsilon) * (1 - found) + delta + 1e-9
+
+
+@pytest.mark.parametrize(("epsilon", "alone", "together"), [(1, 0.136, 0.088), (3, 0.953, 0.200), (8, 1.0, 0.614)])
+def test_the_promises_of_the_lab(epsilon, alone, together):
+    """The numbers of section 4: one pair of (epsilon, delta), and all pairs that the same training keeps."""
+    profile = privacy.privacy_profile(privacy.noise_for(epsilon, 1e-5, 0.25, 100), 0.25, 100)
+    assert privacy.most_found(0.05, epsilon, 1e-5) == pytest.approx(alone, abs=0.001)
+    assert min(privacy.most_found(0.05, *pair) for pair in profile) == pytest.approx(together, abs=0.001)
+    assert all(more >= less for (more, _), (less, _) in zip(profile, profile[1:], strict=False)), "a larger delta costs less"
+
+
+def test_shadows_find_members_that_a_threshold_on_the_loss_does_not():
+    """Texts of very different difficulty, each with a loss 1 nat smaller in models that saw it."""
+    rng = np.random.default_rng(0)
+    hard, inside = rng.uniform(0.5, 8, 400), rng.random((65, 400)) < 0.5
+    losses = np.maximum(hard - 0.4 * inside + rng.normal(0, 0.05, inside.shape), 0.01)
+    member = inside[0]
+    scores = privacy.calibrated_scores(losses[0], losses[1:], inside[1:])
+    _, naive = privacy.membership_attack(losses[0][member], losses[0][~member])
+    _, found = privacy.membership_attack(-scores[member], -scores[~member])
+    assert naive < 0.15 and found > 0.9
+    with pytest.raises(ValueError, match="shadows that were"):
+        privacy.calibrated_scores(losses[0], losses[1:], np.ones((64, 400)))
+
+
+def test_a_private_head_withstands_the_shadows():
+    """The same heads on the same random vectors: with noise the calibrated attack is near chance."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 60)).astype(np.float32)
+    x, y = x / np.linalg.norm(x, axis=1, keepdims=True), rng.integers(2, size=120)
+
+    def train(config, noise):
+        return lambda rows, seed: privacy.train_head_with_noise(x[rows], y[rows], 2, config, noise, seed)
+
+    plain = privacy.shadow_attack(train(privacy.PrivateConfig(epsilon=np.inf, learning_rate=30.0), 0.0), x, y, shadows=32)
+    private = privacy.shadow_attack(train(privacy.PrivateConfig(epsilon=1.0), 10.3), x, y, shadows=32)
+    assert plain["shadow_auc"] > 0.75 and private["shadow_auc"] < 0.65
+
+
+def test_a_signature_changes_one_thing_at_a_time():
+    assert fairness.signed("Good. ", "Cusco") == "Good. - Quispe, Cusco"
+    assert fairness.signed("Good.", "Cusco", town="London") == "Good. - Quispe, London"
+    assert fairness.signed("Good.", "London", town="Cusco") == "Good. - Emily, Cusco"

@@ -1,11 +1,17 @@
-"""The methods of labs 2 to 5 in one form, to be compared on a small set: (train, test, seed) -> (predictions, megabytes)."""
+"""The methods of labs 2 to 5 in one form, to be compared on a small set.
+
+A method is a function (train, test, seed) -> (predictions (n,), megabytes, probabilities (n, classes)). The megabytes are
+all that must be there to answer, weights in 16 bits: what was learned *and* the pretrained model below it with its
+tokenizer. A prompt learns nothing, and yet needs a whole language model. `packages_megabytes` tells the Python packages.
+"""
 
 import functools
+import importlib.metadata
 import pickle
 
 import numpy as np
 
-from leaplm import artifacts, data, evaluation, fewshot, models, prompting, training
+from leaplm import assets, data, evaluation, fewshot, models, prompting, training
 from leaplm.peft import lora
 from leaplm.runtime import by_scale, free_memory, set_seed
 
@@ -26,12 +32,15 @@ def make_methods(names, reads_language=True):
 
 
 def majority(train, test, seed):
-    return evaluation.majority_baseline(train["label"], test["label"]), 0.0
+    shares = np.bincount(train["label"], minlength=train.features["label"].num_classes) / len(train)
+    return np.full(len(test), shares.argmax()), 0.0, np.tile(shares, (len(test), 1))
 
 
 def tfidf(train, test, seed, units):
     model = evaluation.tfidf_classifier(units).fit(list(train["text"]), list(train["label"]))
-    return model.predict(list(test["text"])), len(pickle.dumps(model)) / 1e6
+    probabilities = np.zeros((len(test), train.features["label"].num_classes))
+    probabilities[:, model.classes_] = model.predict_proba(list(test["text"]))
+    return probabilities.argmax(axis=1), len(pickle.dumps(model)) / 1e6, probabilities
 
 
 def frozen(train, test, seed):
@@ -39,7 +48,13 @@ def frozen(train, test, seed):
     encoder, tokenizer = models.load_encoder(), models.load_tokenizer()
     train_vectors, test_vectors = (fewshot.embed(encoder, tokenizer, rows["text"]) for rows in (train, test))
     weight, bias = fewshot.fit_head(train_vectors, train["label"])
-    return (test_vectors @ weight.T + bias).argmax(axis=1), (weight.nbytes + bias.nbytes) / 1e6
+    megabytes = model_megabytes(encoder, "minilm") + (weight.nbytes + bias.nbytes) / 1e6
+    return from_logits(test_vectors @ weight.T + bias, megabytes)
+
+
+def from_logits(logits, megabytes):
+    """What a method gives back, from class scores (n, classes)."""
+    return logits.argmax(axis=-1), megabytes, np.exp(evaluation.log_softmax(logits))
 
 
 def fine_tune(train, test, seed, names, reads_language, adapter):
@@ -54,11 +69,11 @@ def fine_tune(train, test, seed, names, reads_language, adapter):
         if not reads_language:
             lora.train_word_embeddings(model)
     train_model(model, data.tokenize(train, tokenizer), collate, seed, reads_language, adapter)
-    predictions = evaluation.predict_logits(model, data.tokenize(test, tokenizer), collate).argmax(-1)
-    megabytes = stored_megabytes(model, names)
+    logits = evaluation.predict_logits(model, data.tokenize(test, tokenizer), collate)
+    megabytes = model_megabytes(model, "minilm")  # what changed lies in these weights, or beside them as an adapter
     del model
     free_memory()
-    return predictions, megabytes
+    return from_logits(logits, megabytes)
 
 
 def train_model(model, rows, collate, seed, reads_language, adapter):
@@ -70,10 +85,20 @@ def train_model(model, rows, collate, seed, reads_language, adapter):
     training.train(model, rows, collate, config)
 
 
-def stored_megabytes(model, names):
-    """What has to be kept of a trained model, in 16 bits: that which differs from MiniLM."""
-    stored = artifacts.changed_tensors(model, models.load_sequence_classifier(names))
-    return sum(t.numel() * t.element_size() for n, t in stored.items() if ".base." not in n) / 1e6
+def model_megabytes(model, name):
+    """All weights of a model in 16 bits, and the tokenizer of the model `name` that it was made from."""
+    tokenizer = sum(path.stat().st_size for path in assets.asset_path(name).glob("tokenizer*.json"))
+    return (2 * models.count_parameters(model, trainable=False) + tokenizer) / 1e6
+
+
+def packages_megabytes(*names):
+    """Megabytes on this computer's disk of installed Python packages: what a program needs beside its model.
+
+    >>> packages_megabytes("numpy") > 10
+    True
+    """
+    files = [file for name in names for file in importlib.metadata.files(name) or ()]
+    return sum(file.locate().stat().st_size for file in files if file.locate().is_file()) / 1e6
 
 
 @functools.cache
@@ -94,4 +119,4 @@ def prompt(train, test, seed, names):
     texts = prompting.shorten(test["text"], tokenizer)
     scores = prompting.class_log_probs(model, tokenizer, texts, templates[seed % len(templates)],
                                        prompting.Verbalizer(names), "calibrated")
-    return np.asarray(scores).argmax(-1), 0.0
+    return from_logits(np.asarray(scores), model_megabytes(model, "smollm2"))

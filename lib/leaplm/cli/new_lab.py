@@ -48,6 +48,6 @@ def run(course: Path, name: str, title: str, tell) -> int:
         script = course / "course" / "tools" / f"{tool}.py"
         if script.is_file():
             subprocess.run([sys.executable, str(script), *([name] if tool in OF_ONE_LAB else [])], check=True)
-    tell(f"{folder}: change lab.py, checks.py, bank.py, chapter.md and card.json, then `make build`. Test it with\n"
-         f'  make test TEST_ARGS="-k {name}"')
+    tell(f"{folder}: change lab.py, checks.py, bank.py, chapter.md, claims.json and card.json, then `make build`.\n"
+         f'Test it with\n  make test TEST_ARGS="-k {name}"')
     return 0

@@ -13,11 +13,12 @@ from leaplm.compression.distillation import (
     with_teacher,
 )
 from leaplm.compression.pruning import encoder_linears, finish_pruning, magnitude_mask, prune_model, zero_share
-from leaplm.compression.quantization import LEVELS, dequantize, fake_quantize, quantize_dynamic, quantize_int8
+from leaplm.compression.quantization import LEVELS, NF4, dequantize, fake_quantize, quantize_dynamic, quantize_int8
 from leaplm.compression.vocabulary import trim_embeddings, trim_tokenizer, used_pieces
 
 __all__ = [
     "LEVELS",
+    "NF4",
     "TeacherCollator",
     "checkpoint",
     "comparison",

@@ -9,7 +9,7 @@ import torch
 
 from leaplm.compression.engine import Engine, make_forward
 from leaplm.compression.latency import percentile, time_in_turns
-from leaplm.evaluation import accuracy, bootstrap_interval
+from leaplm.evaluation import seeds_and_texts_interval
 
 
 def megabytes(model):
@@ -33,15 +33,23 @@ def predict_all(engine, texts, batch_size=32):
 
 
 def score_versions(engines, texts, labels, known=None):
-    """A DataFrame by name: accuracy and its 95 % interval over test texts. Rows of `known`, an earlier one, are kept."""
-    rows = {} if known is None else known.T.to_dict()
+    """A DataFrame by name: accuracy with its 95 % interval over test texts, and its change against the first version.
+
+    All versions answer the same texts, so the change is judged text by text (paired): `change low` to `change high` is its
+    interval, and 0 inside means that these texts do not show a difference. Rows of `known`, an earlier one, are kept.
+    """
+    hits = {} if known is None else dict(known.attrs["hits"])
     for name, engine in engines.items():
-        if name in rows:
-            continue
-        predictions = predict_all(engine, texts)
-        low, high = bootstrap_interval(labels, predictions)
-        rows[name] = {"accuracy": accuracy(labels, predictions), "low": low, "high": high}
-    return pd.DataFrame(rows).T
+        if name not in hits:
+            hits[name] = np.asarray(predict_all(engine, texts) == np.asarray(labels), dtype=float)
+    first, rows = next(iter(hits.values())), {}
+    for name, right in hits.items():
+        (low, high), (below, above) = (seeds_and_texts_interval([scores]) for scores in (right, right - first))
+        rows[name] = {"accuracy": right.mean(), "low": low, "high": high,
+                      "change": (right - first).mean(), "change low": below, "change high": above}
+    table = pd.DataFrame(rows).T
+    table.attrs["hits"] = hits
+    return table
 
 
 def time_versions(engines, texts, rounds=40, batch_size=16, batch_rounds=5):

@@ -144,6 +144,13 @@ def flat_gradient(model):
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+def process_mb():
+    """What this process holds in memory now, in MB: Python, PyTorch and all that was loaded before any model counts too."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e6
+
+
 def measure(function):
     """Run `function` once; (what it returns, {"peak_mb": highest memory above that at the start, "seconds": time}).
 

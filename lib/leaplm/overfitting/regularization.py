@@ -138,3 +138,25 @@ def ensemble_probabilities(logits):
     from leaplm.evaluation import log_softmax
 
     return np.exp(log_softmax(logits)).mean(axis=0)
+
+
+def fit_temperature(logits, labels):
+    """The number T > 0 by which to divide class scores so that the loss on these labelled texts is smallest.
+
+    logits (n, classes), labels (n,) of texts that were not trained on. The largest score stays the largest, so no answer
+    changes; only how sure the model is. T above 1: it was too sure. Source: Guo et al., 2017, *On calibration of modern
+    neural networks*.
+
+    >>> round(fit_temperature([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]], [0, 0, 0, 1]), 2)  # log 3 = 1.10 is right
+    3.64
+    """
+    from scipy.optimize import minimize_scalar
+
+    from leaplm.evaluation import log_softmax
+
+    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+
+    def loss(log_temperature):
+        return -log_softmax(logits / np.exp(log_temperature))[np.arange(len(labels)), labels].mean()
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-4, 4), method="bounded").x))

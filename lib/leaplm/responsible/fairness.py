@@ -68,6 +68,14 @@ def typed_in_haste(text, share=0.2, seed=0):
     return " ".join(words)
 
 
-def signed(text, place):
-    """The text with a name and a town below it, as people sign messages; `place` is a key of SIGNATURES."""
-    return f"{text.rstrip()} - {SIGNATURES[place]}"
+def signed(text, place, town=None):
+    """The text with a name and a town below it, as people sign messages.
+
+    place: whose name, a key of SIGNATURES. town: another town than the name's, also a key: only if one of them changes
+    alone can a difference be laid to it.
+
+    >>> signed("Good.", "Kano"), signed("Good.", "Kano", town="London")
+    ('Good. - Amina, Kano', 'Good. - Amina, London')
+    """
+    name, town = SIGNATURES[place].split(", ")[0], SIGNATURES[town or place].split(", ")[1]
+    return f"{text.rstrip()} - {name}, {town}"

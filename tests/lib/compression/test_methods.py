@@ -200,3 +200,37 @@ def test_percentiles_are_values_that_occurred():
     assert latency.percentile(values, 95) == np.percentile(values, 95, method="inverted_cdf")
     with pytest.raises(ValueError, match="equally long"):
         latency.latency_summary([1.0], [])
+
+
+def test_groups_of_four_bits_are_finer_than_rows(classifier):
+    """A scale for each 32 numbers is never coarser than one for the whole row; NF4 has 16 values a group, the ends exact."""
+    weight, errors = classifier.bert.encoder.layer[0].output.dense.weight, {}
+    ways = {"row": {"levels": 7}, "group": {"levels": 7, "group": 32}, "nf4": {"group": 32, "table": compression.NF4}}
+    for name, way in ways.items():
+        rounded = compression.fake_quantize(copy.deepcopy(classifier), **way).bert.encoder.layer[0].output.dense.weight
+        assert rounded.shape == weight.shape
+        errors[name] = float((rounded - weight).detach().square().mean())
+    assert errors["nf4"] < errors["group"] < errors["row"]
+    some = torch.nn.Linear(50, 4, bias=False)  # 50 is no multiple of 32: the last group is shorter
+    largest = some.weight.detach()[:, 32:].abs().amax(dim=1)
+    compression.fake_quantize(some, group=32, table=compression.NF4)
+    assert torch.allclose(some.weight.detach()[:, 32:].abs().amax(dim=1), largest)
+    assert all(len(set(row[:32].tolist())) <= 16 for row in some.weight.detach())
+
+
+def test_versions_are_compared_text_by_text():
+    """One version is wrong on the first 20 texts, where the first is right: the change is theirs, its interval below 0."""
+    texts = [f"text {i}" for i in range(40)]
+
+    class Fixed:
+        def __init__(self, answers):
+            self.answers = dict(zip(texts, answers, strict=True))
+
+        def predict(self, some):
+            return np.eye(2)[[self.answers[text] for text in some]]
+
+    labels = [i % 2 for i in range(len(texts))]
+    flipped = [1 - label if i < len(texts) // 2 else label for i, label in enumerate(labels)]
+    table = versions.score_versions({"first": Fixed(labels), "second": Fixed(flipped)}, texts, labels)
+    assert table.change["first"] == table["change low"]["first"] == 0
+    assert table.change["second"] == pytest.approx(-(len(texts) // 2) / len(texts)) and table["change high"]["second"] < 0

@@ -1,0 +1,49 @@
+"""A figure says what its marks are: mean, spread, seeds, your run."""
+
+import matplotlib
+import pandas as pd
+import pytest
+from leaplm import plots
+
+matplotlib.use("Agg")
+ROWS = pd.DataFrame({"name": ["Hausa", "Swahili"], "mean": [0.5, 0.6], "sd": [0.02, 0.03], "seeds": [3, 5]})
+
+
+def words(legend):
+    return [text.get_text() for text in legend.get_texts()] + [legend.get_title().get_text()]
+
+
+@pytest.mark.parametrize("live", [None, {"Hausa": 0.55, "Swahili": 0.4}])
+def test_bars_say_what_the_line_is_and_the_star_lies_outside(live):
+    figure = plots.plot_bars(ROWS, "title", live=live).figure
+    [legend] = figure.legends
+    assert words(legend)[0] == "mean ± one standard deviation over seeds (3 to 5 seeds)"
+    assert words(legend).count("your run") == bool(live)
+    figure.canvas.draw()
+    assert legend.get_window_extent().y1 <= figure.axes[0].get_window_extent().y0 + 1
+
+
+def test_bars_without_seeds_promise_no_spread():
+    assert plots.plot_bars(ROWS.drop(columns="seeds"), "title").figure.legends == []
+
+
+def test_dots_put_stars_on_their_rows():
+    axes = plots.plot_dots({"loss": ROWS}, "title", live={"Swahili": 0.7, "Hausa": 0.4})
+    assert "loss (3 to 5 seeds)" in words(axes.get_legend()) and words(axes.get_legend()).count("your run") == 1
+    stars = [tuple(float(value[0]) for value in line.get_data()) for line in axes.get_lines() if line.get_marker() == "*"]
+    assert stars == [(0.7, 0.0), (0.4, 1.0)]
+
+
+@pytest.mark.parametrize(("number", "bands"), [(3, 3), (4, 0)])
+def test_more_than_three_curves_have_bars_side_by_side(number, bands):
+    curve = pd.DataFrame({"shots": [2, 8], "mean": [0.5, 0.6], "sd": [0.1, 0.1], "seeds": [3, 3]})
+    axes = plots.plot_lines({str(i): curve for i in range(number)}, "shots", "title", "shots")
+    assert len([part for part in axes.collections if "FillBetween" in type(part).__name__]) == bands
+    assert ("bands" if bands else "bars") in axes.get_legend().get_title().get_text()
+
+
+def test_what_needs_no_examples_is_a_line_of_its_own_kind():
+    curve = pd.DataFrame({"shots": [2, 8], "mean": [0.5, 0.6], "sd": [0.1, 0.1], "seeds": [3, 3]})
+    flat = {"prompt": [0.7, 0.8], "nearest label": [0.6, 0.6]}
+    axes = plots.plot_lines({"head": curve}, "shots", "title", "shots", flat=flat)
+    assert len({line.get_linestyle() for line in axes.get_lines() if line.get_label() in flat}) == 2

@@ -29,7 +29,7 @@ from leaplm.pretraining import run as pretrain
 from leaplm.tokens import tokenization
 
 CLOSE = 1e-4
-PROBES = "leaplm.grading.judge.probes:"
+PROBES, MODELS = "leaplm.grading.judge.probes:", "leaplm.grading.judge.tiny_models:"
 
 
 def close(got, want):
@@ -249,7 +249,7 @@ def pseudo_perplexity(student, rng):
     want = [reference_perplexity(settings, some) for some in (ids, ids[[0, 1, -1]])]
     got = []
     for some in (ids, ids[[0, 1, -1]]):
-        model = student.build(f"{PROBES}tiny_masked_lm", **settings)
+        model = student.build(f"{MODELS}tiny_masked_lm", **settings)
         got.append(as_number(student.call("pseudo_perplexity", model, some, 4), "pseudo_perplexity"))
     if np.allclose(got, want, rtol=1e-3):
         return 3, "each token hidden in turn, exp of the mean"

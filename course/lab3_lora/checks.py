@@ -20,7 +20,7 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing
+from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.peft import instruction_tuning as answers
 from leaplm.peft import lora
 from torch import nn
@@ -28,7 +28,7 @@ from torch import nn
 CLOSE = 1e-4
 LIMIT_MB = 3.0
 PLACES = {"query", "key", "value", "dense"}  # where the judge puts LoRA into its own MiniLM
-PROBES = "leaplm.grading.judge.probes:"
+PROBES, MODELS = "leaplm.grading.judge.probes:", "leaplm.grading.judge.tiny_models:"
 
 # A module is made from a base, which it may freeze; what it gives must let gradients through to x.
 MADE = {"returns": Object("Module"), "random": FREE, "mode": "any", "leaves": "frozen"}
@@ -200,8 +200,8 @@ def judge_injection(student, rng, make, settings, targets):
     """(what is wrong with the core or None, {part: whether it is right}) for one model."""
     rank, seed = int(rng.integers(2, 5)), int(rng.integers(10**6))
     alpha = rank * int(rng.integers(1, 3)) + 1
-    ours = getattr(probes, make)(seed=seed, **settings)
-    model = student.build(f"{PROBES}{make}", seed=seed, **settings)
+    ours = getattr(tiny_models, make)(seed=seed, **settings)
+    model = student.build(f"{MODELS}{make}", seed=seed, **settings)
     names = lora.target_modules(ours, targets)
     batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
     start = probes.logits(ours, **batch)

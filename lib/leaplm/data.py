@@ -35,6 +35,7 @@ NAMES = {
     "zho": "Chinese", "pcm": "Nigerian Pidgin", "kin": "Kinyarwanda",
 }
 NEUTRAL_BAND = 0.5  # mean ratings in (-0.5, 0.5) on the scale [-4, 4]: raters disagree on the sign
+MOST_UNKNOWN = 0.2  # of the tokens of some texts, before we say so
 SHARES = {"train": 0.65, "validation": 0.1, "test": 0.125, "heldout": 0.125}
 
 
@@ -273,7 +274,7 @@ def to_dataset_dict(frames):
 
 
 def subsample(dataset, size, seed=0):
-    """`size` rows at random with the classes in their original proportions; all rows if there are fewer.
+    """`size` rows at random with the classes in their original proportions, each at least once; all rows if there are fewer.
 
     Raises ValueError if `size` is smaller than the number of classes.
     """
@@ -282,8 +283,24 @@ def subsample(dataset, size, seed=0):
     if size >= len(dataset):
         return dataset.shuffle(seed=seed)
     labels = np.array(dataset["label"])
+    counts = np.unique(labels, return_counts=True)[1]
+    if size < len(counts):
+        raise ValueError(f"{size} rows cannot hold {len(counts)} classes: take at least one row of each")
+    rare = counts.min() < 2 or counts.min() * size < len(labels)
+    if rare or len(labels) - size < len(counts):  # scikit-learn stops, or leaves a class out
+        return dataset.select(_evenly(labels, size, seed))
     chosen, _ = train_test_split(np.arange(len(dataset)), train_size=size, stratify=labels, random_state=seed)
     return dataset.select(chosen)
+
+
+def _evenly(labels, size, seed):
+    """Places of `size` labels, of each class in its proportion and at least one, in random order."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    share = np.empty(len(labels))
+    for one in np.unique(labels):
+        own = labels[order] == one
+        share[own] = np.arange(own.sum()) / own.sum()  # of the class, that comes before a row
+    return np.random.default_rng(seed).permutation(order[np.argsort(share, kind="stable")[:size]])
 
 
 def sample_few_shot(dataset, num_shots, seed=0):
@@ -299,10 +316,17 @@ def sample_few_shot(dataset, num_shots, seed=0):
 
 
 def tokenize(dataset, tokenizer, max_length=128):
-    """Add `input_ids` to each row, cut at `max_length` tokens and not padded (the collator pads each batch)."""
+    """Add `input_ids` to each row, cut at `max_length` tokens and not padded (the collator pads each batch).
+
+    Says so where the tokenizer does not know the letters: a model learns little from a text of [UNK].
+    """
     if len(dataset) == 0:
         raise ValueError("the dataset is empty: nothing to tokenize")
     ids = tokenizer(list(dataset["text"]), truncation=True, max_length=max_length)["input_ids"]
+    unknown = sum(row.count(tokenizer.unk_token_id) for row in ids) / max(1, sum(map(len, ids)))
+    if tokenizer.unk_token_id is not None and unknown > MOST_UNKNOWN:
+        print(f"Careful: {unknown:.0%} of the tokens are {tokenizer.unk_token}. This tokenizer does not know the letters of "
+              "these texts, so a model can learn little from them (lab 0 shows why).")  # fmt: skip
     return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"], strict=True)]
 
 

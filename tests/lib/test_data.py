@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 from leaplm import data
 from transformers import DataCollatorWithPadding
 
@@ -110,6 +113,24 @@ def test_subsample_keeps_the_proportions():
     assert len(data.subsample(dataset(), 10_000)) == 90
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
+def test_subsample_of_any_rows_and_size_holds_every_class(labels, drawn):
+    """Also where a class has one row, and where fewer rows than classes are left over."""
+    names = sorted(set(labels))
+    rows = Dataset.from_dict({"text": [str(place) for place in range(len(labels))], "label": labels})
+    size = drawn.draw(st.integers(len(names), len(labels) + 3))
+    some = data.subsample(rows, size, seed=drawn.draw(st.integers(0, 9)))
+    assert len(set(some["text"])) == len(some) == min(size, len(labels))
+    assert sorted(set(some["label"])) == names
+    shares = [some["label"].count(name) / len(some) - labels.count(name) / len(labels) for name in names]
+    assert max(map(abs, shares)) <= len(names) / len(some)
+
+
+def test_subsample_of_fewer_rows_than_classes_is_refused():
+    with pytest.raises(ValueError, match="1 rows cannot hold 2 classes"):
+        data.subsample(dataset(), 1)
+
+
 def test_sample_few_shot_gives_so_many_of_each_class():
     assert np.bincount(data.sample_few_shot(dataset(), 4)["label"]).tolist() == [4, 4]
     with pytest.raises(ValueError, match="class 'a' has 30 rows"):
@@ -126,6 +147,17 @@ def test_collator_equals_the_one_of_transformers(assets_ready):
     assert set(ours) == {"input_ids", "attention_mask", "labels"}
     for name, tensor in ours.items():
         assert torch.equal(tensor, theirs[name])
+
+
+def test_letters_that_a_tokenizer_does_not_know_are_said(assets_ready, capsys):
+    from leaplm.models import load_tokenizer
+
+    amharic = Dataset.from_dict({"text": ["ፊልሙ በጣም ጥሩ ነው", "አልወደድኩትም"], "label": [1, 0]})
+    data.tokenize(amharic, load_tokenizer())
+    assert "of the tokens are [UNK]" in capsys.readouterr().out
+    data.tokenize(dataset(), load_tokenizer())
+    data.tokenize(dataset(), load_tokenizer("smollm2"))
+    assert "Careful" not in capsys.readouterr().out
 
 
 def test_sampler_gives_every_row_once_in_an_order_that_repeats():

@@ -51,7 +51,9 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
            "grading.sandbox.values", "grading.sandbox.remote", "grading.judge.checks", "grading.judge.contracts",
            "grading.judge.returns", "grading.judge.watched", "grading.judge.examiner", "grading.judge.engine",
            "learner.words")
-RAISING = ("artifacts", "plain_json", "capstone.small_data", "prompting.templates", "tokens.costs")  # whose errors they read
+# Modules whose errors they read.
+RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
+           "tokens.costs")
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|</?\w+[^>]*>|\{[^{}]*\}")

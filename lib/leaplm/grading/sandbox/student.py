@@ -107,6 +107,9 @@ class Student:
             with self._limit(), _silence():
                 return plain(look(self._resolve(ref), *self._incoming(args), **self._incoming(kwargs)))
         except (Exception, SystemExit, TimeIsUp) as error:
+            if ref.kind == "function" and isinstance(error, Exception):  # the look was a call of it
+                name = self._resolve(ref).__name__
+                raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
             asked = probe.partition(":")[2].replace("_", " ")
             raise StudentError("unexpected", f"Could not read the {asked} of {describe(ref)}.") from error
 

@@ -6,6 +6,7 @@ artifacts are a question to ask, not an answer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from safetensors.numpy import load
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import ARTIFACTS, Submission
+from leaplm.identity import SIGNED
 
 NEAR = 0.01  # relative distance of two artifacts' numbers
 SAMPLE = 4096  # numbers compared of each artifact
@@ -54,13 +56,28 @@ def retrain(course: Path, lab: str, submissions: Iterable[Submission], count: in
         for submission in islice(whole, count):
             say(f"training {submission.student}'s notebook again, in full ...")
             first = engine.grade(submission, seed=0)
-            again = engine.grade(replace(submission, files={}), seed=0, full=True)
+            again = engine.grade(replace(submission, files=signed(submission.files)), seed=0, full=True)
             made = {f"{ARTIFACTS}/{name}": data for name, data in again.artifacts.items()}
             second = engine.grade(replace(submission, files={**submission.files, **made}), seed=0)
             done.append(compare(submission, made, first.record, second.record))
             for line in done[-1].lines():
                 say("  " + line)
     return done
+
+
+def signed(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The file by which a notebook takes the seed that stands in an artifact's card: the same code trains the same model.
+
+    None where no card has one; then the notebook takes the seed of this machine.
+    """
+    from leaplm.artifacts import read_artifact
+
+    for content in files.values():
+        with contextlib.suppress(Exception):  # any: the file is a student's, and may be of another kind
+            seed = read_artifact(content)[0]["seed"]
+            if type(seed) is int and 0 <= seed < 10**9:
+                return {SIGNED: f"seed {seed}\n".encode()}
+    return {}
 
 
 def compare(submission: Submission, made: dict[str, bytes], first: dict, second: dict) -> Retrained:

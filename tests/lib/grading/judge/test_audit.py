@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from leaplm.grading.judge.audit import distance, near_duplicates, retrain, sample
+import torch
+from leaplm.artifacts import save_artifact
+from leaplm.grading.judge.audit import distance, near_duplicates, retrain, sample, signed
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
+from leaplm.identity import student_seed
 from mini import LAB, make_course
 from safetensors.numpy import save
 from walled import needs_sandbox
@@ -31,6 +34,19 @@ def test_same_files_and_nearly_equal_numbers_are_named_and_others_not():
     assert len(said) == 2
     assert said[0] == f"{NAME} is the same file for amina, bello"
     assert said[1].startswith(f"the numbers of {NAME} differ by 0.") and "amina, bello" in said[1] and "chipo" in said[1]
+
+
+@pytest.mark.parametrize(("card", "seed"), [({"seed": 4711}, 4711), ({"seed": 0}, 0), ({"seed": True}, None), ({}, None),
+                                            ({"seed": "4"}, None), ({"seed": 10**12}, None)])
+def test_a_run_takes_the_seed_of_the_card(card, seed, tmp_path, monkeypatch):
+    layer = torch.nn.Linear(2, 2)
+    save_artifact(tmp_path / "a.safetensors", layer, torch.nn.Linear(2, 2), card)
+    files = signed({"artifacts/notes.txt": b"words", NAME: (tmp_path / "a.safetensors").read_bytes()})
+    assert bool(files) == (seed is not None)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        monkeypatch.chdir(tmp_path)
+        assert student_seed() == seed
 
 
 def test_distance_needs_most_tensors_in_common():

@@ -14,6 +14,10 @@ os.environ["LEAPLM_STUDENT"] = "seed 0"  # the same models on every machine
 import re  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines of all kinds
+settings.load_profile("busy")
 
 LAB = re.compile(r"\b(lab\d+_[a-z]+)\b")
 # Groups that take minutes go first, in this order, so that the processes end together.

@@ -16,6 +16,10 @@ INSTEAD = {
     "lab3_lora": {"cpu=600": "cpu=60"},
     "lab4_prompting": {"tiny=3, cpu=10": "tiny=3, cpu=3", "cpu=50, gpu=200": "cpu=6, gpu=200",
                        "cpu=100, gpu=500": "cpu=8, gpu=500", "cpu=20, gpu=200": "cpu=1, gpu=200"},
+    "lab6_overfitting": {"cpu=300, gpu=1000": "cpu=60, gpu=1000"},
+    "lab7_continual": {"cpu=200, gpu=600": "cpu=30, gpu=600"},
+    "lab8_serving": {"cpu=300, gpu=1000": "cpu=60, gpu=1000", "cpu=(30, 16, 5)": "cpu=(2, 2, 1)"},
+    "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600"},
     "lab10_capstone": {"tiny=24, cpu=150": "tiny=24, cpu=60",
                        'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"'},
 }  # fmt: skip

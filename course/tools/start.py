@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from babel import Locale
 from leaplm.grading.course import LANGUAGES, list_labs
 from leaplm.grading.judge.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
 
@@ -17,7 +18,6 @@ import tables  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path("course") / "START.md"
 HEADS = ("lab", "you build", "minutes of computing")
-NAMES = {"": "English", "fr": "français", "zh_CN": "中文"}
 
 
 def texts(root):
@@ -59,7 +59,7 @@ def title(path):
 
 
 def link(root, here, there):
-    name = NAMES.get(there, there)
+    name = Locale.parse(there or "en").get_language_name()  # in the language itself
     if here == there:
         return f"**{name}**"
     up = "../../" if here else ""

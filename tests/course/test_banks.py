@@ -7,12 +7,11 @@ import pytest
 from leaplm.grading import FREE, trained
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
-from leaplm.grading.judge.translation import english_left, list_locales, load_catalogs
+from leaplm.grading.judge.translation import catalog_path, english_left, list_locales, load_catalogs
 from mini import MINI, ROOT, make_course
 from quick import quick_course
 
 SEEDS = (0, 1, 2)
-LABS = list_labs(ROOT)
 CHECK = r'^# %%.*\bcheck="([^"]+)"'
 CHECKS = [
     (course, lab, check)
@@ -117,10 +116,11 @@ def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -
             assert verdict.points < full, f"wrong, {answer.why}: {verdict}"
 
 
-def untranslated(lab: str, message: str) -> list[str]:
+def untranslated(lab: str, message: str) -> list[tuple[str, str]]:
     """(language, words) that a message of a lab would leave in English; a single word is a name in the code."""
-    left = ((locale, part) for locale in list_locales(ROOT) if lab in LABS
-            for parts in english_left(message, load_catalogs(ROOT, lab, locale)) for part in parts.split(", "))  # fmt: skip
+    locales = [locale for locale in list_locales(ROOT) if catalog_path(ROOT, lab, locale).is_file()]
+    left = ((locale, part) for locale in locales for parts in english_left(message, load_catalogs(ROOT, lab, locale))
+            for part in parts.split(", "))  # fmt: skip
     return [(locale, part) for locale, part in left if " " in part.strip()]
 
 

@@ -7,6 +7,7 @@ built-in names and the functions of libraries are put back first; a test that fa
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
@@ -15,7 +16,8 @@ import linecache
 import sys
 import threading
 import traceback
-from types import CodeType, FunctionType, ModuleType
+import zlib
+from types import FunctionType, ModuleType
 from typing import Any
 
 from IPython.core.displayhook import DisplayHook
@@ -28,8 +30,7 @@ from leaplm.grading.sandbox.watch import is_library
 # Taken before any student code runs: what a notebook puts in their place later is not used.
 _parse, _compile, _eval, _pretty, _unparse = ast.parse, compile, eval, pretty, ast.unparse
 _coroutine, _format, _quiet = inspect.CO_COROUTINE, traceback.TracebackException, DisplayHook.semicolon_at_end_of_expression
-AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-NAME = "<test>"
+AWAIT, ANNOTATIONS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, __future__.annotations.compiler_flag
 MOST_TEXT = 2000  # characters of a value that are told
 
 
@@ -61,30 +62,32 @@ def _from_library(value: Any) -> bool:
     return isinstance(value, FunctionType) and is_library(value.__code__.co_filename)
 
 
-def run_tests(shell: InteractiveShell, source: str) -> tuple[str | None, BaseException | None]:
+async def run_tests(shell: InteractiveShell, source: str) -> tuple[str | None, BaseException | None]:
     """The value of the last expression as text, None if there is none or it is hidden by ";", and what was raised."""
-    value = None
-    namespace = shell.user_ns
+    value, flags = None, AWAIT
     try:
+        name = remember(source)
         python = TransformerManager().transform_cell(source)
         nodes = _parse(python).body
         for number, node in enumerate(nodes, 1):
             last = number == len(nodes) and isinstance(node, ast.Expr)
             tree = ast.Expression(node.value) if last else ast.Module([node], [])
-            value = _value(shell, _compile(tree, NAME, "eval" if last else "exec", AWAIT, True), namespace)
+            code = _compile(tree, name, "eval" if last else "exec", flags, True)
+            flags |= code.co_flags & ANNOTATIONS  # `from __future__ import annotations` holds for what follows
+            value = _eval(code, shell.user_ns)
+            if code.co_flags & _coroutine:  # `await` at the top of the cell
+                value = await value
         shown = value is not None and not _quiet(python)
         return (_as_text(value) if shown else None), None
     except BaseException as error:  # also SystemExit, KeyboardInterrupt: a test that did not come to its end has failed
         return None, error
 
 
-def _value(shell: InteractiveShell, code: CodeType, namespace: dict[str, Any]) -> Any:
-    value = _eval(code, namespace)
-    if code.co_flags & _coroutine:  # `await` at the top of the cell
-        from IPython.core.async_helpers import get_asyncio_loop
-
-        return get_asyncio_loop().run_until_complete(value)
-    return value
+def remember(source: str) -> str:
+    """A name for the code of these tests, by which `inspect.getsource` and tracebacks find its lines."""
+    name = f"<test {zlib.crc32(source.encode(errors='replace')):08x}>"
+    linecache.cache[name] = (len(source), None, [line + "\n" for line in source.split("\n")], name)
+    return name
 
 
 def _as_text(value: Any) -> str:
@@ -96,16 +99,14 @@ def _as_text(value: Any) -> str:
 
 def told(error: BaseException, source: str) -> tuple[str, str, list[str]]:
     """An error as a notebook shows it: name, message and the lines of its traceback, of the tests and below them."""
-    linecache.cache[NAME] = (len(source), None, [line + "\n" for line in source.split("\n")], NAME)
     try:
+        name = remember(source)
         frames = _format(type(error), error, error.__traceback__)
-        while frames.stack and frames.stack[0].filename != NAME:
+        while frames.stack and frames.stack[0].filename != name:
             del frames.stack[0]
         lines = "".join(frames.format()).split("\n")
     except Exception:  # an error of the student's own class may not let itself be shown
         lines = [type(error).__name__]
-    finally:
-        del linecache.cache[NAME]
     return type(error).__name__, _message(error), lines
 
 

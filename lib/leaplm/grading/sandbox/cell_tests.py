@@ -11,13 +11,17 @@ import __future__
 
 import ast
 import builtins
+import contextlib
+import importlib
 import inspect
 import linecache
+import operator
 import sys
 import threading
 import traceback
 import zlib
-from types import FunctionType, ModuleType
+from collections.abc import Iterable
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from IPython.core.displayhook import DisplayHook
@@ -28,8 +32,9 @@ from IPython.lib.pretty import pretty
 from leaplm.grading.sandbox.watch import is_library
 
 # Taken before any student code runs: what a notebook puts in their place later is not used.
-_parse, _compile, _eval, _pretty, _unparse = ast.parse, compile, eval, pretty, ast.unparse
+_parse, _compile, _eval, _pretty, _repr = ast.parse, compile, eval, pretty, repr
 _coroutine, _format, _quiet = inspect.CO_COROUTINE, traceback.TracebackException, DisplayHook.semicolon_at_end_of_expression
+PLAIN = (bool, int, float)
 AWAIT, ANNOTATIONS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, __future__.annotations.compiler_flag
 MOST_TEXT = 2000  # characters of a value that are told
 
@@ -41,6 +46,9 @@ class Pristine:
         self._builtins = dict(vars(builtins))
         self._modules = {name: (module, dict(vars(module))) for name, module in list(sys.modules.items())
                          if isinstance(module, ModuleType) and name not in ("__main__", "builtins")}  # fmt: skip
+        functions = {id(value): value for _, names in self._modules.values() for value in names.values()
+                     if type(value) is FunctionType}  # fmt: skip
+        self._insides = [(function, *_inside(function)) for function in functions.values()]
 
     def restore(self, namespace: dict[str, Any], get_ipython: Any) -> None:
         """Puts them back, and takes off what watches or steers running code."""
@@ -50,11 +58,25 @@ class Pristine:
         vars(builtins).update(self._builtins)
         namespace["__builtins__"], namespace["get_ipython"] = builtins, get_ipython
         for name, (module, before) in self._modules.items():
-            sys.modules.setdefault(name, module)
+            sys.modules[name] = module
             now = vars(module)
             for key, value in before.items():
                 if now.get(key) is not value and callable(value) and not _from_library(now.get(key)):
                     now[key] = value
+        for function, *inside in self._insides:
+            if any(map(operator.is_not, _inside(function), inside)):
+                function.__code__, function.__defaults__, function.__kwdefaults__ = inside
+
+
+def _inside(function: FunctionType) -> tuple[Any, Any, Any]:
+    return function.__code__, function.__defaults__, function.__kwdefaults__
+
+
+def load(modules: Iterable[str]) -> None:
+    """Imports what tests use, where it is there: what is loaded before a notebook begins can be put back."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _from_library(value: Any) -> bool:
@@ -63,24 +85,40 @@ def _from_library(value: Any) -> bool:
 
 
 async def run_tests(shell: InteractiveShell, source: str) -> tuple[str | None, BaseException | None]:
-    """The value of the last expression as text, None if there is none or it is hidden by ";", and what was raised."""
-    value, flags = None, AWAIT
+    """The value of the last expression as text, None if there is none or it is hidden by ";", and what was raised.
+
+    `source` is Python: what IPython adds to it was translated outside (`as_python`).
+    """
+    value = None
     try:
-        name = remember(source)
-        python = TransformerManager().transform_cell(source)
-        nodes = _parse(python).body
-        for number, node in enumerate(nodes, 1):
-            last = number == len(nodes) and isinstance(node, ast.Expr)
-            tree = ast.Expression(node.value) if last else ast.Module([node], [])
-            code = _compile(tree, name, "eval" if last else "exec", flags, True)
-            flags |= code.co_flags & ANNOTATIONS  # `from __future__ import annotations` holds for what follows
+        for code in compiled(source):
             value = _eval(code, shell.user_ns)
             if code.co_flags & _coroutine:  # `await` at the top of the cell
                 value = await value
-        shown = value is not None and not _quiet(python)
+        shown = value is not None and not _quiet(source)
         return (_as_text(value) if shown else None), None
     except BaseException as error:  # also SystemExit, KeyboardInterrupt: a test that did not come to its end has failed
         return None, error
+
+
+def as_python(source: str) -> str:
+    """A cell in Python's own words: magics and the like as the calls that IPython makes of them."""
+    try:
+        return TransformerManager().transform_cell(source)
+    except Exception:  # no Python and no magics: to be told when it is run
+        return source
+
+
+def compiled(source: str) -> tuple[CodeType, ...]:
+    """The code of each statement. All of it before the first one runs: an answer that is called cannot change the rest."""
+    codes, flags, name = [], AWAIT, remember(source)
+    nodes = _parse(source).body
+    for number, node in enumerate(nodes, 1):
+        last = number == len(nodes) and isinstance(node, ast.Expr)
+        tree = ast.Expression(node.value) if last else ast.Module([node], [])
+        codes.append(_compile(tree, name, "eval" if last else "exec", flags, True))
+        flags |= codes[-1].co_flags & ANNOTATIONS  # `from __future__ import annotations` holds for what follows
+    return tuple(codes)
 
 
 def remember(source: str) -> str:
@@ -91,10 +129,8 @@ def remember(source: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """As a notebook shows it; numbers of numpy as plain ones."""
-    import numpy as np
-
-    return _pretty(value.item() if isinstance(value, np.generic) else value)[:MOST_TEXT]
+    """As a notebook shows it."""
+    return (_repr(value) if type(value) in PLAIN else _pretty(value))[:MOST_TEXT]
 
 
 def told(error: BaseException, source: str) -> tuple[str, str, list[str]]:

@@ -17,7 +17,7 @@ from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
 BACKGROUND_SECONDS = 0.02  # before a cell, for what earlier ones left in the background: it goes on while a kernel waits
 
 # Taken before any student code runs.
-_Task, _all_tasks, _sleep = asyncio.Task, asyncio.all_tasks, asyncio.sleep
+_Task, _all_tasks, _sleep, _go_on = asyncio.Task, asyncio.all_tasks, asyncio.sleep, asyncio.SelectorEventLoop.run_forever
 
 
 class EventLoop:
@@ -40,22 +40,22 @@ class EventLoop:
         """What it returns, or raises. None if it was cancelled, as by a time limit that rang while it waited."""
         if self._loop.is_closed():
             self._loop = self._fresh()
-        kept: list = []
-        task = _Task(self._keep(coroutine, kept), loop=self._loop, context=self.context)
+        task = _Task(self._after_others(coroutine), loop=self._loop, context=self.context)
         task.add_done_callback(lambda done: self._loop.stop())
         while not task.done():  # code in a cell may stop the loop, too
             try:
-                self._loop.run_forever()
+                _go_on(self._loop)
+            except Exception:  # the loop itself is broken
+                self._loop = self._fresh()
+                raise
             except BaseException:  # TimeIsUp, or SystemExit of something in the background
                 task.cancel()
-        if kept or task.cancelled():
-            return kept[0] if kept else None
-        return task.result()
+        return None if task.cancelled() else task.result()
 
-    async def _keep(self, coroutine: Coroutine[Any, Any, Any], kept: list) -> None:
+    async def _after_others(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if len(_all_tasks(self._loop)) > 1:
             await _sleep(BACKGROUND_SECONDS)
-        kept.append(await coroutine)
+        return await coroutine
 
 
 async def run_cell(shell: InteractiveShell, source: str) -> ExecutionResult:

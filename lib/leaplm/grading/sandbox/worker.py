@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from leaplm.grading.sandbox.cell_tests import Pristine, run_tests, told
+from leaplm.grading.sandbox.cell_tests import Pristine, load, run_tests, told
 from leaplm.grading.sandbox.event_loop import EventLoop, run_cell
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
 from leaplm.grading.sandbox.student import Clock, Student, StudentError, time_limit
@@ -71,10 +71,10 @@ class Worker:
     def _limit(self) -> contextlib.AbstractContextManager[Clock]:
         return time_limit(self.limits.cell_seconds, MOST_RINGS, self.limits.cell_clock)
 
-    def do_begin(self, variables: dict, kernel: dict | None) -> None:
+    def do_begin(self, variables: dict, kernel: dict | None, modules: list[str]) -> None:
         """The notebook has tests in its cells: what these may need is put ready, and kept as it is now.
 
-        `kernel`: the kernelspec of another kernel than this Python.
+        `kernel`: the kernelspec of another kernel than this Python. `modules`: that tests may use.
         """
         os.environ.update(variables)
         self.before = files_here()
@@ -83,6 +83,7 @@ class Worker:
 
             self.kernel = RealKernel(kernel, self.limits)
         else:
+            load(modules)  # before those beside the notebook can be found
             sys.path.insert(0, "")  # as a notebook's kernel has it: a module beside the notebook is found
             self.get_ipython, self.pristine = self.shell.get_ipython, Pristine()
 

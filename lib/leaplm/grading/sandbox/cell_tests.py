@@ -12,10 +12,12 @@ import __future__
 import ast
 import builtins
 import contextlib
+import functools
 import importlib
 import inspect
 import linecache
 import operator
+import re
 import sys
 import threading
 import traceback
@@ -29,8 +31,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.lib.pretty import pretty
 
-from leaplm.grading.sandbox.watch import is_library
-
 # Taken before any student code runs: what a notebook puts in their place later is not used.
 _parse, _compile, _eval, _pretty, _repr = ast.parse, compile, eval, pretty, repr
 _coroutine, _format, _quiet = inspect.CO_COROUTINE, traceback.TracebackException, DisplayHook.semicolon_at_end_of_expression
@@ -40,32 +40,77 @@ MOST_TEXT = 2000  # characters of a value that are told
 
 
 class Pristine:
-    """Python's built-in names and the functions of libraries as they were before the notebook began."""
+    """Python's built-in names and the functions of libraries as they were before the notebook began.
+
+    What tests themselves change (`time.sleep = ...`, `patch("random.random")`) stays so for the next ones.
+    """
 
     def __init__(self) -> None:
-        self._builtins = dict(vars(builtins))
         self._modules = {name: (module, dict(vars(module))) for name, module in list(sys.modules.items())
-                         if isinstance(module, ModuleType) and name not in ("__main__", "builtins")}  # fmt: skip
+                         if isinstance(module, ModuleType) and name != "__main__"}  # fmt: skip
         functions = {id(value): value for _, names in self._modules.values() for value in names.values()
                      if type(value) is FunctionType}  # fmt: skip
         self._insides = [(function, *_inside(function)) for function in functions.values()]
+        self._known = {id(function.__code__) for function in functions.values()}
+        self._set_by_tests: dict[tuple[str, str], Any] = {}
 
     def restore(self, namespace: dict[str, Any], get_ipython: Any) -> None:
         """Puts them back, and takes off what watches or steers running code."""
         sys.settrace(None)
         sys.setprofile(None)
         threading.settrace(None)
-        vars(builtins).update(self._builtins)
         namespace["__builtins__"], namespace["get_ipython"] = builtins, get_ipython
         for name, (module, before) in self._modules.items():
             sys.modules[name] = module
             now = vars(module)
             for key, value in before.items():
-                if now.get(key) is not value and callable(value) and not _from_library(now.get(key)):
-                    now[key] = value
+                if now.get(key) is not value and callable(value) and (module is builtins or not self._theirs(now.get(key))):
+                    now[key] = self._set_by_tests.get((name, key), value)
         for function, *inside in self._insides:
             if any(map(operator.is_not, _inside(function), inside)):
                 function.__code__, function.__defaults__, function.__kwdefaults__ = inside
+
+    def keep(self, source: str) -> None:
+        """After a cell of tests: what it has set itself, by names that stand in it, is as it should be."""
+        names = names_set(source)
+        for name, (module, before) in self._modules.items() if names else ():
+            for key in names & before.keys():
+                if vars(module).get(key) is not before[key]:
+                    self._set_by_tests[name, key] = vars(module).get(key)
+
+    def _theirs(self, value: Any) -> bool:
+        """Whether a library put this function in the place of another, as IPython does for matplotlib: one it has made."""
+        return isinstance(value, FunctionType) and id(value.__code__) not in self._known and is_from_file(value.__code__)
+
+
+def names_set(source: str) -> set[str]:
+    """The names that code gives new values in modules: the `sleep` of `time.sleep = f`, or of `patch("time.sleep", f)`."""
+    found: set[str] = set()
+    with contextlib.suppress(SyntaxError, ValueError):
+        for node in ast.walk(_parse(source)):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.attr)
+            elif isinstance(node, ast.Call) and re.search("patch|setattr", ast.unparse(node.func)):
+                found |= {str(text.value).rpartition(".")[2] for text in node.args if isinstance(text, ast.Constant)}
+    return found
+
+
+def is_from_file(code: CodeType) -> bool:
+    """Whether a library's file has this code; what a code says of its file alone, a notebook can say, too."""
+    folders = (sys.prefix, sys.base_prefix)
+    return code.co_filename.startswith(folders) and code in codes_of_file(code.co_filename)
+
+
+@functools.cache
+def codes_of_file(path: str) -> set[CodeType]:
+    """All code of a Python file, inner functions too; nothing if it cannot be read."""
+    found: set[CodeType] = set()
+    with contextlib.suppress(OSError, SyntaxError, ValueError), open(path, "rb") as file:
+        more = [_compile(file.read(), path, "exec", dont_inherit=True)]
+        while more:
+            found.add(code := more.pop())
+            more += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    return found
 
 
 def _inside(function: FunctionType) -> tuple[Any, Any, Any]:
@@ -77,11 +122,6 @@ def load(modules: Iterable[str]) -> None:
     for name in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-
-
-def _from_library(value: Any) -> bool:
-    """Whether a library itself has put this function in the place of another, as matplotlib does for its backends."""
-    return isinstance(value, FunctionType) and is_library(value.__code__.co_filename)
 
 
 async def run_tests(shell: InteractiveShell, source: str) -> tuple[str | None, BaseException | None]:

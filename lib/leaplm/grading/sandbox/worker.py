@@ -95,6 +95,7 @@ class Worker:
         self.pristine.restore(self.shell.user_ns, self.get_ipython)
         with outputs.captured(self.shell), self._limit() as clock:
             text, error = self.loop.run(run_tests(self.shell, source)) or (None, asyncio.CancelledError())
+            self.pristine.keep(source)
         if clock.rang:
             outputs.add_error("Timeout", self._stopped)
         elif error is not None:

@@ -4,11 +4,13 @@ import asyncio
 import builtins
 import json
 import math
+import random
 import sys
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.decorators import flag_calls
 from leaplm.grading.course import reached
 from leaplm.grading.judge.examiner import beside
 from leaplm.grading.sandbox.cell_tests import Pristine, as_python, load, run_tests, told
@@ -142,14 +144,59 @@ def test_the_modules_that_tests_reach_are_known(sources, modules):
 
 
 def test_what_a_library_itself_has_changed_stays():
-    """As matplotlib does when a notebook chooses how to draw."""
+    """As IPython does with matplotlib's when a notebook chooses how to draw."""
     pristine, before = Pristine(), json.dumps
     try:
-        json.dumps = json.dump  # a function of the library's own
+        json.dumps = made = flag_calls(json.dumps)
         pristine.restore({}, None)
-        assert json.dumps is json.dump
+        assert json.dumps is made
     finally:
         json.dumps = before
+
+
+def disguised():
+    """A function that says it is from a library's file."""
+
+    def nothing(*args, **kwargs):
+        pass
+
+    nothing.__code__ = nothing.__code__.replace(co_filename=json.__file__)
+    return nothing
+
+
+@pytest.mark.parametrize("function", [disguised(), json.loads, lambda *args: None, None])
+def test_what_only_says_that_it_is_a_librarys_is_not(function):
+    pristine, before = Pristine(), json.dumps
+    try:
+        json.dumps = function
+        pristine.restore({}, None)
+        assert json.dumps is before
+    finally:
+        json.dumps = before
+
+
+@pytest.mark.parametrize("source", [
+    "import random\nrandom.choice = lambda rows: 7",
+    "import unittest.mock\npatch = unittest.mock.patch('random.choice', return_value=7)\npatch.start();",
+    "import random, unittest.mock\npatch = unittest.mock.patch.object(random, 'choice', lambda rows: 7)\npatch.start();",
+    "import random\nsetattr(random, 'choice', lambda rows: 7)",
+])  # fmt: skip
+def test_what_tests_themselves_change_stays_until_they_change_it_back(shell, source):
+    """And an answer cannot change it meanwhile, nor what these tests do not name."""
+    pristine, before, names = Pristine(), random.choice, shell.user_ns
+    try:
+        pristine.restore(names, None)
+        assert run_here(shell, source)[1] is None
+        pristine.keep(source)
+        random.choice, random.choices = None, None
+        pristine.restore(names, None)
+        assert random.choice([1]) == 7 and random.choices([1]) == [1]
+        if "patch" in names:
+            assert run_here(shell, "patch.stop();")[1] is None
+            pristine.restore(names, None)
+            assert random.choice is before
+    finally:
+        random.choice = before
 
 
 def test_our_files_take_the_place_of_a_students():

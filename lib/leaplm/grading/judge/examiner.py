@@ -55,6 +55,7 @@ OF_ONE_OUTPUT = 200  # what it takes beside its text
 LEFT_OUT = "… all further outputs are left out: the notebook has put out too much …"
 PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
 VARIABLES = {"NBGRADER_EXECUTION": "autograde"}  # that nbgrader gives to the cells it runs
+TIME = "timestamp.txt"  # by which nbgrader knows when it was handed in
 START_KERNEL = 60  # s, of another language, on a slow and busy machine
 MOST_MEMORY = 5000 << 20  # bytes of an examiner: a file made to fill memory fails in the check that reads it
 MOST_FRAME = 1 << 30  # with all that one student may hand in
@@ -249,9 +250,9 @@ def saved(line: Line, *request: Any) -> dict[str, bytes]:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name from a student's process is that of a file beside the notebook, or below."""
+    """Whether a name from a student's process is that of a file beside the notebook, or below, and none of nbgrader's."""
     try:
-        return clean_path(name) == name and not is_clutter(name) and not name.endswith(".ipynb")
+        return clean_path(name) == name and not is_clutter(name) and not name.endswith(".ipynb") and name != TIME
     except ValueError:
         return False
 

@@ -46,6 +46,10 @@ class Assignment:
         """The release, a fresh copy."""
         return nbformat.reads(self.release, as_version=4)
 
+    def code(self) -> list[str]:
+        """The sources of our code cells, with all tests."""
+        return [cell.source for cell in self.read().cells if cell.cell_type == "code"] + list(self.tests.values())
+
     def packed(self) -> dict[str, Any]:
         """As plain values, for the wire."""
         return {**asdict(self), "siblings": list(self.siblings)}

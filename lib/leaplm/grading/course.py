@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import os
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +60,35 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and inspect look it up there
     spec.loader.exec_module(module)
     return module
+
+
+def reached(sources: Iterable[str]) -> list[str]:
+    """The modules that pieces of code import, and those that they reach through these; each is Python, or left out.
+
+    >>> reached(["import numpy as np", "np.testing.assert_allclose(np.ones(1), 1)"])
+    ['numpy', 'numpy.testing']
+    """
+    trees = []
+    for source in sources:
+        with contextlib.suppress(SyntaxError, ValueError):
+            trees.append(ast.parse(source))
+    known = {name: module for tree in trees for name, module in _bindings(tree)}
+    found = dict.fromkeys(name for tree in trees for name in imported(tree))
+    owners = (ast.unparse(node.value) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    for first, dot, rest in (owner.partition(".") for owner in owners):
+        if first in known and re.fullmatch(r"[\w.]*", rest):
+            found[known[first] + dot + rest] = None
+    return sorted(found)
+
+
+def _bindings(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """The names that imports give to modules: ("np", "numpy")."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or (first := alias.name.partition(".")[0]), alias.name if alias.asname else first)
+                        for alias in node.names)  # fmt: skip
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def imported(tree: ast.AST) -> list[str]:

@@ -55,6 +55,23 @@ class SubmissionExporter(NotebookExporter):
     nbgrader makes one for each run, so it also holds what the run needs to know of the course.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Makes all folders safe before nbgrader looks into the first: it reads times before it calls `prepare`."""
+        print_every_letter()
+        name = self.parent.coursedir.assignment_id
+        lab = lab_file(self.book.course, name, "checks.py").is_file()
+        for folder in map(Path, self.parent.assignments):
+            try:
+                said = sweep(folder, lab, self.book.files(name))
+            except OSError as problem:  # this student's alone: nbgrader will say so, and go on
+                said = [f"{folder} cannot be made safe: {problem}"]
+            for line in said:
+                self.log.warning(line)
+
     def from_filename(self, filename: str, resources: dict | None = None, **kwargs: Any) -> tuple[Any, dict]:
         if not self.parent._sanitizing:  # nbgrader's second pass, over what the first one wrote
             return super().from_filename(filename, resources=resources, **kwargs)

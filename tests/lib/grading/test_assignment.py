@@ -4,11 +4,13 @@ import math
 from dataclasses import replace
 
 import nbformat
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leaplm.grading.assignment import Assignment, check_functions, unpacked, with_ids
 from leaplm.grading.intake.ingest import read_submission
+from leaplm.grading.judge.checks import Verdict
 from leaplm.grading.judge.examiner import credit, is_inside
 from leaplm.grading.sandbox.wire import decode, encode
 from nbgrader.utils import get_partial_grade
@@ -56,9 +58,21 @@ def test_a_mark_is_that_of_nbgrader_where_it_gives_one(text):
         assert got.points == theirs and not got.fault and math.isfinite(got.points)
 
 
+@given(st.floats(0, 3), st.sampled_from([np.float64, np.float32]))
+def test_a_number_of_numpy_is_a_mark(number, kind):
+    """nbgrader, which reads what a notebook shows, takes `np.float64(1.5)` for no number."""
+    assert credit(repr(kind(number)), 3.0).points == pytest.approx(float(kind(number)))
+
+
+@pytest.mark.parametrize("text", ["np.int64(7)", "np.float64(-1.0)", "np.float64(nan)", "np.True_", "np.str_('a')"])
+def test_a_number_of_numpy_that_can_be_no_mark_is_none(text):
+    assert credit(text, 3.0) == Verdict(3.0, "passed")
+
+
 @pytest.mark.parametrize(("name", "inside"), {
     "made.txt": True, "plots/one.png": True, "../gradebook.db": False, "/etc/passwd": False, "a/../../b": False,
     "week1.ipynb": False, ".hidden/x": False, "": False, "a//b": False, "C:/x": False, "a\nb": False,
+    "timestamp.txt": False, "data/timestamp.txt": True,
 }.items())
 def test_a_file_that_a_notebook_made_stays_beside_it(name, inside):
     assert is_inside(name) == inside

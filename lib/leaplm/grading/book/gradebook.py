@@ -93,7 +93,8 @@ class CourseBook:
             if not notebooks:
                 said = f"the gradebook knows no notebook of {name}: first `nbgrader generate_assignment {name}`"
                 raise FileNotFoundError(said)
-            files, names = self._files(name), [notebook.name for notebook in notebooks]
+            files = {title: path.read_bytes() for title, path in self.files(name).items()}
+            names = [notebook.name for notebook in notebooks]
             return [self._assignment(name, notebook, names, files, checks) for notebook in notebooks]
 
     def _assignment(
@@ -108,13 +109,13 @@ class CourseBook:
         sums = {cell.name: cell.checksum for cell in notebook.source_cells if cell.name in tests}
         return Assignment(name, notebook.name, nbformat.writes(release), tests, sums, files, siblings, plain=not checks)
 
-    def _files(self, name: str) -> dict[str, bytes]:
+    def files(self, name: str) -> dict[str, Path]:
         """What the teacher has beside the notebooks: it comes in place of a student's, unless the settings say not."""
         source = self.folder("source", ".", name)
         kept = Autograde(self.coursedir, parent=self.app).exclude_overwriting.get(name, [])
         paths = {Path(path) for path in find_all_files(str(source), [*self.coursedir.ignore, "*.ipynb"])}
         paths -= {source / other for other in kept}
-        return {path.relative_to(source).as_posix(): path.read_bytes() for path in sorted(paths)}
+        return {path.relative_to(source).as_posix(): path for path in sorted(paths)}
 
     def register(self, lab: str) -> None:
         """Makes the lab known to the gradebook, as `nbgrader generate_assignment` does, without touching the release."""

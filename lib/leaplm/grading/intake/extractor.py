@@ -16,6 +16,7 @@ import secrets
 import shutil
 import stat
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -84,12 +85,13 @@ class SafeExtractor(ExtractorPlugin):
                                       notes, submission.refused))  # fmt: skip
 
 
-def sweep(folder: Path, lab: bool = True) -> list[str]:
+def sweep(folder: Path, lab: bool = True, ours: Iterable[str] = ()) -> list[str]:
     """Makes a student's submitted folder safe for nbgrader's copying; returns what was done, in words.
 
     Links, pipes, devices and files above the limits move to .nbgrader-work/quarantine/. In place of a lab's notebook of
     that kind, and of none at all, stands an empty one, so that the student still gets a verdict. A timestamp.txt that
-    nbgrader could not read is put aside too.
+    nbgrader could not read is put aside too, and a folder that has the name of a file of ours (`ours`), or a file that of
+    a folder.
 
     >>> sweep(Path(".nbgrader-work/submitted/aisha/lab2_finetuning"))
     []
@@ -108,7 +110,14 @@ def sweep(folder: Path, lab: bool = True) -> list[str]:
     stamp = folder / "timestamp.txt"
     if stamp.exists() and not _is_time(stamp):
         said.append(_quarantine(folder, stamp, "no time that nbgrader can read"))
-    return said
+    return said + [_quarantine(folder, path, "in the way of the teacher's files") for path in _in_the_way(folder, ours)]
+
+
+def _in_the_way(folder: Path, ours: Iterable[str]) -> list[Path]:
+    """A student's folders where ours are files, and files where ours are folders: nbgrader's copying would end there."""
+    files = {folder / name for name in ours}
+    folders = {above for path in files for above in path.parents if folder in above.parents}
+    return sorted([path for path in files if path.is_dir()] + [path for path in folders if path.is_file()])
 
 
 def _put_notebook(folder: Path, notebook: Path) -> str:

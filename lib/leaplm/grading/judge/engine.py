@@ -31,7 +31,7 @@ import psutil
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from leaplm.grading.assignment import Assignment, lab_assignment
-from leaplm.grading.course import imported, lab_file
+from leaplm.grading.course import lab_file, reached
 from leaplm.grading.judge.examiner import JUDGING, MOST_FRAME, name_of, new_seed
 from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.judge.translation import find_catalogs, translate_message
@@ -407,10 +407,7 @@ def heavy_modules(assignment: Assignment, course: Path) -> list[str]:
     checks = lab_file(course, assignment.name, "checks.py")
     probes = modules_named(checks.read_text(encoding="utf-8")) if checks.is_file() else []
     found = dict.fromkeys(["leaplm.grading.sandbox.worker", *probes])
-    sources = [cell.source for cell in assignment.read().cells if cell.cell_type == "code"]
-    for source in [*sources, *assignment.tests.values()]:
-        with contextlib.suppress(SyntaxError):
-            found |= dict.fromkeys(imported(ast.parse(source)))
+    found |= dict.fromkeys(reached(assignment.code()))
     pictures = any(name.partition(".")[0] == "matplotlib" for name in found) or not assignment.plain
     return [*found, *["matplotlib_inline.backend_inline"] * pictures]
 

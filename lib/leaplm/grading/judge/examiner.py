@@ -14,6 +14,7 @@ import copy
 import importlib
 import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -29,13 +30,14 @@ import numpy as np
 from nbformat import NotebookNode
 
 from leaplm.grading.assignment import Assignment, unpacked
-from leaplm.grading.course import imported, lab_file, translated_releases
+from leaplm.grading.course import imported, lab_file, reached, translated_releases
 from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
 from leaplm.grading.judge.translation import current_locale, find_catalogs, translate_message
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
+from leaplm.grading.sandbox.cell_tests import as_python
 from leaplm.grading.sandbox.outputs import KEPT_TYPES
 from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteFault, RemoteStudent
 from leaplm.grading.sandbox.student import StudentError
@@ -53,9 +55,11 @@ OF_ONE_OUTPUT = 200  # what it takes beside its text
 LEFT_OUT = "… all further outputs are left out: the notebook has put out too much …"
 PIECE = 16 * 2**20  # bytes of a file that go to the student's process at once
 VARIABLES = {"NBGRADER_EXECUTION": "autograde"}  # that nbgrader gives to the cells it runs
+TIME = "timestamp.txt"  # by which nbgrader knows when it was handed in
 START_KERNEL = 60  # s, of another language, on a slow and busy machine
 MOST_MEMORY = 5000 << 20  # bytes of an examiner: a file made to fill memory fails in the check that reads it
 MOST_FRAME = 1 << 30  # with all that one student may hand in
+NUMPY = re.compile(r"np\.\w+\((.*)\)")
 JUDGING = "judging"  # the file, in our temporary folder, that names the check that is being made
 
 
@@ -79,6 +83,7 @@ class Lab:
         self.assignment, self.tests = assignment, assignment.tests
         self.release = assignment.read()
         self.course, self.checks, self.asked, self.translations = course, {}, set(), {}
+        self.modules = reached(assignment.code()) if assignment.tests else []  # that tests may use
         if not assignment.plain:
             name = assignment.name
             checks = lab_file(course, name, "checks.py").read_text(encoding="utf-8")
@@ -151,12 +156,12 @@ def run_and_judge(
             put(name, content, line)
     if lab.has_tests:
         with ending(done, "The notebook could not be begun"):
-            begin(line, kernel)
+            begin(line, kernel, lab.modules)
     for cell in notebook.cells:
         with ending(done, f"The cell `{cell.id}` could not be run"):
             if role(cell) == "check":
                 done.verdicts[cell.id] = Verdict(0, NOT_REACHED)  # unless the next line gives one
-                done.verdicts[cell.id] = judge_cell(lab, submission, cell, line, limits, seed, done, skip)
+                done.verdicts[cell.id] = judge_cell(lab, submission, cell, line, limits, seed, done, skip, kernel)
                 done.errors.append(done.verdicts[cell.id].message[:MOST_ERROR])
             elif is_to_run(cell, plan) and not line.over:
                 run_cell(cell, line, limits, done)
@@ -178,10 +183,10 @@ def beside(theirs: dict[str, bytes], ours: dict[str, bytes]) -> dict[str, bytes]
     return {name: content for name, content in theirs.items() if not clashes(name)} | ours
 
 
-def begin(line: Line, kernel: dict | None) -> None:
+def begin(line: Line, kernel: dict | None, modules: list[str]) -> None:
     """Has the student's process put itself ready for cells of tests. Ended if it cannot: nothing may run half ready."""
     try:
-        line.ask("begin", VARIABLES, kernel, seconds=GRACE + START_KERNEL)
+        line.ask("begin", VARIABLES, kernel, modules, seconds=GRACE + START_KERNEL)
     except (StudentError, RemoteFault) as fault:
         line.over = Ended("killed", f"The notebook's program could not be begun: {fault}")
         raise line.over from None
@@ -189,12 +194,12 @@ def begin(line: Line, kernel: dict | None) -> None:
 
 def judge_cell(
     lab: Lab, submission: Submission, cell: NotebookNode, line: Line, limits: Limits, seed: int, done: Examination,
-    skip: Collection[str],
+    skip: Collection[str], kernel: dict | None,
 ) -> Verdict:  # fmt: skip
     """By its check function, here; or by the tests in the cell, which go to the student's process only now."""
     source = lab.tests.get(cell.metadata.nbgrader.grade_id)
     if source is not None:
-        return run_test(cell, source, line, limits, done)
+        return run_test(cell, source if kernel else as_python(source), line, limits, done)
     check = lab.checks[check_name(cell)]
     return judged(check, RemoteStudent(line, submission.files, check.seconds), seed, limits, skip)
 
@@ -245,9 +250,9 @@ def saved(line: Line, *request: Any) -> dict[str, bytes]:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name from a student's process is that of a file beside the notebook, or below."""
+    """Whether a name from a student's process is that of a file beside the notebook, or below, and none of nbgrader's."""
     try:
-        return clean_path(name) == name and not is_clutter(name) and not name.endswith(".ipynb")
+        return clean_path(name) == name and not is_clutter(name) and not name.endswith(".ipynb") and name != TIME
     except ValueError:
         return False
 
@@ -273,10 +278,16 @@ def run_test(cell: NotebookNode, source: str, line: Line, limits: Limits, done: 
 
 
 def credit(text: Any, points: float) -> Verdict:
-    """The mark that the value of the last expression of a cell of tests stands for."""
+    """The mark that the value of the last expression of a cell of tests stands for.
+
+    A number of numpy, `np.float64(1.5)`, is one if it can be; nbgrader takes it for no number.
+    """
+    scalar = NUMPY.fullmatch(str(text))
     try:
-        number = float(text)
+        number = float(scalar[1] if scalar else text)
     except (TypeError, ValueError):
+        return Verdict(points, "passed")
+    if scalar and not 0 <= number <= points:
         return Verdict(points, "passed")
     if 0 <= number <= points:
         return Verdict(number, "passed" if number == points else f"{number:g} of {points:g} points")

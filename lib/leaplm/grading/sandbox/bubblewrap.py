@@ -23,6 +23,7 @@ DEVICES = ("null", "zero", "full", "random", "urandom")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "fonts", "mime.types")
 USER = b"student:x:1000:1000:student:/student:/bin/sh\n"
 GROUP = b"student:x:1000:\n"
+HOSTS = b"127.0.0.1 localhost lab\n"
 
 INSTALL = {
     "apt-get": "sudo apt-get install bubblewrap",
@@ -109,7 +110,7 @@ def command(assets: Path, inner: list[str], inherited: list[int], scale: str) ->
     inherited.append(in_memory(forbidden_calls()))
     words += ["--seccomp", str(inherited[-1])]
     words += [*system(), *python(), "--ro-bind", str(assets), ASSETS]
-    for content, path in ((USER, "/etc/passwd"), (GROUP, "/etc/group")):
+    for content, path in ((USER, "/etc/passwd"), (GROUP, "/etc/group"), (HOSTS, "/etc/hosts")):
         inherited.append(in_memory(content))
         words += ["--ro-bind-data", str(inherited[-1]), path]
     # /dev piece by piece: with --dev, bubblewrap ends in a second user namespace that may not mount a /proc.

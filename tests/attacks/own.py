@@ -443,7 +443,7 @@ def full_sockets(work: Work) -> None:
     """Fills sockets that nobody reads, in many processes."""
     work.first("""
         import socket
-        children = [child for _ in range(30) if (child := attempt(os.fork)) is not None]
+        children = [child for _ in range(12) if (child := attempt(os.fork)) is not None]
         if 0 in children:
             kept = []
             while len(kept) < 480 and spare_mb() > 4000 and (pair := attempt(socket.socketpair)):

@@ -46,6 +46,7 @@ from leaplm.grading.submission import Submission
 from leaplm.runtime import available_memory_mb, processors
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
+END_SECONDS = 120  # for the kernel to take back all that a process held, on a machine that it has made busy
 JUDGE_SECONDS = 600  # for the checks of one submission, beside what the student's code takes
 EXAMINER_MB = 2500
 PYTHON = ("python3", "python")  # kernels that are there without a kernelspec
@@ -130,7 +131,7 @@ class ForkServer:
         with self._lock, contextlib.suppress(OSError):
             self._control.send(json.dumps({"end": number}).encode())
         try:
-            return self._ended[number].get(timeout=30)
+            return self._ended[number].get(timeout=END_SECONDS)
         except queue.Empty:
             raise Infrastructure("a student's process could not be ended") from None
         finally:

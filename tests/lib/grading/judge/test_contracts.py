@@ -42,6 +42,7 @@ from leaplm.grading import (
 from leaplm.grading.course import list_labs
 from leaplm.grading.judge.contracts import library_functions
 from leaplm.grading.judge.watched import WatchedStudent
+from leaplm.grading.sandbox.event_loop import EventLoop
 from leaplm.grading.sandbox.remote import Line, RemoteStudent
 from leaplm.grading.sandbox.watch import resolve
 from leaplm.grading.sandbox.wire import Channel, Gone
@@ -86,7 +87,7 @@ def watched(request):
 def answer_requests(end, student):
     """What a worker does with the requests of a handle, in a thread."""
     worker, channel = Worker.__new__(Worker), Channel(end)
-    worker.shell, worker.student = SimpleNamespace(user_ns=student._namespace), student
+    worker.shell, worker.student, worker.loop = SimpleNamespace(user_ns=student._namespace), student, EventLoop()
     try:
         while True:
             request = channel.receive()

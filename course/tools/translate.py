@@ -17,7 +17,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import leaplm
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
@@ -33,6 +32,7 @@ from leaplm.grading.judge.translation import (
     split_markdown,
     translate_markdown,
 )
+from leaplm.grading.trained import module_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import start  # noqa: E402
@@ -87,13 +87,9 @@ def common_texts(root):
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
-        yield from messages(module_file(name), f"leaplm.{name}", chosen)
+        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)
     for name in RAISING:
-        yield from messages(module_file(name), f"leaplm.{name}", is_message, within=ast.Raise)
-
-
-def module_file(name):
-    return Path(leaplm.__file__).parent / f"{name.replace('.', '/')}.py"
+        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", is_message, within=ast.Raise)
 
 
 def units(text):

@@ -62,6 +62,13 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
+def import_all(modules: Iterable[str]) -> None:
+    """Imports these modules; one that is not there is left to the code that needs it, which says so better."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
 def reached(sources: Iterable[str]) -> list[str]:
     """The modules that pieces of code import, and those that they reach through these; each is Python, or left out.
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from leaplm.grading.course import LANGUAGES
-from leaplm.grading.judge.translation import COMMON, current_locale, list_locales, load_catalogs, look_up
+from leaplm.grading.judge.translation import COMMON, current_locale, find_catalogs, look_up
 from leaplm.learner.releases import find_root
 
 POINTS = "{points} of {most} points for this exercise"
@@ -47,7 +47,7 @@ def learner_locale() -> str:
 def catalogs_of(lab: str = COMMON) -> tuple:
     """The catalogues of a lab in the learner's language; none for English, or where there is no such language."""
     root, locale = find_root(), learner_locale()
-    return load_catalogs(root, lab, locale) if root and locale in list_locales(root) else ()
+    return find_catalogs(root, lab, locale) if root else ()
 
 
 def say(words: str, **values: object) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
-import importlib
 import json
 import os
 import re
@@ -30,7 +29,7 @@ import numpy as np
 from nbformat import NotebookNode
 
 from leaplm.grading.assignment import Assignment, unpacked
-from leaplm.grading.course import imported, lab_file, reached, translated_releases
+from leaplm.grading.course import import_all, imported, lab_file, reached, translated_releases
 from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
 from leaplm.grading.judge.translation import current_locale, find_catalogs, translate_message
@@ -87,9 +86,7 @@ class Lab:
         if not assignment.plain:
             name = assignment.name
             checks = lab_file(course, name, "checks.py").read_text(encoding="utf-8")
-            for module in imported(ast.parse(checks)):  # in functions too: an import must not take a check's time
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(module)
+            import_all(imported(ast.parse(checks)))  # in functions too: an import must not take a check's time
             self.checks, self.asked = load_checks(name, course), names_asked(checks)
             self.translations = {path.parents[1].name: nbformat.read(path, as_version=4)
                                  for path in translated_releases(course, name)}  # fmt: skip
@@ -117,9 +114,6 @@ class Lab:
     def usual_locale(self) -> str:
         """LEAPLM_LOCALE: for what has no language of its own, such as a file that is no notebook."""
         return locale if (locale := current_locale()) in self.translations else ""
-
-    def translate(self, message: str, locale: str) -> str:
-        return translate_message(message, find_catalogs(self.course, self.assignment.name, locale))
 
 
 def examine(
@@ -351,13 +345,14 @@ def make_record(
     lab: Lab, submission: Submission, done: Examination, repairs: list[Repair], locale: str, seed: int
 ) -> dict:  # fmt: skip
     """The record: one entry per check of the lab, whatever happened, in the language of the notebook."""
-    checks, done.notebook.metadata["leaplm"] = [], {"locale": locale}  # for the page that students read
+    checks, catalogs = [], find_catalogs(lab.course, lab.assignment.name, locale)
+    done.notebook.metadata["leaplm"] = {"locale": locale}  # for the page that students read
     for cell in done.notebook.cells:
         if role(cell) != "check":
             continue
         name = name_of(cell, lab.tests)
         verdict = done.verdicts.get(cell.id, Verdict(0, submission.refused or NOT_REACHED))
-        verdict = replace(verdict, message=lab.translate(clean_text(verdict.message, 1000), locale),
+        verdict = replace(verdict, message=translate_message(clean_text(verdict.message, 1000), catalogs),
                           fault=verdict.fault and clean_text(verdict.fault, 4000))  # fmt: skip
         show_test(cell, verdict, lab.assignment) if cell.metadata.nbgrader.grade_id in lab.tests else show(cell, verdict)
         checks.append({"name": name, "points": verdict.points, "max": cell.metadata.nbgrader.points,
@@ -370,7 +365,7 @@ def make_record(
         "submission": submission.digest,
         "seed": seed,
         "state": done.state,
-        "reason": lab.translate(clean_text(done.reason, 1000), locale),
+        "reason": translate_message(clean_text(done.reason, 1000), catalogs),
         "locale": locale,
         "points": sum(check["points"] for check in checks),
         "max": sum(check["max"] for check in checks),

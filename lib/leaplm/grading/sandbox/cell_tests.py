@@ -13,7 +13,6 @@ import ast
 import builtins
 import contextlib
 import functools
-import importlib
 import inspect
 import linecache
 import operator
@@ -22,7 +21,6 @@ import sys
 import threading
 import traceback
 import zlib
-from collections.abc import Iterable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -115,13 +113,6 @@ def codes_of_file(path: str) -> set[CodeType]:
 
 def _inside(function: FunctionType) -> tuple[Any, Any, Any]:
     return function.__code__, function.__defaults__, function.__kwdefaults__
-
-
-def load(modules: Iterable[str]) -> None:
-    """Imports what tests use, where it is there: what is loaded before a notebook begins can be put back."""
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
 
 
 async def run_tests(shell: InteractiveShell, source: str) -> tuple[str | None, BaseException | None]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import json
 import math
 import os
@@ -28,6 +27,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
+from leaplm.grading.course import import_all
 from leaplm.grading.sandbox import keyring, syscalls, walls
 from leaplm.grading.sandbox.memory import used_mb
 from leaplm.grading.sandbox.walls import Limits
@@ -163,10 +163,8 @@ def run_child(fd: int, limits: Limits, walled: bool) -> None:
 
 
 def preload(modules: list[str]) -> None:
-    """Imports the heavy modules; one that is not there is left to the notebook, which says so better."""
-    for name in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+    """Imports the heavy modules."""
+    import_all(modules)
     gc.collect()
     gc.freeze()  # so that the collector does not touch, and so copy, every page in each child
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from leaplm.grading.sandbox.cell_tests import Pristine, load, run_tests, told
+from leaplm.grading.course import import_all
+from leaplm.grading.sandbox.cell_tests import Pristine, run_tests, told
 from leaplm.grading.sandbox.event_loop import EventLoop, run_cell
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
 from leaplm.grading.sandbox.student import Clock, Student, StudentError, time_limit
@@ -83,7 +84,7 @@ class Worker:
 
             self.kernel = RealKernel(kernel, self.limits)
         else:
-            load(modules)  # before those beside the notebook can be found
+            import_all(modules)  # before those beside the notebook can be found, and so that they can be put back
             sys.path.insert(0, "")  # as a notebook's kernel has it: a module beside the notebook is found
             self.get_ipython, self.pristine = self.shell.get_ipython, Pristine()
 

@@ -11,9 +11,9 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.decorators import flag_calls
-from leaplm.grading.course import reached
+from leaplm.grading.course import import_all, reached
 from leaplm.grading.judge.examiner import beside
-from leaplm.grading.sandbox.cell_tests import Pristine, as_python, load, run_tests, told
+from leaplm.grading.sandbox.cell_tests import Pristine, as_python, run_tests, told
 from leaplm.grading.sandbox.event_loop import EventLoop, run_cell
 from leaplm.grading.sandbox.student import time_limit
 
@@ -105,7 +105,7 @@ def test_what_a_notebook_put_in_the_place_of_built_in_names_and_functions_is_put
 
 def test_what_is_changed_inside_a_function_or_in_the_place_of_a_module_is_put_back():
     """Also of modules that the tests reach and the notebook does not import."""
-    load(["unittest.nowhere", "xml.sax.saxutils"])
+    import_all(["unittest.nowhere", "xml.sax.saxutils"])
     pristine, escape, inside = Pristine(), sys.modules["xml.sax.saxutils"].escape, json.loads.__code__
     try:
         json.loads.__code__ = (lambda *a, **k: {}).__code__

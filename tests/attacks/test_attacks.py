@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from leaplm.grading.intake.collect import collect
+from leaplm.grading.sandbox.control_groups import SWITCH, find_groups
 from mini import LAB, make_course
 from walled import needs_sandbox
 
@@ -23,6 +24,7 @@ from attacks.table import BASELINE
 from attacks.traps import Listeners
 
 ROWS = load()
+HEAVY = [row for row in ROWS if row.id in ("D4", "D5", "D9", "F33", "F33b", "F33c", "F33d")]
 CATALOGUE = {"A": 18, "B": 12, "C": 10, "D": 13, "E": 26}
 GRADER_MB = 1500  # of one of the grader's own processes
 
@@ -61,6 +63,18 @@ def group(tmp_path_factory, listeners, alone):
     return group
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, listeners):
+    """The attacks on memory and processes where no control group holds them."""
+    group, sheet = make_class(tmp_path_factory.mktemp("watched"), listeners)
+    add_neighbours(group, sheet, len(HEAVY))
+    add_rows(group, sheet, HEAVY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "0")
+        run(group)
+    return group
+
+
 def write_results(group, alone, listeners):
     """The outcomes, for attacks.table."""
     if path := os.environ.get("LEAPLM_ATTACK_RESULTS"):
@@ -76,6 +90,16 @@ def test_row(row, group, alone, listeners):
     record = group.records.get(group.students[row.id])
     assert found.bad(row) == [], f"{row.id}, {row.what}\n{json.dumps(record, indent=1)}"
     assert record["state"] in row.states, f"{row.id}, {row.what}\n{json.dumps(record, indent=1)}"
+
+
+@pytest.mark.skipif(find_groups() is None, reason="the watch alone holds all rows here")
+def test_the_watch_alone_holds_what_takes_memory_and_processes(watched, alone, listeners):
+    assert watched.ended == 0 and "watched, ten times a second" in watched.log, watched.log[-3000:]
+    assert {row.id: look(watched, alone, row, listeners.heard).bad(row) for row in HEAVY} == {row.id: [] for row in HEAVY}
+    assert {student: watched.records[student]["points"] for student in watched.neighbours} == {
+        student: KINDS[kind] for student, kind in watched.neighbours.items()
+    }
+    assert watched.watch.sandbox_mb < 8 * LIMITS["memory_mb"] + 2000
 
 
 def test_the_grader_came_to_its_end(group):

@@ -35,6 +35,7 @@ from leaplm.grading.judge.audit import near_duplicates, retrain
 from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
 from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
+from leaplm.grading.sandbox.control_groups import Groups
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
 
@@ -234,13 +235,20 @@ def verdicts(run: Run) -> Iterator[tuple[Submission, Graded, bool]]:
     course, assignment = run.book.course, room.assignment
     jobs = min(run.jobs or default_jobs(limits), len(waiting))
     if not run.scheduler:  # a machine that cannot keep student code apart says so here, before anything is graded
-        engine_for(course, assignment, jobs, limits, run.unsafe).fork_server()
+        run.say(held_by(engine_for(course, assignment, jobs, limits, run.unsafe).fork_server().groups))
 
     def task(student: str) -> Task:
         return Task(str(course), assignment.name, store.grader, assignment, room.read(student), None, limits, run.unsafe)
 
     for done, graded in run_tasks(waiting, task, jobs, run.scheduler, run.say):
         yield done.submission, graded, True
+
+
+def held_by(groups: Groups | None) -> str:
+    """Which of the two holds what a submission may use; see `control_groups`."""
+    if groups:
+        return f"Memory and processes of each submission: held by the kernel (control groups, version {groups.version})."
+    return "Memory and processes of each submission: watched, ten times a second (how the kernel can hold them: GRADING.md)."
 
 
 def run_tasks(

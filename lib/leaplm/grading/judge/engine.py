@@ -22,6 +22,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.judge.translation import find_catalogs, translate_message
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.sandbox import bubblewrap as sandbox
+from leaplm.grading.sandbox.control_groups import Group, find_groups, sweep_groups
 from leaplm.grading.sandbox.self_test import breaches
 from leaplm.grading.sandbox.student import EXIT_UNSTOPPABLE
 from leaplm.grading.sandbox.values import clean_text
@@ -93,7 +95,12 @@ class ForkServer:
         self._process = sandbox.start(assets, words, [inner.fileno()], unsafe, scale, self._scratch.path)
         inner.close()
         self._unsafe = unsafe
+        self._limits = limits
         self._ended: dict[int, queue.Queue] = {}
+        self._grouped: dict[int, Group] = {}
+        self.groups = None if unsafe else find_groups()
+        if self.groups:
+            sweep_groups(self.groups)
         self._number = 0
         self._lock = threading.Lock()
         self.ready = False
@@ -121,21 +128,41 @@ class ForkServer:
             self._number += 1
             self._ended[self._number] = queue.Queue()
             try:
-                socket.send_fds(self._control, [json.dumps({"spawn": self._number}).encode()], [theirs.fileno()])
+                with self._doors(self._number) as doors:
+                    asked = json.dumps({"spawn": self._number}).encode()
+                    socket.send_fds(self._control, [asked], [theirs.fileno(), *doors])
             except OSError as error:
                 raise Infrastructure(f"the fork server is gone ({error})") from None
             return self._number, ours
 
+    @contextlib.contextmanager
+    def _doors(self, number: int) -> Iterator[list[int]]:
+        """File descriptors by which a submission's process enters its control group; none where there are no groups."""
+        if not self.groups:
+            yield []
+            return
+        self._grouped[number] = self.groups.make(f"{self._process.pid}-{number}", self._limits)
+        doors = self._grouped[number].doors()
+        try:
+            yield doors
+        finally:
+            for door in doors:
+                os.close(door)
+
     def end(self, number: int) -> str:
         """Ends a process, if it has not ended yet, and says how it did."""
+        group = self._grouped.pop(number, None)
         with self._lock, contextlib.suppress(OSError):
             self._control.send(json.dumps({"end": number}).encode())
         try:
-            return self._ended[number].get(timeout=END_SECONDS)
+            why = self._ended[number].get(timeout=END_SECONDS)
+            return "memory" if group and why.startswith("signal") and group.memory_ended() else why
         except queue.Empty:
             raise Infrastructure("a student's process could not be ended") from None
         finally:
             self._ended.pop(number, None)
+            if group:
+                group.close()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):

@@ -17,8 +17,10 @@ MOST_TABLES = 0.1  # of the memory allowed: real work needs one page of them for
 PIPE_MB = 64 / 1024  # of a pipe as it is made; larger ones are bounded for all together by the kernel
 
 
-def used_mb(pids: Iterable[int], enough: float = float("inf")) -> float:
+def used_mb(pids: Iterable[int], enough: float = float("inf"), mapped: bool = True) -> float:
     """Memory of some processes together, in MB. Stops counting above `enough`, and where page tables take a tenth of it.
+
+    mapped: False leaves out their own pages, for processes whose control group holds these.
 
     >>> used_mb([os.getpid()]) > 1
     True
@@ -27,7 +29,7 @@ def used_mb(pids: Iterable[int], enough: float = float("inf")) -> float:
     total = sum(map(page_tables_mb, pids))
     if total > MOST_TABLES * enough:
         return float("inf")
-    for pid in pids:
+    for pid in pids if mapped else ():
         if total > enough:
             return total
         total += mapped_mb(pid)

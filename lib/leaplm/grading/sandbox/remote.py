@@ -17,6 +17,7 @@ from leaplm.grading.sandbox.student import (
     check_artifact_name,
     most_bytes,
     too_large,
+    unbroken,
     unreadable,
 )
 from leaplm.grading.sandbox.values import Ref, clean_text
@@ -53,7 +54,8 @@ class Line:
         if self.over:
             raise StudentError("exited", NOT_REACHED)
         try:
-            return self._ask(what, args, seconds)
+            with unbroken():
+                return self._ask(what, args, seconds)
         except Ended as end:
             self.over = end
             raise

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import socket
+import threading
 import time
 
 import numpy as np
@@ -12,7 +14,10 @@ from leaplm.grading import Student, StudentError, Verdict, as_array, as_number, 
 from leaplm.grading.course import find_course
 from leaplm.grading.judge import probes, tiny_models
 from leaplm.grading.judge.checks import random_inputs
+from leaplm.grading.sandbox.remote import Line
+from leaplm.grading.sandbox.student import TimeIsUp, time_limit, unbroken
 from leaplm.grading.sandbox.values import MAX_DEPTH, NotPlain, Ref, TooLarge, plain
+from leaplm.grading.sandbox.wire import Channel, Gone
 
 PROBES = "leaplm.grading.judge.probes"
 MODELS = "leaplm.grading.judge.tiny_models"
@@ -283,3 +288,37 @@ def test_checks_of_a_lab_are_loaded_and_graded(tmp_path, monkeypatch):
     assert grade("lab7_x", "two", {"two": lambda: 2}) == Verdict(1, "yes")
     with pytest.raises(KeyError, match="no check 'three'"):
         grade("lab7_x", "three", {})
+
+
+def test_a_time_limit_breaks_off_no_message_and_rings_at_its_end():
+    done = []
+    with pytest.raises(TimeIsUp), time_limit(0.05):
+        with unbroken():
+            end = time.process_time() + 0.3
+            while time.process_time() < end:
+                pass
+            done.append("read")
+        done.append("went on")
+    assert done == ["read"]
+
+
+def test_an_answer_that_came_after_its_check_was_broken_off_is_nobody_elses():
+    """The next check's question has its own answer, however often a limit rings between question and answer."""
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=answer_late, args=[Channel(theirs)], daemon=True).start()
+    line, broken = Line(Channel(ours), 60), 0
+    for number in range(6):
+        try:
+            with time_limit(0.02):
+                while time.process_time():
+                    assert line.ask("double", number, seconds=30) == 2 * number
+        except TimeIsUp:
+            broken += 1
+    assert broken == 6 and line.over is None
+
+
+def answer_late(channel):
+    with contextlib.suppress(Gone):
+        while asked := channel.receive():
+            time.sleep(0.001)
+            channel.send({"nonce": asked["nonce"], "value": 2 * asked["args"][0]})

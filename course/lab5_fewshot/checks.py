@@ -21,6 +21,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
+from leaplm.grading.judge.remembered import scored_once
 
 CLOSE = 1e-4
 MOST_SHOTS = 16
@@ -265,7 +266,8 @@ def few_shot_classifier(student, rng):
 def judge_classifier(model, heldout, language):
     tokenizer = models.load_tokenizer()
     rows = data.tokenize(heldout, tokenizer)
-    predictions = evaluation.predict_logits(model, rows, data.DynamicPaddingCollator(tokenizer.pad_token_id)).argmax(-1)
+    collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
+    predictions = scored_once(model, language, lambda: evaluation.predict_logits(model, rows, collate)).argmax(-1)
     labels = np.array(heldout["label"])
     score = evaluation.macro_f1(labels, predictions)
     one_class = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))

@@ -27,6 +27,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
+from leaplm.grading.judge.remembered import scored_once
 
 PROBES = "leaplm.grading.judge.probes"
 MODELS = "leaplm.grading.judge.tiny_models"
@@ -275,7 +276,8 @@ def stream_model(student, rng):
 
 
 def judge_stream(model, tasks, language):
-    scores, rows = streams.score_all(model, tasks), sum(len(task.test) for task in tasks)
+    scores = scored_once(model, language, lambda: streams.score_all(model, tasks))
+    rows = sum(len(task.test) for task in tasks)
     average, worst = np.mean(scores), min(scores)
     ours = load_record("lab7_continual", "methods" if language == "eng" else "languages", language=language, method="replay")
     if not len(ours):

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from leaplm.grading import FREE, trained
+from leaplm.grading import FREE
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
 from leaplm.grading.judge.translation import catalog_path, english_left, list_locales, load_catalogs
 from mini import MINI, ROOT, make_course
-from quick import quick_course
+from quick import kept_quickly, trained_quickly
 
 SEEDS = (0, 1, 2)
 CHECK = r'^# %%.*\bcheck="([^"]+)"'
@@ -42,21 +42,14 @@ def benches(tmp_path_factory, assets_ready):
 
 
 def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
-    """A course folder with notebooks, and the folder of its trained artifacts (see `_train`)."""
+    """A course folder with notebooks, and the folder of its trained artifacts (see `trained_quickly`)."""
     if course == ROOT:
-        return ROOT, trained.kept_artifacts(lab, quick_course(lab, tmp_path_factory.mktemp("quick")), at="cpu")
+        return ROOT, kept_quickly(lab, tmp_path_factory.mktemp("quick"))
     copy = make_course(tmp_path_factory.mktemp("mini") / "course")
     kept = copy / "trained"
     kept.mkdir()
     (kept / "slope-cpu.json").write_text('{"slope": 2.0}')
     return copy, kept
-
-
-def _train(lab: str, tmp_path_factory) -> None:
-    """A model that earns its marks, trained by the solution where none is kept yet."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEAPLM_SCALE", "cpu")
-        trained.trained_artifacts(lab, quick_course(lab, tmp_path_factory.mktemp("quick")))
 
 
 @pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")
@@ -70,7 +63,7 @@ def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory
     assert sum(answer.right for answer in entries) >= (4 if under_contract else FEWEST_RIGHT), "too few right answers"
     _judge_second_calls(bench, check)
     if course == ROOT and any(answer.files for answer in entries):
-        _train(lab, tmp_path_factory)
+        trained_quickly(lab, tmp_path_factory.mktemp("quick"))
     for seed in SEEDS:
         _judge_all(bench, check, entries, seed)
         entries = [answer for answer in entries if not answer.files]  # a file is judged without any chance: once

@@ -6,29 +6,55 @@ The solutions as they are train in `make run-labs`.
 import re
 
 import nbformat
+import pytest
+from leaplm.grading import trained
 from repo import ROOT
 
 HIDDEN = re.compile("### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS", re.DOTALL)
 # What stands in a lab's solution, and what is taken instead. Figures beside the model need no 600 test texts.
 INSTEAD = {
     "lab1_pretraining": {'LANGUAGE = "eng"': 'LANGUAGE = "swa"', "cpu=800": "cpu=150"},
-    "lab2_finetuning": {"cpu=600": "cpu=60"},
-    "lab3_lora": {"cpu=600": "cpu=60"},
+    "lab2_finetuning": {"cpu=600": "cpu=60", "cpu=300, gpu=1000": "cpu=80, gpu=1000",
+                        "cpu=3 if english": "cpu=2 if english", "    learning_rate=1e-4,": "    learning_rate=2e-4,",
+                        "batch_size=16": "batch_size=8"},
+    "lab3_lora": {"cpu=600": "cpu=60", "cpu=200, gpu=1000": "cpu=60, gpu=1000", "cpu=1000, gpu=1000": "cpu=700, gpu=1000",
+                  "    learning_rate=1e-3,": "    learning_rate=2e-3,"},
     "lab4_prompting": {"tiny=3, cpu=10": "tiny=3, cpu=3", "cpu=50, gpu=200": "cpu=6, gpu=200",
                        "cpu=100, gpu=500": "cpu=8, gpu=500", "cpu=20, gpu=200": "cpu=1, gpu=200"},
     "lab6_overfitting": {"cpu=300, gpu=1000": "cpu=60, gpu=1000"},
-    "lab7_continual": {"cpu=200, gpu=600": "cpu=30, gpu=600"},
-    "lab8_serving": {"cpu=300, gpu=1000": "cpu=60, gpu=1000", "cpu=(30, 16, 5)": "cpu=(2, 2, 1)"},
+    "lab7_continual": {"cpu=320, gpu=1000": "cpu=220, gpu=1000", "cpu=200, gpu=600": "cpu=30, gpu=600"},
+    "lab8_serving": {"cpu=300, gpu=1000": "cpu=60, gpu=1000", "cpu=(30, 16, 5)": "cpu=(2, 2, 1)", "cpu=150": "cpu=60"},
     "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600"},
     "lab10_capstone": {"tiny=24, cpu=150": "tiny=24, cpu=60",
+                       'results = small_data.compare({"LoRA"': '# ({"LoRA"',
                        'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"'},
 }  # fmt: skip
+# A lab that goes on from what another one saved, and the path in it: it need not train that model again.
+GOES_ON = {"lab8_serving": ("lab2_finetuning", "../lab2_finetuning/artifacts")}
+
+
+def trained_quickly(lab, folder):
+    """The artifacts of a lab's quick solution, trained at scale cpu where they are not kept; `folder` is for its course."""
+    if lab in GOES_ON:
+        trained_quickly(GOES_ON[lab][0], folder / "before")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAPLM_SCALE", "cpu")
+        return trained.trained_artifacts(lab, quick_course(lab, folder))
+
+
+def kept_quickly(lab, folder):
+    """Where these artifacts are, or will be."""
+    return trained.kept_artifacts(lab, quick_course(lab, folder), at="cpu")
 
 
 def quick_course(lab, folder):
     """A course folder in `folder` that holds the lab's solution with these settings, and nothing else."""
+    instead = dict(INSTEAD.get(lab, {}))
+    if lab in GOES_ON:
+        before, place = GOES_ON[lab]
+        instead[place] = str(kept_quickly(before, folder / "before"))
     notebook = nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4)
-    for usual, quick in INSTEAD.get(lab, {}).items():
+    for usual, quick in instead.items():
         found = [cell for cell in notebook.cells if usual in cell.source]
         assert found, f"{lab} has {usual!r} no more: change tests/support/quick.py"
         for cell in found:

@@ -240,6 +240,28 @@ def hand_in(
 
 
 @app.command()
+def take_home(
+    folder: Annotated[Path, typer.Option(help="The folder of the labs.")] = Path("."),
+    to: Annotated[Path | None, typer.Option(help="The zip; by default leaplm-work.zip in the folder of the labs.")] = None,
+) -> None:
+    """Put all labs that you have begun into one zip, with models and progress: for a computer that forgets."""
+    from leaplm.learner.carry import run_take_home
+
+    raise typer.Exit(run_take_home(folder, to, typer.echo))
+
+
+@app.command()
+def bring_back(
+    file: Annotated[Path, typer.Argument(help="The zip that `leaplm take-home` wrote.")],
+    folder: Annotated[Path, typer.Option(help="The folder of the labs.")] = Path("."),
+) -> None:
+    """Put the work in such a zip in its place again; what is here and was worked on is kept beside it."""
+    from leaplm.learner.carry import run_bring_back
+
+    raise typer.Exit(run_bring_back(file, folder, typer.echo))
+
+
+@app.command()
 def finish(
     name: Annotated[str, typer.Argument(help="Your name, as it shall stand on the page.")] = "",
     folder: Annotated[Path, typer.Option(help="The folder of the labs.")] = Path("."),

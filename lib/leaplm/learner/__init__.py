@@ -11,6 +11,7 @@
 * progress     what is done, in one file beside the notebooks
 * certificate  all labs marked again in the sandbox, on one page that anyone can verify
 * handed       the notebook and its artifacts as one zip
+* carry        all labs as one zip, and back, where a computer forgets
 * words        the sentences, in the learner's language
 
 What a notebook says about itself is never a mark: the grader (`leaplm.grading`) does not read any of it.
@@ -21,7 +22,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-__all__ = ["hand_in", "load_ipython_extension", "mark", "show_progress", "unload_ipython_extension"]
+__all__ = ["bring_back", "hand_in", "load_ipython_extension", "mark", "show_progress", "take_home",
+           "unload_ipython_extension"]  # fmt: skip
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -65,3 +67,22 @@ def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> Path:
     from leaplm.learner import notebook
 
     return notebook.hand_in(name, lab, to)
+
+
+def take_home() -> None:
+    """Writes leaplm-work.zip with all labs that are begun, their artifacts and the progress. ValueError where none is."""
+    from leaplm.learner import carry
+
+    if carry.run_take_home(Path("."), None):
+        raise ValueError("nothing was written")
+
+
+def bring_back(file: str | Path) -> None:
+    """Unpacks a leaplm-work.zip that was uploaded; what is here and was worked on is kept beside it.
+
+    ValueError, and nothing changed, if it is no such zip or not whole.
+    """
+    from leaplm.learner import carry
+
+    if carry.run_bring_back(Path(file), Path(".")):
+        raise ValueError(f"{file} was not unpacked")

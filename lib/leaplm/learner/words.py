@@ -30,6 +30,11 @@ HEADS = ("lab", "checks right", "points so far", "saved model", "minutes of work
 NOTHING_YET = "Nothing is marked yet: open lab 0 and run its cells."
 TITLE = "Your progress"
 NEVER_LEAVES = "This page is made from {file}. Both stay on your computer: nobody else sees them."
+TAKEN = "{file} ({megabytes} MB) holds all that you have begun. Download it; `leaplm bring-back` puts it in its place again."
+NOTHING_BEGUN = "In {folder} no lab is begun: there is nothing to take home."
+NOT_WORK = "{file} is not a whole zip of `leaplm take-home` ({problem}). Nothing was changed. Upload it again."
+BROUGHT = "{count} files are back in {folder}. Open a lab and run its cells from the top: variables do not come back."
+ASIDE = "{file} was worked on here too: that one is kept as {aside}."
 DAMAGED = "{file} could not be read and was set aside as {aside}; a new one begins."
 
 

@@ -104,6 +104,7 @@ def test_a_changed_text_is_shown_in_english_with_a_mark_and_listed(course, tmp_p
 def test_a_translation_that_loses_code_is_a_fault():
     assert translate.differing_markup("write `f` as $x$ [here](a.md)", "écrivez `f` comme $x$ [ici](a.md)") == ""
     assert "lacks `f`" in translate.differing_markup("write `f`", "écrivez f")
+    assert "lacks <code>a\\n</code>" in translate.differing_markup("ends in <code>a\\n</code>", "finit par <code>a\n</code>")
     assert "has {n}" in translate.differing_markup("{m} texts", "{n} textes")
 
 

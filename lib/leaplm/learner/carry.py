@@ -1,0 +1,185 @@
+"""One's work of all labs as one zip, and back: Binder and Colab forget a session, a borrowed computer goes to somebody else.
+
+    leaplm take-home                      writes leaplm-work.zip into the folder of the labs
+    leaplm bring-back leaplm-work.zip     on another day, in another folder of labs
+
+Taken is what was begun: notebooks whose cells were run, artifacts, own data, the progress. What comes back takes the place
+of labs that are not begun; of one that is, both are kept, and told.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from leaplm.grading.course import LAB_NAME, LANGUAGES
+from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
+from leaplm.grading.submission import ARTIFACTS
+from leaplm.learner import progress
+from leaplm.learner.words import ASIDE, BROUGHT, NOT_WORK, NOTHING_BEGUN, TAKEN, say
+
+WORK = "leaplm-work.zip"
+MOST_BYTES = 4 * 10**9  # unpacked: all labs' artifacts are a tenth of it
+
+
+class CarryError(ValueError):
+    """Nothing can be taken or brought back; the message says why, and what to do."""
+
+
+def labs_folder(start: Path) -> Path:
+    """The folder of all labs: `start`, the `labs` in it, or the one above the lab that it is.
+
+    >>> labs_folder(Path("/home/amina/labs/languages/ha/lab2_finetuning")).as_posix()
+    '/home/amina/labs'
+    """
+    start = start.resolve()
+    if (start / "labs").is_dir():
+        return start / "labs"
+    start = start.parent if LAB_NAME.fullmatch(start.name) else start
+    return start.parents[1] if start.parent.name == LANGUAGES else start
+
+
+def take_home(start: Path = Path("."), to: Path | None = None) -> Path:
+    """Writes the zip, whole or not at all, into the folder of the labs or as `to`. CarryError where no lab is begun."""
+    labs = labs_folder(start)
+    begun = [folder for folder in lab_folders(labs) if is_begun(folder)]
+    if not begun:
+        raise CarryError(say(NOTHING_BEGUN, folder=labs))
+    path = (to or labs / WORK).resolve()
+    fresh = path.with_name(f".{path.name}.part")
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in [progress.progress_file(labs), *(file for folder in begun for file in work_in(folder))]:
+            if file.is_file():
+                archive.write(file, file.relative_to(labs).as_posix() if file.is_relative_to(labs) else file.name)
+    fresh.replace(path)
+    return path
+
+
+def lab_folders(labs: Path) -> Iterator[Path]:
+    """The folders of labs, in all languages."""
+    found = [*labs.glob("lab*_*"), *labs.glob(f"{LANGUAGES}/*/lab*_*")]
+    yield from (folder for folder in sorted(found) if folder.is_dir() and LAB_NAME.fullmatch(folder.name))
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether somebody worked in a lab: a cell was run, or there is more than what was given out."""
+    return any(was_run(path) if path.suffix == ".ipynb" else True for path in work_in(folder))
+
+
+def was_run(notebook: Path) -> bool:
+    """Whether a notebook shows that one of its cells was run; one that cannot be read is somebody's work."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        return any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return True
+
+
+def work_in(folder: Path) -> list[Path]:
+    """The files of a lab that are a learner's: notebooks, artifacts, own data."""
+    kinds = {".ipynb", *DATA_KINDS}
+    found = [path for path in folder.glob("*") if path.suffix in kinds]
+    found += [path for path in (folder / ARTIFACTS).glob("*") if path.suffix in ARTIFACT_KINDS]
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def bring_back(file: Path, start: Path = Path("."), tell: Callable[[str], None] = print) -> list[Path]:
+    """Unpacks the zip into the folder of the labs; the files that came. CarryError, and nothing changed, for another zip."""
+    labs = labs_folder(start)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = wanted(archive)
+            damaged = archive.testzip()
+            if not members or damaged:
+                raise CarryError(say(NOT_WORK, file=file.name, problem=damaged or "–"))
+            begun = {folder: is_begun(folder) for folder in lab_folders(labs)}
+            came = [put(archive, member, labs, begun, tell) for member in members]
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as problem:
+        raise CarryError(say(NOT_WORK, file=file.name, problem=problem)) from None
+    return [path for path in came if path]
+
+
+def wanted(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The entries that are somebody's work, whatever else lies in the zip."""
+    found = [member for member in archive.infolist() if is_work(PurePosixPath(member.filename))]
+    return found if sum(member.file_size for member in found) <= MOST_BYTES else []
+
+
+def is_work(name: PurePosixPath) -> bool:
+    """Whether a name in a zip is one that `take_home` gives; no other is written.
+
+    >>> [is_work(PurePosixPath(name)) for name in ("lab3_lora/artifacts/a.json", "../lab3_lora/a.csv", "lab3_lora/x/a.json")]
+    [True, False, False]
+    """
+    parts = name.parts
+    if parts == (progress.FILE,):
+        return True
+    if parts[:1] == (LANGUAGES,):
+        parts = parts[2:]
+    if len(parts) < 2 or not LAB_NAME.fullmatch(parts[0]) or name.name.startswith(".") or ".." in name.parts:
+        return False
+    kinds = ARTIFACT_KINDS if parts[1:-1] == (ARTIFACTS,) else {".ipynb", *DATA_KINDS} if len(parts) == 2 else ()
+    return name.suffix in kinds
+
+
+def put(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, labs: Path, begun: dict[Path, bool], tell: Callable[[str], None]
+) -> Path | None:  # fmt: skip
+    """Writes one file, whole or not at all; what stands there and is somebody's work is set aside. None for nothing new."""
+    path = labs / member.filename
+    if path.name == progress.FILE:
+        return join_progress(archive.read(member), progress.progress_file(labs), tell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.part")
+    with archive.open(member) as source, open(fresh, "wb") as target:
+        shutil.copyfileobj(source, target)
+    folder = path.parent.parent if path.parent.name == ARTIFACTS else path.parent
+    if path.exists() and path.read_bytes() == fresh.read_bytes():
+        fresh.unlink()
+        return None
+    if path.exists() and begun.get(folder):
+        aside = path.with_name(f"{path.stem}-before-{datetime.now():%Y%m%d-%H%M%S}{path.suffix}")
+        path.replace(aside)
+        tell(say(ASIDE, file=path.relative_to(labs), aside=aside.name))
+    fresh.replace(path)
+    return path
+
+
+def join_progress(content: bytes, path: Path, tell: Callable[[str], None]) -> Path:
+    """Joins the progress that comes with the one that is here: of each lab the record of the last work."""
+    came = path.with_name(f".{path.name}.part")
+    came.write_bytes(content)
+    theirs = progress.read(came, tell)
+    came.unlink(missing_ok=True)
+    for lab, record in theirs.items():
+        with progress.changing(path, lab, tell) as ours:
+            if record["last_run"] > ours["last_run"]:
+                ours.update(record)
+    return path
+
+
+def run_take_home(folder: Path, to: Path | None, tell: Callable[[str], None] = print) -> int:
+    """The command `leaplm take-home`; 0 if the zip was written."""
+    try:
+        path = take_home(folder, to)
+    except (CarryError, OSError) as problem:
+        tell(f"leaplm take-home: {problem}")
+        return 1
+    tell(say(TAKEN, file=path, megabytes=f"{path.stat().st_size / 1e6:.1f}"))
+    return 0
+
+
+def run_bring_back(file: Path, folder: Path, tell: Callable[[str], None] = print) -> int:
+    """The command `leaplm bring-back`; 0 if the work is here."""
+    try:
+        came = bring_back(file, folder, tell)
+    except (CarryError, OSError) as problem:
+        tell(f"leaplm bring-back: {problem}")
+        return 1
+    tell(say(BROUGHT, count=len(came), folder=labs_folder(folder)))
+    return 0

@@ -19,6 +19,8 @@ from nbclient import NotebookClient
 from repo import ROOT
 
 VERSIONS = Path(__file__).with_name("colab.txt")
+# Python compiles what is imported; pip would compile all of pandas and transformers.
+QUICKER = {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
 
 
@@ -59,7 +61,8 @@ class Colab:
 
     def pip(self, *arguments):
         """Not by uv: it does not see a torch that is a link, and would write another one through it."""
-        subprocess.run([self.python, "-m", "pip", *arguments], check=True, capture_output=True)
+        words = [self.python, "-m", "pip", *arguments]
+        subprocess.run(words, check=True, capture_output=True, env={**os.environ, **QUICKER})
 
     def pythonic(self, code):
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
@@ -76,7 +79,7 @@ class Colab:
         manager = KernelManager(kernel_name="colab", kernel_spec_manager=kernels)
         client = NotebookClient(notebook, manager, timeout=900, resources={"metadata": {"path": str(folder)}})
         try:
-            client.execute(env={**os.environ, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"})
+            client.execute(env={**os.environ, **QUICKER, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"})
         finally:
             manager.shutdown_kernel(now=True)
 

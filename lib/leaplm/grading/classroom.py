@@ -23,6 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from nbgrader.api import InvalidEntry
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,6 +34,7 @@ from leaplm.grading.intake.ingest import safe_id
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.audit import near_duplicates, retrain
 from leaplm.grading.judge.engine import Engine, Graded, default_jobs, our_fault
+from leaplm.grading.judge.likeness import Likeness
 from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
 from leaplm.grading.sandbox.control_groups import Groups
@@ -381,6 +383,24 @@ def close_engines() -> None:
             _engines.popitem()[1].close()
 
 
+def copies(book: CourseBook, room: Room, unsafe: bool) -> list[str]:
+    """Whose models or answers are alike; of our labs also whose are those of the published solution. For a teacher."""
+    assignment, course = room.assignment, book.course
+    path = course / "solutions" / assignment.name / f"{assignment.notebook}.ipynb"
+    solution = nbformat.read(path, as_version=4) if path.is_file() and not assignment.plain else None
+    likeness = Likeness(assignment.read(), solution)
+    store = Store(course, assignment.name, book.limits(), unsafe, assignment)
+
+    def read() -> Iterator[Submission]:
+        for student in room.students:
+            submission = room.read(student)
+            if graded := store.find(submission):
+                likeness.add(student, graded.notebook)
+            yield submission
+
+    return [*near_duplicates(read()), *likeness.lines()]
+
+
 def run(
     course: Path, lab: str, jobs: int | None, scheduler: str | None, unsafe: bool, force: bool, students: list[str] | None,
     audit: int, say: Callable[[str], None],
@@ -393,7 +413,7 @@ def run(
         assignments = book.assignments(lab)
         for assignment in assignments:
             room = Room(book, lab, students, assignment)
-            for line in near_duplicates(map(room.read, room.students)):
+            for line in copies(book, room, unsafe):
                 say(f"look at this: {line}")
         if audit and assignments[0].plain:
             say(f"--audit trains models again, and compares them with those handed in: {lab} is no lab that has some")

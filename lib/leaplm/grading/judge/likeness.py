@@ -1,0 +1,124 @@
+"""Answers that are alike: between students, and with the published solutions. For a teacher to look at; no mark hangs on it.
+
+Two answers are the same where their code is, whatever the comments, docstrings and blank lines; and alike where only the
+names inside differ. Short answers are alike by chance, and so is an answer that many give: neither counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+import nbformat
+from nbformat import NotebookNode
+
+from leaplm.grading.rebuild.exercises import role
+
+LEAST_NODES = 50  # of the syntax tree: about five lines
+LEAST_ANSWERS = 3  # alike, of one student's, before they are told; or all that count
+USUAL = 0.2  # of the class: an answer that so many give is the usual one
+FEW = 4  # students: in a small class nobody is "many"
+
+
+class Likeness:
+    """Collects the notebooks of a class; `lines` tells whose answers are alike. `solution`: None where none is published.
+
+    >>> Likeness(nbformat.v4.new_notebook()).lines()
+    []
+    """
+
+    def __init__(self, release: NotebookNode, solution: NotebookNode | None = None) -> None:
+        self._given = answers(release)
+        self._solved = answers(solution) if solution else {}
+        self._class: dict[str, dict[str, str]] = {}  # student -> cell id -> source
+
+    def add(self, student: str, notebook: str) -> None:
+        """A notebook as it was graded (JSON), so that its cells have our ids."""
+        self._class[student] = answers(nbformat.reads(notebook, as_version=4))
+
+    def lines(self) -> list[str]:
+        return [*self._with_solution(), *self._between()]
+
+    def _with_solution(self) -> list[str]:
+        published = prints(self._solved, self._given, same)
+        found = []
+        for student, cells in self._class.items():
+            own = prints(cells, self._given, same)
+            equal = [cell for cell, mark in own.items() if published.get(cell) == mark]
+            if enough(equal, own):
+                found.append(f"{student}: {len(equal)} of {len(own)} longer answers are the published solution's, word for "
+                             f"word: {', '.join(equal)}")  # fmt: skip
+        return found
+
+    def _between(self) -> list[str]:
+        marked = {student: prints(cells, self._given, alike) for student, cells in self._class.items()}
+        published = set(prints(self._solved, self._given, alike).items())
+        pairs: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for (cell, mark), students in groups(marked).items():
+            if (cell, mark) not in published and len(students) <= max(FEW, USUAL * len(self._class)):
+                for pair in combinations(students, 2):
+                    pairs[pair].append(cell)
+        return [f"{one} and {other}: {len(cells)} of {len(marked[one])} longer answers are the same but for names: "
+                f"{', '.join(cells)}" for (one, other), cells in pairs.items() if enough(cells, marked[one])]  # fmt: skip
+
+
+def answers(notebook: NotebookNode) -> dict[str, str]:
+    """The source of each answer that is code, by the id of its cell."""
+    return {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "code" and role(cell) == "answer"}
+
+
+def groups(marked: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """(cell, print) -> the students who have it."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for student, cells in marked.items():
+        for item in cells.items():
+            found[item].append(student)
+    return found
+
+
+def prints(cells: Mapping[str, str], given: Mapping[str, str], kind: Callable[[ast.AST], str]) -> dict[str, str]:
+    """A fingerprint of each answer that is long enough to tell, and is not as it was given out."""
+    found = {}
+    for cell, source in cells.items():
+        tree, stub = parsed(source), parsed(given.get(cell, ""))
+        if tree and sum(1 for _ in ast.walk(tree)) >= LEAST_NODES:
+            mark = kind(tree)
+            if stub is None or mark != kind(stub):
+                found[cell] = mark
+    return found
+
+
+def parsed(source: str) -> ast.Module | None:
+    """The syntax tree without docstrings; None for what is no Python."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            node.body = body[1:] or [ast.Pass()]
+    return tree
+
+
+def same(tree: ast.AST) -> str:
+    return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def alike(tree: ast.AST) -> str:
+    """As `same`, also where a program's own names were changed: they are numbered in the order in which they come."""
+    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    own |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    numbers: dict[str, str] = {}
+    for node in ast.walk(tree):
+        for field in ("id", "arg"):
+            if getattr(node, field, None) in own:
+                setattr(node, field, numbers.setdefault(getattr(node, field), f"name{len(numbers)}"))
+    return same(tree)
+
+
+def enough(cells: list[str], longer: Mapping[str, str]) -> bool:
+    return len(cells) >= LEAST_ANSWERS or (len(cells) >= 2 and len(cells) == len(longer))

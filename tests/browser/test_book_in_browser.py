@@ -36,6 +36,24 @@ def test_the_search_finds_a_lab(book, page):
     page.shoot("book-search")
 
 
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory, assets_ready):
+    out = tmp_path_factory.mktemp("chinese")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAPLM_LOCALE", "")  # the build sets it; this brings it back
+        build.main(["--labs", "lab5_fewshot", "--scale", "tiny", "--locale", "zh_CN", "--out", str(out)])
+    return out / "zh_CN" / "html"
+
+
+@pytest.mark.parametrize("words", ["分类", "微调", "LoRA", "小样本分类器"])
+def test_the_search_finds_chinese_words(chinese, page, words):
+    failed = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(f"{chinese.as_uri()}/search.html?q={words}")
+    page.locator("#search-results li a").first.wait_for()
+    assert not failed
+
+
 def test_dark_mode_is_dark(book, page):
     page.emulate_media(color_scheme="dark")
     page.goto(f"{book.as_uri()}/chapters/lab5_fewshot.html")

@@ -102,7 +102,8 @@ def lay_out(pages, labs, scale):
     """The folder that Sphinx reads: index, chapters and labs in turn."""
     shutil.rmtree(pages, ignore_errors=True)
     (pages / "_static").mkdir(parents=True)
-    shutil.copy(HERE / "conf.py", pages)
+    for name in ("conf.py", "pairs.py"):
+        shutil.copy(HERE / name, pages)
     shutil.copy(HERE / "book.css", pages / "_static")
     (pages / "figures").mkdir()
     names = []
@@ -153,6 +154,8 @@ def main(argv=None):
     pages = options.out / "pages"
     lay_out(pages, options.labs or list_labs(ROOT), options.scale)
     target = options.out / options.format
+    for old in (target, options.out / "doctrees"):  # Sphinx stops at files of its own that `lighten` changed
+        shutil.rmtree(old, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", options.format,
                "-d", str(options.out / "doctrees"), str(pages), str(target)]
     if subprocess.call(command):

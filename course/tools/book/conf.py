@@ -1,10 +1,15 @@
 """Sphinx's settings for the book. `build.py` beside this file lays out the pages first."""
 
 import importlib.metadata
+import sys
+from pathlib import Path
 
 import latex2mathml.converter
 from docutils import nodes
 from leaplm.grading.judge.translation import current_locale
+
+sys.path.insert(0, str(Path(__file__).parent))
+from pairs import SearchChinese  # noqa: E402
 
 language = current_locale() or "en"
 project, author, copyright = "LeapLM", "The LeapLM developers", "The LeapLM developers. Text: CC BY 4.0, code: BSD 3-Clause"
@@ -42,5 +47,6 @@ def visit_displaymath(translator, node):
 
 
 def setup(app):
+    app.add_search_language(SearchChinese)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,3 +32,6 @@ var splitQuery = (query) => (query.match(/[{HAN}]+|(?:(?![{HAN}])[\\p{{Letter}}\
             pairs = re.match(f"[{HAN}]", part) and len(part) > 1
             found += [part[i : i + 2] for i in range(len(part) - 1)] if pairs else [part]
         return found
+
+    def stem(self, word):
+        return word.lower()

@@ -961,15 +961,6 @@ def swapped(trained):
             for name, content in trained.items()}
 
 
-@wrong.artifact("few_label_classifier", "every tensor is noise as large as what training left there")
-def noise(trained):
-    import torch
-
-    torch.manual_seed(0)
-    return {name: changed(content, lambda n, t: torch.randn(t.shape) * t.float().std(correction=0))
-            for name, content in trained.items()}
-
-
 @wrong.artifact("few_label_classifier", "always says the first class")
 def one_class(trained):
     def say_first(name, tensor):

@@ -8,9 +8,11 @@ import pytest
 from leaplm.grading.assignment import lab_assignment
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge import engine as engine_module
-from leaplm.grading.judge.engine import Engine, heavy_modules
+from leaplm.grading.judge.engine import Engine, ForkServer, heavy_modules
 from leaplm.grading.sandbox import bubblewrap as sandbox
+from leaplm.grading.sandbox.remote import Line
 from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.sandbox.wire import Channel
 from leaplm.grading.submission import Submission
 from mini import LAB, make_course
 from walled import needs_sandbox
@@ -184,3 +186,31 @@ def test_as_many_submissions_at_once_as_fit_the_memory_that_is_ours(monkeypatch,
     monkeypatch.setattr(engine_module, "available_memory_mb", lambda: free_mb)
     monkeypatch.setattr(engine_module, "processors", lambda: cores)
     assert engine_module.default_jobs(Limits()) == jobs
+
+
+# What training and reading data import at their first use; each child would do so again, in a second of its own.
+FIRST_USE = """
+import sys
+before = set(sys.modules)
+import numpy, torch
+from datasets import Dataset
+torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))]).step()
+numpy.random.default_rng(0)
+Dataset.from_dict({"text": ["one"]})
+new = sorted(set(sys.modules) - before)
+"""
+
+
+@needs_sandbox
+def test_what_is_imported_at_its_first_use_is_there_before_the_fork(tmp_path):
+    forks = ForkServer(tmp_path, ["leaplm.data", "leaplm.training"], Limits(), unsafe=False, scale="tiny")
+    try:
+        forks.wait_until_ready()
+        number, student = forks.spawn()
+        with student:
+            line = Line(Channel(student), 60)
+            assert line.ask("run", FIRST_USE, seconds=60)["ended"] == "ok"
+            assert len(line.ask("get", "new", seconds=10)) < 10  # hundreds where one of them is missing
+        forks.end(number)
+    finally:
+        forks.close()

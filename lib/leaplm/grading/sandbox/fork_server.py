@@ -38,7 +38,6 @@ from leaplm.grading.sandbox.walls import Limits
 LATER = {"torch": ("torch._dynamo",), "numpy": ("numpy.random",), "leaplm.data": ("datasets",),
          "IPython": ("IPython.core.completer", "IPython.extensions.storemagic")}  # fmt: skip
 MOST_DOORS = 4
-FIRST = -10  # niceness: the watch must have a processor while a submission takes all of them
 TICK = 0.1  # s between two looks at the children
 END_SECONDS = 1.0  # for a child to end by itself, so that we learn how it ended
 
@@ -131,22 +130,16 @@ class Zygote:
             self.control.send(json.dumps(message).encode())
 
 
-def come_first() -> None:
-    """Has the kernel prefer this process to what it watches, where it may."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, FIRST)
-
-
 def stand_apart(doors: tuple[int, ...]) -> None:
-    """In a new child: into its control group; its own share of the processors, also where there are no groups.
+    """In a new child: into its control group, and its own share of the processors also where there are no groups.
 
-    A kernel with sched_autogroup gives each session one share, however many processes run in it. See sched(7).
+    A kernel with sched_autogroup gives each session one share, however many processes run in it (sched(7)). So a bomb
+    takes none from its neighbours, nor from the watch that is to end it.
     """
     for door in doors:
         os.write(door, b"0")
         os.close(door)
     os.setsid()
-    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), 0))
 
 
 def descendants(pid: int) -> list[int]:
@@ -211,7 +204,6 @@ def main() -> None:
     preload(settings["preload"])
     if count_threads() > 1 or threading.active_count() > 1:
         raise RuntimeError(f"{count_threads()} threads are running; a process with threads cannot be forked safely")
-    come_first()
     Zygote(control, Limits(**settings["limits"]), settings["walled"]).serve()
 
 

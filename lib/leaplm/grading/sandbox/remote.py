@@ -25,7 +25,7 @@ from leaplm.grading.sandbox.wire import Broken, Channel, Gone, checked
 from leaplm.grading.submission import ARTIFACTS
 
 NOT_REACHED = "Not judged, since the notebook's program had ended before."
-GRACE = 10.0  # s: for a process to stop itself at its own limit, before we stop it
+GRACE = 30.0  # s: for a process to stop itself at its own limit, before we stop it; on a machine that swaps, too
 KINDS = ("missing", "unanswered", "raised", "timeout", "exited", "not-plain", "too-large", "artifact", "unexpected")
 
 

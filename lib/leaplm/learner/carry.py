@@ -3,28 +3,34 @@
     leaplm take-home                      writes leaplm-work.zip into the folder of the labs
     leaplm bring-back leaplm-work.zip     on another day, in another folder of labs
 
-Taken is what was begun: notebooks whose cells were run, artifacts, own data, the progress. What comes back takes the place
-of labs that are not begun; of one that is, both are kept, and told.
+Taken is what was begun: notebooks in which a cell was run or an answer written, artifacts, own data, the progress. What
+comes back takes the place of labs that are not begun; of one that is, both are kept, and told.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import lzma
 import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from leaplm.grading.course import LAB_NAME, LANGUAGES
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
+from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
 from leaplm.learner.words import ASIDE, BROUGHT, NOT_WORK, NOTHING_BEGUN, TAKEN, say
 
 WORK = "leaplm-work.zip"
 MOST_BYTES = 4 * 10**9  # unpacked: all labs' artifacts are a tenth of it
+NO_ZIP = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 class CarryError(ValueError):
@@ -32,7 +38,7 @@ class CarryError(ValueError):
 
 
 def labs_folder(start: Path) -> Path:
-    """The folder of all labs: `start`, the `labs` in it, or the one above the lab that it is.
+    """The folder of all labs: `start`, the `labs` in it, or the one above the lab, or the folder of languages, that it is.
 
     >>> labs_folder(Path("/home/amina/labs/languages/ha/lab2_finetuning")).as_posix()
     '/home/amina/labs'
@@ -40,6 +46,7 @@ def labs_folder(start: Path) -> Path:
     start = start.resolve()
     if (start / "labs").is_dir():
         return start / "labs"
+    start = start.parent if start.name in (ARTIFACTS, LANGUAGES) else start
     start = start.parent if LAB_NAME.fullmatch(start.name) else start
     return start.parents[1] if start.parent.name == LANGUAGES else start
 
@@ -51,13 +58,34 @@ def take_home(start: Path = Path("."), to: Path | None = None) -> Path:
     if not begun:
         raise CarryError(say(NOTHING_BEGUN, folder=labs))
     path = (to or labs / WORK).resolve()
-    fresh = path.with_name(f".{path.name}.part")
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+    path = path / WORK if path.is_dir() else path
+    with written(path) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for file in [progress.progress_file(labs), *(file for folder in begun for file in work_in(folder))]:
             if file.is_file():
-                archive.write(file, file.relative_to(labs).as_posix() if file.is_relative_to(labs) else file.name)
-    fresh.replace(path)
+                archive.write(file, name_in_zip(file.relative_to(labs) if file.is_relative_to(labs) else Path(file.name)))
     return path
+
+
+@contextlib.contextmanager
+def written(path: Path, keep: Callable[[Path], bool] = lambda fresh: True) -> Iterator[BinaryIO]:
+    """A file to be written in the block, which then takes its place: whole, or not at all where that fails."""
+    fresh = path.with_name(f".{path.name}.part")
+    try:
+        with open(fresh, "wb") as target:
+            yield target
+        if keep(fresh):
+            fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def name_in_zip(path: Path) -> str:
+    """A file's name for a zip, which has none but Unicode ones: what is none in a name is replaced.
+
+    >>> name_in_zip(Path("lab0_start/caf\\udce9.csv"))
+    'lab0_start/caf�.csv'
+    """
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def lab_folders(labs: Path) -> Iterator[Path]:
@@ -67,41 +95,53 @@ def lab_folders(labs: Path) -> Iterator[Path]:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether somebody worked in a lab: a cell was run, or there is more than what was given out."""
-    return any(was_run(path) if path.suffix == ".ipynb" else True for path in work_in(folder))
+    """Whether somebody worked in a lab: in a notebook, or there is more than what was given out."""
+    return any(was_worked_in(path) if path.suffix.lower() == ".ipynb" else True for path in work_in(folder))
 
 
-def was_run(notebook: Path) -> bool:
-    """Whether a notebook shows that one of its cells was run; one that cannot be read is somebody's work."""
+def was_worked_in(notebook: Path) -> bool:
+    """Whether a notebook shows that a cell was run, or an answer written; one that cannot be read is somebody's work."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        return any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return any(cell.get("outputs") or cell.get("execution_count") or is_answered(cell) for cell in cells)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         return True
 
 
 def work_in(folder: Path) -> list[Path]:
     """The files of a lab that are a learner's: notebooks, artifacts, own data."""
     kinds = {".ipynb", *DATA_KINDS}
-    found = [path for path in folder.glob("*") if path.suffix in kinds]
-    found += [path for path in (folder / ARTIFACTS).glob("*") if path.suffix in ARTIFACT_KINDS]
+    found = [path for path in folder.glob("*") if path.suffix.lower() in kinds]
+    found += [path for path in (folder / ARTIFACTS).glob("*") if path.suffix.lower() in ARTIFACT_KINDS]
     return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
 def bring_back(file: Path, start: Path = Path("."), tell: Callable[[str], None] = print) -> list[Path]:
-    """Unpacks the zip into the folder of the labs; the files that came. CarryError, and nothing changed, for another zip."""
+    """Unpacks the zip into the folder of the labs; the files that came. CarryError, and nothing changed, for another zip.
+
+    OSError where a file cannot be written; those before it have come.
+    """
     labs = labs_folder(start)
-    try:
-        with zipfile.ZipFile(file) as archive:
+    with contextlib.ExitStack() as stack:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(file))
             members = wanted(archive)
-            damaged = archive.testzip()
-            if not members or damaged:
-                raise CarryError(say(NOT_WORK, file=file.name, problem=damaged or "–"))
-            begun = {folder: is_begun(folder) for folder in lab_folders(labs)}
-            came = [put(archive, member, labs, begun, tell) for member in members]
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as problem:
-        raise CarryError(say(NOT_WORK, file=file.name, problem=problem)) from None
+            for member in members:
+                read_through(archive, member)
+        except NO_ZIP as problem:
+            raise CarryError(say(NOT_WORK, file=file.name, problem=problem or type(problem).__name__)) from None
+        if not members:
+            raise CarryError(say(NOT_WORK, file=file.name, problem="–"))
+        begun = {folder: is_begun(folder) for folder in lab_folders(labs)}
+        came = [put(archive, member, labs, begun, tell) for member in members]
     return [path for path in came if path]
+
+
+def read_through(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Raises one of NO_ZIP if an entry is damaged."""
+    with archive.open(member) as source:
+        while source.read(1 << 20):
+            pass
 
 
 def wanted(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -124,35 +164,46 @@ def is_work(name: PurePosixPath) -> bool:
     if len(parts) < 2 or not LAB_NAME.fullmatch(parts[0]) or name.name.startswith(".") or ".." in name.parts:
         return False
     kinds = ARTIFACT_KINDS if parts[1:-1] == (ARTIFACTS,) else {".ipynb", *DATA_KINDS} if len(parts) == 2 else ()
-    return name.suffix in kinds
+    return name.suffix.lower() in kinds
 
 
 def put(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, labs: Path, begun: dict[Path, bool], tell: Callable[[str], None]
 ) -> Path | None:  # fmt: skip
     """Writes one file, whole or not at all; what stands there and is somebody's work is set aside. None for nothing new."""
-    path = labs / member.filename
-    if path.name == progress.FILE:
+    name = PurePosixPath(member.filename)
+    path = labs / name
+    if name.parts == (progress.FILE,):
         return join_progress(archive.read(member), progress.progress_file(labs), tell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.part")
-    with archive.open(member) as source, open(fresh, "wb") as target:
-        shutil.copyfileobj(source, target)
     folder = path.parent.parent if path.parent.name == ARTIFACTS else path.parent
-    if path.exists() and path.read_bytes() == fresh.read_bytes():
-        fresh.unlink()
-        return None
-    if path.exists() and begun.get(folder):
-        aside = path.with_name(f"{path.stem}-before-{datetime.now():%Y%m%d-%H%M%S}{path.suffix}")
-        path.replace(aside)
-        tell(say(ASIDE, file=path.relative_to(labs), aside=aside.name))
-    fresh.replace(path)
-    return path
+    came = []
+
+    def is_new(fresh: Path) -> bool:
+        if path.exists() and path.read_bytes() == fresh.read_bytes():
+            return False
+        if path.exists() and begun.get(folder):
+            aside = free_name(path)
+            path.replace(aside)
+            tell(say(ASIDE, file=path.relative_to(labs), aside=aside.name))
+        came.append(path)
+        return True
+
+    with written(path, is_new) as target, archive.open(member) as source:
+        shutil.copyfileobj(source, target)
+    return came[0] if came else None
+
+
+def free_name(path: Path) -> Path:
+    """Where a file is set aside: a name that no other file has, also in the same second."""
+    stem = f"{path.stem}-before-{datetime.now():%Y%m%d-%H%M%S}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(aside for aside in (path.with_name(name + path.suffix) for name in names) if not aside.exists())
 
 
 def join_progress(content: bytes, path: Path, tell: Callable[[str], None]) -> Path:
     """Joins the progress that comes with the one that is here: of each lab the record of the last work."""
-    came = path.with_name(f".{path.name}.part")
+    came = path.with_name(f"{path.stem}-brought.json")
     came.write_bytes(content)
     theirs = progress.read(came, tell)
     came.unlink(missing_ok=True)

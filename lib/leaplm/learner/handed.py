@@ -101,8 +101,8 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
 
 def beside(folder: Path, lab: str) -> dict[str, bytes]:
     """The artifacts, and the learner's own data, by their names in the zip."""
-    found = [path for path in sorted((folder / ARTIFACTS).glob("*")) if path.suffix in ARTIFACT_KINDS]
-    found += [path for path in sorted(folder.glob("*")) if path.suffix in DATA_KINDS]
+    found = [path for path in sorted((folder / ARTIFACTS).glob("*")) if path.suffix.lower() in ARTIFACT_KINDS]
+    found += [path for path in sorted(folder.glob("*")) if path.suffix.lower() in DATA_KINDS]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
 
 

@@ -73,7 +73,9 @@ def read(path: Path, say_so: Callable[[str], None] = print) -> dict[str, Any]:
 def checked(record: dict) -> dict:
     """A lab's record, if each part is of its kind; TypeError or KeyError if not."""
     for mark in record["checks"].values():
-        float(mark["points"]), int(mark["tries"])
+        mark["points"] + 0.0, mark["tries"] + 0  # numbers
+    for model in record["models"]:
+        f"{model['metric']} {model['score']:.3f}"
     return {"checks": record["checks"], "models": list(record["models"]), "seconds": float(record["seconds"]),
             "last_run": str(record["last_run"])}  # fmt: skip
 

@@ -1,6 +1,8 @@
 """Work as one zip and back: nothing is lost on the way, nothing that is there is overwritten, nothing else is written."""
 
+import contextlib
 import json
+import os
 import random
 import zipfile
 from pathlib import PurePosixPath
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from leaplm.learner import carry, progress
 from leaplm.learner.carry import CarryError, bring_back, labs_folder, take_home
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from repo import ROOT
 
 LABS = ("lab0_start", "lab2_finetuning", "languages/fr/lab2_finetuning")
 
@@ -141,7 +144,8 @@ def test_other_entries_of_a_zip_are_not_written(old, tmp_path):
     assert not [each for each in files if each.read_bytes() == b"evil"]
 
 
-INSIDE = [".", "labs", "labs/lab0_start", "labs/languages/fr", "labs/languages/fr/lab2_finetuning"]
+INSIDE = [".", "labs", "labs/lab0_start", "labs/lab0_start/artifacts", "labs/languages", "labs/languages/fr",
+          "labs/languages/fr/lab2_finetuning"]  # fmt: skip
 
 
 @pytest.mark.parametrize("inside", INSIDE)
@@ -155,3 +159,84 @@ def test_a_progress_that_cannot_be_read_costs_no_work(old, tmp_path):
     fresh = make_labs(tmp_path / "fresh")
     bring_back(take_home(old), fresh)
     assert json.loads((fresh / "lab0_start" / "lab0_start.ipynb").read_text())["cells"][0]["source"]
+
+
+ANSWER = ROOT / "labs" / "lab2_finetuning" / "lab2_finetuning.ipynb"
+
+
+def answered(path):
+    """A lab of ours in which an answer was written, and nothing run."""
+    made = nbformat.read(ANSWER, as_version=4)
+    next(cell for cell in made.cells if cell.metadata.get("nbgrader", {}).get("solution")).source = "mine = 3"
+    path.write_text(nbformat.writes(made), encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "labs").glob("**/lab*_*.ipynb")), ids=lambda path: str(path.parent))
+def test_no_lab_is_begun_as_it_is_given_out(path):
+    assert not carry.was_worked_in(path)
+
+
+def test_an_answer_that_was_written_and_never_run_is_taken_and_kept(old, tmp_path):
+    fresh = make_labs(tmp_path / "fresh")
+    answered(fresh / "lab0_start" / "lab0_start.ipynb")
+    assert "lab0_start/lab0_start.ipynb" in zipfile.ZipFile(take_home(fresh)).namelist()
+    bring_back(take_home(old), fresh)
+    [aside] = (fresh / "lab0_start").glob("*-before-*.ipynb")
+    assert "mine = 3" in aside.read_text(encoding="utf-8")
+
+
+def test_what_was_set_aside_stays_where_more_comes_in_the_same_second(old, tmp_path):
+    name = "lab0_start/lab0_start.ipynb"
+    own = (old / name).read_text()
+    for text in ("first", "second"):
+        with zipfile.ZipFile(tmp_path / "came.zip", "w") as archive:
+            archive.writestr(name, text)
+        bring_back(tmp_path / "came.zip", old)
+    found = [path.read_text() for path in (old / "lab0_start").glob("*.ipynb")]
+    assert sorted(found) == sorted(["first", "second", own])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_odd_times_and_names_of_files_are_taken(old):
+    os.utime(old / "lab0_start" / "lab0_start.ipynb", (0, 0))
+    (old / "lab0_start" / "ROWS.CSV").write_text("a,b")
+    with contextlib.suppress(OSError):  # some file systems take none but Unicode
+        (old / "lab0_start" / os.fsdecode(b"caf\xe9.csv")).write_text("c,d")
+    assert "lab0_start/ROWS.CSV" in zipfile.ZipFile(take_home(old)).namelist()
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_damaged_anywhere_changes_nothing_or_is_told(tmp_path, kind):
+    chance, path, fresh = random.Random(kind), tmp_path / "bad.zip", make_labs(tmp_path / "fresh")
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("lab0_start/artifacts/mod\u00e8le.json", '{"a": 1}' * 20)
+    whole, before = path.read_bytes(), contents(fresh)
+    for place in range(0, len(whole), 3):
+        data = bytearray(whole)
+        data[place] ^= chance.randrange(1, 256)
+        path.write_bytes(data)
+        try:
+            for came in bring_back(path, fresh):
+                came.unlink()
+        except CarryError:
+            assert {name: each for name, each in contents(fresh).items() if name in before} == before
+
+
+def test_where_nothing_can_be_written_the_zip_is_not_blamed_and_no_rest_stays(old, tmp_path):
+    fresh, said = make_labs(tmp_path / "fresh"), []
+    (fresh / "lab0_start" / "lab0_start.ipynb").unlink()
+    (fresh / "lab0_start" / "lab0_start.ipynb").mkdir()
+    assert carry.run_bring_back(take_home(old), fresh, said.append) == 1
+    assert "not a whole zip" not in said[-1] and not list(fresh.rglob(".*.part"))
+    (tmp_path / "folder").mkdir()
+    assert take_home(old, tmp_path / "folder") == tmp_path / "folder" / carry.WORK
+
+
+@pytest.mark.parametrize("models", [[3], [{"metric": "loss"}], [{"metric": "loss", "score": "low"}]])
+def test_a_progress_that_would_break_the_page_does_not_come(tmp_path, models):
+    record = {"checks": {}, "models": models, "seconds": 1, "last_run": "2999"}
+    with zipfile.ZipFile(tmp_path / "came.zip", "w") as archive:
+        archive.writestr(progress.FILE, json.dumps({"format": 1, "labs": {"lab2_finetuning": record}}))
+    fresh = make_labs(tmp_path / "fresh")
+    bring_back(tmp_path / "came.zip", fresh)
+    assert not progress.read(fresh / progress.FILE)

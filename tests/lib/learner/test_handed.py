@@ -98,3 +98,8 @@ def test_the_command(labs, course, short):
 def test_nothing_to_hand_in_is_an_error_that_says_what_to_do(labs, words):
     done = command(labs, *words)
     assert done.returncode == 1 and ("'7'; there are: lab0_mini" in done.stdout or "name its folder" in done.stdout)
+
+
+def test_own_data_with_an_ending_in_capitals_goes_into_the_zip_too(tmp_path):
+    (tmp_path / "ROWS.CSV").write_bytes(b"a,b")
+    assert handed.beside(tmp_path, LAB) == {"ROWS.CSV": b"a,b"}

@@ -137,12 +137,15 @@ class ForkServer:
 
     @contextlib.contextmanager
     def _doors(self, number: int) -> Iterator[list[int]]:
-        """File descriptors by which a submission's process enters its control group; none where there are no groups."""
-        if not self.groups:
-            yield []
-            return
-        self._grouped[number] = self.groups.make(f"{self._process.pid}-{number}", self._limits)
-        doors = self._grouped[number].doors()
+        """File descriptors by which a submission's process enters its control group; none where no group can be made now.
+
+        The fork server's watch then has the whole of it.
+        """
+        doors: list[int] = []
+        if self.groups:
+            with contextlib.suppress(OSError):
+                group = self._grouped[number] = self.groups.make(f"{self._process.pid}-{number}", self._limits)
+                doors = group.doors()
         try:
             yield doors
         finally:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 
 import nbformat
@@ -21,6 +22,9 @@ LEAST_NODES = 50  # of the syntax tree: about five lines
 LEAST_ANSWERS = 3  # alike, of one student's, before they are told; or all that count
 USUAL = 0.2  # of the class: an answer that so many give is the usual one
 FEW = 4  # students: in a small class nobody is "many"
+NAMED = {ast.Name: "id", ast.arg: "arg", ast.FunctionDef: "name", ast.AsyncFunctionDef: "name", ast.ClassDef: "name",
+         ast.ExceptHandler: "name", ast.alias: "asname", ast.MatchAs: "name", ast.MatchStar: "name",
+         ast.MatchMapping: "rest"}  # fmt: skip
 
 
 class Likeness:
@@ -62,7 +66,8 @@ class Likeness:
                 for pair in combinations(students, 2):
                     pairs[pair].append(cell)
         return [f"{one} and {other}: {len(cells)} of {len(marked[one])} longer answers are the same but for names: "
-                f"{', '.join(cells)}" for (one, other), cells in pairs.items() if enough(cells, marked[one])]  # fmt: skip
+                f"{', '.join(cells)}" for (one, other), cells in pairs.items()
+                if enough(cells, marked[one]) or enough(cells, marked[other])]  # fmt: skip
 
 
 def answers(notebook: NotebookNode) -> dict[str, str]:
@@ -94,7 +99,8 @@ def prints(cells: Mapping[str, str], given: Mapping[str, str], kind: Callable[[a
 def parsed(source: str) -> ast.Module | None:
     """The syntax tree without docstrings; None for what is no Python."""
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     for node in ast.walk(tree):
@@ -105,19 +111,44 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def same(tree: ast.AST) -> str:
-    return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
+    """A print of the tree, whatever its depth and its numbers: ast.dump takes neither the deepest nor the longest."""
+    digest, waiting = hashlib.sha256(), [tree]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, ast.AST):
+            text, below = type(part).__name__, [value for _, value in ast.iter_fields(part)]
+        elif isinstance(part, list):
+            text, below = str(len(part)), part
+        else:
+            text, below = f"{type(part).__name__} {hex(part) if isinstance(part, int) else ascii(part)}", []
+        digest.update(f"{text}\n".encode())
+        waiting.extend(reversed(below))
+    return digest.hexdigest()
 
 
 def alike(tree: ast.AST) -> str:
     """As `same`, also where a program's own names were changed: they are numbered in the order in which they come."""
-    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    own |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    places = list(named(tree))
+    own = {getattr(node, field) for node, field in places
+           if not (isinstance(node, ast.keyword) or isinstance(getattr(node, "ctx", None), ast.Load))}  # fmt: skip
     numbers: dict[str, str] = {}
-    for node in ast.walk(tree):
-        for field in ("id", "arg"):
-            if getattr(node, field, None) in own:
-                setattr(node, field, numbers.setdefault(getattr(node, field), f"name{len(numbers)}"))
+    for node, field in places:
+        name = getattr(node, field)
+        if name and name in own:
+            setattr(node, field, numbers.setdefault(name, f"name{len(numbers)}"))
     return same(tree)
+
+
+def named(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """(node, field) of each name that may be a program's own; a keyword's only where it calls one of its own functions."""
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in ast.walk(tree):
+        if type(node) in NAMED:
+            yield node, NAMED[type(node)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
+            yield from ((keyword, "arg") for keyword in node.keywords)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            node.names = []  # they come again where they are used
 
 
 def enough(cells: list[str], longer: Mapping[str, str]) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -47,3 +50,17 @@ def exercises(notebook: NotebookNode) -> list[Exercise]:
 def check_name(cell: NotebookNode) -> str:
     """The name of the check function of a check cell."""
     return cell.metadata.nbgrader.grade_id.removeprefix("check_")
+
+
+def is_answered(cell: Mapping[str, Any]) -> bool:
+    """Whether an answer is no more as it was given out, by nbgrader's checksum; without one, nobody knows: False.
+
+    cell: as it stands in the file. nbgrader itself is not needed: a learner's machine may have none.
+    """
+    meta = cell.get("metadata", {}).get("nbgrader", {})
+    if not (meta.get("solution") and meta.get("checksum")):
+        return False
+    parts = ["".join(cell["source"]), cell["cell_type"], *(bool(meta.get(name)) for name in ("grade", "solution", "locked"))]
+    parts += [meta["grade_id"], *([float(meta["points"])] if meta.get("grade") else [])]
+    text = "".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return hashlib.md5(text, usedforsecurity=False).hexdigest() != meta["checksum"]

@@ -33,12 +33,17 @@ class Groups:
     parents: tuple[Path, ...]
 
     def make(self, name: str, limits: Limits) -> Group:
-        """A new group for one submission, of a name that no other of this process has. OSError where that fails."""
+        """A new group for one submission, of a name that no other of this process has. OSError, and nothing left, if not."""
         group = Group(tuple(parent / NAME.format(os.getpid(), name) for parent in self.parents))
-        for folder in group.folders:
-            folder.mkdir(exist_ok=True)
-        for name, value in settings(self.version, limits):
-            group.set(name, value)
+        try:
+            for folder in group.folders:
+                _removed(folder)  # of an earlier process with our number: it would tell of that one's end
+                folder.mkdir()
+            for setting, value in settings(self.version, limits):
+                group.set(setting, value)
+        except OSError:
+            group.close()
+            raise
         return group
 
 
@@ -56,7 +61,13 @@ class Group:
 
     def doors(self) -> list[int]:
         """File descriptors: a process that writes "0" to each is in the group, with all that it starts."""
-        return [os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self.folders]
+        with contextlib.ExitStack() as opened:  # all of them or none
+            doors = []
+            for folder in self.folders:
+                doors.append(os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+                opened.callback(os.close, doors[-1])
+            opened.pop_all()
+            return doors
 
     def memory_ended(self) -> bool:
         """Whether the kernel has ended a process of the group for its memory."""

@@ -10,6 +10,7 @@ from leaplm.grading.demo import Classroom
 from leaplm.grading.judge import engine as engine_module
 from leaplm.grading.judge.engine import Engine, ForkServer, heavy_modules
 from leaplm.grading.sandbox import bubblewrap as sandbox
+from leaplm.grading.sandbox.control_groups import Groups
 from leaplm.grading.sandbox.remote import Line
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import Channel
@@ -165,6 +166,15 @@ def test_walls_with_a_hole_are_noticed(course, monkeypatch):
     monkeypatch.setattr(sandbox, "python_folders", lambda: [*whole, course])
     with Engine(course, LAB, jobs=1) as engine, pytest.raises(sandbox.NoSandbox, match="read the course"):
         engine.fork_server()
+
+
+@needs_sandbox
+def test_where_no_group_can_be_made_any_more_the_watch_holds_the_limits(course, solved, tmp_path):
+    with Engine(course, LAB, jobs=1, limits=LIMITS) as engine:
+        engine.fork_server().groups = Groups(1, (tmp_path / "gone",))
+        assert engine.grade(hand_in(solved), seed=1).record["state"] == "graded"
+        greedy = "kept = [bytearray(b'x') * 2**26 for _ in range(40)]"
+        assert engine.grade(with_source(solved, greedy), seed=1).record["state"] == "out of memory"
 
 
 def test_unsafe_grades_without_a_sandbox_and_leaves_no_file(course, solved):

@@ -1,5 +1,7 @@
 """Answers that are alike are told, those that are alike by chance are not."""
 
+import re
+
 import nbformat
 import pytest
 from leaplm.grading.judge.likeness import Likeness, alike, parsed, same
@@ -84,3 +86,43 @@ def test_names_count_for_the_same_and_not_for_alike():
     assert same(parsed(one)) != same(parsed(other)) and alike(parsed(one)) == alike(parsed(other))
     swapped = one.replace("total / max(len(kept), 1), kept", "kept / max(len(total), 1), total")
     assert alike(parsed(one)) != alike(parsed(swapped))
+
+
+HELPED = '''
+def {name}(model, rows, rate):
+    total = {number}
+    def scaled(x, by=2):
+        return x * by
+    for row in rows:
+        try:
+            total += scaled(model(inputs=row, rate=rate), by=rate)
+        except ValueError as error:
+            print(error, total)
+    import math as m
+    return m.sqrt(total)
+'''
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("scaled", "helper"), ("by", "factor"), ("error", "problem"), (" m|m(?=[.])", " mm"), ("rate(?!=)", "lr")])  # fmt: skip
+def test_every_name_inside_may_be_another(old, new):
+    renamed = re.sub(rf"({old})(?![a-z])", new, HELPED)
+    assert renamed != HELPED
+    assert len(lines(amina=[HELPED] * 3, bello=[renamed] * 3)) == 1
+    other_keyword = HELPED.replace("inputs=row", "labels=row")
+    assert not lines(amina=[HELPED] * 3, bello=[other_keyword] * 3), "the names of others' keywords count"
+
+
+@pytest.mark.parametrize("odd", [
+    "x = y" + ".a" * 2000, "x = 0x" + "f" * 6000, "if a: pass\n" + "elif a: pass\n" * 2000, "x = '\\ud800'", "x = '\\d'",
+    "x = -0.0, 1j, b'', ...", "(" * 500], ids=range(7))  # fmt: skip
+@pytest.mark.filterwarnings("error")
+def test_odd_code_stops_nothing(odd):
+    deep = SOLVED + odd.replace("{", "{{")
+    likeness = lines(amina=[deep] + [SOLVED] * 3, bello=[deep] + [SOLVED] * 3)
+    assert len(likeness) == 1
+
+
+def test_it_does_not_matter_whose_name_comes_first():
+    for one, other in (("amina", "bello"), ("bello", "amina")):
+        assert len(lines(**dict(sorted({one: [SOLVED] * 2, other: [SOLVED] * 2 + [OTHER] * 2}.items())))) == 1

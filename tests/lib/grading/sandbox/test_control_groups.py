@@ -79,6 +79,22 @@ def test_the_switch_leaves_the_limits_to_the_watch(monkeypatch):
     assert find_groups() is None
 
 
+def test_a_group_that_cannot_be_made_whole_leaves_nothing(monkeypatch):
+    if not (groups := find_groups()):
+        pytest.skip("no control groups may be made here")
+    monkeypatch.setattr(control_groups, "settings", lambda version, limits: [("cgroup.procs", -1)])
+    with pytest.raises(OSError):
+        groups.make("half", Limits())
+    assert not any((parent / NAME.format(os.getpid(), "half")).exists() for parent in groups.parents)
+
+
+def test_a_new_group_knows_nothing_of_an_earlier_one_of_its_name(group):
+    run_in(group, TAKES_ALL)
+    assert group.memory_ended()
+    again = find_groups().make("test", Limits(memory_mb=100, disk_mb=1, processes=4))
+    assert again.folders == group.folders and not again.memory_ended()
+
+
 SEEN = ["", "0::/", "0::/user.slice/app.scope", "4:memory:/a\n3:pids:/a", "4:memory:/\n3:pids:/x\n0::/"]
 
 

@@ -23,6 +23,7 @@ from leaplm.grading.judge.examiner import as_output
 from leaplm.grading.rebuild.plan import Names
 from leaplm.grading.rebuild.repair import rebuild
 from leaplm.grading.sandbox.values import clean_text
+from leaplm.grading.sandbox.values import TooLarge
 from leaplm.grading.sandbox.wire import Broken, checked, decode, encode
 from safetensors.numpy import save
 
@@ -69,7 +70,11 @@ def test_a_notebook_is_cleaned_and_rebuilt_or_refused(notebook, data):
 @fuzz
 @given(values, st.data())
 def test_a_frame_is_a_plain_value_that_can_be_written_or_broken(value, data):
-    frame = damaged(data.draw, encode({"value": value}))
+    try:
+        frame = encode({"value": value})
+    except TooLarge:  # a whole number of more than 64 bits, refused before it is sent
+        return
+    frame = damaged(data.draw, frame)
     try:
         found = checked(decode(frame))
     except (Broken, TypeError):

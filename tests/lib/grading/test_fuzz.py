@@ -22,8 +22,7 @@ from leaplm.grading.judge.audit import sample
 from leaplm.grading.judge.examiner import as_output
 from leaplm.grading.rebuild.plan import Names
 from leaplm.grading.rebuild.repair import rebuild
-from leaplm.grading.sandbox.values import clean_text
-from leaplm.grading.sandbox.values import TooLarge
+from leaplm.grading.sandbox.values import TooLarge, clean_text
 from leaplm.grading.sandbox.wire import Broken, checked, decode, encode
 from safetensors.numpy import save
 

@@ -32,14 +32,10 @@ def scored_once(model: Any, held_out: str, compute: Callable[[], Any]) -> Any:
 
 def fingerprint(model: Any) -> str:
     """SHA-256 of all that decides a model's output: its kind and settings, its tensors by name, shape and type."""
+    import torch
+
     found = hashlib.sha256(f"{type(model)} {getattr(model, 'config', model)}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(_bytes()).numpy())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
-
-
-def _bytes() -> Any:
-    import torch
-
-    return torch.uint8

@@ -10,8 +10,8 @@ export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
 FUZZ ?= 10000  # examples of each kind
-# Processes of the tests: one more than there are cores, since many tests wait for others; each takes up to 2 GB.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 7) + 1)')
+# Processes of the tests: twice as many as there are cores, since many tests wait for others; each takes up to 2 GB.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; m = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"); print(max(2, min(2 * os.cpu_count(), 8, m // 3 // 2**30)))')
 LABS := labs$(if $(filter-out en en_%,$(LEAPLM_LOCALE)),/languages/$(LEAPLM_LOCALE))
 QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
 	tests/lib/prompting/test_templates.py tests/lib/tokens tests/lib/grading/rebuild tests/lib/grading/intake \

@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["LEAPLM_STUDENT"] = "seed 0"  # the same models on every machine
 
+import gc  # noqa: E402
 import re  # noqa: E402
 
 import pytest  # noqa: E402
@@ -47,6 +48,12 @@ def needs_asset():
             pytest.skip(str(problem))
 
     return path_or_skip
+
+
+def pytest_collection_finish():
+    """The modules and tests stay to the end: the collector need not look at them again and again, here or in a fork."""
+    gc.collect()
+    gc.freeze()
 
 
 def group_of(nodeid):

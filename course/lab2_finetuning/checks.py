@@ -19,7 +19,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
-from leaplm.grading.judge.remembered import scored_once
+from leaplm.grading.judge.remembered import class_scores
 
 CLOSE = 1e-4
 
@@ -286,7 +286,7 @@ def judge_classifier(model, heldout, language):
     tokenizer = models.load_tokenizer()
     rows = data.tokenize(heldout, tokenizer)
     collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
-    predictions = scored_once(model, language, lambda: evaluation.predict_logits(model, rows, collate)).argmax(-1)
+    predictions = class_scores(model, language, rows, collate).argmax(-1)
     labels = np.array(heldout["label"])
     score, majority = evaluation.accuracy(labels, predictions), np.bincount(labels).max() / len(labels)
     record = load_record("lab2_finetuning", "main", language=language)["heldout_accuracy"]

@@ -21,7 +21,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
-from leaplm.grading.judge.remembered import scored_once
+from leaplm.grading.judge.remembered import class_scores
 from leaplm.peft import instruction_tuning as answers
 from leaplm.peft import lora
 from torch import nn
@@ -392,7 +392,7 @@ def judge_classifier(model, heldout, language):
     tokenizer = models.load_tokenizer()
     rows, labels = data.tokenize(heldout, tokenizer, max_length=64), np.array(heldout["label"])
     collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
-    predictions = scored_once(model, language, lambda: evaluation.predict_logits(model, rows, collate)).argmax(-1)
+    predictions = class_scores(model, language, rows, collate).argmax(-1)
     score = evaluation.macro_f1(labels, predictions)
     majority = evaluation.macro_f1(labels, evaluation.majority_baseline(labels, labels))
     ignorant = max(majority, 1 / len(heldout.features["label"].names))

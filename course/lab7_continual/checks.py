@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, continual, models
+from leaplm import artifacts, continual, data, models
 from leaplm.calibration import load_record
 from leaplm.continual import streams
 from leaplm.grading import (
@@ -27,7 +27,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
-from leaplm.grading.judge.remembered import scored_once
+from leaplm.grading.judge.remembered import class_scores
 
 PROBES = "leaplm.grading.judge.probes"
 MODELS = "leaplm.grading.judge.tiny_models"
@@ -276,7 +276,10 @@ def stream_model(student, rng):
 
 
 def judge_stream(model, tasks, language):
-    scores = scored_once(model, language, lambda: streams.score_all(model, tasks))
+    collate = data.DynamicPaddingCollator(models.load_tokenizer().pad_token_id)
+    logits = [class_scores(model, f"{language} {task.name}", task.test, collate) for task in tasks]
+    scores = [np.mean(found.argmax(-1) == [row["label"] for row in task.test])
+              for found, task in zip(logits, tasks, strict=True)]
     rows = sum(len(task.test) for task in tasks)
     average, worst = np.mean(scores), min(scores)
     ours = load_record("lab7_continual", "methods" if language == "eng" else "languages", language=language, method="replay")

@@ -21,7 +21,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import standing
-from leaplm.grading.judge.remembered import scored_once
+from leaplm.grading.judge.remembered import class_scores
 from leaplm.serve import batching, keys, metrics
 
 CLOSE = 1e-4
@@ -292,7 +292,7 @@ def judge_classifier(model, tokenizer, heldout, language):
     rows, labels = data.tokenize(heldout, tokenizer, max_length=64), np.array(heldout["label"])
     collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
     texts = str([row["input_ids"] for row in rows])  # as this tokenizer cuts them, which came with the model
-    predictions = scored_once(model, texts, lambda: evaluation.predict_logits(model, rows, collate)).argmax(-1)
+    predictions = class_scores(model, texts, rows, collate).argmax(-1)
     score = evaluation.macro_f1(labels, predictions)
     majority = evaluation.macro_f1(labels, evaluation.majority_baseline(labels, labels))
     ignorant = max(majority, 1 / len(heldout.features["label"].names))

@@ -23,9 +23,11 @@ LABS = list_labs(ROOT)
 @pytest.fixture(scope="module")
 def colab(assets_ready):
     try:
-        return Colab(ROOT / "build" / "colab")
+        made = Colab(ROOT / "build" / "colab")
     except subprocess.CalledProcessError as problem:
         pytest.skip(f"no environment with Colab's versions, is an index within reach? {problem.stderr or problem}")
+    yield made
+    made.close()
 
 
 def test_the_first_cell_leaves_what_colab_has(colab):
@@ -34,12 +36,12 @@ def test_the_first_cell_leaves_what_colab_has(colab):
     assert "leaplm" in after and "onnxruntime" in after
 
 
-def run_on_colab(classroom, colab, folder, language="eng"):
+def run_on_colab(classroom, run, folder, language="eng"):
     """The solved lab after it ran there, as the student downloads it, and the files it saved."""
     done = classroom.fill(classroom.solved)
     for cell in done.cells:
         cell.source = cell.source.replace('LANGUAGE = "eng"', f"LANGUAGE = {language!r}")
-    colab.run(done, folder)
+    run(done, folder)
     saved = {f"artifacts/{path.name}": path.read_bytes() for path in folder.glob("artifacts/*")}
     return as_colab_saves(done).encode(), saved
 
@@ -50,7 +52,7 @@ def test_a_lab_done_on_colab_is_rebuilt_whole(lab, colab, tmp_path, needs_asset)
     for asset in ("afrisenti", *["sib200"] * (lab == "lab0_start")):
         needs_asset(asset)
     classroom = Classroom(lab, ROOT, tmp_path)
-    notebook, files = run_on_colab(classroom, colab, tmp_path, "hau")
+    notebook, files = run_on_colab(classroom, colab.run_forked, tmp_path, "hau")
     assert_handed_in(lab, tmp_path, "hau", "neutral")
     rebuilt, _, _ = Lab(lab_assignment(ROOT, lab), ROOT).rebuilt(Submission(lab, "ada", notebook, files, None, (), None))
     answers = {cell.id: classroom.solved[cell.id] for cell in classroom.release.cells if role(cell) == "answer"}
@@ -60,7 +62,7 @@ def test_a_lab_done_on_colab_is_rebuilt_whole(lab, colab, tmp_path, needs_asset)
 def test_a_lab_done_on_colab_has_its_marks(colab, tmp_path):
     """All points but those of the adapter it saved, which can be read: at scale tiny nobody trains enough for more."""
     classroom = Classroom("lab3_lora", ROOT, tmp_path)
-    notebook, files = run_on_colab(classroom, colab, tmp_path)
+    notebook, files = run_on_colab(classroom, colab.run, tmp_path)
     files = {name.replace("-tiny.", "-cpu."): content for name, content in files.items()}
     with Engine(ROOT, "lab3_lora", jobs=1) as engine:
         record = engine.grade(Submission("lab3_lora", "ada", notebook, files, None, (), None), seed=1).record

@@ -1,5 +1,8 @@
 """The training loop: same result whatever happens to it, and agreement with references."""
 
+import contextlib
+import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,6 +18,7 @@ from leaplm.evaluation import evaluate
 from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.training import TrainingConfig, train, warmup_linear
 
+FORKS = multiprocessing.get_context("fork")
 COLLATE = DynamicPaddingCollator(pad_token_id=0)
 
 
@@ -175,37 +179,35 @@ def test_checkpoint_of_another_run_is_not_used(tmp_path, capsys):
     assert torch.equal(weights(model), weights(fresh))
 
 
-KILLED = """
-import sys, time
-import torch
-sys.path.insert(0, {tests!r})
-from test_training import COLLATE, config, make_rows, weights
-from leaplm.evaluation import evaluate
-from leaplm.grading.judge.tiny_models import tiny_classifier
-from leaplm import training
+def train_slowly(folder, result, pause, steps):
+    """24 steps, each told to `steps` before it is made; then the weights and losses go into `result`."""
 
-def slow(model, batch):
-    time.sleep({pause})
-    print("step", flush=True)
-    return training.classification_loss(model, batch)
+    def slow(model, batch):
+        time.sleep(pause)
+        steps.send(None)
+        return training.classification_loss(model, batch)
 
-model, rows = tiny_classifier(dropout=0.1), make_rows()
-settings = config(epochs=4, output_dir={folder!r}, checkpoint_seconds=0)
-history = training.train(model, rows, COLLATE, settings, lambda m: evaluate(m, rows, COLLATE), loss_fn=slow)
-torch.save(dict(weights=weights(model), losses=[row["loss"] for row in history.train]), {result!r})
-"""
+    model, rows = tiny_classifier(dropout=0.1), make_rows()
+    settings = config(epochs=4, output_dir=str(folder), checkpoint_seconds=0)
+    history = train(model, rows, COLLATE, settings, lambda one: evaluate(one, rows, COLLATE), loss_fn=slow)
+    torch.save({"weights": weights(model), "losses": [row["loss"] for row in history.train]}, result)
 
 
 def run_killed(folder, result, pause, kill_at=None):
-    """Run the script above; kill -9 after `kill_at` steps."""
-    script = KILLED.format(tests=os.path.dirname(__file__), pause=pause, folder=str(folder), result=str(result))
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    for number, _ in enumerate(process.stdout, 1):
-        if number == kill_at:
-            time.sleep(0.02)
-            process.send_signal(signal.SIGKILL)
-            break
-    return process.wait(timeout=120)
+    """Train in a process of its own, and kill -9 it after `kill_at` steps. A fork: it need not import PyTorch again."""
+    heard, steps = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=train_slowly, args=(folder, result, pause, steps))
+    process.start()
+    steps.close()
+    with contextlib.suppress(EOFError):
+        for number in itertools.count(1):
+            heard.recv()
+            if number == kill_at:
+                time.sleep(0.02)
+                process.kill()
+                break
+    process.join(timeout=120)
+    return process.exitcode
 
 
 def test_kill_minus_nine_then_resume_gives_the_same_weights(tmp_path):

@@ -1,6 +1,7 @@
 """Colab without Colab: an environment with its versions, and a notebook as its editor leaves it."""
 
 import copy
+import functools
 import json
 import os
 import shutil
@@ -9,16 +10,19 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import forked
 import nbformat
 from filelock import FileLock
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
+from leaplm import installing
 from leaplm.bundle.wheels import build_course
 from leaplm.grading.book.verdicts import grader_digest
 from nbclient import NotebookClient
 from repo import ROOT
 
 VERSIONS = Path(__file__).with_name("colab.txt")
+NO_TORCH = "torch; sys_platform == 'never'"  # it is there as a link, which uv would not see
 # Python compiles what is imported; pip would compile all of pandas and transformers.
 QUICKER = {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
@@ -48,7 +52,7 @@ class Colab:
         for pattern in TORCH:
             for path in Path(sysconfig.get_path("purelib")).glob(pattern):
                 (theirs / path.name).symlink_to(path)
-        self.pip("install", "-q", "-r", VERSIONS)
+        self.install(VERSIONS)
         (self.folder / "before.json").write_text(json.dumps(self.versions()))
         kernel = self.folder / "kernels" / "colab"
         kernel.mkdir(parents=True)
@@ -59,10 +63,15 @@ class Colab:
         for lab in ("lab0_start", "lab8_serving", "lab0_start"):  # lab 8 needs more, and twice does no harm
             self.run(first_cell(lab), self.folder)
 
-    def pip(self, *arguments):
-        """Not by uv: it does not see a torch that is a link, and would write another one through it."""
-        words = [self.python, "-m", "pip", *arguments]
-        subprocess.run(words, check=True, capture_output=True, env={**os.environ, **QUICKER})
+    def install(self, versions):
+        """By uv, in seconds; students' first cells use pip."""
+        overrides = self.folder / "overrides.txt"
+        overrides.write_text(NO_TORCH)
+        words = [sys.executable, "-m", "uv", "pip", "install", "--python", self.python, "--overrides", overrides,
+                 "--index-strategy", "unsafe-best-match", "-r", versions, "setuptools", "--upgrade-package", "setuptools"]
+        indexes = installing.uv_environment(installing.pip_environment(installing.pip_settings(sys.executable)))
+        environment = {**installing.own_environment(os.environ), **indexes}
+        subprocess.run(words, check=True, capture_output=True, text=True, env=environment)
 
     def pythonic(self, code):
         return subprocess.run([self.python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
@@ -72,16 +81,41 @@ class Colab:
         listed = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
         return json.loads(self.pythonic(listed))
 
-    def run(self, notebook, folder):
-        """Run a notebook in place, at scale tiny; `leaplm` comes from a wheel beside the environment."""
+    def environment(self):
+        """Of a notebook at scale tiny; `leaplm` comes from a wheel beside the environment."""
         [wheel] = self.folder.glob("leaplm-*.whl")
+        return {**os.environ, **QUICKER, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"}
+
+    def run(self, notebook, folder):
+        """Run a notebook in place, in a kernel of its own."""
         kernels = KernelSpecManager(kernel_dirs=[str(self.folder / "kernels")])
         manager = KernelManager(kernel_name="colab", kernel_spec_manager=kernels)
         client = NotebookClient(notebook, manager, timeout=900, resources={"metadata": {"path": str(folder)}})
         try:
-            client.execute(env={**os.environ, **QUICKER, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"})
+            client.execute(env=self.environment())
         finally:
             manager.shutdown_kernel(now=True)
+
+    def run_forked(self, notebook, folder):
+        """The same in a fork of one process that has imported the libraries; AssertionError where a cell fails."""
+        path = folder / "to_run.ipynb"
+        nbformat.write(notebook, path)
+        print(json.dumps([str(path), str(folder), self.environment()]), file=self.server.stdin, flush=True)
+        fault = json.loads(self.server.stdout.readline())
+        path.unlink()
+        assert fault is None, fault
+
+    @functools.cached_property
+    def server(self):
+        path = os.pathsep.join([str(self.folder / "bin"), os.environ["PATH"]])
+        environment = {**self.environment(), "PATH": path}
+        words = [self.python, Path(forked.__file__)]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def close(self):
+        if "server" in vars(self):
+            self.server.stdin.close()
+            self.server.wait()
 
 
 def first_cell(lab):

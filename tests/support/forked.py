@@ -1,16 +1,21 @@
 """A notebook run in a fork of this process: what is imported here need not be imported again, which saves half the time.
 
-The shell is the grader's, with what a kernel has (magics, display, await at top level); the real kernel runs the English
-labs in test_colab.
+The shell is the grader's, with what a kernel has (magics, display, await at top level); test_colab has a real kernel too.
+As a program it does the same for another Python: each line of its input is the JSON of a notebook's path, a folder and an
+environment, and each line of its output what went wrong, or null.
 """
 
+import gc
+import json
 import multiprocessing
 import os
+import sys
 import traceback
 
 # What the labs import: once here, for all forks.
 import leaplm.grading.judge.probes  # noqa: F401
 import matplotlib
+import nbformat
 import pandas  # noqa: F401
 import peft  # noqa: F401
 import scipy.stats  # noqa: F401
@@ -41,6 +46,7 @@ def run_notebook(notebook, folder, environment, seconds=600):
 
 
 def run_cells(notebook, folder, environment, pipe):
+    gc.freeze()  # what stands in this process needs no look by its fork's collector
     try:
         os.chdir(folder)
         os.environ.update(environment)
@@ -63,3 +69,19 @@ def run_cell(shell, cell):
         return None
     told = "\n".join("\n".join(item["traceback"]) for item in outputs.items if item["output_type"] == "error")
     return f"the cell\n{cell.source}\nfailed: {told or result.error_in_exec}"
+
+
+def serve():
+    answers, sys.stdout = sys.stdout, sys.stderr  # what is printed here must not stand among the answers
+    for line in sys.stdin:
+        path, folder, environment = json.loads(line)
+        try:
+            run_notebook(nbformat.read(path, as_version=4), folder, environment)
+            fault = None
+        except AssertionError as problem:
+            fault = str(problem)
+        print(json.dumps(fault), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,7 +1,8 @@
-"""What a model scored on held-out texts, remembered: the same weights, handed in twice, are not computed twice.
+"""What an encoder made of held-out texts, remembered: the same weights, handed in twice, are not computed twice.
 
-A class of copies, a second mark in the notebook, a notebook handed in again with the model of last week: each costs seconds
-of computing for numbers that are known. An examiner and a learner's notebook keep the last few.
+A class whose models are heads on one frozen encoder, a second mark in the notebook, a notebook handed in again with the
+model of last week: each costs seconds of computing for numbers that are known. An examiner and a learner's notebook keep the
+last few.
 """
 
 from __future__ import annotations
@@ -11,7 +12,25 @@ from collections.abc import Callable
 from typing import Any
 
 MOST = 16  # results kept
-_known: dict[tuple, Any] = {}  # by weights, data and computation; the oldest first
+_known: dict[tuple, Any] = {}  # by weights and data; the oldest first
+
+
+def class_scores(model: Any, held_out: str, rows: Any, collate: Callable) -> Any:
+    """Logits (n, classes) of a `models.MeanPoolClassifier` on tokenized rows, as `evaluation.predict_logits` gives them.
+
+    The mean vectors (n, width) are kept by the encoder's weights and `held_out`, a name for the rows; each head is applied.
+    """
+    import torch
+
+    from leaplm.evaluation import predict_logits
+
+    head, model.classifier = model.classifier, torch.nn.Identity()
+    try:
+        vectors = scored_once(model, held_out, lambda: predict_logits(model, rows, collate))
+    finally:
+        model.classifier = head
+    with torch.inference_mode():
+        return head(torch.from_numpy(vectors).to(head.weight)).float().cpu().numpy()
 
 
 def scored_once(model: Any, held_out: str, compute: Callable[[], Any]) -> Any:
@@ -31,11 +50,20 @@ def scored_once(model: Any, held_out: str, compute: Callable[[], Any]) -> Any:
 
 
 def fingerprint(model: Any) -> str:
-    """SHA-256 of all that decides a model's output: its kind and settings, its tensors by name, shape and type."""
+    """SHA-256 of all that decides a model's output: settings but names of classes, numbers of modules, tensors."""
     import torch
 
-    found = hashlib.sha256(f"{type(model)} {getattr(model, 'config', model)}".encode())
+    found = hashlib.sha256(settings(model).encode())
+    for name, module in model.named_modules():
+        plain = {key: value for key, value in vars(module).items() if isinstance(value, int | float | str | tuple)}
+        found.update(f"{name} {type(module)} {sorted(plain.items())}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
+
+
+def settings(model: Any) -> str:
+    """The settings of a transformers model, without what names its classes."""
+    config = getattr(model, "config", None)
+    return str({name: value for name, value in sorted(config.to_dict().items()) if "label" not in name} if config else None)

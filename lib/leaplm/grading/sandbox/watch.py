@@ -50,6 +50,7 @@ class CallWatch:
         self._entry = entry
         self._codes: dict[Any, str] = {}  # fingerprint of code -> name
         self._builtins: list[tuple[Any, str]] = []
+        self._names = {"setprofile", "getprofile"}  # of built-ins that are looked for
         self._known: dict[int, tuple[CodeType, str | None]] = {}  # keeps the code alive, so that its id is not used again
         self._patterns = [name for name in names if name.startswith("torch.")]
         for name in names:
@@ -80,13 +81,14 @@ class CallWatch:
                 self._codes[fingerprint(member.__code__)] = name
             else:
                 self._builtins.append((member, name))
+                self._names.add(getattr(member, "__name__", None))
 
     def _event(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "call":
             name = self._of_code(frame.f_code)
             if name and self._is_the_answers(frame.f_back):
                 self.found.add(name)
-        elif event == "c_call":
+        elif event == "c_call" and getattr(arg, "__name__", None) in self._names:  # of thousands of calls, few go further
             if arg in (sys.setprofile, sys.getprofile) and frame.f_code not in OURS and self._is_the_answers(frame):
                 self.found.add(TAMPERING)
             for builtin, name in self._builtins:

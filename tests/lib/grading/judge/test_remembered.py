@@ -2,10 +2,15 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from leaplm.data import DynamicPaddingCollator
+from leaplm.evaluation import predict_logits
 from leaplm.grading.judge import remembered
-from leaplm.grading.judge.remembered import fingerprint, scored_once
+from leaplm.grading.judge.remembered import class_scores, fingerprint, scored_once
+from leaplm.grading.judge.tiny_models import tiny_classifier
+from leaplm.peft.lora import inject_lora
 from torch import nn
 
 
@@ -49,6 +54,28 @@ def test_kinds_and_settings_are_told_apart():
     shapes = [nn.Linear(2, 3), nn.Linear(3, 2), nn.LayerNorm(6), nn.Linear(2, 3).half()]
     assert len({fingerprint(shape.requires_grad_(False)) for shape in shapes}) == 4
     assert fingerprint(nn.Dropout(0.1)) != fingerprint(nn.Dropout(0.2))
+
+
+def test_a_number_that_is_no_tensor_counts():
+    """As the alpha of LoRA, which decides the output and stands in no state."""
+    models = [inject_lora(tiny_classifier(), ["query"], rank=2, alpha=alpha) for alpha in (1, 2)]
+    same = models[0].state_dict()
+    models[1].load_state_dict(same)
+    assert fingerprint(models[0]) != fingerprint(models[1])
+
+
+def test_heads_on_one_encoder_share_its_vectors(monkeypatch):
+    """And each model has the scores that it has alone."""
+    rows = [{"input_ids": [5 + i, 7, 9][: 1 + i % 3], "label": 0} for i in range(9)]
+    collate, calls, models = DynamicPaddingCollator(0), [], [tiny_classifier(), tiny_classifier(), tiny_classifier()]
+    models[1].classifier.weight.data.neg_()
+    models[1].config.id2label = {0: "bad", 1: "good"}
+    models[2].bert.encoder.layer[0].output.dense.weight.data.mul_(2)
+    alone = [predict_logits(one, rows, collate) for one in models]
+    monkeypatch.setattr("leaplm.evaluation.predict_logits", lambda *args: calls.append(1) or predict_logits(*args))
+    together = [class_scores(one, "eng", rows, collate) for one in models]
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(alone, together, strict=True)) and len(calls) == 2
+    assert np.allclose(predict_logits(models[0], rows, collate), alone[0]), "the model is left as it was"
 
 
 def test_only_the_last_few_are_kept():

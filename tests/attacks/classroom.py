@@ -61,7 +61,8 @@ class Class:
             folder = self.work / "submitted" / student / LAB
             work.write(folder)
             for path in (folder, *folder.rglob("*")):
-                os.utime(path, (RECEIVED, RECEIVED), follow_symlinks=False)
+                when = work.times.get(path.relative_to(folder).as_posix(), RECEIVED)
+                os.utime(path, (when, when), follow_symlinks=False)
             return
         upload = self.folder / "uploads" / f"{student}.zip"
         upload.parent.mkdir()

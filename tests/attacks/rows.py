@@ -20,7 +20,7 @@ from typing import Any
 
 from attacks.work import FULL, Work
 
-GROUPS = ("forging", "stealing", "damaging", "exhausting", "malformed", "own", "kernel", "stopping")
+GROUPS = ("forging", "stealing", "damaging", "exhausting", "malformed", "own", "kernel", "stopping", "handed_in")
 
 
 @dataclass(frozen=True)

@@ -118,3 +118,79 @@ def reads_nothing(work: Work) -> None:
     """The process that should answer stops for ever, before a cell that is larger than what a connection holds."""
     work.first("os.kill(os.getpid(), signal.SIGSTOP)", "train_step")
     work.first("# " + "x" * 1_000_000, "fit_slope")
+
+
+@fault("F92", by="sockets count with all that may wait in them; the kernel counts the rest", points=(3, 9), states=ENDS)
+def memory_in_sockets(work: Work) -> None:
+    """Fills files in memory, sends them into sockets that nobody reads, and closes them."""
+    work.first("""
+        import array
+        ends, taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM), 0
+        while taken < 4000 and spare_mb() > 4000:
+            held = attempt(os.memfd_create, MARK)
+            if held is None or attempt(os.write, held, bytes(2**27)) is None:
+                break
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [held]))]
+            if attempt(ends[0].sendmsg, [b"x"], rights, socket.MSG_DONTWAIT) is None:
+                break
+            os.close(held)
+            taken += 128
+            proof("took-mb", taken) if taken > 3500 else None
+    """, "train_step")  # fmt: skip
+
+
+@cheat("F93", by="groups are not mounted inside, and the doors to them are closed before a student's code runs", states=ENDS)
+def leaves_its_group(work: Work) -> None:
+    """Looks for a way to move its children into another control group: open doors, mounted groups, groups of its own."""
+    work.code("""
+        for number in os.listdir("/proc/self/fd"):
+            if "cgroup" in str(attempt(os.readlink, f"/proc/self/fd/{number}")):
+                proof("door", number)
+        for path in glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True):
+            with contextlib.suppress(OSError), open(path, "w") as file:
+                file.write("0")
+                proof("moved", path)
+        for kind in ("cgroup", "cgroup2"):
+            if attempt(os.mkdir, f"/tmp/{kind}") or subprocess.run(
+                ["mount", "-t", kind, "none", f"/tmp/{kind}"], stderr=subprocess.DEVNULL
+            ).returncode == 0:
+                proof("mounted", kind)
+    """)
+
+
+@cheat("F94", by="what our side of the process needs is imported before; what comes of late imports decides nothing",
+       states=ENDS)  # fmt: skip
+def imports_come_from_the_student(work: Work) -> None:
+    """Each module that is imported from now on is the student's: it equals everything, and can do everything."""
+    work.code("""
+        import builtins, importlib.abc, importlib.machinery, types
+        class All(types.ModuleType):
+            __path__, __eq__, __hash__, __bool__ = [], lambda *a: True, lambda self: 0, lambda self: True
+            def __getattr__(self, name):
+                return self
+            def __call__(self, *args, **kwargs):
+                return True
+        class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+            def find_spec(self, name, path=None, target=None):
+                return importlib.machinery.ModuleSpec(name, self, is_package=True)
+            def create_module(self, spec):
+                return All(spec.name)
+            def exec_module(self, module):
+                pass
+        sys.meta_path.insert(0, Finder())
+        honest_import = builtins.__import__
+        builtins.__import__ = lambda *args, **kwargs: attempt(honest_import, *args, **kwargs) or All("any")
+    """)
+
+
+@fault("F95", by="outputs are cut where they are made, and a cell has its time", points=(3, 9), states=ENDS)
+def updates_for_ever(work: Work) -> None:
+    """A picture that is shown anew without end, and an output that is cleared and written again."""
+    work.first("""
+        from IPython.display import HTML, clear_output, display
+        shown = display(HTML("0"), display_id=True)
+        while True:
+            shown.update(HTML("x" * 1000))
+            clear_output(wait=True)
+            display({"text/plain": "x", "image/png": "iVBORw0KGgo="}, raw=True, display_id="picture", update=True)
+    """, "train_step")  # fmt: skip

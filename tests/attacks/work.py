@@ -101,6 +101,8 @@ class Work:
         self.hard_links: dict[str, str] = {}
         self.pipes: list[str] = []
         self.sockets: list[str] = []
+        self.modes: dict[str, int] = {}
+        self.times: dict[str, int] = {}  # of change, in seconds since 1970
         self.sparse: dict[str, int] = {}  # bytes of a file that holds nothing
         self.archive: bytes | None = None
         self._armed = False
@@ -170,6 +172,8 @@ class Work:
         for name, size in self.sparse.items():
             with open(_place(folder / name), "wb") as file:
                 file.truncate(size)
+        for name, mode in self.modes.items():
+            (folder / name).chmod(mode)
 
 
 def _place(path: Path) -> Path:

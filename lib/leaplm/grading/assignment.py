@@ -34,12 +34,14 @@ class Assignment:
     files: dict[str, bytes] = field(default_factory=dict)  # beside the notebook, in place of the student's of that name
     siblings: tuple[str, ...] = ()  # the other notebooks of the assignment
     plain: bool = False  # no check functions at all: every file of a student is kept
+    schemes: dict[str, str] = field(default_factory=dict)  # grade_id -> text of a task, with how a person is to mark it
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all of it, for verdicts that are kept: an assignment made again gives new ones."""
         files = {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
-        parts = [self.name, self.notebook, self.release, self.tests, self.checksums, files, self.siblings, self.plain]
+        parts = [self.name, self.notebook, self.release, self.tests, self.checksums, files, self.siblings, self.plain,
+                 self.schemes]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def read(self) -> NotebookNode:

@@ -115,7 +115,7 @@ def grade_class(
         room = Room(book, lab, students, assignment)
         say(f"{room.title}: {len(room.students)} submissions")
         store = Store(book.course, lab, limits, unsafe, assignment)
-        Run(book, room, store, limits, jobs, scheduler, unsafe, force, say).grade(summary, apply)
+        Run(book, room, store, limits, jobs, scheduler, unsafe, force, apply, say).grade(summary)
     summary.unwritten = sorted(set(summary.unwritten))
     summary.seconds = time.monotonic() - started
     summary.records = dict(sorted(summary.records.items()))
@@ -134,15 +134,16 @@ class Run:
     scheduler: str | None
     unsafe: bool
     force: bool
+    apply: bool
     say: Callable[[str], None]
 
-    def grade(self, summary: Summary, apply: bool) -> None:
+    def grade(self, summary: Summary) -> None:
         """Adds the records to the summary, as they come, and has them written into the gradebook."""
         store, room, seen = self.store, self.room, set()
         with PatientWriter(self.book, room.assignment.name, self.say) as writer:
             for submission, graded, fresh in verdicts(self):
                 try:
-                    graded = keep(store, writer if apply else None, submission, graded, fresh)
+                    graded = keep(store, writer if self.apply else None, submission, graded, fresh)
                 except Exception as fault:  # any: one submission never ends the run for the others
                     graded = not_kept(room.assignment, store, submission, fault)
                 summary.fresh += fresh
@@ -193,7 +194,9 @@ class Room:
         if not folders and not only:
             raise FileNotFoundError(f"nobody has handed in {lab}: first `leaplm collect {lab} FOLDER_OR_ZIP`")
         if unknown := {name for own, name in wanted.items() if own not in map(safe_id, folders)}:
-            raise FileNotFoundError(f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}")
+            said = f"no submission of {', '.join(sorted(unknown))} in {book.folder('submitted', '*', lab)}"
+            left_out = book.coursedir.student_id_exclude
+            raise FileNotFoundError(said + (f"; nbgrader's student_id_exclude leaves out {left_out}" if left_out else ""))
         self.students = {safe_id(name): name for name in folders}
         if len(self.students) < len(folders):
             doubled = sorted(set(folders) - set(self.students.values()))
@@ -226,7 +229,9 @@ def progress(done: int, total: int, record: dict) -> str:
 def verdicts(run: Run) -> Iterator[tuple[Submission, Graded, bool]]:
     """Each submission with its verdict, and whether it was given now or was in the store, as they come."""
     waiting, store, room, limits = [], run.store, run.room, run.limits
-    for student in room.students:
+    for student, name in room.students.items():
+        if run.apply:
+            run.book.hook("pre_convert_hook", room.assignment.name, name)
         submission = room.read(student)
         if not run.force and (kept := store.find(submission)):
             yield submission, kept, False

@@ -10,7 +10,6 @@ and hooks of its own, given above that line, stay.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -18,11 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from traitlets.config import LazyConfigValue
 from traitlets.utils.importstring import import_item
 
 PREPARE = "leaplm.grading.steps.prepare"
-NOT_ITS_OWN = ("leaplm.", "nbgrader.", "nbconvert.")
 
 
 def configure(config: Any) -> None:
@@ -30,6 +27,8 @@ def configure(config: Any) -> None:
 
     Student code runs in a sandbox (bubblewrap); `nbgrader autograde NAME --GradeSubmission.unsafe=True` does without.
     """
+    from leaplm.grading.book.conversion import own_steps  # not above: all of the grader imports us, and is to start fast
+
     config.Autograde.pre_convert_hook = after_theirs(config.Autograde.get("pre_convert_hook"))
     config.Autograde.exporter_class = "leaplm.grading.steps.SubmissionExporter"
     config.Autograde.sanitize_preprocessors = [
@@ -64,40 +63,9 @@ def configure(config: Any) -> None:
         os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
 
 
-def own_steps(config: Any, section: str, name: str) -> list[Any]:
-    """The steps that a course itself has in one of nbgrader's lists. ValueError for one that would run students' cells.
-
-    >>> from traitlets.config import Config
-    >>> own_steps(Config({"A": {"steps": ["mine.Step", "nbgrader.preprocessors.Execute"]}}), "A", "steps")
-    ['mine.Step']
-    """
-    given = config[section].get(name, [])
-    given = given.get_value([]) if isinstance(given, LazyConfigValue) else given  # of c.Autograde...append(...)
-    own = [step for step in given if not full_name(step).startswith(NOT_ITS_OWN)]
-    for step in own:
-        if runs_cells(step):
-            said = "runs students' cells outside the sandbox. Take it out: they have run before (c.Execute.timeout holds)."
-            raise ValueError(f"nbgrader_config.py: c.{section}.{name} has {full_name(step)}, which {said}")
-    return own
-
-
-def full_name(step: Any) -> str:
-    kind = step if isinstance(step, type) else type(step)
-    return step if isinstance(step, str) else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def runs_cells(step: Any) -> bool:
-    from nbclient import NotebookClient
-
-    if isinstance(step, str):
-        with contextlib.suppress(Exception):  # nbgrader says what is wrong with it
-            step = import_item(step)
-    return isinstance(step, NotebookClient) or isinstance(step, type) and issubclass(step, NotebookClient)
-
-
 def after_theirs(hook: Any) -> Callable[..., None] | str:
     """What nbgrader calls before it reads a submission: a course's own hook, if it has one, then ours."""
-    if not hook or hook == PREPARE or hasattr(hook, "leaplm"):
+    if not hook or hook == PREPARE or hasattr(hook, "theirs"):
         return hook or PREPARE
 
     def both(**given: Any) -> None:
@@ -106,5 +74,5 @@ def after_theirs(hook: Any) -> Callable[..., None] | str:
         finally:
             import_item(PREPARE)(**given)
 
-    both.leaplm = True
+    both.theirs = hook
     return both

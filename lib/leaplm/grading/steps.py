@@ -63,10 +63,10 @@ class SubmissionExporter(NotebookExporter):
         """Makes all folders safe before nbgrader looks into the first: it reads times before it calls `prepare`."""
         print_every_letter()
         name = self.parent.coursedir.assignment_id
-        lab = lab_file(self.book.course, name, "checks.py").is_file()
+        lab, ours = lab_file(self.book.course, name, "checks.py").is_file(), self.book.files(name)
         for folder in map(Path, self.parent.assignments):
             try:
-                said = sweep(folder, lab, self.book.files(name))
+                said = sweep(folder, lab, ours)
             except OSError as problem:  # this student's alone: nbgrader will say so, and go on
                 said = [f"{folder} cannot be made safe: {problem}"]
             for line in said:
@@ -113,10 +113,8 @@ class SubmissionExporter(NotebookExporter):
             return
         folders = [Path(path).resolve() for path in self.parent.assignments]  # those that nbgrader found a notebook in
         students = [name for name, folder in self.book.submitted(name).items() if folder.resolve() in folders]
-        left_out = where.student_id_exclude.split(",")
         grade_class(where.root, name, settings.jobs or None, unsafe=settings.unsafe, limits=self.limits, apply=False,
-                    students=[name for name in students if name not in left_out], book=self.book,
-                    notebook=None if where.notebook_id == "*" else notebook)  # fmt: skip
+                    students=students, book=self.book, notebook=None if where.notebook_id == "*" else notebook)  # fmt: skip
 
 
 class GradeSubmission(NbGraderPreprocessor):

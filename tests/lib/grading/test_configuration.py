@@ -1,7 +1,9 @@
 """`configure` in the configuration of a course that has steps and hooks of its own."""
 
+import contextlib
+
 import pytest
-from leaplm.grading import configuration, configure
+from leaplm.grading import configure
 from nbconvert.preprocessors import ExecutePreprocessor, Preprocessor
 from nbgrader.preprocessors import Execute, LimitOutput, SaveAutoGrades
 from traitlets.config import Config
@@ -56,7 +58,7 @@ def test_a_courses_own_hook_comes_before_ours(monkeypatch, fails):
     config = Config({"Autograde": {"pre_convert_hook": own}})
     configure(config)
     configure(config)
-    with pytest.raises(RuntimeError) if fails else configuration.contextlib.nullcontext():
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
         config.Autograde.pre_convert_hook(assignment="week1", student="amina", notebooks=[])
     assert came == [("own", "amina"), ("ours", "amina")]
 

@@ -1,17 +1,20 @@
 """Assignments that are none of our labs: nbgrader's own cells, in a course that `nbgrader quickstart` made."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import nbformat
 import pytest
+from leaplm.cli.app import app
 from leaplm.grading.book.gradebook import CourseBook, scores
 from leaplm.grading.book.verdicts import WORK
 from leaplm.grading.classroom import grade_class
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
 from quickstart import answer, cell, check, generate, hand_in, nbgrader, notebook, put_source, quickstart, task, written
+from typer.testing import CliRunner
 
 RIGHT = {"double": "def double(x):\n    return 2 * x", "mean": "def mean(rows):\n    return sum(rows) / len(rows)"}
 HIDE = "### BEGIN HIDDEN TESTS\nassert {}\n### END HIDDEN TESTS"
@@ -34,23 +37,62 @@ FILES = {"data/rows.txt": "1 2 3\n", "helper.py": "def near(a, b):\n    return a
 
 
 STUBS = 'c.ClearSolutions.code_stub = {"python": "raise NotImplementedError()", "bash": "false"}\n'
+SETTINGS = STUBS + """
+c.CourseDirectory.autograded_directory = "marked"
+c.CourseDirectory.feedback_directory = "pages"
+c.CourseDirectory.db_url = "sqlite:///marks.db"
+c.CourseDirectory.student_id_exclude = "eno,nobody"
+c.CourseDirectory.groupshared = True
+c.Autograde.create_student = False
+c.Autograde.permissions = 640
+c.Autograde.exclude_overwriting = {"week1": ["own.py"]}
+c.LimitOutput.max_lines = 3
+c.Execute.timeout = 60
+
+from nbgrader.plugins import BasePlugin
+from nbgrader.preprocessors import NbGraderPreprocessor
+class Quarter(BasePlugin):
+    def late_submission_penalty(self, student, score, seconds):
+        return score / 4
+class Note(NbGraderPreprocessor):
+    def preprocess(self, nb, resources):
+        nb.metadata["noted"] = sorted(resources["nbgrader"].items())[2:]
+        return nb, resources
+def hook(name):
+    def note(assignment, student, notebooks):
+        names = " ".join(sorted(path.rpartition("/")[2] for path in notebooks if "extra" not in path))
+        with open(name, "a") as file:
+            file.write(f"{assignment} {names}\\n")
+    return note
+c.AssignLatePenalties.plugin_class = Quarter
+c.Autograde.autograde_preprocessors.insert(1, Note)
+c.Autograde.pre_convert_hook, c.Autograde.post_convert_hook = hook("before.txt"), hook("after.txt")
+"""
 
 
 def quiet(line):
     pass
 
 
-def marks(course, name="week1"):
-    """{(student, notebook, cell): (automatic score, comment)} as the gradebook has them."""
+def marks(course, name="week1", book="gradebook.db"):
+    """{(student, notebook, cell): (automatic score, comment)} as the gradebook has them; of each student what is late."""
     found = {}
-    with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "course") as book:
+    with Gradebook(f"sqlite:///{course / book}", "course") as book:
         for submission in book.assignment_submissions(name):
+            found[submission.student.id] = (submission.total_seconds_late, submission.late_submission_penalty)
             for made in submission.notebooks:
                 for grade in made.grades:
                     found[submission.student.id, made.name, grade.name] = (grade.auto_score, grade.needs_manual_grade)
                 for comment in made.comments:
                     found[submission.student.id, made.name, f"{comment.name} says"] = comment.auto_comment
     return found
+
+
+def graded_files(course, folder):
+    """{path: its rights} of what a grader laid down, without what ours alone says: pages of work that was not handed in."""
+    paths = [path for path in sorted((course / folder).rglob("*")) if not path.name.endswith(".repairs.txt")]
+    mine = {path.relative_to(course / folder).as_posix(): oct(path.stat().st_mode) for path in paths}
+    return {name: rights for name, rights in mine.items() if not name.endswith("words.ipynb") or name in HANDED_IN}
 
 
 @pytest.fixture(scope="module")
@@ -67,85 +109,158 @@ def bash(tmp_path_factory):
         yield
 
 
+HANDED_IN = ("amina/week1/words.ipynb", "bello/week1/words.ipynb")  # of the second notebook
+WRONG = {"double": "def double(x):\n    return x + x + 0", "mean": "def mean(rows):\n    return 6"}
+
+
+def damage(handed_in):
+    """What editors do: an older format without ids, or one id for all, a picture in an answer, the state of widgets."""
+    for part in handed_in.cells:
+        part["id"] = "same"
+        if part.metadata.get("nbgrader", {}).get("grade_id") == "why":
+            part["attachments"] = {"plot.png": {"image/png": "iVBORw0KGgo="}}
+    state = {"version_major": 2, "version_minor": 0, "state": {}}
+    handed_in.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+
+
+def age(handed_in):
+    handed_in.nbformat_minor = 2
+    for part in handed_in.cells:
+        del part["id"]
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory, bash):
     """The course with a class that has handed in, and nothing graded yet."""
-    made = quickstart(tmp_path_factory.mktemp("plain") / "course", STUBS)
+    made = quickstart(tmp_path_factory.mktemp("plain") / "course", SETTINGS)
     put_source(made, "week1", {"numbers": NUMBERS, "words": WORDS}, FILES)
     generate(made, "week1")
+    with Gradebook(f"sqlite:///{made / 'marks.db'}", "course") as book:
+        book.update_or_create_assignment("week1", duedate="2026-03-01 12:00:00 UTC")
+        for student in ("amina", "bello", "chi", "dayo", "eno"):
+            book.update_or_create_student(student)
     hand_in(made, "amina", "week1", "numbers", {**RIGHT, "why": "Since two is one and one."})
     hand_in(made, "amina", "week1", "words", {"greet": GREET})
-    hand_in(made, "bello", "week1", "numbers", {"double": "def double(x):\n    return x + x + 0",
-                                                "mean": "def mean(rows):\n    return 6"})  # fmt: skip
+    hand_in(made, "bello", "week1", "numbers", WRONG, {"timestamp.txt": "2026-03-01 15:00:00 UTC"}, change=age)
     hand_in(made, "bello", "week1", "words", {"greet": 'greet() { echo "Bonjour $1"; }'})
-    hand_in(made, "chi", "week1", "numbers", {}, {"helper.py": "def near(a, b):\n    return 1000\n", "data/rows.txt": "9"})
+    files = {"helper.py": "def near(a, b):\n    return 1000\n", "data/rows.txt": "9", "own/notes.csv": "a,b\n",
+             "own.py": "mine", "extra.ipynb": "{}"}  # fmt: skip
+    hand_in(made, "chi", "week1", "numbers", {}, files)
+    hand_in(made, "dayo", "week1", "numbers", {**RIGHT, "why": "![](attachment:plot.png)"}, change=damage)
+    hand_in(made, "eno", "week1", "numbers", RIGHT)
     return made
 
 
-def test_a_class_has_the_marks_that_plain_nbgrader_gives(course):
-    """One gradebook by our command, one by nbgrader without our line: the same scores, comments and marks to give."""
-    summary = grade_class(course, "week1", jobs=1, say=quiet)
-    assert {record["state"] for key, record in summary.records.items() if key != "chi, words"} == {"graded"}
-    ours = marks(course)
-    assert ours["amina", "numbers", "test_double"] == (2, False)
+@pytest.fixture(scope="module")
+def theirs(course, tmp_path_factory):
+    """The same class, graded by nbgrader without our line."""
+    made = tmp_path_factory.mktemp("theirs") / "course"
+    shutil.copytree(course, made)
+    config = made / "nbgrader_config.py"
+    config.write_text(config.read_text().partition("\nfrom leaplm")[0])
+    nbgrader(made, "autograde", "week1")
+    return made
+
+
+def without_ours(found):
+    """Without the comments on a notebook that was not handed in, which nbgrader does not make."""
+    not_handed_in = [(student, "words", "greet says") for student in ("chi", "dayo")]
+    return {key: value for key, value in found.items() if key not in not_handed_in}
+
+
+def same_as(theirs, ours):
+    assert without_ours(marks(ours, book="marks.db")) == without_ours(marks(theirs, book="marks.db"))
+    assert graded_files(ours, "marked") == graded_files(theirs, "marked")
+    for path in sorted((theirs / "marked").rglob("*.ipynb")):
+        mine, other = (nbformat.read(course / path.relative_to(theirs), as_version=4) for course in (ours, theirs))
+        assert [part.source for part in mine.cells] == [part.source for part in other.cells]  # mark schemes too
+        assert [part.get("attachments") for part in mine.cells] == [part.get("attachments") for part in other.cells]
+        assert mine.metadata.noted == other.metadata.noted
+    for name in ("before.txt", "after.txt"):
+        assert set((ours / name).read_text().split("\n")) == set((theirs / name).read_text().split("\n"))
+
+
+@pytest.fixture(scope="module")
+def graded(course):
+    """The class after our command, by which tests after the first find it graded."""
+    return grade_class(course, "week1", jobs=1, say=quiet)
+
+
+def test_a_class_has_the_marks_that_plain_nbgrader_gives(course, theirs, graded):
+    """Our command and nbgrader without our line: the same scores, penalties, comments, files, rights, steps and hooks."""
+    unusual = {key: record["state"] for key, record in graded.records.items() if record["state"] != "graded"}
+    assert unusual == {"chi, words": "ungradable", "dayo, words": "ungradable"}
+    ours = marks(course, book="marks.db")
+    assert ours["amina", "numbers", "test_double"] == (2, False) and ours["bello"] == (10800, 0.875)
     assert ours["bello", "numbers", "test_double"] == (0, False)  # the hidden test
     assert ours["bello", "numbers", "test_mean"] == (1.5, False)
     assert ours["amina", "words", "test_greet"] == (4, False) and ours["bello", "words", "test_greet"] == (0, False)
     assert ours["amina", "numbers", "why"] == (None, True) and ours["chi", "numbers", "why"] == (0, False)
-    config = course / "nbgrader_config.py"
-    with_line = config.read_text()
-    try:
-        config.write_text(with_line.partition("\nfrom leaplm")[0])
-        (course / "gradebook.db").rename(course / "ours.db")
-        nbgrader(course, "generate_assignment", "week1", "--force")
-        nbgrader(course, "autograde", "week1", "--force")
-        theirs = marks(course)
-        for kept in (ours, theirs):  # nbgrader has no comment on what was not handed in
-            kept.pop(("chi", "words", "greet says"))
-        assert theirs == ours
-    finally:
-        config.write_text(with_line)
-        (course / "ours.db").rename(course / "gradebook.db")
+    same_as(theirs, course)
 
 
-def test_nbgrader_autograde_gives_the_same_through_one_line_of_configuration(course):
-    before = marks(course) or grade_class(course, "week1", jobs=1, say=quiet) and marks(course)
+def test_nbgrader_autograde_gives_the_same_through_one_line_of_configuration(course, theirs, graded):
     said = nbgrader(course, "autograde", "week1", "--force")
-    assert "6 submissions" not in said and marks(course) == before
-    folder = course / "autograded" / "amina" / "week1"
+    assert "week1, numbers: 4 submissions" in said  # eno is left out
+    same_as(theirs, course)
+    folder = course / "marked" / "amina" / "week1"
     assert (folder / "made.txt").read_text() == "by the notebook"
     assert "BEGIN HIDDEN TESTS" in (folder / "numbers.ipynb").read_text()
     assert not (course / "submitted" / "amina" / "week1" / "made.txt").exists()
-    assert (course / "autograded" / "chi" / "week1" / "helper.py").read_text() == FILES["helper.py"]
+    assert (course / "marked" / "chi" / "week1" / "helper.py").read_text() == FILES["helper.py"]
+    assert (course / "marked" / "chi" / "week1" / "own.py").read_text() == "mine"
 
 
-def test_formgraders_button(course):
+def test_nbgraders_words_mean_the_same(course, theirs, graded):
+    """Who and what there is not, a student whom the settings do not let in, one notebook, no running at all."""
+    for words, code in [(["week1", "--student", "nobody"], 1), (["week9"], 1), (["week1", "--student", "eno"], 0),
+                        (["week1", "--no-execute", "--force", "--student", "amina"], 0),
+                        (["week1", "--notebook", "numbers", "--force", "--student", "chi"], 0)]:  # fmt: skip
+        for made in (course, theirs):
+            nbgrader(made, "autograde", *words, code=code)
+        same_as(theirs, course)
+    nbgrader(course, "autograde", "week1", "--force", "--student", "amina")
+    nbgrader(theirs, "autograde", "week1", "--force", "--student", "amina")
+
+
+def test_a_student_whom_the_gradebook_does_not_know(course, theirs, graded):
+    """c.Autograde.create_student = False: an error for this one, by either command, and no row."""
+    try:
+        for made in (course, theirs):
+            hand_in(made, "stranger", "week1", "numbers", RIGHT)
+            assert "No student with ID 'stranger'" in nbgrader(made, "autograde", "week1", "--student", "stranger", code=1)
+        summary = grade_class(course, "week1", jobs=1, say=quiet, students=["stranger"])
+        assert "no student 'stranger' is in the gradebook" in summary.text()
+        assert "stranger" not in marks(course, book="marks.db")
+    finally:
+        for made in (course, theirs):
+            shutil.rmtree(made / "submitted" / "stranger", ignore_errors=True)
+
+
+def test_formgraders_button(course, graded):
     """What it calls: one student after the other, through nbgrader's own interface."""
     from nbgrader.apps import NbGraderAPI
 
-    before = marks(course) or grade_class(course, "week1", jobs=1, say=quiet) and marks(course)
-    book = CourseBook(course)
+    before, book = marks(course, book="marks.db"), CourseBook(course)
     result = NbGraderAPI(book.coursedir, parent=book.app).autograde("week1", "amina", force=True)
     assert result["success"], result
-    assert marks(course) == before
+    assert marks(course, book="marks.db") == before
 
 
-def test_the_command_finds_the_course(course, tmp_path):
+def test_the_command_finds_the_course(course, graded, tmp_path, capsys, monkeypatch):
     """By --course from elsewhere, and by itself from a folder inside; what it says in the end, and its exit code."""
-    before = marks(course) or grade_class(course, "week1", jobs=1, say=quiet) and marks(course)
+    before = marks(course, book="marks.db")
     for words, folder in ((["--course", str(course)], tmp_path), ([], course / "submitted")):
-        done = subprocess.run([sys.executable, "-m", "leaplm", "grade", "week1", *words], cwd=folder, capture_output=True,
-                              text=True)  # fmt: skip
-        assert done.returncode == 0 and "6 verdicts; 0 graded now" in done.stdout, done.stdout + done.stderr
-    assert marks(course) == before
+        monkeypatch.chdir(folder)
+        done = CliRunner().invoke(app, ["grade", "week1", *words])
+        assert done.exit_code == 0 and "8 verdicts; 0 graded now" in done.output, done.output
+    assert marks(course, book="marks.db") == before and not list(tmp_path.iterdir())
 
 
-def test_a_resubmission_alone_is_graded_again(course):
-    if not marks(course):
-        grade_class(course, "week1", jobs=1, say=quiet)
+def test_a_resubmission_alone_is_graded_again(course, graded):
     hand_in(course, "chi", "week1", "numbers", {"double": RIGHT["double"]})
     assert grade_class(course, "week1", jobs=1, say=quiet).fresh == 1
-    assert marks(course)["chi", "numbers", "test_double"] == (2, False)
+    assert marks(course, book="marks.db")["chi", "numbers", "test_double"] == (2, False)
 
 
 def test_an_assignment_that_was_not_generated_says_so(course):
@@ -283,6 +398,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import psutil
 import leaplm.cli.app
+from leaplm.cli.app import app
 from leaplm.grading.book.gradebook import CourseBook, scores
 from leaplm.grading.book.verdicts import WORK
 from leaplm.grading.classroom import Room, grade_class

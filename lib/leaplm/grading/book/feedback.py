@@ -29,7 +29,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
-from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 
 from leaplm.grading.book.safe_html import clean_html
@@ -97,27 +97,33 @@ class SafeContent(Preprocessor):
 class HideTests(NbGraderPreprocessor):
     """Takes the hidden tests out of check cells, and the lines of them that an error shows.
 
-    nbgrader's ClearHiddenTests stops at a student's cell that has its marks, and at a mark without an end.
+    nbgrader's ClearHiddenTests, whose marks a course may have chosen itself, stops at a student's cell that has them, and
+    at a mark without an end.
     """
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        marks = ClearHiddenTests(parent=self)
+        self._marks = marks.begin_test_delimeter, marks.end_test_delimeter
+        return super().preprocess(nb, resources)
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
         if not is_grade(cell) or is_solution(cell) or cell.cell_type != "code":
             return cell, resources
-        cell.source = without_hidden(cell.source)
+        cell.source = without_hidden(cell.source, *self._marks)
         for output in cell.outputs:
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
         return cell, resources
 
 
-def without_hidden(source: str) -> str:
+def without_hidden(source: str, begin: str, end: str) -> str:
     """A check cell without its hidden tests; without an end mark, all that follows is hidden."""
     kept, hidden = [], False
     for line in source.split("\n"):
-        hidden = hidden or "BEGIN HIDDEN TESTS" in line
+        hidden = hidden or begin in line
         if not hidden:
             kept.append(line)
-        hidden = hidden and "END HIDDEN TESTS" not in line
+        hidden = hidden and end not in line
     return "\n".join(kept)
 
 

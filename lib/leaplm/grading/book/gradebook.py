@@ -17,8 +17,9 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
@@ -28,12 +29,15 @@ from nbgrader.converters import Autograde
 from nbgrader.nbgraderformat import SCHEMA_VERSION
 from nbgrader.preprocessors import AssignLatePenalties, Execute
 from nbgrader.utils import compute_checksum, determine_grade, find_all_files, is_grade, is_solution
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import LazyConfigValue
 
 from leaplm.grading.assignment import Assignment, check_functions, lab_assignment, with_ids
+from leaplm.grading.book.conversion import Conversion
 from leaplm.grading.book.verdicts import write_whole
 from leaplm.grading.course import lab_file
+from leaplm.grading.intake.extractor import sweep
 from leaplm.grading.intake.receipts import nbgrader_time
 from leaplm.grading.judge.engine import Graded
 from leaplm.grading.judge.scratch import Scratch
@@ -61,18 +65,26 @@ class CourseBook:
                 app.log_level = "WARN"
                 app.initialize([], root=str(course))
         self.app, self.coursedir, self.course = app, app.coursedir, Path(app.coursedir.root)
+        self.coursedir.db_url = from_course(self.coursedir.db_url, self.course)
+
+    @cached_property
+    def conversion(self) -> Conversion:
+        """What nbgrader's settings ask for around a graded notebook."""
+        return Conversion(self.coursedir, self.app)
 
     def folder(self, which: str, student: str, lab: str) -> Path:
         """nbgrader's folder: 'submitted', 'autograded' and so on."""
         return Path(self.coursedir.format_path(getattr(self.coursedir, f"{which}_directory"), student, lab))
 
     def submitted(self, lab: str) -> dict[str, Path]:
-        """The folders of all students who handed in a lab."""
+        """The folders of all students who handed in a lab, but for c.CourseDirectory.student_id_exclude."""
         where = self.coursedir
+        left_out = where.student_id_exclude.split(",")
         pattern = where.format_path(where.submitted_directory, "(?P<student_id>[^/]+)", re.escape(lab), escape=True)
         anyone = where.format_path(where.submitted_directory, "*", glob.escape(lab))
         found = sorted(glob.glob(anyone, include_hidden=True))  # an id may begin with a dot
-        return {match["student_id"]: Path(path) for path in found if (match := re.fullmatch(pattern, path))}
+        found = {match["student_id"]: Path(path) for path in found if (match := re.fullmatch(pattern, path))}
+        return {student: folder for student, folder in found.items() if student not in left_out}
 
     def assignments(self, name: str) -> list[Assignment]:
         """The notebooks of an assignment, by name. FileNotFoundError, with what to do, if there are none.
@@ -106,8 +118,10 @@ class CourseBook:
         marked = [cell for cell in release.cells if role(cell) == "check" and check_name(cell) not in checks]
         tests = {(own := cell.metadata.nbgrader.grade_id): sources.get(own, cell.source) for cell in marked}
         siblings = tuple(other for other in names if other != notebook.name)
-        sums = {cell.name: cell.checksum for cell in notebook.source_cells if cell.name in tests}
-        return Assignment(name, notebook.name, nbformat.writes(release), tests, sums, files, siblings, plain=not checks)
+        schemes = {cell.name: sources[cell.name] for cell in notebook.task_cells if cell.name in sources}
+        sums = {cell.name: cell.checksum for cell in notebook.source_cells if cell.name in tests | schemes}
+        text = nbformat.writes(release)
+        return Assignment(name, notebook.name, text, tests, sums, files, siblings, plain=not checks, schemes=schemes)
 
     def files(self, name: str) -> dict[str, Path]:
         """What the teacher has beside the notebooks: it comes in place of a student's, unless the settings say not."""
@@ -116,6 +130,18 @@ class CourseBook:
         paths = {Path(path) for path in find_all_files(str(source), [*self.coursedir.ignore, "*.ipynb"])}
         paths -= {source / other for other in kept}
         return {path.relative_to(source).as_posix(): path for path in sorted(paths)}
+
+    def copy_files(self, name: str, student: str) -> None:
+        """Lays the files of a student's, made safe, and the teacher's beside the graded notebook, as nbgrader does."""
+        ours = self.files(name)
+        for line in sweep(self.folder("submitted", student, name), lab=False, ours=ours):
+            self.app.log.warning(line)
+        self.conversion.copy_files(name, student, ours, self.folder("autograded", student, name))
+
+    def hook(self, which: str, name: str, student: str) -> None:
+        """Calls a hook of the course's own for a student's submission, in the course's folder."""
+        with working_in(self.course):
+            self.conversion.call_hook(which, name, student, self.folder("submitted", student, name))
 
     def register(self, lab: str) -> None:
         """Makes the lab known to the gradebook, as `nbgrader generate_assignment` does, without touching the release."""
@@ -144,6 +170,18 @@ class CourseBook:
     def open(self) -> Gradebook:
         warnings.filterwarnings("ignore", category=SAWarning)  # of nbgrader's own use of SQLAlchemy
         return Gradebook(self.coursedir.db_url, self.coursedir.course_id)
+
+
+def from_course(url: str, course: Path) -> str:
+    """The address of a gradebook; a relative path of SQLite's begins at the course, wherever this program was started.
+
+    >>> from_course("sqlite:///marks.db", Path("/course")), from_course("sqlite:////a/marks.db", Path("/course"))
+    ('sqlite:////course/marks.db', 'sqlite:////a/marks.db')
+    """
+    path = Path(make_url(url).database or "")
+    if make_url(url).get_backend_name() != "sqlite" or path.is_absolute() or path.name in ("", ":memory:"):
+        return url
+    return make_url(url).set(database=str(course / path)).render_as_string(hide_password=False)
 
 
 def check_cells(release: Path) -> list[NotebookNode]:
@@ -177,6 +215,23 @@ def working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
+class Mark(NamedTuple):
+    """What the gradebook says of a submission."""
+
+    timestamp: datetime.datetime | None
+    score: float
+    penalty: float | None
+    late: bool  # now, or when the penalty was made
+
+
+def shows(path: Path, key: str) -> bool:
+    """Whether the graded notebook at `path` has this verdict already."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["metadata"].get(APPLIED) == key
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 class Writer:
     """Applies verdicts to an open gradebook, one at a time."""
 
@@ -192,13 +247,18 @@ class Writer:
         lab, student, title = graded.record["lab"], graded.record["student"], title_of(graded.record)
         path = self._book.folder("autograded", student, lab) / f"{title}.ipynb"
         key = verdict_key(graded.record)
-        shown, before = self._shows(path, key, lab, student), self._mark(lab, student)
+        before, received = self._mark(lab, student), when(graded.record["received"])
+        shown = before is not None and shows(path, key)
+        stamp = path.with_name("timestamp.txt")
+        if shown and before.timestamp == received and not before.late and has_timestamp(stamp, graded.record["received"]):
+            return  # as it is for almost all of a class, each time one of them hands in again
         notebook = None if shown else nbformat.reads(graded.notebook, as_version=4)
-        received = when(graded.record["received"])
         try:
-            self._gradebook.update_or_create_student(student)
+            self._book.conversion.admit(self._gradebook, student)
             self._gradebook.update_or_create_submission(lab, student, timestamp=received)
             if notebook:
+                with working_in(self._book.course):
+                    notebook = self._book.conversion.through_steps(notebook, lab, student, title)
                 self._score(notebook, graded.record)
             self._penalize(lab, student, title)
         except Exception:  # any: a half of a verdict must not be written with the next one
@@ -207,32 +267,35 @@ class Writer:
         if notebook or self._mark(lab, student) != before:
             shutil.rmtree(self._book.folder("feedback", student, lab), ignore_errors=True)
         if notebook:
-            if not any(other != path for other in path.parent.glob("*.ipynb")):  # of several notebooks, others stay
-                shutil.rmtree(path.parent, ignore_errors=True)  # what an earlier version left there
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for name, content in graded.artifacts.items():
-                write_file(path.parent / name, content)
-            write_repairs(path.with_name(f"{title}.repairs.txt"), graded.record)
-        write_timestamp(path.with_name("timestamp.txt"), graded.record["received"])
+            self._lay_out(path, graded)
+        write_timestamp(stamp, graded.record["received"])
         if notebook:
             notebook.metadata[APPLIED] = key
             write_whole(path, nbformat.writes(notebook))  # the last: with it the verdict counts as applied
+        self._book.conversion.set_rights(lab, student)
+        if notebook:
+            self._book.hook("post_convert_hook", lab, student)
 
-    def _mark(self, lab: str, student: str) -> tuple | None:
+    def _lay_out(self, path: Path, graded: Graded) -> None:
+        """What lies beside the graded notebook at `path`: what was handed in with it, ours, and what it made."""
+        lab, student = graded.record["lab"], graded.record["student"]
+        if not any(other != path for other in path.parent.glob("*.ipynb")):  # of several notebooks, others stay
+            shutil.rmtree(path.parent, ignore_errors=True)  # what an earlier version left there
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not lab_file(self._book.course, lab, "checks.py").is_file():  # a lab's files are artifacts, and large
+            self._book.copy_files(lab, student)
+        for name, content in graded.artifacts.items():
+            write_file(path.parent / name, content)
+        write_repairs(path.with_name(f"{path.stem}.repairs.txt"), graded.record)
+
+    def _mark(self, lab: str, student: str) -> Mark | None:
         """What the gradebook says of a submission, None without one."""
         try:
             found = self._gradebook.find_submission(lab, student)
         except MissingEntry:
             return None
-        return found.score, found.late_submission_penalty, found.timestamp
-
-    def _shows(self, path: Path, key: str, lab: str, student: str) -> bool:
-        """Whether the autograded notebook and the gradebook have this verdict already."""
-        try:
-            self._gradebook.find_submission(lab, student)
-            return nbformat.read(path, as_version=4).metadata.get(APPLIED) == key
-        except (MissingEntry, OSError, ValueError):
-            return False
+        penalty = found.late_submission_penalty
+        return Mark(found.timestamp, found.score, penalty, found.total_seconds_late > 0 or bool(penalty))
 
     def _score(self, notebook: NotebookNode, record: dict) -> None:
         found = self._gradebook.find_submission_notebook(title_of(record), record["lab"], record["student"])
@@ -334,6 +397,7 @@ def title_of(record: dict) -> str:
 
 def write_file(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be read-only
     path.write_bytes(content)
 
 
@@ -357,9 +421,18 @@ def when(received: str | None) -> datetime.datetime | None:
 
 def write_timestamp(path: Path, received: str | None) -> None:
     """The time of receipt beside the autograded notebook, by which nbgrader knows whether feedback is older."""
-    path.unlink(missing_ok=True)
-    if received is not None:
-        write_whole(path, nbgrader_time(received))
+    if not has_timestamp(path, received):
+        path.unlink(missing_ok=True)
+        if received is not None:
+            write_whole(path, nbgrader_time(received))
+
+
+def has_timestamp(path: Path, received: str | None) -> bool:
+    """Whether this time of receipt stands in the file already; without one, whether there is no file."""
+    try:
+        return received is not None and path.read_text(encoding="utf-8") == nbgrader_time(received)
+    except (OSError, ValueError):
+        return received is None and not path.exists()
 
 
 def write_repairs(path: Path, record: dict) -> None:

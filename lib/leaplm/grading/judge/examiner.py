@@ -210,7 +210,6 @@ def judged(check: Check, student: RemoteStudent, seed: int, limits: Limits, skip
         note.unlink()
 
 
-
 @contextlib.contextmanager
 def ending(done: Examination, failed: str) -> Iterator[None]:
     """Notes how the student's program ended, if it does so in here; or that it did not do what was asked, and goes on."""
@@ -336,6 +335,13 @@ def show_test(cell: NotebookNode, verdict: Verdict, assignment: Assignment) -> N
         cell.outputs.append(nbformat.v4.new_output("execute_result", {"text/plain": str(verdict.points)}))
 
 
+def show_scheme(cell: NotebookNode, assignment: Assignment) -> None:
+    """Gives a task its mark scheme back, for the person who marks it; as with nbgrader, feedback shows it too."""
+    own = cell.metadata.get("nbgrader", {})
+    if (scheme := assignment.schemes.get(own.get("grade_id"))) is not None:
+        cell.source, own["checksum"] = scheme, assignment.checksums.get(own.grade_id)
+
+
 def name_of(cell: NotebookNode, tests: Mapping[str, str]) -> str:
     """What a check cell is called in a record: its check function, or nbgrader's name of the cell."""
     return cell.metadata.nbgrader.grade_id if cell.metadata.nbgrader.grade_id in tests else check_name(cell)
@@ -349,6 +355,7 @@ def make_record(
     done.notebook.metadata["leaplm"] = {"locale": locale}  # for the page that students read
     for cell in done.notebook.cells:
         if role(cell) != "check":
+            show_scheme(cell, lab.assignment)
             continue
         name = name_of(cell, lab.tests)
         verdict = done.verdicts.get(cell.id, Verdict(0, submission.refused or NOT_REACHED))

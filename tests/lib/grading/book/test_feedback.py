@@ -16,6 +16,7 @@ from leaplm.grading.book.feedback import (
     LEFT_OUT,
     MAX_OUTPUTS,
     MAX_PICTURE,
+    HideTests,
     SafeContent,
     cut,
     language_of,
@@ -29,6 +30,7 @@ from leaplm.grading.book.safe_html import clean_html
 from leaplm.grading.intake.receipts import WORK
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
+from traitlets.config import Config
 
 NAME = f"{LAB}.ipynb"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
@@ -205,9 +207,18 @@ def test_d7_sizes_are_bounded():
     assert cut("abc", 3) == "abc"
 
 
-def test_hidden_tests_are_taken_out():
-    assert without_hidden("a\n### BEGIN HIDDEN TESTS\nb\n### END HIDDEN TESTS\nc") == "a\nc"
-    assert without_hidden("a\n# BEGIN HIDDEN TESTS\nb") == "a" and without_hidden("a\nb") == "a\nb"
+MARKS = [("BEGIN HIDDEN TESTS", "END HIDDEN TESTS"), ("<<< secret", ">>> secret")]
+
+
+@pytest.mark.parametrize(("begin", "end"), MARKS)
+def test_hidden_tests_are_taken_out_by_the_marks_that_the_course_has_for_them(begin, end):
+    assert without_hidden(f"a\n### {begin}\nb\n### {end}\nc", begin, end) == "a\nc"
+    assert without_hidden(f"a\n# {begin}\nb", begin, end) == "a" and without_hidden("a\nb", begin, end) == "a\nb"
+    config = Config({"ClearHiddenTests": {"begin_test_delimeter": begin, "end_test_delimeter": end}})
+    marks = {"grade": True, "locked": True, "solution": False, "grade_id": "test", "points": 1}
+    cell = nbformat.v4.new_code_cell(f"a\n# {begin}\nb\n# {end}", metadata={"nbgrader": marks})
+    made, _ = HideTests(config=config).preprocess(nbformat.v4.new_notebook(cells=[cell]), {})
+    assert made.cells[0].source == "a"
 
 
 # ---- the whole page, by nbgrader

@@ -225,7 +225,7 @@ def heldout_vectors(language):
     return embed(rows["text"]), np.array(rows["label"])
 
 
-@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(10))
+@study([{"language": language} for language in data.MARKED], seeds=range(10))
 def main(seed, language):
     """What is handed in: 16 examples per class, a head on the frozen encoder, scored on the grader's rows."""
     rows = shots(data.load_sentiment(language)["train"], 16, seed)

@@ -2,7 +2,8 @@
 
     python -m leaplm.calibration course/lab2_finetuning/study.py
 
-runs what is missing in the record `lib/leaplm/records/lab2_finetuning.json` and can be stopped and started at any time.
+runs what is missing in the record `lib/leaplm/records/lab2_finetuning.json` and can be stopped and started at any time;
+`--only main --language kin` runs only what a mark in this language rests on.
 A study is a function of one seed and one setting (a dict) that returns a dict of measures; its grid lists the settings.
 """
 
@@ -41,8 +42,11 @@ def load_studies(path):
     return {name: f for name, f in vars(module).items() if hasattr(f, "grid") and f.__module__ == module.__name__}
 
 
-def calibrate(studies_path, record_path, only=None):
-    """Run every (study, setting, seed) that the record lacks; the record is written whole after each of them."""
+def calibrate(studies_path, record_path, only=None, language=None):
+    """Run every (study, setting, seed) that the record lacks; the record is written whole after each of them.
+
+    only: names of studies. language: the settings with this language alone.
+    """
     record_path = Path(record_path)
     record = read_record(record_path)
     studies = load_studies(studies_path)
@@ -51,7 +55,7 @@ def calibrate(studies_path, record_path, only=None):
         raise ValueError(f"{studies_path} has no study {', '.join(sorted(unknown))}; it has {', '.join(studies)}")
     # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
     plan = [(seed, name, setting) for name, f in studies.items() if not only or name in only
-            for seed in f.seeds for setting in f.grid]
+            for seed in f.seeds for setting in f.grid if language in (None, setting.get("language"))]
     plan.sort(key=lambda item: item[0])
     for number, (seed, name, setting) in enumerate(plan, 1):
         rows = record["studies"].get(name, [])
@@ -132,9 +136,10 @@ def main():
     parser = argparse.ArgumentParser(description="Run the studies of a lab that its calibration record lacks.")
     parser.add_argument("studies", help="course/<lab>/study.py")
     parser.add_argument("--only", nargs="*", help="names of studies (default: all)")
+    parser.add_argument("--language", help="the settings with this language alone, such as kin (default: all)")
     arguments = parser.parse_args()
     path = Path(arguments.studies)
-    calibrate(path, RECORDS / f"{path.parent.name}.json", arguments.only)
+    calibrate(path, RECORDS / f"{path.parent.name}.json", arguments.only, arguments.language)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, marking, models
 from leaplm import plots, runtime, training
 from leaplm.overfitting import data_parallel, memory, regularization
 from leaplm.peft import lora
@@ -51,6 +51,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab6_overfitting", LANGUAGE)
 
 # %% [markdown]
 # # Part 1 · 100 examples

@@ -53,9 +53,9 @@ def calibrate(studies_path, record_path, only=None, language=None):
     unknown = set(only or ()) - set(studies)
     if unknown:
         raise ValueError(f"{studies_path} has no study {', '.join(sorted(unknown))}; it has {', '.join(studies)}")
-    # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
     plan = [(seed, name, setting) for name, f in studies.items() if not only or name in only
-            for seed in f.seeds for setting in f.grid if language in (None, setting.get("language"))]
+            for setting in settings_of(f, language) for seed in f.seeds]
+    # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
     plan.sort(key=lambda item: item[0])
     for number, (seed, name, setting) in enumerate(plan, 1):
         rows = record["studies"].get(name, [])
@@ -64,6 +64,17 @@ def calibrate(studies_path, record_path, only=None, language=None):
         print(f"[{number}/{len(plan)}] {name} seed {seed} {setting}", flush=True)
         row = run_one(studies[name], seed, setting)
         add_row(record_path, f"python -m leaplm.calibration {studies_path}", name, row)
+
+
+def settings_of(function, language=None):
+    """The settings of a study, or those with a language alone; of a language that it does not list, those of Hausa.
+
+    Hausa stands for all languages that the models have not read.
+    """
+    if language is None:
+        return function.grid
+    listed = [setting for setting in function.grid if setting.get("language") == language]
+    return listed or [{**setting, "language": language} for setting in function.grid if setting.get("language") == "hau"]
 
 
 def run_one(function, seed, setting):
@@ -108,7 +119,16 @@ def load_record(lab, study_name, **where):
     studies = json.loads(source.read_text(encoding="utf-8"))["studies"]
     if study_name not in studies:
         raise KeyError(f"the record of {lab} has no study {study_name!r}; it has {', '.join(studies)}")
-    rows = pd.DataFrame(studies[study_name])
+    return only_where(pd.DataFrame(studies[study_name]), where)
+
+
+def load_rows(path, study_name, columns, **where):
+    """The same from the record at `path`, which need not be there: then no rows, with these columns."""
+    rows = read_record(path)["studies"].get(study_name, [])
+    return only_where(pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns), where)
+
+
+def only_where(rows, where):
     for key, value in where.items():
         rows = rows[rows[key] == value]
     return rows.reset_index(drop=True)
@@ -137,9 +157,10 @@ def main():
     parser.add_argument("studies", help="course/<lab>/study.py")
     parser.add_argument("--only", nargs="*", help="names of studies (default: all)")
     parser.add_argument("--language", help="the settings with this language alone, such as kin (default: all)")
+    parser.add_argument("--record", type=Path, help="the record to fill (default: the lab's)")
     arguments = parser.parse_args()
     path = Path(arguments.studies)
-    calibrate(path, RECORDS / f"{path.parent.name}.json", arguments.only, arguments.language)
+    calibrate(path, arguments.record or RECORDS / f"{path.parent.name}.json", arguments.only, arguments.language)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import os
 import numpy as np
 import pandas as pd
 
+from leaplm import added
 from leaplm.assets import asset_path
 from leaplm.labelled_file import read_labelled_csv
 from leaplm.runtime import COURSE_SECRET
@@ -23,6 +24,8 @@ DOMAINS = {
 }
 AFRISENTI = ("hau", "ibo", "yor", "amh", "swa", "pcm", "kin", "por")
 MARKED = ("eng", *AFRISENTI)  # the languages of `load_sentiment` for which the grader has rows of its own
+HELDOUT_SENTENCES = 108  # of SIB-200, the same ones in every language
+FEW_HELDOUT = {"swa": 385, "kin": 517}  # such rows where there are fewer than 600
 SIB200 = {
     "eng": "eng_Latn", "hau": "hau_Latn", "swa": "swh_Latn", "ibo": "ibo_Latn", "yor": "yor_Latn", "amh": "amh_Ethi",
     "arb": "arb_Arab", "ben": "ben_Beng", "fra": "fra_Latn", "hin": "hin_Deva", "ind": "ind_Latn", "khm": "khm_Khmr",
@@ -153,11 +156,32 @@ def heldout_rows(language, size=600, domain="movies"):
     """The rows on which a saved classifier is marked: `size` of the part that `load_sentiment` does not give.
 
     domain: as in `load_sentiment`. Raises ValueError for a language that the grader has no rows for (such as a
-    student's own CSV).
+    student's own CSV that no teacher has added, see `added`).
     """
-    if language not in MARKED:
+    language = marked_language(language)
+    parts = sentiment_frames(language, domain)
+    if is_own_file(language):
+        parts["heldout"] = read_added(added.find(language).heldout)
+    return subsample(to_dataset_dict(parts)["heldout"], size, seed=0)
+
+
+def marked_language(language):
+    """A language for which the grader has rows, as the loaders take it: a code, or the path of the file that was added.
+
+    For what a submission says: a file that it names is never read, only the one of the same name that a teacher has added.
+    Raises ValueError where there are no such rows.
+    """
+    if language in MARKED:
+        return language
+    own = added.find(language) if is_own_file(language) else None
+    if own is None or not own.heldout.is_file():
         raise ValueError(f"language {language!r} cannot be marked; train on 'eng' or one of {', '.join(AFRISENTI)}")
-    return subsample(to_dataset_dict(sentiment_frames(language, domain))["heldout"], size, seed=0)
+    return str(own.texts)
+
+
+def read_added(path):
+    """The rows of a file that `leaplm add-language` wrote, as a DataFrame (text, label)."""
+    return read_labelled_csv(path, say=lambda line: None)
 
 
 def read_ratings(domain):

@@ -26,7 +26,7 @@ get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints be
 import numpy as np
 import pandas as pd
 
-from leaplm import assets, calibration, data, models, plots, runtime
+from leaplm import assets, calibration, data, marking, models, plots, runtime
 from leaplm.identity import sign
 from leaplm.runtime import by_scale
 from leaplm.tokens import costs as token_costs, tokenization
@@ -73,6 +73,7 @@ sign("")  # for example "Amina Bello" or "20/0417"
 
 # %%
 LANGUAGE = "hau"
+marking.describe_language("lab0_start", LANGUAGE)
 
 # %% [markdown]
 # ## 2. The same sentences

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from leaplm import assets, plots, runtime
+from leaplm import assets, marking, plots, runtime
 from leaplm.capstone import evidence, methods as small_data_methods, small_data
 from leaplm.data import normalize
 from leaplm.prompting import redact
@@ -51,6 +51,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab10_capstone", LANGUAGE)
 
 # %% [markdown]
 # MiniLM has read English. Is your file in English? Then set this to `True`. Otherwise its word vectors learn, too (lab 2,

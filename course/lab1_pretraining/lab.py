@@ -30,8 +30,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation, models, plots, runtime
-from leaplm import training
+from leaplm import artifacts, assets, calibration, data, evaluation, marking, models, plots
+from leaplm import runtime, training
 from leaplm.pretraining import masking, run as pretrain
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
@@ -50,6 +50,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab1_pretraining", LANGUAGE)
 
 # %% [markdown]
 # ## 1. The text

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from leaplm.assets import store
 from leaplm.calibration import study
-from leaplm.data import DynamicPaddingCollator, domains, heldout_rows, load_sentiment, subsample
+from leaplm.data import MARKED, DynamicPaddingCollator, domains, heldout_rows, load_sentiment, subsample
 from leaplm.data import tokenize as tokenize_rows
 from leaplm.evaluation import (
     accuracy,
@@ -120,7 +120,7 @@ def settings_for(language):
     return {} if language == "eng" else {"freeze": None, "embedding_learning_rate": 1e-3, "epochs": 5}
 
 
-@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(5))
+@study([{"language": language} for language in MARKED], seeds=range(5))
 def main(seed, language):
     """The lab's own run (section 7): test scores on every kind of text, and the score on the grader's rows."""
     data = sentiment(language)

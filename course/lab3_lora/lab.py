@@ -34,8 +34,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation, models, plots, runtime
-from leaplm import training
+from leaplm import artifacts, assets, calibration, data, evaluation, marking, models, plots
+from leaplm import runtime, training
 from leaplm.peft import instruction_tuning as answers, lora, methods as peft_methods
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
@@ -52,6 +52,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab3_lora", LANGUAGE)
 
 # %% locked="load"
 english = LANGUAGE == "eng"

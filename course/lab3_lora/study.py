@@ -6,7 +6,7 @@ import time
 import numpy as np
 import torch
 from leaplm.calibration import study
-from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample
+from leaplm.data import MARKED, DynamicPaddingCollator, heldout_rows, load_sentiment, subsample
 from leaplm.data import tokenize as tokenize_rows
 from leaplm.evaluation import accuracy, bootstrap_interval, macro_f1, predict_logits
 from leaplm.models import count_parameters, load_causal_lm, load_sequence_classifier, load_tokenizer
@@ -58,7 +58,7 @@ def classifier(language, seed):
     return load_sequence_classifier(sentiment(language)["train"].features["label"].names)
 
 
-@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(5))
+@study([{"language": language} for language in MARKED], seeds=range(5))
 def main(seed, language):
     """The lab's own run: rank 8 on query and value; elsewhere than in English the word embeddings learn too."""
     data = sentiment(language)

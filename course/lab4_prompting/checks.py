@@ -5,8 +5,7 @@ import re
 
 import numpy as np
 import torch
-from leaplm import data, evaluation, models, prompting
-from leaplm.calibration import load_record
+from leaplm import data, evaluation, marking, models, prompting
 from leaplm.grading import (
     NOTHING_CALLED,
     Contract,
@@ -293,7 +292,7 @@ def judge_predictions(labels, predictions, language):
 
 
 def runs(language):
-    return load_record("lab4_prompting", "main", language=language)["heldout_macro_f1"]
+    return marking.runs("lab4_prompting", language)["heldout_macro_f1"]
 
 
 def wanted_score(language, majority):

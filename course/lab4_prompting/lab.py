@@ -35,8 +35,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from leaplm import assets, calibration, data, evaluation, models, plots, prompting, runtime
-from leaplm import training
+from leaplm import assets, calibration, data, evaluation, marking, models, plots, prompting
+from leaplm import runtime, training
 from leaplm.peft import instruction_tuning as answers, soft_prompts
 from leaplm.prompting import PromptTemplate, Verbalizer
 from leaplm.runtime import by_scale
@@ -52,6 +52,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab4_prompting", LANGUAGE)
 
 # %% locked="load"
 sentences = data.load_sentiment(LANGUAGE)

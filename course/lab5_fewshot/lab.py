@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, marking, models
 from leaplm import plots, runtime, training
 from leaplm.peft import lora
 from leaplm.prompting import scoring
@@ -50,6 +50,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab5_fewshot", LANGUAGE)
 
 # %% locked="load"
 sentences = data.load_sentiment(LANGUAGE)

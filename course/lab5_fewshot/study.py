@@ -225,10 +225,11 @@ def heldout_vectors(language):
     return embed(rows["text"]), np.array(rows["label"])
 
 
-@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(10))
+@study([{"language": language} for language in data.MARKED], seeds=range(10))
 def main(seed, language):
     """What is handed in: 16 examples per class, a head on the frozen encoder, scored on the grader's rows."""
-    rows = shots(data.load_sentiment(language)["train"], 16, seed)
+    found = data.load_sentiment(language)["train"]
+    rows = shots(found, min(16, *np.bincount(found["label"])), seed)  # a small file has fewer
     weight, bias = fewshot.fit_head(embed(rows["text"]), rows["label"])
     vectors, labels = heldout_vectors(language)
     found = {f"heldout_{name}": value for name, value in score(labels, (vectors @ weight.T + bias).argmax(1)).items()}

@@ -33,7 +33,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, marking, models
 from leaplm import plots, runtime, training
 from leaplm.overfitting import data_parallel, memory, regularization
 from leaplm.peft import lora
@@ -51,6 +51,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab6_overfitting", LANGUAGE)
 
 # %% [markdown]
 # # Part 1 · 100 examples
@@ -63,7 +64,7 @@ LANGUAGE = "eng"
 sentences = data.load_sentiment(LANGUAGE)
 names = sentences["train"].features["label"].names
 both_sets = data.subsample(sentences["train"], by_scale(tiny=24, cpu=200, gpu=200))
-train_set, validation_set = both_sets.train_test_split(0.5, stratify_by_column="label", seed=0).values()
+train_set, validation_set = data.halves(both_sets)
 test_set = data.subsample(sentences["test"], by_scale(tiny=24, cpu=300, gpu=1000))
 test_labels = np.array(test_set["label"])
 english = LANGUAGE == "eng"

@@ -35,7 +35,7 @@ def texts(language, seed):
     """The seed's training, validation and test texts, and the 200 texts of the row that trains on both."""
     found = data.load_sentiment(language)
     both = data.subsample(found["train"], 2 * LABELS, seed)
-    first = data.subsample(both, LABELS, seed)
+    first = data.subsample(both, len(both) // 2, seed)  # LABELS, but in a small file
     known = set(first["text"])
     rest = both.filter(lambda row: row["text"] not in known)
     return {"train": first, "validation": rest, "both": both, "test": data.subsample(found["test"], TEST_ROWS, seed)}
@@ -206,7 +206,7 @@ def other_languages(seed, language, remedy):
     return remedies(seed, language, remedy)
 
 
-@study([{"language": language, "recipe": RECIPE} for language in ("eng", "hau", "swa")], seeds=range(5))
+@study([{"language": language, "recipe": RECIPE} for language in data.MARKED], seeds=range(5))
 def main(seed, language, recipe):
     """What is handed in: the lab's own recipe, scored on the seed's test texts and on the grader's rows."""
     some = texts(language, seed)

@@ -35,8 +35,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, continual, data, evaluation, models, plots
-from leaplm import runtime, training
+from leaplm import artifacts, assets, calibration, continual, data, evaluation, marking, models
+from leaplm import plots, runtime, training
 from leaplm.continual import streams
 from leaplm.peft import lora
 from leaplm.identity import student_seed
@@ -55,6 +55,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab7_continual", LANGUAGE)
 
 # %% [markdown]
 # ## 1. A stream of tasks

@@ -8,7 +8,7 @@ from leaplm import continual
 from leaplm.calibration import study
 from leaplm.continual import streams
 from leaplm.continual.streams import EWC, Learner, PerTask, Replay, run_stream
-from leaplm.data import DynamicPaddingCollator
+from leaplm.data import AFRISENTI, DynamicPaddingCollator
 from leaplm.evaluation import tfidf_classifier
 from leaplm.models import load_sequence_classifier, load_tokenizer
 from leaplm.peft import lora
@@ -108,19 +108,21 @@ def heldout_scores(model, language):
 
 
 @functools.lru_cache(maxsize=1)
-def after_two_tasks(seed):
-    """Replay's model after English films and Pidgin tweets; the streams of Hausa and Swahili differ from there on."""
-    tasks, model = stream("hau", seed)[:2], after_first_task("hau", seed)
+def after_two_tasks(seed, second, language):
+    """Replay's model after English films and the `second` task; the streams of most languages differ from there on."""
+    tasks, model = stream(language, seed)[:2], after_first_task("hau", seed)
     replay = learners("hau", seed)["replay"]()
     replay.remember(model, tasks[0])
     replay.learn(model, tasks[1])
     return model, replay
 
 
-@study([{"language": language, "method": "replay"} for language in ("hau", "swa")], seeds=range(5))
+@study([{"language": language, "method": "replay"} for language in AFRISENTI], seeds=range(5))
 def languages(seed, language, method):
     """Streams that end with another language: the model that the lab hands in there."""
-    tasks, (model, replay) = stream(language, seed), copy.deepcopy(after_two_tasks(seed))
+    second = streams.stream_of(language)[1][0]
+    shared = {"pcm": "hau", "hau": "pcm"}.get(second, language)  # a stream with the same second task
+    tasks, (model, replay) = stream(language, seed), copy.deepcopy(after_two_tasks(seed, second, shared))
     replay.learn(model, tasks[2])
     scores = streams.score_all(model, tasks, collate())
     found = {"scores": scores, "average": float(np.mean(scores)), "tfidf": tfidf_scores(tasks)}

@@ -34,8 +34,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from leaplm import assets, calibration, compression, data, evaluation, models, plots, runtime
-from leaplm import training
+from leaplm import assets, calibration, compression, data, evaluation, marking, models, plots
+from leaplm import runtime, training
 from leaplm.compression import checkpoint as compressed, comparison as versions, engine
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
@@ -52,6 +52,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab8_serving", LANGUAGE)
 
 # %% [markdown]
 # And **your own model** of lab 2 or lab 3. If the file is not there, this lab trains one in a minute.

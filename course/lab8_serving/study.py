@@ -27,7 +27,7 @@ from leaplm.compression import (
 from leaplm.compression.checkpoint import load_compressed, save_compressed
 from leaplm.compression.engine import load_classifier
 from leaplm.compression.onnx import export_onnx, quantize_onnx
-from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
+from leaplm.data import MARKED, DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
 from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, predict_logits, tfidf_classifier
 from leaplm.models import load_sequence_classifier, load_tokenizer
 from leaplm.runtime import set_seed
@@ -120,7 +120,7 @@ def taught(language, seed, count):
     return np.load(path)
 
 
-@study([{"language": language} for language in ("eng", "hau", "swa")], seeds=range(5))
+@study([{"language": language} for language in MARKED], seeds=range(5))
 def main(seed, language):
     """Teacher, smaller vocabulary, student, 8 bits: the score after each step, and that of the file on the grader's rows."""
     big, heldout = teacher(language, seed % TEACHERS), heldout_rows(language)

@@ -39,7 +39,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, marking, models
 from leaplm import plots, prompting, runtime
 from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.identity import student_seed
@@ -56,6 +56,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab9_responsible", LANGUAGE)
 
 # %% locked="load"
 sentences = data.load_sentiment(LANGUAGE)

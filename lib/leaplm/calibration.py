@@ -2,7 +2,8 @@
 
     python -m leaplm.calibration course/lab2_finetuning/study.py
 
-runs what is missing in the record `lib/leaplm/records/lab2_finetuning.json` and can be stopped and started at any time.
+runs what is missing in the record `lib/leaplm/records/lab2_finetuning.json` and can be stopped and started at any time;
+`--only main --language kin` runs only what a mark in this language rests on.
 A study is a function of one seed and one setting (a dict) that returns a dict of measures; its grid lists the settings.
 """
 
@@ -41,17 +42,20 @@ def load_studies(path):
     return {name: f for name, f in vars(module).items() if hasattr(f, "grid") and f.__module__ == module.__name__}
 
 
-def calibrate(studies_path, record_path, only=None):
-    """Run every (study, setting, seed) that the record lacks; the record is written whole after each of them."""
+def calibrate(studies_path, record_path, only=None, language=None):
+    """Run every (study, setting, seed) that the record lacks; the record is written whole after each of them.
+
+    only: names of studies. language: the settings with this language alone.
+    """
     record_path = Path(record_path)
     record = read_record(record_path)
     studies = load_studies(studies_path)
     unknown = set(only or ()) - set(studies)
     if unknown:
         raise ValueError(f"{studies_path} has no study {', '.join(sorted(unknown))}; it has {', '.join(studies)}")
-    # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
     plan = [(seed, name, setting) for name, f in studies.items() if not only or name in only
-            for seed in f.seeds for setting in f.grid]
+            for setting in settings_of(f, language) for seed in f.seeds]
+    # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
     plan.sort(key=lambda item: item[0])
     for number, (seed, name, setting) in enumerate(plan, 1):
         rows = record["studies"].get(name, [])
@@ -60,6 +64,17 @@ def calibrate(studies_path, record_path, only=None):
         print(f"[{number}/{len(plan)}] {name} seed {seed} {setting}", flush=True)
         row = run_one(studies[name], seed, setting)
         add_row(record_path, f"python -m leaplm.calibration {studies_path}", name, row)
+
+
+def settings_of(function, language=None):
+    """The settings of a study, or those with a language alone; of a language that it does not list, those of Hausa.
+
+    Hausa stands for all languages that the models have not read.
+    """
+    if language is None:
+        return function.grid
+    listed = [setting for setting in function.grid if setting.get("language") == language]
+    return listed or [{**setting, "language": language} for setting in function.grid if setting.get("language") == "hau"]
 
 
 def run_one(function, seed, setting):
@@ -104,7 +119,16 @@ def load_record(lab, study_name, **where):
     studies = json.loads(source.read_text(encoding="utf-8"))["studies"]
     if study_name not in studies:
         raise KeyError(f"the record of {lab} has no study {study_name!r}; it has {', '.join(studies)}")
-    rows = pd.DataFrame(studies[study_name])
+    return only_where(pd.DataFrame(studies[study_name]), where)
+
+
+def load_rows(path, study_name, columns, **where):
+    """The same from the record at `path`, which need not be there: then no rows, with these columns."""
+    rows = read_record(path)["studies"].get(study_name, [])
+    return only_where(pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns), where)
+
+
+def only_where(rows, where):
     for key, value in where.items():
         rows = rows[rows[key] == value]
     return rows.reset_index(drop=True)
@@ -132,9 +156,11 @@ def main():
     parser = argparse.ArgumentParser(description="Run the studies of a lab that its calibration record lacks.")
     parser.add_argument("studies", help="course/<lab>/study.py")
     parser.add_argument("--only", nargs="*", help="names of studies (default: all)")
+    parser.add_argument("--language", help="the settings with this language alone, such as kin (default: all)")
+    parser.add_argument("--record", type=Path, help="the record to fill (default: the lab's)")
     arguments = parser.parse_args()
     path = Path(arguments.studies)
-    calibrate(path, RECORDS / f"{path.parent.name}.json", arguments.only)
+    calibrate(path, arguments.record or RECORDS / f"{path.parent.name}.json", arguments.only, arguments.language)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import os
 import numpy as np
 import pandas as pd
 
+from leaplm import added
 from leaplm.assets import asset_path
 from leaplm.labelled_file import read_labelled_csv
 from leaplm.runtime import COURSE_SECRET
@@ -22,6 +23,9 @@ DOMAINS = {
     "products": "amazonReviewSnippets_GroundTruth.txt",
 }
 AFRISENTI = ("hau", "ibo", "yor", "amh", "swa", "pcm", "kin", "por")
+MARKED = ("eng", *AFRISENTI)  # the languages of `load_sentiment` for which the grader has rows of its own
+HELDOUT_SENTENCES = 108  # of SIB-200, the same ones in every language
+FEW_HELDOUT = {"swa": 385, "kin": 517}  # such rows where there are fewer than 600
 SIB200 = {
     "eng": "eng_Latn", "hau": "hau_Latn", "swa": "swh_Latn", "ibo": "ibo_Latn", "yor": "yor_Latn", "amh": "amh_Ethi",
     "arb": "arb_Arab", "ben": "ben_Beng", "fra": "fra_Latn", "hin": "hin_Deva", "ind": "ind_Latn", "khm": "khm_Khmr",
@@ -137,7 +141,7 @@ def domains(language):
 def sentiment_frames(language="eng", domain="movies"):
     """Four DataFrames (text, label as a word): train, validation, test, and heldout, which only the grader reads."""
     if is_own_file(language):
-        return split(drop_copies(read_own(language)))
+        return with_every_class(split(drop_copies(read_own(language))))
     if language == "eng":
         return split(read_ratings(domain))
     if language in AFRISENTI:
@@ -152,11 +156,32 @@ def heldout_rows(language, size=600, domain="movies"):
     """The rows on which a saved classifier is marked: `size` of the part that `load_sentiment` does not give.
 
     domain: as in `load_sentiment`. Raises ValueError for a language that the grader has no rows for (such as a
-    student's own CSV).
+    student's own CSV that no teacher has added, see `added`).
     """
-    if language not in ("eng", *AFRISENTI):
+    language = marked_language(language)
+    parts = sentiment_frames(language, domain)
+    if is_own_file(language):
+        parts["heldout"] = read_added(added.find(language).heldout)
+    return subsample(to_dataset_dict(parts)["heldout"], size, seed=0)
+
+
+def marked_language(language):
+    """A language for which the grader has rows, as the loaders take it: a code, or the path of the file that was added.
+
+    For what a submission says: a file that it names is never read, only the one of the same name that a teacher has added.
+    Raises ValueError where there are no such rows.
+    """
+    if language in MARKED:
+        return language
+    own = added.find(language) if is_own_file(language) else None
+    if own is None or not own.heldout.is_file():
         raise ValueError(f"language {language!r} cannot be marked; train on 'eng' or one of {', '.join(AFRISENTI)}")
-    return subsample(to_dataset_dict(sentiment_frames(language, domain))["heldout"], size, seed=0)
+    return str(own.texts)
+
+
+def read_added(path):
+    """The rows of a file that `leaplm add-language` wrote, as a DataFrame (text, label)."""
+    return read_labelled_csv(path, say=lambda line: None)
 
 
 def read_ratings(domain):
@@ -259,6 +284,23 @@ def split(rows, shares=SHARES):
     return {**parts, "heldout": rows[heldout]}
 
 
+def with_every_class(parts, wanted=("validation", "test")):
+    """The parts of a small file, where each of `wanted` has a row of every class.
+
+    Chance gives a part of 20 rows of a class none in one draw of ten, and nothing can be chosen or measured without it.
+    The row comes from the training part: the one of this class that the draw put last.
+    """
+    parts = dict(parts)
+    for name in wanted:
+        for label in sorted(set(parts["train"].label) - set(parts[name].label)):
+            own = parts["train"][parts["train"].label == label]
+            if len(own) > 1:
+                last = own.text.map(position).idxmax()
+                parts[name] = pd.concat([parts[name], own.loc[[last]]])
+                parts["train"] = parts["train"].drop(last)
+    return parts
+
+
 def to_dataset_dict(frames):
     """DataFrames with words as labels -> DatasetDict with a ClassLabel feature (classes in alphabetical order)."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -274,23 +316,32 @@ def to_dataset_dict(frames):
 
 
 def subsample(dataset, size, seed=0):
-    """`size` rows at random with the classes in their original proportions, each at least once; all rows if there are fewer.
+    """`size` rows at random with the classes in their original proportions; all rows if there are fewer.
 
-    Raises ValueError if `size` is smaller than the number of classes.
+    Each class is there at least once, so the fewest rows are one of each class.
     """
     from sklearn.model_selection import train_test_split
 
-    if size >= len(dataset):
-        return dataset.shuffle(seed=seed)
     labels = np.array(dataset["label"])
     counts = np.unique(labels, return_counts=True)[1]
-    if size < len(counts):
-        raise ValueError(f"{size} rows cannot hold {len(counts)} classes: take at least one row of each")
+    size = max(size, len(counts))
+    if size >= len(dataset):
+        return dataset.shuffle(seed=seed)
     rare = counts.min() < 2 or counts.min() * size < len(labels)
     if rare or len(labels) - size < len(counts):  # scikit-learn stops, or leaves a class out
         return dataset.select(_evenly(labels, size, seed))
     chosen, _ = train_test_split(np.arange(len(dataset)), train_size=size, stratify=labels, random_state=seed)
     return dataset.select(chosen)
+
+
+def halves(dataset, seed=0):
+    """Two equal parts of a dataset at random, the classes in their proportions; a class of one row is in the first."""
+    labels = np.array(dataset["label"])
+    counts = np.unique(labels, return_counts=True)[1]
+    if counts.min() > 1 and len(labels) >= 2 * len(counts):
+        return tuple(dataset.train_test_split(0.5, stratify_by_column="label", seed=seed).values())
+    chosen = _evenly(labels, max(-(-len(labels) // 2), len(counts)), seed)
+    return dataset.select(chosen), dataset.select(np.setdiff1d(np.arange(len(labels)), chosen))
 
 
 def _evenly(labels, size, seed):
@@ -323,11 +374,16 @@ def tokenize(dataset, tokenizer, max_length=128):
     if len(dataset) == 0:
         raise ValueError("the dataset is empty: nothing to tokenize")
     ids = tokenizer(list(dataset["text"]), truncation=True, max_length=max_length)["input_ids"]
+    warn_of_unknown(ids, tokenizer)
+    return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"], strict=True)]
+
+
+def warn_of_unknown(ids, tokenizer):
+    """Say what share of the tokens (lists of numbers) a tokenizer does not know, if it is much."""
     unknown = sum(row.count(tokenizer.unk_token_id) for row in ids) / max(1, sum(map(len, ids)))
     if tokenizer.unk_token_id is not None and unknown > MOST_UNKNOWN:
         print(f"Careful: {unknown:.0%} of the tokens are {tokenizer.unk_token}. This tokenizer does not know the letters of "
               "these texts, so a model can learn little from them (lab 0 shows why).")  # fmt: skip
-    return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"], strict=True)]
 
 
 def group_texts(rows, block_size, special_ids):
@@ -386,7 +442,9 @@ def cut_in_two(text):
 
 def tokenize_texts(texts, tokenizer, max_length=512):
     """Rows {"input_ids"} of texts without labels, each cut at `max_length` tokens."""
-    return [{"input_ids": ids} for ids in tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]]
+    ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    warn_of_unknown(ids, tokenizer)
+    return [{"input_ids": row} for row in ids]
 
 
 class DynamicPaddingCollator:

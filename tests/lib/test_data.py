@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import Dataset
-from hypothesis import given
+from datasets import ClassLabel, Dataset, Features, Value
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from leaplm import data
+from leaplm import data, fewshot
+from leaplm.grading.judge.tiny_models import tiny_classifier
 from transformers import DataCollatorWithPadding
 
 
@@ -116,19 +117,42 @@ def test_subsample_keeps_the_proportions():
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.data())
 def test_subsample_of_any_rows_and_size_holds_every_class(labels, drawn):
     """Also where a class has one row, and where fewer rows than classes are left over."""
-    names = sorted(set(labels))
-    rows = Dataset.from_dict({"text": [str(place) for place in range(len(labels))], "label": labels})
-    size = drawn.draw(st.integers(len(names), len(labels) + 3))
+    names, rows = sorted(set(labels)), numbered(labels)
+    size = drawn.draw(st.integers(1, len(labels) + 3))
     some = data.subsample(rows, size, seed=drawn.draw(st.integers(0, 9)))
-    assert len(set(some["text"])) == len(some) == min(size, len(labels))
+    assert len(set(some["text"])) == len(some) == min(max(size, len(names)), len(labels))
     assert sorted(set(some["label"])) == names
     shares = [some["label"].count(name) / len(some) - labels.count(name) / len(labels) for name in names]
     assert max(map(abs, shares)) <= len(names) / len(some)
 
 
-def test_subsample_of_fewer_rows_than_classes_is_refused():
-    with pytest.raises(ValueError, match="1 rows cannot hold 2 classes"):
-        data.subsample(dataset(), 1)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.integers(0, 9))
+def test_halves_of_any_rows_are_equal_and_lose_none(labels, seed):
+    """Also where a class has one row: it is in the first half, and no class is in the second half alone."""
+    first, second = data.halves(numbered(labels), seed)
+    assert sorted([*first["text"], *second["text"]]) == sorted(map(str, range(len(labels))))
+    assert set(second["label"]) <= set(first["label"]) == set(labels)
+    if len(labels) >= 2 * len(set(labels)):
+        assert abs(len(first) - len(second)) <= 1
+
+
+def numbered(labels):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=[f"class {c}" for c in range(5)])})
+    return Dataset.from_dict({"text": [str(place) for place in range(len(labels))], "label": labels}, features)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(20, 60), min_size=2, max_size=12), st.integers(0, 10**6))
+def test_every_part_of_a_small_file_has_every_class(counts, salt):
+    """And no row is lost but those held out, none lies in two parts; the draw of all other rows is as ever."""
+    rows = pd.DataFrame([(f"{salt} {label} {i}", f"class {label}") for label, count in enumerate(counts)
+                         for i in range(count)], columns=["text", "label"])
+    plain = data.split(rows)
+    parts = data.with_every_class(plain)
+    for name in ("train", "validation", "test"):
+        assert set(parts[name].label) == set(rows.label)
+    assert sorted(text for part in parts.values() for text in part.text) == sorted(rows.text)
+    assert set(plain["test"].text) <= set(parts["test"].text) and set(parts["train"].text) <= set(plain["train"].text)
 
 
 def test_sample_few_shot_gives_so_many_of_each_class():
@@ -153,8 +177,11 @@ def test_letters_that_a_tokenizer_does_not_know_are_said(assets_ready, capsys):
     from leaplm.models import load_tokenizer
 
     amharic = Dataset.from_dict({"text": ["ፊልሙ በጣም ጥሩ ነው", "አልወደድኩትም"], "label": [1, 0]})
-    data.tokenize(amharic, load_tokenizer())
-    assert "of the tokens are [UNK]" in capsys.readouterr().out
+    ways = (lambda: data.tokenize(amharic, load_tokenizer()), lambda: data.tokenize_texts(amharic["text"], load_tokenizer()),
+            lambda: fewshot.embed(tiny_classifier(vocab_size=30522).bert, load_tokenizer(), amharic["text"]))
+    for way in ways:
+        way()
+        assert "of the tokens are [UNK]" in capsys.readouterr().out
     data.tokenize(dataset(), load_tokenizer())
     data.tokenize(dataset(), load_tokenizer("smollm2"))
     assert "Careful" not in capsys.readouterr().out

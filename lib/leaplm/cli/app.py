@@ -180,6 +180,18 @@ def new_lab(
 
 
 @app.command()
+def add_language(
+    file: Annotated[str, typer.Argument(help="Your CSV (columns text,label), or a language of ours without a record: kin.")],
+    name: Annotated[str, typer.Option(help="What students call it: NAME.csv; by default the file's name.")] = "",
+    lab: Annotated[list[str] | None, typer.Option(help="Only for this lab; may be repeated.")] = None,
+) -> None:
+    """Have models in your own language marked: hold texts back, run what a threshold needs; may be stopped and goes on."""
+    from leaplm.cli.add_language import run
+
+    raise typer.Exit(run(file, name, lab or [], course_root(), typer.echo))
+
+
+@app.command()
 def student_store(
     out: Annotated[Path, typer.Argument(help="A new folder, for instance on a USB stick; students set LEAPLM_HOME to it.")],
 ) -> None:

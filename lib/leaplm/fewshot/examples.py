@@ -45,11 +45,12 @@ def demonstration_prefix(demonstrations, words, template=TEMPLATE, test_texts=()
 
 def embed(encoder, tokenizer, texts, batch_size=64, max_length=128):
     """Mean-pooled vectors (n, width) of texts from a frozen encoder, in the order of the texts."""
-    from leaplm.data import DynamicPaddingCollator
+    from leaplm.data import DynamicPaddingCollator, warn_of_unknown
     from leaplm.evaluation import predict_logits
     from leaplm.models import mean_pool
 
     ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    warn_of_unknown(ids, tokenizer)
     rows = [{"input_ids": row} for row in ids]
     collate = DynamicPaddingCollator(tokenizer.pad_token_id)
     return predict_logits(PooledEncoder(encoder, mean_pool), rows, collate, batch_size)

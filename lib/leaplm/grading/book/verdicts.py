@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import leaplm
+from leaplm.added import FOLDER
 from leaplm.grading.assignment import Assignment
 from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.judge.engine import Graded
@@ -154,13 +155,14 @@ def grader_digest(course: Path, lab: str) -> str:
 
 @functools.cache
 def files_digest(course: Path, lab: str) -> str:
-    """SHA-256 of the files behind a mark, with their names: our library with its records, and the lab's."""
+    """SHA-256 of the files behind a mark, with their names: our library with its records, the lab's, added languages."""
     package = Path(leaplm.__file__).resolve().parent
     ours = [path for suffix in ("py", "toml", "json") for path in package.rglob(f"*.{suffix}")]
     theirs = [lab_file(course, lab, "checks.py"), course / "labs" / lab / f"{lab}.ipynb"]
     theirs = [path for path in theirs if path.is_file()]  # of an assignment that is no lab, the verdict's key tells
     theirs += [*translated_releases(course, lab),
-              *lab_file(course, lab, "locale").glob("*.po"), *(course / "course" / "locale").rglob("*.po")]  # fmt: skip
+              *lab_file(course, lab, "locale").glob("*.po"), *(course / "course" / "locale").rglob("*.po"),
+              *(course / FOLDER).glob("*/*.csv"), *(course / FOLDER).glob(f"*/{lab}.json")]  # fmt: skip
     named = [(str(path.relative_to(package)), path) for path in ours]
     named += [(str(path.relative_to(course)), path) for path in theirs]
     digest = hashlib.sha256()

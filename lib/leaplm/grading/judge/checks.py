@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from leaplm.added import use_course
 from leaplm.grading.course import find_course, lab_file, load_module
 from leaplm.grading.judge.contracts import Breach, Contract
 from leaplm.grading.judge.watched import WatchedStudent
@@ -145,6 +146,7 @@ def random_inputs(name: str, seed: int | None = None) -> np.random.Generator:
 def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, Check]:
     """The checks of a lab by name, those of its file checks.py."""
     root = Path(course) if course else find_course()
+    use_course(root)  # whose added languages the checks mark
     path = lab_file(root, lab, "checks.py")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: the checks of {lab} belong there")

@@ -1,0 +1,103 @@
+"""Every language that is offered is marked, or says that it is not; nothing that a submission names is read."""
+
+import ast
+
+import pytest
+from leaplm import added, calibration, data, marking
+from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.judge.checks import load_checks
+from repo import ROOT
+
+MODEL_CHECKS = {"lab0_start": "fair_tokenizer", "lab1_pretraining": "pretrained", "lab2_finetuning": "sentiment",
+                "lab3_lora": "adapter", "lab4_prompting": "prompt", "lab5_fewshot": "few_shot_classifier",
+                "lab6_overfitting": "few_label_classifier", "lab7_continual": "stream_model",
+                "lab8_serving": "compressed_model", "lab9_responsible": "private_head"}
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course that has added kanuri.csv, with two rows held back."""
+    monkeypatch.setenv("LEAPLM_COURSE", str(tmp_path))
+    folder = tmp_path / added.FOLDER / "kanuri"
+    folder.mkdir(parents=True)
+    rows = "".join(f"sentence {i} of {word},{word}\n" for i in range(40) for word in ("bad", "good"))
+    (folder / "kanuri.csv").write_text(f"text,label\n{rows}")
+    (folder / "heldout.csv").write_text("text,label\nkept back,good\nheld back,bad\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("lab", list_labs(ROOT))
+def test_every_lab_says_below_its_language_what_is_marked(lab):
+    cells = lab_file(ROOT, lab, "lab.py").read_text(encoding="utf-8").split("\n# %%")
+    [cell] = [cell for cell in cells if "\nLANGUAGE = " in cell]
+    assert f'\nmarking.describe_language("{lab}", LANGUAGE)' in cell
+
+
+@pytest.mark.parametrize("lab", MODEL_CHECKS)
+def test_the_points_of_a_model_are_those_of_its_check(lab):
+    assert marking.MARKS[lab].points == load_checks(lab, ROOT)[MODEL_CHECKS[lab]].points
+
+
+@pytest.mark.parametrize("lab", MODEL_CHECKS)
+def test_checks_of_models_ask_for_the_runs_that_are_told(lab):
+    """A check that read the record by itself could set a threshold where the student was told that there is none."""
+    tree = ast.parse(lab_file(ROOT, lab, "checks.py").read_text(encoding="utf-8"))
+    calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert [call for call in calls if call.startswith("marking.runs(")] == [f"marking.runs('{lab}', language)"]
+    assert not any(call.startswith(("load_record(", "calibration.")) for call in calls)
+
+
+@pytest.mark.parametrize("lab", marking.MARKS)
+def test_studies_run_every_language_that_is_offered(lab):
+    mark, study = marking.MARKS[lab], calibration.load_studies(lab_file(ROOT, lab, "study.py"))
+    known = data.SIB200 if lab == "lab0_start" else data.MARKED
+    for language in set(known) - {"eng"}:
+        settings = [setting for setting in study[mark.study].grid if setting["language"] == language]
+        assert len(settings) == 1 and settings[0].items() >= mark.where.items()
+    assert lab == "lab0_start" or len(calibration.settings_of(study[mark.study], "kanuri.csv")) == 1
+
+
+@pytest.mark.parametrize("lab", marking.MARKS)
+@pytest.mark.parametrize("language", ["eng", "kin", "zho", "absent.csv", "../../etc/passwd", ""])
+def test_what_is_told_is_what_the_record_allows(lab, language):
+    told, mark = marking.told(lab, language), marking.MARKS[lab]
+    offered = language in (data.SIB200 if lab == "lab0_start" else data.MARKED)
+    marked = offered and (mark.fewest == 0 or len(marking.runs(lab, language)) >= mark.fewest or lab == "lab0_start")
+    assert (" is marked on " in told) == marked and (" is not marked, " in told) == (not marked)
+    assert f"{mark.points} of" in told if marked else f"{30 - mark.points} of the lab's 30 points" in told
+
+
+def test_a_record_with_too_few_runs_sets_no_threshold(course):
+    record = added.find("kanuri.csv").record("lab9_responsible")
+    for seed in range(marking.FEWEST_RUNS):
+        assert marking.runs("lab9_responsible", "kanuri.csv").empty
+        calibration.add_row(record, "", "main", {"language": "kanuri.csv", "seed": seed, "heldout_macro_f1": 0.5})
+    assert len(marking.runs("lab9_responsible", "kanuri.csv")["heldout_macro_f1"]) == marking.FEWEST_RUNS
+    assert "marked on 2 held-out texts (6 of" in marking.told("lab9_responsible", "kanuri.csv")
+
+
+def test_rows_of_an_added_language_are_the_courses_whatever_path_is_named(course, tmp_path, monkeypatch):
+    """A file of this name that was handed in, or lies where the judge works, is not read."""
+    other = tmp_path / "handed_in"
+    other.mkdir()
+    (other / "kanuri.csv").write_text("text,label\nmine,good\n")
+    monkeypatch.chdir(other)
+    for language in ("kanuri.csv", str(other / "kanuri.csv"), "/etc/kanuri.csv", "../kanuri.csv"):
+        assert set(data.heldout_rows(language)["text"]) == {"kept back", "held back"}
+        assert data.marked_language(language) == str(course / added.FOLDER / "kanuri" / "kanuri.csv")
+    for language in ("other.csv", ".csv", "..csv", "kanuri", "course/languages", None, 3, ["eng"]):
+        with pytest.raises(ValueError, match="cannot be marked"):
+            data.heldout_rows(language)
+
+
+def test_heldout_rows_have_the_classes_of_the_students(course):
+    names = data.load_sentiment(str(added.find("kanuri.csv").texts))["train"].features["label"].names
+    assert data.heldout_rows("kanuri.csv").features["label"].names == names == ["bad", "good"]
+
+
+def test_numbers_of_heldout_rows_are_true(needs_asset):
+    needs_asset("afrisenti")
+    for language in data.AFRISENTI:
+        assert len(data.heldout_rows(language)) == data.FEW_HELDOUT.get(language, 600)
+    needs_asset("sib200")
+    assert len(data.heldout_sentences("hau")) == data.HELDOUT_SENTENCES

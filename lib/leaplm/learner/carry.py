@@ -19,7 +19,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from leaplm.grading.course import LAB_NAME, LANGUAGES
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
@@ -27,6 +26,7 @@ from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
 from leaplm.learner.words import ASIDE, BROUGHT, NOT_WORK, NOTHING_BEGUN, TAKEN, say
+from leaplm.whole_file import replacing
 
 WORK = "leaplm-work.zip"
 MOST_BYTES = 4 * 10**9  # unpacked: all labs' artifacts are a tenth of it
@@ -59,24 +59,11 @@ def take_home(start: Path = Path("."), to: Path | None = None) -> Path:
         raise CarryError(say(NOTHING_BEGUN, folder=labs))
     path = (to or labs / WORK).resolve()
     path = path / WORK if path.is_dir() else path
-    with written(path) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+    with replacing(path) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for file in [progress.progress_file(labs), *(file for folder in begun for file in work_in(folder))]:
             if file.is_file():
                 archive.write(file, name_in_zip(file.relative_to(labs) if file.is_relative_to(labs) else Path(file.name)))
     return path
-
-
-@contextlib.contextmanager
-def written(path: Path, keep: Callable[[Path], bool] = lambda fresh: True) -> Iterator[BinaryIO]:
-    """A file to be written in the block, which then takes its place: whole, or not at all where that fails."""
-    fresh = path.with_name(f".{path.name}.part")
-    try:
-        with open(fresh, "wb") as target:
-            yield target
-        if keep(fresh):
-            fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def name_in_zip(path: Path) -> str:
@@ -177,21 +164,24 @@ def put(
         return join_progress(archive.read(member), progress.progress_file(labs), tell)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.parent if path.parent.name == ARTIFACTS else path.parent
-    came = []
-
-    def is_new(fresh: Path) -> bool:
-        if path.exists() and path.read_bytes() == fresh.read_bytes():
-            return False
-        if path.exists() and begun.get(folder):
+    if holds(path, archive, member):
+        return None
+    with replacing(path) as target:
+        with archive.open(member) as source:
+            shutil.copyfileobj(source, target)
+        if path.exists() and begun.get(folder):  # only now: what comes could be written
             aside = free_name(path)
             path.replace(aside)
             tell(say(ASIDE, file=path.relative_to(labs), aside=aside.name))
-        came.append(path)
-        return True
+    return path
 
-    with written(path, is_new) as target, archive.open(member) as source:
-        shutil.copyfileobj(source, target)
-    return came[0] if came else None
+
+def holds(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """Whether a file is there already, with this content."""
+    if not path.is_file() or path.stat().st_size != member.file_size:
+        return False
+    with path.open("rb") as ours, archive.open(member) as theirs:
+        return all(part == theirs.read(len(part)) for part in iter(lambda: ours.read(1 << 20), b""))
 
 
 def free_name(path: Path) -> Path:

@@ -28,6 +28,7 @@ from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
 from leaplm.learner import handed, progress
 from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.whole_file import write_whole
 
 FORMAT = 1
 PAGE = "certificate.html"
@@ -220,7 +221,7 @@ def run(name: str, folder: Path, verify: Path | None, say: Callable[[str], None]
     except (ValueError, OSError, NoSandbox) as problem:
         say(f"leaplm finish: {problem}")
         return 1
-    progress.write(folder / PAGE, render(data))
+    write_whole(folder / PAGE, render(data))
     say(f"{folder / PAGE}: open it in a browser, print it from there"
         + ("" if data["sandboxed"] else f". It says that it was NOT marked by the grader: {data['reason']}"))  # fmt: skip
     return 0

@@ -25,6 +25,7 @@ from leaplm.grading.submission import ARTIFACTS
 from leaplm.grading.texts import plain
 from leaplm.learner import progress
 from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.whole_file import replacing
 
 ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")
 
@@ -80,17 +81,16 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
     files = {f"{lab}.ipynb": content, **beside(folder, lab)}
     to.mkdir(parents=True, exist_ok=True)
     path = to / f"{safe_id(name)}-{lab.partition('_')[0]}.zip"
-    fresh = path.with_suffix(".part")
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
-        for inside, data in files.items():
-            archive.writestr(inside, data)
     root = find_root()
     release = read_release(root, lab) if root else None
-    submission = read_submission({fresh.name.replace(".part", ".zip"): fresh}, lab, name, release=release)
-    if submission.refused:
-        fresh.unlink()
-        raise HandInError(submission.refused)
-    fresh.replace(path)
+    with replacing(path) as target:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for inside, data in files.items():
+                archive.writestr(inside, data)
+        target.flush()
+        submission = read_submission({path.name: Path(target.name)}, lab, name, release=release)
+        if submission.refused:
+            raise HandInError(submission.refused)
     told = Handed(path, list(files), notes=list(submission.notes))
     if release is not None:
         told.missing = missing(root, lab, release, nbformat.reads(submission.notebook.decode(), as_version=4))

@@ -39,6 +39,7 @@ class Mark:
     points: float | None
     message: str
     seconds: float = 0.0
+    busy: float = 0.0  # s of the processor in this time: what it takes where nothing else runs
     mistake: str = ""  # of the bank, which gives the same results
     problem: str = ""  # "time", "memory", or the words of a fault of ours
     standings: tuple[standing.Standing, ...] = ()
@@ -77,7 +78,7 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
     """
     root = find_root()
     check, bank, seed = checks_of(root, task.lab)[task.check], bank_of(root, task.lab), secrets.randbits(63)
-    started = time.monotonic()  # what is read once is not the answer's time
+    started, busy = time.monotonic(), time.process_time()  # what is read once is not the answer's time
     allowed = check.seconds if reads_files_only(check) else seconds
     student, verdict, mistake = Listener(namespace, folder, allowed), None, ""
     with undisturbed(namespace), silence(), scale_of_the_grader(), standing.noted() as standings, \
@@ -85,12 +86,12 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
         verdict = judge(check, student, seed)
         if verdict.points < check.points and not student.ran_out and not reads_files_only(check):
             mistake = find_mistake(check, bank, student, verdict, seed, started, started + allowed)
-    took = time.monotonic() - started
+    took, busy = time.monotonic() - started, time.process_time() - busy
     if verdict is None or student.ran_out:
-        return Mark(task, None, "", took, problem="time")
+        return Mark(task, None, "", took, busy, problem="time")
     catalogs = catalogs_of(task.lab)
     places = tuple(replace(each, metric=translate_message(each.metric, catalogs)) for each in standings)
-    return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, mistake, standings=places)
+    return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, busy, mistake, standings=places)
 
 
 @contextlib.contextmanager

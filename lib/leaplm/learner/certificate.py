@@ -94,14 +94,15 @@ def found_in(folder: Path) -> tuple[Path, list[Work]]:
 
 
 def grade(root: Path, works: list[Work], say: Callable[[str], None]) -> dict[str, dict]:
-    """The grader's record of each lab."""
+    """The grader's record of each lab. One that did not come to its end is told with the reason."""
     from leaplm.grading.judge.engine import Engine
 
     records = {}
-    with Engine(root, works[-1].lab, jobs=1) as engine:
-        for work in works:
-            records[work.lab] = engine.grade(work.submission).record
-            say(f"{work.lab}: {records[work.lab]['points']:g} of {records[work.lab]['max']:g} points")
+    for work in works:
+        with Engine(root, work.lab, jobs=1) as engine:
+            record = records[work.lab] = engine.grade(work.submission).record
+        ended = "" if record["state"] == "graded" else f" ({record['state']}: {record['reason']})"
+        say(f"{work.lab}: {record['points']:g} of {record['max']:g} points{ended}")
     return records
 
 

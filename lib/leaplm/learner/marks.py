@@ -18,7 +18,7 @@ from typing import Any
 
 from leaplm.grading.judge import standing
 from leaplm.grading.judge.banks import Answer, load_bank
-from leaplm.grading.judge.checks import Check, judge, load_checks
+from leaplm.grading.judge.checks import Check, Verdict, judge, load_checks
 from leaplm.grading.judge.translation import translate_message
 from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner.hints import find_mistake
@@ -84,7 +84,7 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
     with undisturbed(namespace), silence(), scale_of_the_grader(), standing.noted() as standings, \
             contextlib.suppress(TimeIsUp), until(started + allowed):  # fmt: skip
         verdict = judge(check, student, seed)
-        if verdict.points < check.points and not student.ran_out and not reads_files_only(check):
+        if has_a_cause(check, student, verdict):
             mistake = find_mistake(check, bank, student, verdict, seed, started, started + allowed)
     took, busy = time.monotonic() - started, time.process_time() - busy
     if verdict is None or student.ran_out:
@@ -92,6 +92,12 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
     catalogs = catalogs_of(task.lab)
     places = tuple(replace(each, metric=translate_message(each.metric, catalogs)) for each in standings)
     return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, busy, mistake, standings=places)
+
+
+def has_a_cause(check: Check, student: Listener, verdict: Verdict) -> bool:
+    """Whether the bank may know why points are missing, and the check has not said so itself."""
+    missing = verdict.points < check.points and not verdict.explained
+    return missing and not student.ran_out and not reads_files_only(check)
 
 
 @contextlib.contextmanager

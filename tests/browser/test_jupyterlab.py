@@ -3,6 +3,7 @@
 Everything is real: nbgrader's exchange, its buttons, our grader behind them, and a browser that types.
 """
 
+import json
 import os
 import re
 import shutil
@@ -125,14 +126,15 @@ def take_home_and_bring_back(labs, page, notebook):
     """A cell packs the work; Binder forgets all, and gives the release out again; a cell puts the work in its place."""
     began = {path: path.read_bytes() for path in (labs / LAB).rglob("*") if path.suffix in (".ipynb", ".json")
              and ".ipynb_checkpoints" not in path.parts}  # fmt: skip
-    began[labs / "leaplm-progress.json"] = (labs / "leaplm-progress.json").read_bytes()
-    assert labs / LAB / "artifacts" / "tokenizer.json" in began
+    progress = labs / "leaplm-progress.json"
+    marks = json.loads(progress.read_text())["labs"][LAB]["checks"]
+    assert len(marks) > 5 and labs / LAB / "artifacts" / "tokenizer.json" in began
     page.goto(notebook)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.locator(".jp-Notebook .jp-Cell").first.click()
     run_in_a_new_cell(page, "from leaplm import learner; learner.take_home()").get_by_text("leaplm-work.zip").wait_for()
     page.shoot("lab0-taken-home")
-    for path in began:
+    for path in (*began, progress):
         path.unlink()
     shutil.copy(ROOT / "labs" / LAB / f"{LAB}.ipynb", labs / LAB)
     page.goto(notebook)
@@ -144,6 +146,7 @@ def take_home_and_bring_back(labs, page, notebook):
     page.locator(".leaplm-mark").first.wait_for()
     page.shoot("lab0-back")
     assert {path: path.read_bytes() for path in began} == began
+    assert json.loads(progress.read_text())["labs"][LAB]["checks"] == marks
 
 
 def mark_the_written_answer(school, page):

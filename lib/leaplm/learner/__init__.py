@@ -69,12 +69,16 @@ def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> Path:
     return notebook.hand_in(name, lab, to)
 
 
-def take_home() -> None:
-    """Writes leaplm-work.zip with all labs that are begun, their artifacts and the progress. ValueError where none is."""
-    from leaplm.learner import carry
+def take_home() -> Path:
+    """Writes leaplm-work.zip with all labs that are begun, their artifacts and the progress, and offers it for download.
 
-    if carry.run_take_home(Path("."), None):
-        raise ValueError("nothing was written")
+    Returns its path. ValueError where no lab is begun.
+    """
+    from leaplm.learner import carry, notebook
+
+    path = carry.take_home()
+    notebook.offer(path)
+    return path
 
 
 def bring_back(file: str | Path) -> None:

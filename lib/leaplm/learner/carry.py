@@ -25,7 +25,7 @@ from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
 from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
-from leaplm.learner.words import ASIDE, BROUGHT, NOT_WORK, NOTHING_BEGUN, TAKEN, say
+from leaplm.learner.words import ASIDE, BROUGHT, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN, say
 from leaplm.whole_file import replacing
 
 WORK = "leaplm-work.zip"
@@ -51,8 +51,11 @@ def labs_folder(start: Path) -> Path:
     return start.parents[1] if start.parent.name == LANGUAGES else start
 
 
-def take_home(start: Path = Path("."), to: Path | None = None) -> Path:
-    """Writes the zip, whole or not at all, into the folder of the labs or as `to`. CarryError where no lab is begun."""
+def take_home(start: Path = Path("."), to: Path | None = None, tell: Callable[[str], None] = print) -> Path:
+    """Writes the zip, whole or not at all, into the folder of the labs or as `to`, and tells what it lacks and where it is.
+
+    CarryError where no lab is begun.
+    """
     labs = labs_folder(start)
     begun = [folder for folder in lab_folders(labs) if is_begun(folder)]
     if not begun:
@@ -63,7 +66,18 @@ def take_home(start: Path = Path("."), to: Path | None = None) -> Path:
         for file in [progress.progress_file(labs), *(file for folder in begun for file in work_in(folder))]:
             if file.is_file():
                 archive.write(file, name_in_zip(file.relative_to(labs) if file.is_relative_to(labs) else Path(file.name)))
+    for lab, when in not_saved(begun):
+        tell(say(NOT_SAVED, lab=lab, time=when))
+    tell(say(TAKEN, file=path, megabytes=f"{path.stat().st_size / 1e6:.1f}"))
     return path
+
+
+def not_saved(folders: list[Path]) -> Iterator[tuple[str, str]]:
+    """(lab, when its notebook was saved last) of labs in which cells were run after that."""
+    for lab in sorted({folder.name for folder in folders}):
+        notebooks = [path for folder in folders if folder.name == lab for path in folder.glob(f"{lab}.ipynb")]
+        if notebooks and (when := progress.saved_too_early(lab, notebooks)):
+            yield lab, when
 
 
 def name_in_zip(path: Path) -> str:
@@ -207,11 +221,10 @@ def join_progress(content: bytes, path: Path, tell: Callable[[str], None]) -> Pa
 def run_take_home(folder: Path, to: Path | None, tell: Callable[[str], None] = print) -> int:
     """The command `leaplm take-home`; 0 if the zip was written."""
     try:
-        path = take_home(folder, to)
+        take_home(folder, to, tell)
     except (CarryError, OSError) as problem:
         tell(f"leaplm take-home: {problem}")
         return 1
-    tell(say(TAKEN, file=path, megabytes=f"{path.stat().st_size / 1e6:.1f}"))
     return 0
 
 

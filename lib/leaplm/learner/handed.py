@@ -11,7 +11,6 @@ import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +143,9 @@ def scale_of(name: str, content: bytes) -> str:
 
 def not_saved(lab: str, notebook: Path) -> list[str]:
     """Whether cells were run after the file was saved last, as far as the progress tells."""
-    record = progress.read(progress.progress_file(notebook.parent)).get(lab, {})
-    if not record.get("last_run"):
-        return []
-    ran, saved = datetime.fromisoformat(record["last_run"]).timestamp(), notebook.stat().st_mtime
-    if ran <= saved + 1:
-        return []
-    when = datetime.fromtimestamp(saved).strftime("%H:%M")
-    return [f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"]
+    when = progress.saved_too_early(lab, [notebook])
+    said = f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"
+    return [said] if when else []
 
 
 def run(lab: str, name: str, folder: Path, to: Path, say: Callable[[str], None] = print) -> int:

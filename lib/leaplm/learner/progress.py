@@ -115,6 +115,18 @@ def note_work(record: dict[str, Any], seconds: float) -> None:
     record["last_run"] = now()
 
 
+def saved_too_early(lab: str, notebooks: list[Path]) -> str:
+    """When a lab's notebook was saved last ("14:05"), if cells were run after that, as far as is known; else "".
+
+    notebooks: those of the lab that are there, in all languages; at least one.
+    """
+    record = read(progress_file(notebooks[0].parent)).get(lab, {})
+    saved = max(notebook.stat().st_mtime for notebook in notebooks)
+    if not record.get("last_run") or datetime.fromisoformat(record["last_run"]).timestamp() <= saved + 1:
+        return ""
+    return datetime.fromtimestamp(saved).strftime("%H:%M")
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -132,7 +132,8 @@ def take_home_and_bring_back(labs, page, notebook):
     page.goto(notebook)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.locator(".jp-Notebook .jp-Cell").first.click()
-    run_in_a_new_cell(page, "from leaplm import learner; learner.take_home()").get_by_text("leaplm-work.zip").wait_for()
+    taken = run_in_a_new_cell(page, "from leaplm import learner; learner.take_home()")
+    taken.get_by_role("link", name="leaplm-work.zip").wait_for()
     page.shoot("lab0-taken-home")
     for path in (*began, progress):
         path.unlink()

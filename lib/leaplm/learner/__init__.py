@@ -69,16 +69,14 @@ def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> Path:
     return notebook.hand_in(name, lab, to)
 
 
-def take_home() -> Path:
+def take_home() -> None:
     """Writes leaplm-work.zip with all labs that are begun, their artifacts and the progress, and offers it for download.
 
-    Returns its path. ValueError where no lab is begun.
+    ValueError where no lab is begun.
     """
     from leaplm.learner import carry, notebook
 
-    path = carry.take_home()
-    notebook.offer(path)
-    return path
+    notebook.offer(carry.take_home())
 
 
 def bring_back(file: str | Path) -> None:

@@ -95,7 +95,8 @@ def on_binder(root):
         seen = read_card(root, lab).get("on_binder")
         waits = seen["mark_seconds"] if seen else {}
         memory = f"{seen['peak_memory_mb'] / 1000:.2f} GB" if seen and seen["peak_memory_mb"] else "?"
-        seconds = [f"{waits[name]:.1f} s" if waits.get(name) is not None else "–" for name in ("median", "longest", "of_a_file")]
+        names = ("median", "longest", "of_a_file")
+        seconds = [f"{waits[name]:.1f} s" if waits.get(name) is not None else "–" for name in names]
         rows.append([title(root, lab), f"{seen['minutes']}" if seen else "?", memory, *seconds])
     return table(["lab", "minutes", "memory, with JupyterLab", "a mark: median", "longest", "a saved model's"], rows)
 

@@ -88,7 +88,21 @@ def marks(root):
                  [[", ".join(labs), *key] for key, labs in groups.items()])
 
 
-TABLES = {"README.md": {"budget": costs}, "course/README.md": {"syllabus": syllabus}, "course/TEACHING.md": {"marks": marks}}
+def on_binder(root):
+    """course/TEACHING.md: what each lab takes with one core and 2 GB, and how long a learner waits for a mark."""
+    rows = []
+    for lab in list_labs(root):
+        seen = read_card(root, lab).get("on_binder")
+        waits = seen["mark_seconds"] if seen else {}
+        memory = f"{seen['peak_memory_mb'] / 1000:.2f} GB" if seen and seen["peak_memory_mb"] else "?"
+        names = ("median", "longest", "of_a_file")
+        seconds = [f"{waits[name]:.1f} s" if waits.get(name) is not None else "–" for name in names]
+        rows.append([title(root, lab), f"{seen['minutes']}" if seen else "?", memory, *seconds])
+    return table(["lab", "minutes", "memory, with JupyterLab", "a mark: median", "longest", "a saved model's"], rows)
+
+
+TABLES = {"README.md": {"budget": costs}, "course/README.md": {"syllabus": syllabus},
+          "course/TEACHING.md": {"marks": marks, "binder": on_binder}}
 
 
 def filled(root, page):

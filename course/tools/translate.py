@@ -12,6 +12,7 @@ with a mark, until somebody has looked at it. Code is the same in all languages,
 import argparse
 import ast
 import io
+import json
 import re
 import sys
 from collections import Counter
@@ -54,6 +55,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 # Modules whose errors they read.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "tokens.costs")
+BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|<code>.*?</code>|</?\w+[^>]*>|\{[^{}]*\}", re.DOTALL)
@@ -77,6 +79,23 @@ def lab_texts(root, lab):
     checks = lab_file(root, lab, "checks.py")
     if checks.is_file():
         yield from messages(checks, f"course/{lab}/checks.py", is_message)
+    yield from hints(root, lab)
+
+
+def hints(root, lab):
+    """The likely causes that learners can be shown (`hints.py`), by exercise: the only texts that need no translation.
+
+    One without it is shown in English, with a mark; the first of each exercise are the most frequent.
+    """
+    path = lab_file(root, lab, "hints.json")
+    if path.is_file():
+        for check, words in json.loads(path.read_text(encoding="utf-8"))["checks"].items():
+            yield from ((each, f"course/{lab}/{BANK}#{check}") for each in words if has_words(each))
+
+
+def is_hint(message):
+    """Whether a text of a catalogue stands nowhere else."""
+    return all(f"/{BANK}#" in place for place, _ in message.locations)
 
 
 def common_texts(root):
@@ -203,19 +222,23 @@ def reviewed(catalog):
 
 
 def faults(root, locale):
-    """(number of texts, number translated, faults in words) of a locale against the sources of today."""
-    total, done, found = 0, 0, []
+    """(texts, translated ones, faults in words) of a locale against the sources of today: the counts by "text" and "hint".
+
+    A hint that is not translated is no fault.
+    """
+    total, done, found = Counter(), Counter(), []
     for lab in (*list_labs(root), COMMON):
         path = catalog_path(root, lab, locale)
         catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(locale=locale)
         for message in template(root, lab):
             if not message.id:
                 continue
-            total += 1
+            kind = "hint" if is_hint(message) else "text"
+            total[kind] += 1
             translation = look_up(message.id, [catalog])
             problem = "no translation" if translation is None else differing_markup(message.id, translation)
-            done += translation is not None
-            if problem:
+            done[kind] += translation is not None
+            if problem and (kind == "text" or translation):
                 found.append(f"{lab}, {locale}: {problem}: {message.id[:70]!r} ({message.locations[0][0]})")
     return total, done, found
 
@@ -232,7 +255,8 @@ def check(root, chosen):
     clean = True
     for locale in chosen:
         total, done, found = faults(root, locale)
-        print(f"{locale}: {done} of {total} texts translated ({100 * done / total:.1f} %)", *found, sep="\n  ")
+        of_all = f"{done['text']} of {total['text']} texts translated ({100 * done['text'] / total['text']:.1f} %)"
+        print(f"{locale}: {of_all}, {done['hint']} of {total['hint']} hints", *found, sep="\n  ")
         clean &= not found
     return clean
 

@@ -5,13 +5,13 @@ matrix: most tokens never occur in a small data set) is stored as those rows. Va
 """
 
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
 
 from leaplm.plain_json import read_json
+from leaplm.whole_file import write_whole
 
 CARD = "leaplm_card"
 ROWS = "::rows"  # suffix of the row numbers of a tensor stored in part
@@ -45,12 +45,8 @@ def save_artifact(path, model, reference, card):
 
     card: a dict that JSON can hold, e.g. language, scale, seed, history. The file is whole or not there at all.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = save(changed_tensors(model, reference), metadata={CARD: json.dumps(card)})
-    fresh = path.with_suffix(".part")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
+    write_whole(path, content)
     return len(content) / 1e6
 
 

@@ -12,7 +12,6 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 from filelock import FileLock
 
 from leaplm.runtime import processors
+from leaplm.whole_file import write_whole
 
 RECORDS = Path(__file__).with_name("records")  # in the package, so that a notebook on Colab has them
 PACKAGES = ("torch", "transformers", "datasets", "scikit-learn", "numpy")
@@ -100,12 +100,10 @@ def add_row(path, command, study_name, row):
 
 
 def write_record(path, record):
-    fresh = path.with_suffix(".part")
     # A line a row keeps the file readable and its changes small.
     studies = ",\n".join(f'{json.dumps(name)}: [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]"
                          for name, rows in record["studies"].items())
-    fresh.write_text(f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n', encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n')
 
 
 def load_record(lab, study_name, **where):

@@ -3,6 +3,7 @@
 Everything is real: nbgrader's exchange, its buttons, our grader behind them, and a browser that types.
 """
 
+import json
 import os
 import re
 import shutil
@@ -108,6 +109,45 @@ def fetch_solve_validate_submit(school, page):
         page.get_by_role("button", name="Submit").click()
         page.wait_for_selector("#submitted_assignments_list .list_item, #submitted_assignments_list a")
         page.shoot("lab0-submitted")
+        take_home_and_bring_back(school.home, page, f"{address}/lab/tree/{LAB}/{LAB}.ipynb?reset")
+
+
+def run_in_a_new_cell(page, code):
+    """Below the selected cell; what it prints."""
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Shift+Enter")
+    return page.locator(".jp-Notebook .jp-Cell", has_text=code).locator(".jp-OutputArea-output")
+
+
+def take_home_and_bring_back(labs, page, notebook):
+    """A cell packs the work; Binder forgets all, and gives the release out again; a cell puts the work in its place."""
+    began = {path: path.read_bytes() for path in (labs / LAB).rglob("*") if path.suffix in (".ipynb", ".json")
+             and ".ipynb_checkpoints" not in path.parts}  # fmt: skip
+    progress = labs / "leaplm-progress.json"
+    marks = json.loads(progress.read_text())["labs"][LAB]["checks"]
+    assert len(marks) > 5 and labs / LAB / "artifacts" / "tokenizer.json" in began
+    page.goto(notebook)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    taken = run_in_a_new_cell(page, "from leaplm import learner; learner.take_home()")
+    taken.get_by_role("link", name="leaplm-work.zip").wait_for()
+    page.shoot("lab0-taken-home")
+    for path in (*began, progress):
+        path.unlink()
+    shutil.copy(ROOT / "labs" / LAB / f"{LAB}.ipynb", labs / LAB)
+    page.goto(notebook)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    back = run_in_a_new_cell(page, "from leaplm import learner; learner.bring_back('../leaplm-work.zip')")
+    back.get_by_text("files are back in").wait_for()
+    page.goto(notebook)
+    page.locator(".leaplm-mark").first.wait_for()
+    page.shoot("lab0-back")
+    assert {path: path.read_bytes() for path in began} == began
+    assert json.loads(progress.read_text())["labs"][LAB]["checks"] == marks
 
 
 def mark_the_written_answer(school, page):

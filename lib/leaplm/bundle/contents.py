@@ -1,10 +1,10 @@
 """What a bundle holds: manifest.json lists every file with its size and sha256, so that a broken copy is found."""
 
 import json
-import os
 from pathlib import Path
 
 from leaplm.assets.download import sha256_of
+from leaplm.whole_file import write_whole
 
 MANIFEST = "manifest.json"
 PARTS = ("wheels", "assets", "course", "book")
@@ -29,9 +29,7 @@ def write_contents(folder, **facts):
         same = (old.get("bytes"), old.get("changed")) == (status.st_size, int(status.st_mtime))
         files[name] = {"bytes": status.st_size, "changed": int(status.st_mtime),
                        "sha256": old["sha256"] if same else sha256_of(path)}
-    fresh = folder / f"{MANIFEST}.part"
-    fresh.write_text(json.dumps({**facts, "files": files}, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(fresh, folder / MANIFEST)
+    write_whole(folder / MANIFEST, json.dumps({**facts, "files": files}, indent=1, ensure_ascii=False))
     return files
 
 

@@ -8,7 +8,6 @@ of cost-sensitive learning*; Cohen, 1960, *A coefficient of agreement for nomina
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from leaplm.evaluation import accuracy, macro_f1, seeds_and_texts_interval
 from leaplm.plain_json import read_json
 from leaplm.prompting.redaction import redact
 from leaplm.text import find_words
+from leaplm.whole_file import write_whole
 
 FEWEST, MOST = 50, 500  # rows
 MOST_TRUE, MOST_RUNS = 2000, 100  # in a file of results: what is computed from it takes seconds at most
@@ -204,10 +204,7 @@ def digest(texts):
 
 def write_results(path, results):
     """Write results with their summary; the file is whole or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".part")
-    fresh.write_text(json.dumps({**results, "summary": summarize_results(results)}, ensure_ascii=False), encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, json.dumps({**results, "summary": summarize_results(results)}, ensure_ascii=False))
 
 
 def read_results(content):

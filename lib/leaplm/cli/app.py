@@ -229,12 +229,13 @@ def progress(
 ) -> None:
     """Show what you have done: exercises, points, models, minutes; from one file that stays on this machine."""
     from leaplm.learner import progress as kept
+    from leaplm.whole_file import write_whole
 
     labs = folder / "labs" if (folder / "labs").is_dir() else folder
     path = kept.progress_file(labs)
     found = kept.read(path, typer.echo)
     if path.parent.is_dir():
-        kept.write(path.with_name(kept.PAGE), kept.page(found))
+        write_whole(path.with_name(kept.PAGE), kept.page(found))
     typer.echo(kept.table(found))
 
 

@@ -6,8 +6,6 @@ come from the reader's own MiniLM. Matrices stored as floating-point numbers are
 """
 
 import json
-import os
-from pathlib import Path
 
 import torch
 from safetensors.torch import save
@@ -18,6 +16,7 @@ from leaplm.compression.quantization import dequantize, quantize_int8
 from leaplm.compression.vocabulary import trim_tokenizer
 from leaplm.models import MeanPoolClassifier, load_tokenizer, model_folder
 from leaplm.runtime import quiet
+from leaplm.whole_file import write_whole
 
 SCALE, VOCABULARY = "::scale", "vocabulary"
 MOST_LAYERS, MOST_CLASSES = 6, 100
@@ -41,13 +40,9 @@ def save_compressed(path, model, kept, card):
     kept: ids of the pieces that the rows of its word vectors stand for, in order. card: a dict with `labels` and
     `language`. The file is whole or not there at all.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     card = {**card, "format": "compressed", "layers": len(model.bert.encoder.layer)}
     content = save(pack(model, kept), metadata={CARD: json.dumps(card)})
-    fresh = path.with_suffix(".part")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
+    write_whole(path, content)
     return len(content) / 1e6
 
 

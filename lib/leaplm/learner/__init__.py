@@ -70,11 +70,13 @@ def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> Path:
 
 
 def take_home() -> None:
-    """Writes leaplm-work.zip with all labs that are begun, their artifacts and the progress. ValueError where none is."""
-    from leaplm.learner import carry
+    """Writes leaplm-work.zip with all labs that are begun, their artifacts and the progress, and offers it for download.
 
-    if carry.run_take_home(Path("."), None):
-        raise ValueError("nothing was written")
+    ValueError where no lab is begun.
+    """
+    from leaplm.learner import carry, notebook
+
+    notebook.offer(carry.take_home())
 
 
 def bring_back(file: str | Path) -> None:

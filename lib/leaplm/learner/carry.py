@@ -19,14 +19,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from leaplm.grading.course import LAB_NAME, LANGUAGES
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
 from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
-from leaplm.learner.words import ASIDE, BROUGHT, NOT_WORK, NOTHING_BEGUN, TAKEN, say
+from leaplm.learner.words import ASIDE, BROUGHT, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN, say
+from leaplm.whole_file import replacing
 
 WORK = "leaplm-work.zip"
 MOST_BYTES = 4 * 10**9  # unpacked: all labs' artifacts are a tenth of it
@@ -51,32 +51,33 @@ def labs_folder(start: Path) -> Path:
     return start.parents[1] if start.parent.name == LANGUAGES else start
 
 
-def take_home(start: Path = Path("."), to: Path | None = None) -> Path:
-    """Writes the zip, whole or not at all, into the folder of the labs or as `to`. CarryError where no lab is begun."""
+def take_home(start: Path = Path("."), to: Path | None = None, tell: Callable[[str], None] = print) -> Path:
+    """Writes the zip, whole or not at all, into the folder of the labs or as `to`, and tells what it lacks and where it is.
+
+    CarryError where no lab is begun.
+    """
     labs = labs_folder(start)
     begun = [folder for folder in lab_folders(labs) if is_begun(folder)]
     if not begun:
         raise CarryError(say(NOTHING_BEGUN, folder=labs))
     path = (to or labs / WORK).resolve()
     path = path / WORK if path.is_dir() else path
-    with written(path) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+    with replacing(path) as target, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for file in [progress.progress_file(labs), *(file for folder in begun for file in work_in(folder))]:
             if file.is_file():
                 archive.write(file, name_in_zip(file.relative_to(labs) if file.is_relative_to(labs) else Path(file.name)))
+    for lab, when in not_saved(begun):
+        tell(say(NOT_SAVED, lab=lab, time=when))
+    tell(say(TAKEN, file=path, megabytes=f"{path.stat().st_size / 1e6:.1f}"))
     return path
 
 
-@contextlib.contextmanager
-def written(path: Path, keep: Callable[[Path], bool] = lambda fresh: True) -> Iterator[BinaryIO]:
-    """A file to be written in the block, which then takes its place: whole, or not at all where that fails."""
-    fresh = path.with_name(f".{path.name}.part")
-    try:
-        with open(fresh, "wb") as target:
-            yield target
-        if keep(fresh):
-            fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+def not_saved(folders: list[Path]) -> Iterator[tuple[str, str]]:
+    """(lab, when its notebook was saved last) of labs in which cells were run after that."""
+    for lab in sorted({folder.name for folder in folders}):
+        notebooks = [path for folder in folders if folder.name == lab for path in folder.glob(f"{lab}.ipynb")]
+        if notebooks and (when := progress.saved_too_early(lab, notebooks)):
+            yield lab, when
 
 
 def name_in_zip(path: Path) -> str:
@@ -177,21 +178,24 @@ def put(
         return join_progress(archive.read(member), progress.progress_file(labs), tell)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.parent if path.parent.name == ARTIFACTS else path.parent
-    came = []
-
-    def is_new(fresh: Path) -> bool:
-        if path.exists() and path.read_bytes() == fresh.read_bytes():
-            return False
-        if path.exists() and begun.get(folder):
+    if holds(path, archive, member):
+        return None
+    with replacing(path) as target:
+        with archive.open(member) as source:
+            shutil.copyfileobj(source, target)
+        if path.exists() and begun.get(folder):  # only now: what comes could be written
             aside = free_name(path)
             path.replace(aside)
             tell(say(ASIDE, file=path.relative_to(labs), aside=aside.name))
-        came.append(path)
-        return True
+    return path
 
-    with written(path, is_new) as target, archive.open(member) as source:
-        shutil.copyfileobj(source, target)
-    return came[0] if came else None
+
+def holds(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """Whether a file is there already, with this content."""
+    if not path.is_file() or path.stat().st_size != member.file_size:
+        return False
+    with path.open("rb") as ours, archive.open(member) as theirs:
+        return all(part == theirs.read(len(part)) for part in iter(lambda: ours.read(1 << 20), b""))
 
 
 def free_name(path: Path) -> Path:
@@ -217,11 +221,10 @@ def join_progress(content: bytes, path: Path, tell: Callable[[str], None]) -> Pa
 def run_take_home(folder: Path, to: Path | None, tell: Callable[[str], None] = print) -> int:
     """The command `leaplm take-home`; 0 if the zip was written."""
     try:
-        path = take_home(folder, to)
+        take_home(folder, to, tell)
     except (CarryError, OSError) as problem:
         tell(f"leaplm take-home: {problem}")
         return 1
-    tell(say(TAKEN, file=path, megabytes=f"{path.stat().st_size / 1e6:.1f}"))
     return 0
 
 

@@ -28,6 +28,7 @@ from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
 from leaplm.learner import handed, progress
 from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.whole_file import write_whole
 
 FORMAT = 1
 PAGE = "certificate.html"
@@ -93,14 +94,15 @@ def found_in(folder: Path) -> tuple[Path, list[Work]]:
 
 
 def grade(root: Path, works: list[Work], say: Callable[[str], None]) -> dict[str, dict]:
-    """The grader's record of each lab."""
+    """The grader's record of each lab. One that did not come to its end is told with the reason."""
     from leaplm.grading.judge.engine import Engine
 
     records = {}
-    with Engine(root, works[-1].lab, jobs=1) as engine:
-        for work in works:
-            records[work.lab] = engine.grade(work.submission).record
-            say(f"{work.lab}: {records[work.lab]['points']:g} of {records[work.lab]['max']:g} points")
+    for work in works:
+        with Engine(root, work.lab, jobs=1) as engine:
+            record = records[work.lab] = engine.grade(work.submission).record
+        ended = "" if record["state"] == "graded" else f" ({record['state']}: {record['reason']})"
+        say(f"{work.lab}: {record['points']:g} of {record['max']:g} points{ended}")
     return records
 
 
@@ -220,7 +222,7 @@ def run(name: str, folder: Path, verify: Path | None, say: Callable[[str], None]
     except (ValueError, OSError, NoSandbox) as problem:
         say(f"leaplm finish: {problem}")
         return 1
-    progress.write(folder / PAGE, render(data))
+    write_whole(folder / PAGE, render(data))
     say(f"{folder / PAGE}: open it in a browser, print it from there"
         + ("" if data["sandboxed"] else f". It says that it was NOT marked by the grader: {data['reason']}"))  # fmt: skip
     return 0

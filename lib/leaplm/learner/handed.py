@@ -11,7 +11,6 @@ import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from leaplm.grading.submission import ARTIFACTS
 from leaplm.grading.texts import plain
 from leaplm.learner import progress
 from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.whole_file import replacing
 
 ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")
 
@@ -80,17 +80,16 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
     files = {f"{lab}.ipynb": content, **beside(folder, lab)}
     to.mkdir(parents=True, exist_ok=True)
     path = to / f"{safe_id(name)}-{lab.partition('_')[0]}.zip"
-    fresh = path.with_suffix(".part")
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
-        for inside, data in files.items():
-            archive.writestr(inside, data)
     root = find_root()
     release = read_release(root, lab) if root else None
-    submission = read_submission({fresh.name.replace(".part", ".zip"): fresh}, lab, name, release=release)
-    if submission.refused:
-        fresh.unlink()
-        raise HandInError(submission.refused)
-    fresh.replace(path)
+    with replacing(path) as target:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for inside, data in files.items():
+                archive.writestr(inside, data)
+        target.flush()
+        submission = read_submission({path.name: Path(target.name)}, lab, name, release=release)
+        if submission.refused:
+            raise HandInError(submission.refused)
     told = Handed(path, list(files), notes=list(submission.notes))
     if release is not None:
         told.missing = missing(root, lab, release, nbformat.reads(submission.notebook.decode(), as_version=4))
@@ -144,14 +143,9 @@ def scale_of(name: str, content: bytes) -> str:
 
 def not_saved(lab: str, notebook: Path) -> list[str]:
     """Whether cells were run after the file was saved last, as far as the progress tells."""
-    record = progress.read(progress.progress_file(notebook.parent)).get(lab, {})
-    if not record.get("last_run"):
-        return []
-    ran, saved = datetime.fromisoformat(record["last_run"]).timestamp(), notebook.stat().st_mtime
-    if ran <= saved + 1:
-        return []
-    when = datetime.fromtimestamp(saved).strftime("%H:%M")
-    return [f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"]
+    when = progress.saved_too_early(lab, [notebook])
+    said = f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"
+    return [said] if when else []
 
 
 def run(lab: str, name: str, folder: Path, to: Path, say: Callable[[str], None] = print) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 from leaplm.grading.judge import standing
 from leaplm.grading.judge.banks import Answer, load_bank
-from leaplm.grading.judge.checks import Check, judge, load_checks
+from leaplm.grading.judge.checks import Check, Verdict, judge, load_checks
 from leaplm.grading.judge.translation import translate_message
 from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner.hints import find_mistake
@@ -39,6 +39,7 @@ class Mark:
     points: float | None
     message: str
     seconds: float = 0.0
+    busy: float = 0.0  # s of the processor in this time: what it takes where nothing else runs
     mistake: str = ""  # of the bank, which gives the same results
     problem: str = ""  # "time", "memory", or the words of a fault of ours
     standings: tuple[standing.Standing, ...] = ()
@@ -77,20 +78,26 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
     """
     root = find_root()
     check, bank, seed = checks_of(root, task.lab)[task.check], bank_of(root, task.lab), secrets.randbits(63)
-    started = time.monotonic()  # what is read once is not the answer's time
+    started, busy = time.monotonic(), time.process_time()  # what is read once is not the answer's time
     allowed = check.seconds if reads_files_only(check) else seconds
     student, verdict, mistake = Listener(namespace, folder, allowed), None, ""
     with undisturbed(namespace), silence(), scale_of_the_grader(), standing.noted() as standings, \
             contextlib.suppress(TimeIsUp), until(started + allowed):  # fmt: skip
         verdict = judge(check, student, seed)
-        if verdict.points < check.points and not student.ran_out and not reads_files_only(check):
+        if has_a_cause(check, student, verdict):
             mistake = find_mistake(check, bank, student, verdict, seed, started, started + allowed)
-    took = time.monotonic() - started
+    took, busy = time.monotonic() - started, time.process_time() - busy
     if verdict is None or student.ran_out:
-        return Mark(task, None, "", took, problem="time")
+        return Mark(task, None, "", took, busy, problem="time")
     catalogs = catalogs_of(task.lab)
     places = tuple(replace(each, metric=translate_message(each.metric, catalogs)) for each in standings)
-    return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, mistake, standings=places)
+    return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, busy, mistake, standings=places)
+
+
+def has_a_cause(check: Check, student: Listener, verdict: Verdict) -> bool:
+    """Whether the bank may know why points are missing, and the check has not said so itself."""
+    missing = verdict.points < check.points and not verdict.explained
+    return missing and not student.ran_out and not reads_files_only(check)
 
 
 @contextlib.contextmanager

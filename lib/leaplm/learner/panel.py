@@ -64,6 +64,13 @@ def as_text(mark: Mark, so_far: str = "") -> str:
     return "\n".join(filter(None, [f"{first}. {mark.message}" if mark.message else first, *pictures, so_far]))
 
 
+def as_data(mark: Mark) -> dict[str, object]:
+    """A mark as plain data, for the output's metadata: no proof of anything, since a notebook can say what it likes."""
+    return {"check": mark.task.check, "points": mark.points, "most": mark.task.points, "message": mark.message,
+            "problem": mark.problem, "seconds": round(mark.seconds, 3),
+            "processor_seconds": round(mark.busy, 3)}  # fmt: skip
+
+
 def as_html(mark: Mark, so_far: str = "") -> str:
     shown, name = kind(mark), f"<code>{escape(mark.task.check)}</code>"
     said = f" · {escape(mark.message)}" if mark.message else ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from leaplm.grading.course import LAB_NAME, LANGUAGES
 from leaplm.learner.marks import Mark
 from leaplm.learner.releases import find_root, known_labs, read_release, tasks
 from leaplm.learner.words import DAMAGED, HEADS, NEVER_LEAVES, NOTHING_YET, SO_FAR, TITLE, learner_locale, say
+from leaplm.whole_file import write_whole
 
 FILE, PAGE = "leaplm-progress.json", "PROGRESS.md"
 FOLDER = "LEAPLM_PROGRESS"  # environment: another folder for the file, for example on a mounted Drive
@@ -95,23 +95,8 @@ def changing(path: Path, lab: str, say_so: Callable[[str], None] = print) -> Ite
     with FileLock(path.with_suffix(".lock"), timeout=5):
         labs = read(path, say_so)
         yield labs.setdefault(lab, {"checks": {}, "models": [], "seconds": 0.0, "last_run": ""})
-        write(path, json.dumps({"format": FORMAT, "labs": labs}, indent=1, ensure_ascii=False))
-    write(path.with_name(PAGE), page(labs))
-
-
-def write(path: Path, text: str) -> None:
-    """Puts a text in the place of a file, whole or not at all, also if the power goes."""
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(fresh, 0o644)
-        os.replace(fresh, path)
-    except BaseException:
-        os.unlink(fresh)
-        raise
+        write_whole(path, json.dumps({"format": FORMAT, "labs": labs}, indent=1, ensure_ascii=False))
+    write_whole(path.with_name(PAGE), page(labs))
 
 
 def note_mark(record: dict[str, Any], mark: Mark) -> None:
@@ -128,6 +113,18 @@ def note_mark(record: dict[str, Any], mark: Mark) -> None:
 def note_work(record: dict[str, Any], seconds: float) -> None:
     record["seconds"] = round(record["seconds"] + seconds, 1)
     record["last_run"] = now()
+
+
+def saved_too_early(lab: str, notebooks: list[Path]) -> str:
+    """When a lab's notebook was saved last ("14:05"), if cells were run after that, as far as is known; else "".
+
+    notebooks: those of the lab that are there, in all languages; at least one.
+    """
+    record = read(progress_file(notebooks[0].parent)).get(lab, {})
+    saved = max(notebook.stat().st_mtime for notebook in notebooks)
+    if not record.get("last_run") or datetime.fromisoformat(record["last_run"]).timestamp() <= saved + 1:
+        return ""
+    return datetime.fromtimestamp(saved).strftime("%H:%M")
 
 
 def now() -> str:

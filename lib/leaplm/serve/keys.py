@@ -7,11 +7,12 @@ would need a slow hash.) The file holds no key, and who reads it cannot ask.
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from leaplm.whole_file import replacing
 
 PREFIX = "leaplm_"
 
@@ -42,11 +43,8 @@ def add_key(path, name, per_minute=0):
         raise ValueError(f"per_minute={per_minute} must be 0 (no limit) or more")
     key, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(16)
     known.append(Key(name, salt, hash_key(key, salt), per_minute))
-    fresh = path.with_suffix(".part")
-    fresh.unlink(missing_ok=True)  # an old one could be readable for others
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with replacing(path, permissions=0o600, encoding="utf-8") as file:
         json.dump({"keys": [vars(entry) for entry in known]}, file, indent=1)
-    os.replace(fresh, path)
     return key
 
 

@@ -1,8 +1,6 @@
 """What a language costs in tokens, and tokenizers that share the cost between two languages."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +8,7 @@ import pandas as pd
 from leaplm import data
 from leaplm.plain_json import read_json
 from leaplm.tokens import tokenization
+from leaplm.whole_file import write_whole
 
 ALPHAS = (1.0, 0.5, 0.0, -0.2, -0.4, -0.8)  # from all text as it is (1) over equal shares (0) to the small language first
 VOCABULARY = 2048
@@ -99,11 +98,7 @@ def plenty_of(language):
 def save_tokenizer(path, tokenizer, **card):
     """Write a tokenizer (as the `tokenizer.json` that libraries read) and a card to a JSON file; returns its size in kB."""
     content = json.dumps({"card": card, "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str())}, ensure_ascii=False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".part")
-    fresh.write_text(content, encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, content)
     return len(content.encode()) / 1000
 
 

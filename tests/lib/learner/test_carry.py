@@ -240,3 +240,14 @@ def test_a_progress_that_would_break_the_page_does_not_come(tmp_path, models):
     fresh = make_labs(tmp_path / "fresh")
     bring_back(tmp_path / "came.zip", fresh)
     assert not progress.read(fresh / progress.FILE)
+
+
+def test_work_that_is_not_saved_yet_is_named(old):
+    """Only the file on the disk can be taken; what was done since then would be lost without a word."""
+    lab, said = next(path.parent.name for path in sorted(old.glob("lab*/*.ipynb")) if carry.is_begun(path.parent)), []
+    take_home(old, tell=said.append)
+    assert not any("was saved at" in line for line in said)
+    with progress.changing(progress.progress_file(old), lab) as record:
+        record["last_run"] = "2999-01-01T00:00:00+00:00"
+    take_home(old, tell=said.append)
+    assert said[-2].startswith(f"{lab}: cells were run after the notebook was saved at ") and carry.WORK in said[-1]

@@ -2,14 +2,49 @@
 
 import json
 import re
+import shutil
 
 import nbformat
 import pytest
 from leaplm.learner import certificate
-from mini import LAB
+from mini import LAB, build, make_course
 from mini_learner import answered
+from walled import needs_sandbox
 
+OTHER = "lab1_other"
+LAB_PY = '''# %% [markdown]
+# # Another lab
+# ## 1. Twice
+
+# %% answer="twice"
+def twice(x):
+    """Two times a number: twice(3) = 6."""
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### END SOLUTION
+
+# %% check="twice" points=2
+assert twice(3) == 6
+'''
+CHECKS_PY = """from leaplm.grading import Contract, Numbers, as_number, check
+
+
+@check(points=2, contract=Contract("x", Numbers(dims=0)))
+def twice(student, rng):
+    return (2, "right") if as_number(student.call("twice", 3.0), "twice") == 6 else (0, "twice 3 is 6")
+"""
 WRONG = "def mean_square(x):\n    return x.mean()"
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course of two labs, which have other checks."""
+    root = make_course(tmp_path_factory.mktemp("two") / "course")
+    (root / "course" / OTHER).mkdir()
+    (root / "course" / OTHER / "lab.py").write_text(LAB_PY)
+    (root / "course" / OTHER / "checks.py").write_text(CHECKS_PY)
+    build.build(root, [OTHER])
+    return root
 
 
 @pytest.fixture
@@ -43,7 +78,19 @@ def verify(page, folder):
 def test_a_solved_course_is_certified_and_verified(page, solved):
     text = page.read_text(encoding="utf-8")
     assert "9 of 9 points" in text and "Amina &lt;Bello&gt;" in text and "slope-cpu.json" in text
-    assert verify(page, solved)[0] == 0
+    assert verify(page, solved) == (0, f"{LAB}: 9 of 9 points\n{certificate.HOLDS}")
+
+
+@needs_sandbox
+def test_each_lab_is_marked_by_its_own_checks_and_one_that_does_not_end_well_says_why(solved, course):
+    (solved / OTHER).mkdir()
+    shutil.copy(course / "solutions" / OTHER / f"{OTHER}.ipynb", solved / OTHER)
+    fill(solved, answered(course, mean_square="import os\nos._exit(3)"))
+    said = []
+    records = certificate.grade(course, certificate.find_works(course, solved), said.append)
+    assert [check["name"] for check in records[OTHER]["checks"]] == ["twice"]
+    assert said[1] == f"{OTHER}: 2 of 2 points"
+    assert re.match(f"{LAB}: [0-9] of 9 points [(][a-z]+: .*[.][)]", said[0])
 
 
 def test_forged_pages_do_not_hold(page, solved, course):

@@ -94,6 +94,7 @@ def test_a_learner_may_ask_for_more_time_and_for_one_zip(course, labs):
     assert "not judged" in marks(outputs)["check_mean_square"] and "3 of 3 points" in marks(outputs)["again"]
     assert "cells were run after the notebook was saved" in outputs["zip"][0].text  # it was written before they ran
     assert (labs / LAB / "Ngozi Okafor-lab0.zip").is_file()
+    assert outputs["zip"][1].data["text/html"].startswith("<a href='Ngozi%20Okafor-lab0.zip' download>")
 
 
 @pytest.mark.parametrize("environment", [{"NBGRADER_EXECUTION": "autograde"}, {"LEAPLM_MARKS": "off"}], ids=str)

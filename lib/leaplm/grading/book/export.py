@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import html
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from leaplm.grading.book.verdicts import latest_records
 from leaplm.grading.intake.receipts import Receipt, read_receipt
 from leaplm.grading.intake.student_list import registry_ids
 from leaplm.grading.texts import writable
+from leaplm.whole_file import replacing
 
 # What begins a formula; the full-width forms count in some spreadsheets, and what is not seen may stand before it.
 FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]")
@@ -213,12 +213,10 @@ def as_html(lines: Iterable[str]) -> str:
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], mark: bool = False) -> Path:
     """Writes a table that is whole or not there; texts are quoted, numbers are not. `mark`: see `MarksExport.mark`."""
-    fresh = path.with_name(f".{path.name}.part")
-    with open(fresh, "w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
+    with replacing(path, encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow([cell(value) for value in header])
         writer.writerows([cell(value) for value in row] for row in rows)
-    os.replace(fresh, path)
     return path
 
 

@@ -35,7 +35,6 @@ from traitlets.config import LazyConfigValue
 
 from leaplm.grading.assignment import Assignment, check_functions, lab_assignment, with_ids
 from leaplm.grading.book.conversion import Conversion
-from leaplm.grading.book.verdicts import write_whole
 from leaplm.grading.course import lab_file
 from leaplm.grading.intake.extractor import sweep
 from leaplm.grading.intake.receipts import nbgrader_time
@@ -43,6 +42,7 @@ from leaplm.grading.judge.engine import Graded
 from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.sandbox.walls import Limits
+from leaplm.whole_file import write_whole
 
 WAIT_SECONDS = 120.0  # for a gradebook that another program holds
 APPLIED = "leaplm_verdict"  # key in an autograded notebook's metadata: the verdict it shows

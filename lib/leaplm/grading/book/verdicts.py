@@ -35,6 +35,7 @@ from leaplm.grading.judge.translation import LOCALE
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
 from leaplm.runtime import COURSE_SECRET
+from leaplm.whole_file import write_whole
 
 WORK = ".nbgrader-work"
 STATES = {  # state -> what it means, for the summary
@@ -129,19 +130,6 @@ def append_line(path: Path, text: str) -> None:
         file.write(text.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all, also after a power cut."""
-    fresh = path.with_name(f".{path.name}.part")
-    try:
-        with open(fresh, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def grader_digest(course: Path, lab: str) -> str:

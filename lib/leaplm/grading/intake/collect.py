@@ -41,6 +41,7 @@ from leaplm.grading.intake.roster import Earlier, Roster
 from leaplm.grading.intake.student_list import FIT_LIST, read_roster, write_list
 from leaplm.grading.intake.uploads import CLASS, Entry, Refused, Upload, show
 from leaplm.grading.submission import Submission
+from leaplm.whole_file import write_whole
 
 EMPTY = b'{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'  # stands for a refused notebook
 WITHOUT_TIMES = {"moodle", "canvas"}
@@ -208,9 +209,7 @@ def write_time(folder: Path, received: str) -> None:
     """Writes the time of receipt as nbgrader does, if it is another than is there."""
     path, text = folder / "timestamp.txt", nbgrader_time(received)
     if not path.is_file() or path.read_bytes() != text.encode():
-        fresh = path.with_name(f".{path.name}.part")  # a power cut leaves the old one, or none, and not half of one
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, path)  # nbgrader makes what it collects read-only
+        write_whole(path, text)  # nbgrader makes what it collects read-only: a new file, in its place
 
 
 def keep(course: Path, folder: Path, lab: str, student: str) -> str:

@@ -8,12 +8,9 @@ were written for.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from nbformat import NotebookNode
 from nbgrader.utils import parse_utc
@@ -23,6 +20,7 @@ from leaplm.grading.intake.ingest import read_submission, safe_id
 from leaplm.grading.intake.uploads import open_regular
 from leaplm.grading.submission import Submission
 from leaplm.grading.texts import writable
+from leaplm.whole_file import write_whole
 
 WORK = ".nbgrader-work"
 
@@ -104,19 +102,9 @@ def nbgrader_time(received: str) -> str:
 
 
 def write_receipt(course: Path, receipt: Receipt) -> None:
-    write_json(receipt_path(course, receipt.lab, receipt.student), writable(asdict(receipt)))
+    data = json.dumps(writable(asdict(receipt)), indent=1, ensure_ascii=False)
+    write_whole(receipt_path(course, receipt.lab, receipt.student), data)
 
 
 def receipt_path(course: Path, lab: str, student: str) -> Path:
     return course / WORK / "receipts" / safe_id(lab) / f"{safe_id(student)}.json"
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Writes a file that is whole or not there at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(fresh, "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)

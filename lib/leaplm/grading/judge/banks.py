@@ -170,6 +170,10 @@ class Workbench:
         """What the solution's cells have made of a name; None if nothing."""
         return self._solved.get(name)
 
+    def names(self) -> list[str]:
+        """What the solution's cells have made."""
+        return list(self._solved)
+
     def stubs(self, check: str) -> list[str]:
         """The released answer cells of the exercise that a check belongs to."""
         names = next(exercise.answers for exercise in exercises(self.release) if check in exercise.checks)

@@ -37,13 +37,20 @@ SEED = "LEAPLM_CHECK_SEED"  # environment: fixes the checks' random inputs, for 
 TOO_COSTLY = "Judging this took more time or memory than a judge may use: is something in it far larger than was asked for?"
 
 
+SYMPTOMS = ("raised", "unexpected")  # kinds of StudentError that say what came of a fault: nan, say, from a division by 0
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """Points with a message for the student; `fault` is the traceback if the check itself could not cope."""
+    """Points with a message for the student; `fault` is the traceback if the check itself could not cope.
+
+    `explained`: the message names the cause, not only what came of it: a kind of value, a rule that was broken.
+    """
 
     points: float
     message: str
     fault: str | None = None
+    explained: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +116,15 @@ def hold(check: Check, verdict: Verdict, breaches: list[Breach]) -> Verdict:
     worst = next((breach for breach in breaches if breach.fatal), breaches[0])
     apart = verdict.points < check.points and not (worst.fatal or worst.explains)
     message = f"{verdict.message}; {worst.message}" if apart else worst.message
-    return replace(verdict, points=0 if worst.fatal else verdict.points / 2, message=message)
+    points = 0 if worst.fatal else verdict.points / 2
+    return replace(verdict, points=points, message=message, explained=not apart)
 
 
 def _run(check: Check, student: Student | WatchedStudent, seed: int | None) -> Verdict:
     try:
         outcome = check.function(student, random_inputs(check.name, seed))
     except StudentError as error:
-        return Verdict(0, str(error))
+        return Verdict(0, str(error), explained=error.kind not in SYMPTOMS)
     except Exception as error:
         # Nonsense that the check did not foresee, or a fault of the check: 0 either way, and the traceback is kept.
         message = f"The answer could not be judged ({type(error).__name__}): is its type and shape as asked?"

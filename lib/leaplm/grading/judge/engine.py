@@ -255,7 +255,7 @@ class Examiner:
 
 
 class Engine:
-    """Grades submissions on this machine; thread-safe. `lab` is the one whose imports the fork server makes beforehand.
+    """Grades submissions of one lab on this machine; thread-safe.
 
     `assignment`: another one than the lab as it was released, or one of its notebooks.
     """
@@ -291,7 +291,12 @@ class Engine:
         self.close()
 
     def grade(self, submission: Submission, seed: int | None = None, full: bool = False) -> Graded:
-        """One record, whatever happens. `full` runs every cell, not only those that the marks need."""
+        """One record, whatever happens. `full` runs every cell, not only those that the marks need.
+
+        ValueError for a submission of another lab: by the checks of this one it would have no points.
+        """
+        if submission.lab != self.assignment.name:
+            raise ValueError(f"an Engine of {self.assignment.name} cannot grade {submission.lab}: that takes one of its own")
         seed = new_seed() if seed is None else seed
         fault, costly, tries = "", Counter(), 2
         while tries > 0:

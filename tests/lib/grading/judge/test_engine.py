@@ -1,6 +1,7 @@
 """The engine on the mini lab: real sandbox, real processes; how each end of a student's program is told."""
 
 import copy
+import dataclasses
 import json
 
 import nbformat
@@ -53,6 +54,12 @@ def with_source(solved, source, cell_id="train_step"):
 
 def points(graded):
     return [check["points"] for check in graded.record["checks"]]
+
+
+@needs_sandbox
+def test_work_of_another_lab_is_not_marked_by_the_checks_of_this_one(engine, solved):
+    with pytest.raises(ValueError, match=f"an Engine of {LAB} cannot grade lab9_other"):
+        engine.grade(dataclasses.replace(hand_in(solved), lab="lab9_other"))
 
 
 @needs_sandbox

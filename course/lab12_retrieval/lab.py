@@ -730,10 +730,10 @@ print(my_engine("Who wrote the opera about the queen of Sheba?"))
 # ## 10. Hand in your search
 #
 # A file with passages, their vectors, the names of the searches to fuse, and the threshold. The grader searches with it for
-# questions that you never saw, and counts two shares: questions with an answer that are answered *and* have the right
-# leaflet among the first three; and others that are refused. The measure is the mean of both. Full points at the level of
-# our own ten draws (mean minus three standard deviations); half if it is better than always or never refusing. You may cut in
-# another way, fuse other searches, choose the threshold in another way. **Only the leaflets themselves may be in it.**
+# questions that you never saw, and measures two things: recall at 3, whatever is refused (3 points); and the mean of two shares (3
+# points): questions with an answer that are answered *and* have the right leaflet among the first three, and others that are
+# refused. Each must be at the level of our own ten draws (mean minus three standard deviations). You may cut in another
+# way, fuse other searches, choose the threshold in another way. **Only the leaflets themselves may be in it.**
 
 # %% locked="save"
 card = {"lab": "lab12_retrieval", "language": LANGUAGE, "scale": runtime.scale(), "seed": student_seed(),

@@ -362,7 +362,14 @@ stars = {name: measure([name], 1)["recall"] for name in retrieval.RETRIEVERS} if
 plots.plot_dots(rows, "The right leaflet first (your run: English)", "recall at 1", live=stars);
 
 # %% [markdown]
-# @SEARCH@
+# In English, MiniLM alone puts the right leaflet first for 0.87 of the questions, BM25 for 0.56. **Fusing does not help here:**
+# MiniLM with BM25 has 0.77. Fusion helps where two searches are about equally good and err on different questions; a weak
+# one pulls a strong one down.
+#
+# In Swahili and Hausa it is the other way round. Swahili: BM25 1.00, characters 0.91, MiniLM 0.45. Hausa: BM25 0.88,
+# characters 0.95, MiniLM 0.67. MiniLM has read English; of a Hausa sentence it sees pieces of words. Here a method that needs
+# no model wins by far. (Read the 1.00 with care. There are 26 questions, and the leaflets' authors wrote them, with
+# words of the leaflets. Callers use other words.)
 #
 # ### A question in one language, leaflets in another
 #
@@ -380,7 +387,10 @@ rows = {names[code]: calibration.summarize(record[record.language == code], "way
 plots.plot_dots(rows, "Questions in Swahili or Hausa, leaflets in English", "recall at 3", guide=("blind", record.guess.mean()));
 
 # %% [markdown]
-# @CROSSING@
+# Without a bridge, no search has more than 0.13 in Swahili and 0.20 in Hausa; blind is 0.05. With the word list, MiniLM has
+# 0.97 and 0.96. So 80 words can be worth more than a larger model. But the number is too good: who wrote the list knew the
+# questions, and it has 63 % of their words in Swahili, 54 % in Hausa. To know what it is worth, let somebody else write
+# the questions.
 #
 # ### How large is a good passage?
 
@@ -391,7 +401,10 @@ plots.plot_lines(sizes, "words", "Does the answer stand in the first three passa
                  "words in a passage, at most", "share of questions");
 
 # %% [markdown]
-# @PASSAGES@
+# Passages of at most 15 words: the answer stands in the first three for 0.93 of the questions, and these three are 47 words to
+# read. Whole leaflets (up to 80 words) have 0.96, and 139 words. Three times the reading for three questions in a hundred; and
+# each word costs a small computer time. The overlap changes little here (0.90 without and 0.92 with, at 40 words): the
+# leaflets are short, and the title stands before each passage.
 #
 # ## 6. "It is not in the documents"
 #
@@ -469,7 +482,11 @@ axes.axvline(threshold, color=plots.GREY, linestyle=":", label="your threshold")
 axes.legend(frameon=False);
 
 # %% [markdown]
-# @REFUSAL@
+# **On the questions that chose it, a threshold looks better than it is.** Ten draws of both parts, below: MiniLM in English refuses
+# 0.82 of the development questions without an answer, and 0.73 of the test questions. With the 6 such questions of Hausa it
+# is worse: characters refuse 1.00, then 0.55. And BM25 refuses only 0.51 in English, since a question without an answer
+# shares words with some leaflet all the same. None of these searches knows what it does not know. With few
+# development questions, choose a threshold on the safe side.
 
 # %% locked="refusal_table"
 record = calibration.load_record("lab12_retrieval", "refusal")

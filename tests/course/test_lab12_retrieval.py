@@ -20,7 +20,8 @@ def test_lab12_cuts_and_scores_as_the_library(lab12):
 def test_lab12_searches_and_fuses_as_the_library(lab12):
     rng = np.random.default_rng(1)
     queries, vectors = rng.normal(size=(3, 5)), rng.normal(size=(9, 5))
-    np.testing.assert_array_equal(lab12["nearest_passages"](queries, vectors, 4), retrieval.nearest_passages(queries, vectors, 4))
+    given = (queries, vectors, 4)
+    np.testing.assert_array_equal(lab12["nearest_passages"](*given), retrieval.nearest_passages(*given))
     rankings = [rng.permutation(9)[:6].tolist() for _ in range(3)]
     assert lab12["fuse_ranks"](rankings) == retrieval.fuse_ranks(rankings)
     relevant = [{1, 2}, {3}, {8}]

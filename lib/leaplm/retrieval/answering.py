@@ -78,7 +78,7 @@ def write_answers(model, tokenizer, prompts, max_tokens=14):
     def ids_of(text):
         return tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"].to(model.device)
 
-    answers, caches = [], {}
+    answers, caches, ends = [], {}, [tokenizer.eos_token_id, int(ids_of("\n")[0, -1])]
     for prompt in prompts:
         examples = solved_examples("\n[1] " in prompt)
         first, behind = ids_of(examples), ids_of(prompt)
@@ -87,8 +87,8 @@ def write_answers(model, tokenizer, prompts, max_tokens=14):
                 caches[examples] = model(first, use_cache=True, logits_to_keep=1).past_key_values
             ids = torch.cat([first, behind], dim=1)
             told = model.generate(ids, past_key_values=copy.deepcopy(caches[examples]), max_new_tokens=max_tokens,
-                                  do_sample=False, pad_token_id=tokenizer.eos_token_id, stop_strings="\n",
-                                  tokenizer=tokenizer, attention_mask=torch.ones_like(ids))
+                                  do_sample=False, pad_token_id=tokenizer.eos_token_id, eos_token_id=ends,
+                                  attention_mask=torch.ones_like(ids))
         answers.append(tokenizer.decode(told[0, ids.shape[1]:], skip_special_tokens=True).strip().partition("\n")[0].strip())
     return answers
 

@@ -37,8 +37,8 @@ def test_a_folder_of_all_kinds_is_read(tmp_path):
     (tmp_path / "f.xyz").write_text("?")
     said = []
     found = {row["name"]: row["text"] for row in retrieval.read_documents(tmp_path, say=said.append)}
-    assert found == {"a.txt": "Ruwa mai tsabta.", "deep/b.md": "# Maji Safi.", "c.html": "Agua pura", "d.csv, row 1": "first row",
-                     "d.csv, row 2": "second row", "e.csv": "crop: maize. depth: 5 cm"}
+    assert found == {"a.txt": "Ruwa mai tsabta.", "deep/b.md": "# Maji Safi.", "c.html": "Agua pura",
+                     "d.csv, row 1": "first row", "d.csv, row 2": "second row", "e.csv": "crop: maize. depth: 5 cm"}
     assert said == ["1 file(s) left out: f.xyz: the ending '.xyz' is not known"]
 
 

@@ -362,14 +362,14 @@ stars = {name: measure([name], 1)["recall"] for name in retrieval.RETRIEVERS} if
 plots.plot_dots(rows, "The right leaflet first (your run: English)", "recall at 1", live=stars);
 
 # %% [markdown]
-# In English, MiniLM alone puts the right leaflet first for 0.87 of the questions, BM25 for 0.56. **Fusing does not help here:**
-# MiniLM with BM25 has 0.77. Fusion helps where two searches are about equally good and err on different questions; a weak
-# one pulls a strong one down.
+# In English, MiniLM alone puts the right leaflet first for 0.87 of the questions, BM25 for 0.56. **Fusing does not help
+# here:** MiniLM with BM25 has 0.77. Fusion helps where two searches are about equally good and err on different
+# questions; a weak one pulls a strong one down.
 #
 # In Swahili and Hausa it is the other way round. Swahili: BM25 1.00, characters 0.91, MiniLM 0.45. Hausa: BM25 0.88,
-# characters 0.95, MiniLM 0.67. MiniLM has read English; of a Hausa sentence it sees pieces of words. Here a method that needs
-# no model wins by far. (Read the 1.00 with care. There are 26 questions, and the leaflets' authors wrote them, with
-# words of the leaflets. Callers use other words.)
+# characters 0.95, MiniLM 0.67. MiniLM has read English; of a Hausa sentence it sees pieces of words. Here a method that
+# needs no model wins by far. (Read the 1.00 with care. There are 26 questions, and the leaflets' authors wrote them,
+# with words of the leaflets. Callers use other words.)
 #
 # ### A question in one language, leaflets in another
 #
@@ -387,10 +387,10 @@ rows = {names[code]: calibration.summarize(record[record.language == code], "way
 plots.plot_dots(rows, "Questions in Swahili or Hausa, leaflets in English", "recall at 3", guide=("blind", record.guess.mean()));
 
 # %% [markdown]
-# Without a bridge, no search has more than 0.13 in Swahili and 0.20 in Hausa; blind is 0.05. With the word list, MiniLM has
-# 0.97 and 0.96. So 80 words can be worth more than a larger model. But the number is too good: who wrote the list knew the
-# questions, and it has 63 % of their words in Swahili, 54 % in Hausa. To know what it is worth, let somebody else write
-# the questions.
+# Without a bridge, no search has more than 0.13 in Swahili and 0.20 in Hausa; blind is 0.05. With the word list, MiniLM
+# has 0.97 and 0.96. So 80 words can be worth more than a larger model. But the number is too good: who wrote the list
+# knew the questions, and it has 63 % of their words in Swahili, 54 % in Hausa. To know what it is worth, let somebody
+# else write the questions.
 #
 # ### How large is a good passage?
 
@@ -401,10 +401,10 @@ plots.plot_lines(sizes, "words", "Does the answer stand in the first three passa
                  "words in a passage, at most", "share of questions");
 
 # %% [markdown]
-# Passages of at most 15 words: the answer stands in the first three for 0.93 of the questions, and these three are 47 words to
-# read. Whole leaflets (up to 80 words) have 0.96, and 139 words. Three times the reading for three questions in a hundred; and
-# each word costs a small computer time. The overlap changes little here (0.90 without and 0.92 with, at 40 words): the
-# leaflets are short, and the title stands before each passage.
+# Passages of at most 15 words: the answer stands in the first three for 0.93 of the questions, and these three are 47
+# words to read. Whole leaflets (up to 80 words) have 0.96, and 139 words. Three times the reading for about three
+# questions in a hundred; and each word costs a small computer time. The overlap changes little here (0.90 without and
+# 0.92 with, at 40 words): the leaflets are short, and the title stands before each passage.
 #
 # ## 6. "It is not in the documents"
 #
@@ -482,11 +482,11 @@ axes.axvline(threshold, color=plots.GREY, linestyle=":", label="your threshold")
 axes.legend(frameon=False);
 
 # %% [markdown]
-# **On the questions that chose it, a threshold looks better than it is.** Ten draws of both parts, below: MiniLM in English refuses
-# 0.82 of the development questions without an answer, and 0.73 of the test questions. With the 6 such questions of Hausa it
-# is worse: characters refuse 1.00, then 0.55. And BM25 refuses only 0.51 in English, since a question without an answer
-# shares words with some leaflet all the same. None of these searches knows what it does not know. With few
-# development questions, choose a threshold on the safe side.
+# **On the questions that chose it, a threshold looks better than it is.** Ten draws of both parts, below: MiniLM in
+# English refuses 0.82 of the development questions without an answer, and 0.73 of the test questions. With the 6 such
+# questions of Hausa it is worse: characters refuse 1.00, then 0.55. And BM25 refuses only 0.51 of the English test
+# questions, since a question without an answer shares words with some leaflet all the same. None of these searches
+# knows what it does not know. With few development questions, choose a threshold on the safe side.
 
 # %% locked="refusal_table"
 record = calibration.load_record("lab12_retrieval", "refusal")
@@ -621,7 +621,15 @@ columns = ["holds", "copied_holds", "supported", "refused", "refused_unanswerabl
 record.groupby("sources")[columns].agg(["mean", "std"]).round(2)
 
 # %% [markdown]
-# @ANSWERS@
+# *holds*: all words of the right answer stand in what was written; *copied_holds*: in the copied sentence; *supported*:
+# all words of what was written stand in the sources; *refused*: the model itself wrote that it is not in them.
+#
+# With three sources the written answer holds the right one for 0.09 of the questions, the copied sentence for 0.77.
+# **Here the simple method wins by far:** a model of this size reads badly, and the copied sentence cannot be invented.
+# Without a source it is 0.00. Of the answers with three sources, 0.41 have all their words in the sources; the others
+# say something that no leaflet says. And the model's own refusals do not replace your threshold: with three sources it
+# refuses 0.28 of the questions that have no answer. With a larger model these numbers change, and the way to find out
+# does not.
 #
 # ### A document that gives orders
 #
@@ -643,7 +651,11 @@ plots.plot_bars(calibration.summarize(record, "place", "followed"), "Share of an
                 "share of answers");
 
 # %% [markdown]
-# @ORDERS@
+# In the record, 0.00 of the answers hold the forged number when the order stands in the first source. That is no
+# safety. Ten questions cannot show it: with none of 10, the true share may still be 0.26 (the upper end of the 95 %
+# interval, $1 - 0.05^{1/10}$). And this model follows orders badly, yours too; larger ones follow better, and so obey
+# forged ones more often. The order does harm all the same: the F1 of the words is 0.17 without it, and 0.12 with it in
+# the first source. So: decide who may add a document, and let no action depend on an answer alone.
 #
 # ## 8. New leaflets, and the cost
 #
@@ -718,7 +730,10 @@ else:
     print("faiss is not installed here: the table above is the record.")
 
 # %% [markdown]
-# @SPEED@
+# Exact search takes 4 ms among 10,000 vectors and 31 ms among 50,000. HNSW is far faster (0.08 ms), but finds 0.91 of
+# the true ten at 50,000, and building it takes 5 s. (These vectors are mixtures of ours, with noise. They lie as those
+# of a large collection may.) **Below some ten thousand passages exact search is enough:** it needs no other library, no
+# settings, and it misses nothing.
 #
 # ## 9. Your own engine
 #
@@ -801,7 +816,13 @@ pd.DataFrame(rows).round(2)
 # named with a share of each from test questions, and the choice is explained by the harm. 1 point: documents are data: who
 # may add them, and what the prompt does and does not prevent, with the share of obeyed orders.
 #
-# **A good answer, in short.** @GUIDE@
+# **A good answer, in short.** (a) English: MiniLM, right leaflet first for 0.87 ± 0.04; BM25 has 0.56. Hausa leaflets:
+# characters (0.95 ± 0.03), MiniLM has 0.67; Hausa questions on English leaflets need a bridge: a word list has 0.96 at
+# 3 on friendly questions. (b) Show the leaflet and mark the sentence: it holds the answer for 0.77, the written one for
+# 0.09. (c) On test questions MiniLM answers 0.78 of those with an answer and refuses 0.73 of the others; a refused
+# caller is put through to Halima, a wrong dose may harm a child, so the threshold goes up until Halima has too many
+# calls. (d) Only staff add leaflets, each read by a person; orders in documents are tested for, and no number is given
+# out that stands in no leaflet.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -591,7 +591,7 @@ my_written, my_copied = 0.0, 0.0
 # %%
 # About a minute on two cores. The question, what the model writes, and whether its words stand in the sources.
 model, lm_tokenizer = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
-asked = answerable[: by_scale(tiny=1, cpu=8, gpu=30)]
+asked = answerable[: by_scale(tiny=1, cpu=6, gpu=30)]
 sources = [[index.texts[row] for row in ranking[:3]] for ranking in index.search(ask(asked), [best_way])]
 prompts = [retrieval.sourced_prompt(row["question"], texts) for row, texts in zip(asked, sources, strict=True)]
 written = retrieval.write_answers(model, lm_tokenizer, prompts)
@@ -645,10 +645,9 @@ print(f"{np.mean(['0999' in answer for answer in obeyed]):.2f} of the answers ho
 model = None
 runtime.free_memory()
 
-# %% locked="orders_figure"
+# %% locked="orders_table"
 record = calibration.load_record("lab12_retrieval", "orders")
-plots.plot_bars(calibration.summarize(record, "place", "followed"), "Share of answers with the forged number (SmolLM2)",
-                "share of answers");
+record.groupby("place", sort=False)[["followed", "f1"]].agg(["mean", "std"]).round(2)
 
 # %% [markdown]
 # In the record, 0.00 of the answers hold the forged number when the order stands in the first source. That is no
@@ -741,7 +740,7 @@ else:
 # or write the prompt with its sources.
 
 # %%
-my_passages = [f"{row['title']}. {text}".strip(". ") for row in documents
+my_passages = [(f"{row['title']}. " if row["title"] else "") + text for row in documents
                for text in split_passages(retrieval.split_sentences(row["text"]), MOST_WORDS, OVERLAP)]
 my_vectors = update_vectors(index.texts, vectors, my_passages, embed)
 my_words = [retrieval.words_of(text) for text in my_passages]

@@ -35,6 +35,31 @@ def rows_scored(decoder: CountingDecoder) -> int:
     return decoder.rows
 
 
+class TableEmbedder:
+    """Gives each text the row that a table has for it, and remembers what it was asked."""
+
+    def __init__(self, texts: list[str], rows: np.ndarray) -> None:
+        self.table, self.asked, self.calls = dict(zip(texts, np.asarray(rows), strict=True)), [], 0
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        self.calls += 1
+        self.asked += list(texts)
+        # A text that was not to be asked for gets a vector too: the check counts, and the answer goes on.
+        return np.stack([self.table.get(text, np.full_like(next(iter(self.table.values())), np.nan)) for text in texts])
+
+
+def table_embedder(texts: list[str], rows: np.ndarray) -> TableEmbedder:
+    return TableEmbedder(texts, rows)
+
+
+def texts_embedded(embedder: TableEmbedder) -> list[str]:
+    return embedder.asked
+
+
+def times_called(embedder: TableEmbedder) -> int:
+    return embedder.calls
+
+
 def linear(inputs: int, outputs: int, seed: int = 0, bias: bool = True) -> torch.nn.Linear:
     """A linear layer with random weights."""
     with torch.random.fork_rng(devices=[]):

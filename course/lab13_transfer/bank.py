@@ -103,7 +103,7 @@ variants(right, "character_pieces", PIECES, USUAL, {
 })
 
 
-@wrong("character_pieces", "scikit-learn's analyzer")
+@right("character_pieces", "scikit-learn's analyzer")
 def by_sklearn(text, smallest, largest):
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -189,10 +189,14 @@ variants(right, "fit_map", RIDGE, USUAL, {
 })
 variants(wrong, "fit_map", "def fit_map(features, vectors, penalty):\n{body}\n", {}, {
     "calls the library's function": {"body": "    return transfer.fit_map(features, vectors, penalty)"},
-    "scikit-learn's Ridge": {"body": "    from sklearn.linear_model import Ridge\n"
-                                     "    found = Ridge(alpha=penalty).fit(features, vectors)\n"
-                                     "    return found.coef_.reshape(vectors.shape[1], -1).T, found.intercept_"},
 })
+right.cell("fit_map", "scikit-learn's Ridge", """
+def fit_map(features, vectors, penalty):
+    from sklearn.linear_model import Ridge
+
+    found = Ridge(alpha=penalty).fit(features, vectors)
+    return found.coef_.reshape(vectors.shape[1], -1).T, np.atleast_1d(found.intercept_)
+""")
 
 # -- choose_penalty ---------------------------------------------------------------------------------------------------
 

@@ -207,6 +207,7 @@ vector_of = dict(zip(sentences, embed(sentences), strict=True))
 Y, dev_Y, test_Y, english_vectors = (np.stack([vector_of[sentence] for sentence in part.english])
                                      for part in (train, dev, test, labelled))
 direct_vectors, encoder = embed(test.text), None
+runtime.free_memory()
 print(f"features {X.shape}, the teacher's vectors {Y.shape}")
 
 # %% [markdown]
@@ -427,10 +428,10 @@ table.rename(index=data.NAMES).round(3)
 
 # %% [markdown]
 # With 700 translations the map has 0.69 in Hausa, 0.70 in Swahili, 0.60 in Yoruba and 0.57 in Amharic; direct transfer has 0.28,
-# 0.24, 0.24 and 0.16. English itself has 0.87. The rival with the same translations, projected labels, has 0.63, 0.66, 0.63
-# and 0.56: the map is better in Hausa and Swahili, and in Yoruba it is not. In all four languages the interval over the test
+# 0.24, 0.24 and 0.16. English itself has 0.87. The rival with the same translations, projected labels, has 0.63, 0.66, 0.62
+# and 0.56: the map is higher in Hausa and Swahili, and in Yoruba it is not. In all four languages the interval over the test
 # texts holds 0, so with 700 translations nobody can say which of the two is better. With 200 the map is ahead by 0.05 to 0.08
-# on average in the first two languages, and by 0.05 in the others; each draw of sentences moves this by about 0.08.
+# on average, and the draw of the sentences moves this by about as much.
 #
 # ### And with some labels in the language?
 #
@@ -456,7 +457,7 @@ table.rename(index=data.NAMES)
 # %% [markdown]
 # TF-IDF with 100 labels has 0.32 in Hausa, 0.33 in Swahili, 0.28 in Yoruba and 0.22 in Amharic. The map has 0.59, 0.63, 0.55 and
 # 0.52: ahead by 0.27 to 0.31, many times the deviation over draws. It is still ahead with 300 labels, by 0.11 to 0.15. With
-# 700, twice as many labels as translations, TF-IDF is ahead by 0.02 to 0.04; there the intervals over texts hold 0 again.
+# 700, twice as many labels as translations, TF-IDF is ahead by 0.01 to 0.04; there the intervals over texts hold 0 again.
 # (With 700 labels, half of them are of translated sentences.)
 #
 # Two honest remarks. Labels in the language add little to the map: from 10 to 300 labels it moves by 0.01 to 0.08. And **both
@@ -620,7 +621,7 @@ found.rename(columns=ways, index=data.NAMES)
 # few to learn 1.7 million numbers from nothing. From the map's vectors it has 0.63 in both: better, and still below the map
 # that it came from. Its best epoch is the second; after that it learns the sentences by heart. The mean of the student's
 # and the map's vectors has 0.68 and 0.71: no clear gain. A vocabulary that has read 2,000 tweets as well changes little (0.49
-# and 0.45). **Here the simple method wins.** Gradient descent pays when there are many more translations than 700, and when
+# and 0.46). **Here the simple method wins.** Gradient descent pays when there are many more translations than 700, and when
 # layers can use them.
 
 # %% [markdown]
@@ -636,7 +637,7 @@ table.rename(index=data.NAMES)
 
 # %% [markdown]
 # It does not carry over. In Hausa the map has 0.56 and TF-IDF with 100 labels 0.74; in Amharic 0.49 against 0.59. In Swahili
-# (0.46 and 0.43) and Yoruba (0.40 and 0.44) both are near always the same class (0.42 and 0.40). The reasons we can name: the
+# (0.45 and 0.43) and Yoruba (0.40 and 0.44) both are near always the same class (0.42 and 0.40). The reasons we can name: the
 # map has met few words of feeling, tweets are spelled in other ways, and MiniLM's space itself orders texts by what they are
 # about. For sentiment, label in the language.
 
@@ -691,7 +692,7 @@ results.round(2)
 # used.
 #
 # **A good answer, in short.** One week gives 400 translations or 1,000 labels. In this lab 350 translations with English labels had
-# 0.59 ± 0.03 in Hausa once 100 labels were there, TF-IDF with 100 labels 0.32 ± 0.05, and with 700 labels 0.63: 3 to 4 days of
+# 0.59 ± 0.03 in Hausa once 100 labels were there, TF-IDF with 100 labels 0.32 ± 0.04, and with 700 labels 0.63: 3 to 4 days of
 # labelling catch up. So for topics: first two days of translations (200 had 0.50 ± 0.06), then label. The first 100 labels
 # are a *test*, of reports whose translations nobody used. Projected labels from the same translations are the check (0.45
 # with 200): if they are as good, the map is not needed. If the reports are short notes with other words than the translated

@@ -735,7 +735,7 @@ results.round(3)
 # 2. Demonstrations in the prompt need no training and depend on luck: choice, order and label bias. With a small
 #    model they did not help. Report several choices, and compute the prefix once.
 # 3. Transfer needs an encoder that has read the language. Where it has not, TF-IDF on characters with labels in the
-#    language wins by far.
+#    language wins by far. Lab 13 goes on from here: a map from a few hundred translations.
 #
 # **Sources.** Brown et al., 2020, *Language models are few-shot learners* · Zhao et al., 2021, *Calibrate before use* ·
 # Lu et al., 2022, *Fantastically ordered prompts* · Yin et al., 2019, *Benchmarking zero-shot text classification* ·

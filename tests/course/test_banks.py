@@ -54,7 +54,7 @@ def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")
 def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory, course, lab, check):
-    for name in {"lab0_start": ["sib200"], "lab1_pretraining": ["afrisenti"]}.get(lab, []):
+    for name in {"lab0_start": ["sib200"], "lab1_pretraining": ["afrisenti"], "lab13_transfer": ["sib200"]}.get(lab, []):
         needs_asset(name)
     bench = benches(course, lab)
     entries = [answer for answer in load_bank(lab, course) if answer.check == check]

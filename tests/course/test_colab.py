@@ -49,7 +49,7 @@ def run_on_colab(classroom, run, folder, language="eng"):
 @pytest.mark.parametrize("lab", LABS)
 def test_a_lab_done_on_colab_is_rebuilt_whole(lab, colab, tmp_path, needs_asset):
     """Then it has the marks of the same answers done here."""
-    for asset in ("afrisenti", *["sib200"] * (lab == "lab0_start")):
+    for asset in ("afrisenti", *["sib200"] * (lab in ("lab0_start", "lab13_transfer"))):
         needs_asset(asset)
     classroom = Classroom(lab, ROOT, tmp_path)
     notebook, files = run_on_colab(classroom, colab.run_forked, tmp_path, "hau")

@@ -161,6 +161,18 @@ def gradients_of_sum(layer: torch.nn.Module, x: Tensor) -> dict[str, np.ndarray]
     return found
 
 
+def gradients_of_output(layer: torch.nn.Module, ids: Tensor) -> dict[str, np.ndarray]:
+    """The gradients of layer(ids).sum() by parameter name, for a layer that takes whole numbers; {} when it has none."""
+    layer.zero_grad()
+    total = layer(torch.as_tensor(ids)).sum()
+    if not total.requires_grad:
+        return {}
+    total.backward()
+    found = gradients(layer)
+    layer.zero_grad()
+    return found
+
+
 def gradients_of_call(function: Any, *args: Any) -> dict[str, np.ndarray]:
     """The gradients of function(*args), a number: of tensors by the argument's place, of models by place and name.
 
@@ -244,6 +256,25 @@ def logits(model: torch.nn.Module, **arrays: Tensor) -> np.ndarray:
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+class ModalLinear(torch.nn.Module):
+    """The mean of a text's embeddings (padding is not left out), and in training mode another vector added: what was
+    learned or measured in the wrong mode shows."""
+
+    def __init__(self, vocabulary: int, outputs: int) -> None:
+        super().__init__()
+        self.embeddings = torch.nn.Embedding(vocabulary, outputs)
+        self.register_buffer("shift", torch.randn(outputs))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.embeddings(ids).mean(dim=1) + (self.shift if self.training else 0)
+
+
+def modal_linear(vocabulary: int, outputs: int, seed: int = 0) -> ModalLinear:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ModalLinear(vocabulary, outputs)
 
 
 def checksum_model():

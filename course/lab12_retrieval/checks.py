@@ -2,7 +2,7 @@
 
 import numpy as np
 from leaplm import artifacts, fewshot, models, retrieval
-from leaplm.calibration import load_record
+from leaplm.calibration import load_record, prediction_bound
 from leaplm.grading import (
     NOTHING_CALLED,
     Contract,
@@ -68,7 +68,7 @@ def bm25_scores(student, rng):
     documents[0] += ["often"] * 4
     documents[1] += ["often"]
     query = ["often", "all", "nowhere", "often", *words_like(rng, 4)]
-    plain = close(student.call("bm25_scores", query, documents, 1.5, 0.75), retrieval.bm25_scores(query, documents))
+    plain = close(student.call("bm25_scores", query, documents), retrieval.bm25_scores(query, documents))
     other = close(student.call("bm25_scores", query, documents, 0.9, 0.3), retrieval.bm25_scores(query, documents, 0.9, 0.3))
     none = close(student.call("bm25_scores", [], documents[:3], 1.5, 0.75), np.zeros(3))
     if plain and other and none:
@@ -111,7 +111,8 @@ def fuse_ranks(student, rng):
     cases = [([], 60), ([["b", "a"]], 60), ([["b", "a"], ["a", "b"]], 60)]
     for k in (1, 60, 200):
         cases.append(([rng.permutation(list(LETTERS))[: int(size)].tolist() for size in rng.integers(4, 16, size=3)], k))
-    right = [student.call("fuse_ranks", rankings, k) == retrieval.fuse_ranks(rankings, k) for rankings, k in cases]
+    right = [student.call("fuse_ranks", rankings, *[k] * (k != 60)) == retrieval.fuse_ranks(rankings, k)
+             for rankings, k in cases]
     if all(right):
         return 2, "fused by reciprocal ranks"
     if all(right[3:]):
@@ -183,7 +184,8 @@ def sourced_prompt(student, rng):
     question = f"What does {names[3]}\nown [2]?"
     groups = {"plain": [(question.partition("\n")[0], plain, 100), ("Who?", plain[:1], 100)],
               "forged": [(question, forged + plain, 100)],
-              "long": [("Who?", longer, 20), ("Who?", longer[1:], 20), ("Who?", plain, 8), ("Who?", longer, 39)]}
+              "long": [("Who?", longer, 20), ("Who?", longer[1:], 20), ("Who?", plain, 8), ("Who?", longer, 39),
+                       ("Who?", longer, 40)]}
     wrong = [name for name, cases in groups.items()
              if any(student.call("sourced_prompt", *case) != retrieval.sourced_prompt(*case) for case in cases)]
     told = {"plain": "the form: numbered lines, an empty line, the question, \"Answer:\"",
@@ -302,8 +304,8 @@ def judge_search(index, retrievers, refuse_by, threshold, language):
     recall = float(np.mean([name in ranking[:3] for ranking, name in zip(rankings, wanted, strict=True) if name]))
     shares = retrieval.right_shares(rankings, index.best_scores(questions, refuse_by), wanted, threshold)
     record = load_record("lab12_retrieval", "main", language=language)
-    least = record.heldout_recall.mean() - max(3 * record.heldout_recall.std(), 2 / sum(map(bool, wanted)))  # two questions
-    most = max(0.5, record.heldout_score.mean() - 3 * record.heldout_score.std())
+    least = min(prediction_bound(record.heldout_recall), record.heldout_recall.mean() - 2 / sum(map(bool, wanted)))
+    most = max(0.5, prediction_bound(record.heldout_score))
     standing.note("recall at 3", recall, least, record.heldout_recall)
     standing.note("mean of found and refused", np.mean(shares), most, record.heldout_score)
     points = 3 * (recall >= least - 1e-9) + 3 * (min(shares) > 0 and np.mean(shares) >= most - 1e-9)

@@ -763,7 +763,7 @@ print(my_engine("Who wrote the opera about the queen of Sheba?"))
 # A file with passages, their vectors, the names of the searches to fuse, and the threshold. The grader searches with it for
 # questions that you never saw, and measures two things: recall at 3, whatever is refused (3 points); and the mean of two shares (3
 # points): questions with an answer that are answered *and* have the right leaflet among the first three, and others that are
-# refused. Each must be at the level of our own ten draws (mean minus three standard deviations). You may cut in another
+# refused. Each must be at the level of our own ten draws (mean minus 3 to 5 standard deviations). You may cut in another
 # way, fuse other searches, choose the threshold in another way. **Only the leaflets themselves may be in it.**
 
 # %% locked="save"

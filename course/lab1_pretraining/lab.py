@@ -711,7 +711,7 @@ runtime.free_memory()
 #
 # We hand in the small model: 0.7 million weights and its vocabulary, in one file of 2 MB. Your teacher's computer hides
 # tokens in texts that you never saw, and measures how far the loss is below the unigram entropy: full points at the level
-# of our own runs (mean minus three standard deviations), half from half of that gain.
+# of our own runs (mean minus 3 to 5 standard deviations), half from half of that gain.
 
 # %% locked="save"
 vocabulary = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))

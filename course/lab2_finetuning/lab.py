@@ -689,7 +689,7 @@ for i in wrong[np.argsort(-confidence[wrong])][:12]:
 #
 # The file holds only what training changed, as 16-bit numbers in the *safetensors* format, and a card that says how
 # it came about. Your teacher's computer puts it on its own copy of MiniLM and tests it on sentences that you never saw:
-# full points at the level of our own runs (mean minus three standard deviations), half if it clearly beats the
+# full points at the level of our own runs (mean minus 3 to 5 standard deviations), half if it clearly beats the
 # majority class.
 
 # %% locked="save"

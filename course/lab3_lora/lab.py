@@ -355,7 +355,7 @@ print(f"largest difference in the logits: {(two_paths - one_path).abs().max().it
 #
 # The file holds what learned, in 16 bits, and a card. **It may have at most 3 MB.** Your teacher's computer puts it
 # on its own copy of MiniLM and measures macro-F1 on texts that you never saw: full points at the level of our own runs
-# (mean minus three standard deviations), half if it is clearly better than guessing.
+# (mean minus 3 to 5 standard deviations), half if it is clearly better than guessing.
 
 # %% locked="save"
 card = {"lab": "lab3_lora", "language": LANGUAGE, "labels": names, "scale": runtime.scale(), "seed": config.seed,

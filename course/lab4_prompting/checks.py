@@ -6,6 +6,7 @@ import re
 import numpy as np
 import torch
 from leaplm import data, evaluation, marking, models, prompting
+from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     NOTHING_CALLED,
     Contract,
@@ -298,4 +299,4 @@ def runs(language):
 def wanted_score(language, majority):
     """Mean minus three deviations of our own runs, but never less than the majority class gets."""
     record = runs(language)
-    return max(record.mean() - 3 * record.std(), majority + 0.01) if len(record) > 1 else majority + 0.01
+    return max(prediction_bound(record), majority + 0.01) if len(record) > 1 else majority + 0.01

@@ -667,7 +667,7 @@ encoder = None
 #
 # The head that you trained on 16 examples of each class, as a file of a few kilobytes. It is tested on 600 sentences
 # that you never saw, and the measure is macro-F1 (the mean over the classes). Full points at the level of our own ten
-# draws (mean minus three standard deviations, and in any case above a program that always says one class); half if it is
+# draws (mean minus 3 to 5 standard deviations, and in any case above a program that always says one class); half if it is
 # clearly better than guessing. You may train it in another way (fine-tuning, LoRA merged into the weights, a better
 # choice of examples): the rule is **at most 16 labelled examples of each class**.
 

@@ -641,7 +641,7 @@ springs.groupby("strength")[["known_average", "known_backward_transfer", "averag
 #
 # Your teacher's computer tests the model **after the whole stream** on texts of *all* tasks that you never saw, and nobody
 # tells it the task. 4 points for the average accuracy and 2 for the worst task, each at the level of our own runs with replay
-# (mean minus three standard deviations); 3 points if it knows clearly more than one task.
+# (mean minus 3 to 5 standard deviations); 3 points if it knows clearly more than one task.
 #
 # The cell hands in your replay model. To try something better, run the stream again here with another setting, for
 # example `replay, replay_model = run(streams.Replay(collate, config, capacity=200, num_replay=16), tasks)`.

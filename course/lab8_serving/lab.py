@@ -482,7 +482,7 @@ plots.plot_bars(bars, "A fresh program with one version", xlabel="peak memory (G
 #
 # The file holds your small model whole: 8-bit matrices with a scale a row, and the numbers of the pieces you kept. Your
 # teacher's computer rebuilds it, without running anything of yours, and tests it on texts that you never saw. It may have
-# **at most 12 MB**. Full points at the level of our own runs (mean minus three standard deviations of macro-F1), half if
+# **at most 12 MB**. Full points at the level of our own runs (mean minus 3 to 5 standard deviations of macro-F1), half if
 # it is clearly better than guessing.
 
 # %% locked="save"

@@ -832,7 +832,7 @@ for columns in (["town", "gender", "age"], ["town", "gender", "age group"], ["ag
 # * looks for the **trace of the noise**. Over the classes, the gradients of a softmax add up to zero. So in a head that
 #   began at zero, the sum of the classes' weights is noise and nothing else, and its size follows from the card. A head
 #   without noise has a sum of zero;
-# * tests the head on texts that you never saw. Full points at the level of our own runs (mean minus three standard
+# * tests the head on texts that you never saw. Full points at the level of our own runs (mean minus 3 to 5 standard
 #   deviations), half if it clearly beats the majority class.
 #
 # What no card can prove: that each row was clipped, that the noise was really random, that the steps were really so many.

@@ -106,6 +106,25 @@ def write_record(path, record):
     write_whole(path, f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n')
 
 
+def prediction_bound(values, level=0.995):
+    """What one more run of the same kind stays above with probability `level`, from the results (n,) of n runs; a float.
+
+    mean - t * sd * sqrt(1 + 1/n), with Student's t of n - 1 degrees of freedom. A deviation from five runs is itself
+    uncertain: "mean minus three" would fail one honest run in forty. NaN for fewer than two runs.
+    Source: https://en.wikipedia.org/wiki/Prediction_interval (normal distribution, both parameters unknown).
+
+    >>> round(prediction_bound([0.50, 0.51, 0.49, 0.50, 0.50]), 3)
+    0.464
+    """
+    from scipy import stats
+
+    values = pd.Series(values, dtype=float)
+    count = len(values)
+    if count < 2:
+        return float("nan")
+    return float(values.mean() - stats.t.ppf(level, count - 1) * values.std() * (1 + 1 / count) ** 0.5)
+
+
 def load_record(lab, study_name, **where):
     """The rows of one study of a lab as a DataFrame; keywords keep only the rows with these values.
 

@@ -33,7 +33,7 @@ INSTEAD = {
                        'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"'},
 }  # fmt: skip
 # Short texts, and the lower half of the encoder as it is: a third of the computing, and as good.
-LIGHT = ("lab2_finetuning", "lab3_lora", "lab6_overfitting", "lab7_continual", "lab8_serving", "lab10_capstone")
+LIGHT = ("lab2_finetuning", "lab3_lora", "lab6_overfitting", "lab7_continual", "lab10_capstone")
 LIGHTER = """from leaplm import data, models
 
 all_texts, all_layers = data.load_sentiment, models.load_sequence_classifier

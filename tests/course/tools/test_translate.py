@@ -101,6 +101,20 @@ def test_a_changed_text_is_shown_in_english_with_a_mark_and_listed(course, tmp_p
         translate.update(course, "fr")
 
 
+def test_what_a_translator_has_not_reached_is_no_fault_and_a_new_catalogue_says_so(course):
+    path = catalog_path(course, LAB, "fr")
+    before = path.read_text(encoding="utf-8")
+    try:
+        path.unlink()
+        translate.update(course, "fr")
+        assert translate.UNFINISHED in path.read_text(encoding="utf-8") and translate.faults(course, "fr")[2] == []
+        assert "[EN] " in translate.translated(course, LAB, "fr")
+        path.write_text(path.read_text(encoding="utf-8").replace(f"# {translate.UNFINISHED}\n", ""), encoding="utf-8")
+        assert "no translation" in translate.faults(course, "fr")[2][0]
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
 def test_a_translation_that_loses_code_is_a_fault():
     assert translate.differing_markup("write `f` as $x$ [here](a.md)", "écrivez `f` comme $x$ [ici](a.md)") == ""
     assert "lacks `f`" in translate.differing_markup("write `f`", "écrivez f")

@@ -637,7 +637,7 @@ table.rename(index=data.NAMES)
 
 # %% [markdown]
 # It does not carry over. In Hausa the map has 0.56 and TF-IDF with 100 labels 0.74; in Amharic 0.49 against 0.59. In Swahili
-# (0.45 and 0.43) and Yoruba (0.40 and 0.44) both are near always the same class (0.42 and 0.40). The reasons we can name: the
+# (0.45 and 0.43) and Yoruba (0.40 and 0.44) both are near always the same class (0.41 and 0.40). The reasons we can name: the
 # map has met few words of feeling, tweets are spelled in other ways, and MiniLM's space itself orders texts by what they are
 # about. For sentiment, label in the language.
 

@@ -43,7 +43,7 @@ HEADER = """\
 # LeapLM: text of the course. CC BY 4.0.
 # Made by a machine. When a person has read all of it, change the next line to yes.
 # X-Reviewed: no"""
-# Last line of the header of a catalogue that a translator is still at work on: what is missing is shown in English, with a mark.
+# Ends the header of a catalogue that a translator is still at work on: what it lacks is shown in English, with a mark.
 UNFINISHED = "X-Unfinished: yes"
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")

@@ -26,7 +26,7 @@ INSTEAD = {
     "lab8_serving": {"cpu=300, gpu=1000": "cpu=60, gpu=1000", "cpu=(30, 16, 5)": "cpu=(2, 2, 1)", "cpu=150": "cpu=60"},
     "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600"},
     "lab12_retrieval": {"cpu=6, gpu=30": "cpu=1, gpu=30"},
-    "lab13_transfer": {"tiny=60, cpu=701": "tiny=60, cpu=350",
+    "lab13_transfer": {"tiny=120, cpu=701": "tiny=120, cpu=500", "tiny=60, cpu=701": "tiny=60, cpu=600",
                        "tiny=20, cpu=204": "tiny=20, cpu=20", "tiny=2, cpu=8, gpu=20": "tiny=1, cpu=1, gpu=20"},
     "lab10_capstone": {"tiny=24, cpu=150": "tiny=24, cpu=60",
                        'results = small_data.compare({"LoRA"': '# ({"LoRA"',

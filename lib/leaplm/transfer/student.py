@@ -91,7 +91,9 @@ def start_from_map(student, tokenizer, mapped, bias):
     must be its number of outputs.
     """
     pieces = [tokenizer.id_to_token(i).removeprefix("##") for i in range(tokenizer.get_vocab_size())]
-    student.embeddings.weight.copy_(torch.as_tensor(mapped(pieces), dtype=torch.float32))
+    for start in range(0, len(pieces), 256):  # all features at once would take a gigabyte
+        part = slice(start, start + 256)
+        student.embeddings.weight[part] = torch.as_tensor(mapped(pieces[part]), dtype=torch.float32)
     nn.init.eye_(student.projection.weight)
     student.projection.bias.copy_(torch.as_tensor(bias, dtype=torch.float32))
     return student

@@ -168,7 +168,7 @@ wrong.cell("attention", "divided by d", change(ATTENTION, "/ d ** 0.5", "/ d"))
 wrong.cell(
     "attention",
     "cuts after the softmax",
-    change(ATTENTION, "scores = scores.masked_fill(later, -torch.inf)\n", "", "dim=-1)", "dim=-1).masked_fill(later, 0)"),
+    change(ATTENTION, "    scores = scores.masked_fill(later, -torch.inf)\n", "", "dim=-1)", "dim=-1).masked_fill(later, 0)"),
 )
 wrong.cell(
     "attention", "fewer queries count as the first tokens", change(ATTENTION, "torch.arange(s - t, s)", "torch.arange(t)")
@@ -397,7 +397,7 @@ for why, *pairs in (
         "return h + z",
         "return x + y + feed_forward(rms_norm(x, weights['feed_norm'], shape['eps']), weights)",
     ),
-    ("no gradient comes back", "return h + z", "return (h + z).detach()"),
+    ("no gradient comes back from the feed-forward part", "def feed_forward(x, weights):\n", "def feed_forward(x, weights):\n    x = x.detach()\n"),
     ("adds to the caller's stream in place", "h = x + y", "x.data += y.data; h = x"),
     ("forgets to return the cache", "return h + z, cache", "return h + z"),
 ):

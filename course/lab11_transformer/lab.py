@@ -713,10 +713,10 @@ for order, name in enumerate(("unigram", "bigram", "trigram"), 1):
 # %% locked="train"
 runtime.set_seed(SEED)
 small = language_model.new_causal_lm(len(tokenizer))
-updates = by_scale(tiny=10, cpu=600 if len(line) > 300_000 else 400, gpu=2000)
+updates = 800 if len(line) > 300_000 else 400 if len(line) > 100_000 else 200  # a small corpus is soon known by heart
 config = training.TrainingConfig(
-    learning_rate=3e-3, batch_size=16, max_steps=updates, seed=SEED, eval_steps=by_scale(tiny=10, cpu=100, gpu=200),
-    output_dir=f"runs/causal-{runtime.scale()}")
+    learning_rate=3e-3, batch_size=8, max_steps=by_scale(tiny=10, cpu=updates, gpu=4 * updates), seed=SEED,
+    eval_steps=by_scale(tiny=10, cpu=100, gpu=400), output_dir=f"runs/causal-{runtime.scale()}")
 history = language_model.train_causal_lm(small, line, config, validation_line)  # decoder and next_token_loss, as you wrote
 
 # %%
@@ -808,7 +808,7 @@ plots.plot_dots(bars, "Three languages", "bits per byte (less is better)");
 #
 # ## 10. Larger, or more text?
 #
-# Each point is a model trained for the same 200 updates (2 seeds), English. Your own run had more updates.
+# Each point is a model trained for the same 200 updates (2 seeds), English. Your own run had more.
 
 # %%
 scaling = calibration.load_record("lab11_transformer", "scaling")

@@ -63,10 +63,10 @@ def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout
         return BertForMaskedLM(config).train()
 
 
-def tiny_causal_lm(seed: int = 0, vocab_size: int = 40) -> LlamaForCausalLM:
+def tiny_causal_lm(seed: int = 0, vocab_size: int = 40, initializer_range: float = 0.5) -> LlamaForCausalLM:
     """A generative model with random and large weights, in evaluation mode: its next tokens are far from uniform."""
     config = LlamaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-                         intermediate_size=64, max_position_embeddings=64, initializer_range=0.5)
+                         intermediate_size=64, max_position_embeddings=64, initializer_range=initializer_range)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config).eval()

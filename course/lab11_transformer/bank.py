@@ -168,7 +168,13 @@ wrong.cell("attention", "divided by d", change(ATTENTION, "/ d ** 0.5", "/ d"))
 wrong.cell(
     "attention",
     "cuts after the softmax",
-    change(ATTENTION, "    scores = scores.masked_fill(later, -torch.inf)\n", "", "dim=-1)", "dim=-1).masked_fill(later, 0)"),
+    change(
+        ATTENTION,
+        "    scores = scores.masked_fill(later, -torch.inf)\n",
+        "",
+        "dim=-1)",
+        "dim=-1).masked_fill(later, 0)",
+    ),
 )
 wrong.cell(
     "attention", "fewer queries count as the first tokens", change(ATTENTION, "torch.arange(s - t, s)", "torch.arange(t)")
@@ -338,7 +344,8 @@ right.cell(
         'x @ weights["query"].T',
         'torch.einsum("btw,ow->bto", x, weights["query"])',
         "k[:, owner], v[:, owner]",
-        "k[:, :, None].expand(-1, -1, H // K, -1, -1).flatten(1, 2), v[:, :, None].expand(-1, -1, H // K, -1, -1).flatten(1, 2)",
+        "k[:, :, None].expand(-1, -1, H // K, -1, -1).flatten(1, 2), "
+        "v[:, :, None].expand(-1, -1, H // K, -1, -1).flatten(1, 2)",
     ),
 )
 right.cell(
@@ -397,7 +404,11 @@ for why, *pairs in (
         "return h + z",
         "return x + y + feed_forward(rms_norm(x, weights['feed_norm'], shape['eps']), weights)",
     ),
-    ("no gradient comes back from the feed-forward part", "def feed_forward(x, weights):\n", "def feed_forward(x, weights):\n    x = x.detach()\n"),
+    (
+        "no gradient comes back from the feed-forward part",
+        "def feed_forward(x, weights):\n",
+        "def feed_forward(x, weights):\n    x = x.detach()\n",
+    ),
     ("adds to the caller's stream in place", "h = x + y", "x.data += y.data; h = x"),
     ("forgets to return the cache", "return h + z, cache", "return h + z"),
 ):
@@ -521,8 +532,10 @@ for why, *pairs in (
     ("no temperature", "logits / temperature", "logits"),
     (
         "one too few stay at top-p",
-        "            keep.append(i)\n            total += float(p[i])\n            if total >= top_p:\n                break\n",
-        "            total += float(p[i])\n            if total >= top_p:\n                break\n            keep.append(i)\n",
+        "            keep.append(i)\n            total += float(p[i])\n"
+        "            if total >= top_p:\n                break\n",
+        "            total += float(p[i])\n            if total >= top_p:\n"
+        "                break\n            keep.append(i)\n",
     ),
     ("does not sum to 1 after top-p", "kept / kept.sum()", "kept"),
     ("top-k keeps one more", "top_k, len(z)) - 1", "top_k + 1, len(z)) - 1"),
@@ -583,7 +596,8 @@ right.cell(
     change(
         GENERATE,
         "scores, caches = step(torch.tensor(prompt_ids).unsqueeze(0), None)",
-        "caches = None\n        for token in prompt_ids:\n            scores, caches = step(torch.tensor([[token]]), caches)",
+        "caches = None\n        for token in prompt_ids:\n"
+        "            scores, caches = step(torch.tensor([[token]]), caches)",
     ),
 )
 
@@ -603,7 +617,8 @@ for why, *pairs in (
     (
         "reads the last token of the prompt again",
         "        new.append(int(pick(scores[0, -1])))\n        for",
-        "        scores, caches = step(torch.tensor([prompt_ids[-1:]]), caches)\n        new.append(int(pick(scores[0, -1])))\n        for",
+        "        scores, caches = step(torch.tensor([prompt_ids[-1:]]), "
+        "caches)\n        new.append(int(pick(scores[0, -1])))\n        for",
     ),
     ("gives probabilities to pick backwards", "pick(scores[0, -1])", "pick(-scores[0, -1])"),
     ("one new token more than asked where none is", "    if count == 0:\n        return new\n", ""),
@@ -653,7 +668,8 @@ right.cell(
     + change(
         STEP,
         "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)",
-        "norm = sum(float((p.grad ** 2).sum()) for p in model.parameters()) ** 0.5\n    for p in model.parameters():\n        p.grad *= min(1.0, 1.0 / norm)",
+        "norm = sum(float((p.grad ** 2).sum()) for p in model.parameters()) ** 0.5\n"
+        "    for p in model.parameters():\n        p.grad *= min(1.0, 1.0 / norm)",
     ),
 )
 
@@ -691,7 +707,8 @@ for why, *pairs in (
     (
         "always makes the norm 1",
         "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)",
-        "norm = sum(float((p.grad ** 2).sum()) for p in model.parameters()) ** 0.5\n    for p in model.parameters():\n        p.grad /= norm",
+        "norm = sum(float((p.grad ** 2).sum()) for p in model.parameters()) ** 0.5\n"
+        "    for p in model.parameters():\n        p.grad /= norm",
     ),
     ("stays in evaluation mode", "model.train()", "model.eval()"),
     ("never changes the weights", "    optimizer.step()\n", ""),

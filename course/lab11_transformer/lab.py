@@ -461,7 +461,8 @@ with torch.no_grad():
 
 # %% [markdown]
 # The early blocks say nothing sensible; the answer forms late. Each block only *adds* to the stream, so one can read it at
-# any place.
+# any place. And the answer is wrong: the model says *Japan*. Kano is in Nigeria. It writes fluent English, and has read
+# little about our places.
 #
 # ## 6. From scores to a word
 #
@@ -618,8 +619,8 @@ runtime.free_memory()
 # %% [markdown]
 # ## 8. A model from nothing
 #
-# SmolLM2 has read two trillion tokens of English. What if nobody has trained a model for your language? Train one: a small
-# one of the same kind, 2 blocks of width 128, 0.6 million weights.
+# SmolLM2 has read two trillion tokens, nearly all English. What if nobody has trained a model for your language? Train one:
+# a small one of the same kind, 2 blocks of width 128, 0.6 million weights.
 #
 # The text is its own answer key: after each token the model should give the next one a high probability. So the scores
 # after token $i$ are compared with token $i + 1$. This **shift** is where most mistakes happen: without it the model only
@@ -698,7 +699,7 @@ print("loss:", [round(loss, 2) for loss in by_heart[::10]], f"(log {len(tokenize
 #
 # ($\lambda$ is chosen on validation texts.) They learn in a second.
 #
-# **Predict first:** our model trains for about a minute. In nats per token, will it be below the unigram, the bigram, the
+# **Predict first:** our model trains for less than a minute. In nats per token, will it be below the unigram, the bigram, the
 # trigram?
 
 # %%
@@ -789,12 +790,14 @@ for name, bits in live.items():
     print(f"{name:>12}: {bits:.2f} bits per byte")
 
 # %% [markdown]
-# @VOCABULARIES@
+# Read the columns from the top to the bottom: the perplexity rises from 24 to 257, as if the model became ten times worse.
+# Bits per byte fall from 3.22 to 2.17: it becomes better, since a longer token holds more of the text before. **Perplexities of
+# different tokenizers must not be compared.**
 #
 # ### Three languages
 #
 # Bits per byte on validation texts, 5 seeds of the model from nothing (± one standard deviation). *SmolLM2* is 220 times
-# larger and has read English for weeks of many GPUs; its numbers are for the first 150 texts.
+# larger and has read English for weeks of many GPUs; its numbers are for the first 60 texts.
 
 # %%
 record, large = calibration.load_record("lab11_transformer", "main"), calibration.load_record("lab11_transformer", "smollm2")
@@ -804,7 +807,14 @@ bars = {data.NAMES[code]: calibration.bars(record[record.language == code].merge
 plots.plot_dots(bars, "Three languages", "bits per byte (less is better)");
 
 # %% [markdown]
-# @LANGUAGES@
+# * **In each language the transformer from nothing beats the unigram model:** it has learned more than how often pieces occur.
+# * **In each language the trigram is better still**, and a computer learns it in a second. A model that counts knows after one
+#   look that *Dar es* is followed by *Salaam*; ours needs many updates for it. With so little text, and less than a minute,
+#   the simple method wins.
+# * **SmolLM2 is far ahead in English.** Look at its place in Hausa and in Swahili: reading another language helps far less, even
+#   two trillion tokens of it.
+# * The smaller the corpus, the smaller the gain: Hausa and Swahili have fewer and shorter texts than English here. The rows of
+#   two languages may be compared, since the unit is the byte; but the texts differ too (film reviews, tweets).
 #
 # ## 10. Larger, or more text?
 #
@@ -817,14 +827,19 @@ curves = {f"width {width}: {rows.weights.iloc[0] / 1000:,.0f} thousand weights":
 plots.plot_lines(curves, "texts", "The same 200 updates", "training texts", ylabel="bits per byte");
 
 # %% [markdown]
-# @SCALING@
+# Ask two questions. Does a line fall from left to right? Then more text helps, with the same number of updates: the model
+# meets fewer texts twice. Does the wider model lie lower? Then size helps. Where two lines are closer than their bands,
+# nobody wins.
+#
+# Such curves, drawn over many powers of ten, are called **scaling laws**: with ten times the computing, a model about three
+# times larger that reads about three times more text is best. Ours is the left end of the curve: little text, little time.
+# There a larger model alone buys little.
 #
 # ## 11. Hand in your model
 #
-# The model that you trained in section 8, with its tokenizer in the card: 1.2 MB. Your teacher's computer measures its
+# The model that you trained in section 8, with its tokenizer in the card: about 2 MB. Your teacher's computer measures its
 # bits per byte on texts that you never saw. Full points at the level of our own five runs (mean plus three standard
-# deviations); half if it needs less than a bigram **or** has come at least half of the way from the unigram model to our
-# runs. You may train it longer or choose another shape: up to 12 blocks, width 512, a vocabulary of at most 2,048 pieces.
+# deviations); half if it needs no more than a bigram model, or has come half of the way from the unigram model to our runs. You may train it longer or choose another shape: up to 12 blocks, width 512, a vocabulary of at most 2,048 pieces.
 
 # %% locked="save"
 card = {"lab": "lab11_transformer", "language": LANGUAGE, "scale": runtime.scale(), "seed": SEED,
@@ -866,7 +881,13 @@ results.round(3)
 # perplexity cannot be compared between tokenizers or languages. 1 point: a measurement that could change the choice (bits
 # per byte on held-out Luo sentences, seconds for each token on that PC, with and without the cache), with its baseline.
 #
-# @ADVICE@
+# **A good answer, in short.** For Luo I would take the trigram. Our Swahili is nearest to it, with about as many texts: there
+# the trigram needs fewer bits per byte than the bigram and than the transformer from nothing (table and figure of section 9,
+# the spread over five seeds is much smaller than the distance), it learns in a second and runs on any PC. For English
+# SmolLM2 is far ahead of all others in bits per byte; with the cache each token goes through once. Perplexity counts per
+# token: the bigram's rises more than ten times from 300 to 8,192 pieces while its bits per byte fall. Before I decide I would
+# measure bits per byte on 200 held-out Luo sentences, for the trigram, a model from nothing with three seeds, and SmolLM2;
+# and the seconds for one token on that PC.
 # ### END SOLUTION
 
 # %% [markdown]

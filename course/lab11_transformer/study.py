@@ -72,7 +72,7 @@ def main(seed, language):
 
 
 @study([{"language": language} for language in LANGUAGES], seeds=range(1))
-def smollm2(seed, language, some=150):
+def smollm2(seed, language, some=60):
     """SmolLM2, which has read two trillion tokens of English, on the first validation texts."""
     model, known = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
     chosen = texts(language, "validation")[:some]

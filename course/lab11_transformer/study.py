@@ -15,7 +15,7 @@ from leaplm.transformer import language_model as lm
 LANGUAGES = ("eng", "hau", "swa")
 VOCABULARY = 2048
 SETTINGS = {"learning_rate": 3e-3, "batch_size": 8, "eval_steps": 100}
-UPDATES = {"eng": 800, "hau": 400, "swa": 200}  # as in the lab: of a smaller corpus less is read
+UPDATES = {"eng": 800, "hau": 400, "swa": 400}  # as in the lab: of a smaller corpus less is read
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}
 
 

@@ -66,7 +66,8 @@ def test_training_learns_and_the_card_makes_the_model_again(tokenizer):
 
 
 @pytest.mark.parametrize("change", [{"layers": 0}, {"width": 10**6}, {"heads": 3}, {"kv_heads": 3}, {"layers": True},
-                                    {"pieces": ["a"]}, {"pieces": None}, {"merges": [["a", "zz"]]}, {"merges": "a b"}])  # fmt: skip
+                                    {"pieces": ["a"]}, {"pieces": None}, {"merges": [["a", "zz"]]},
+                                    {"merges": "a b"}])
 def test_a_card_that_cannot_be_is_refused(tokenizer, change):
     card = lm.describe(lm.new_causal_lm(len(tokenizer), layers=1, width=64), tokenizer)
     with pytest.raises(ValueError, match=r"."):

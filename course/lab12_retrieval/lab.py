@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, marking, models
 from leaplm import plots, retrieval, runtime
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
@@ -54,6 +54,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "eng"
+marking.describe_language("lab12_retrieval", LANGUAGE)
 
 # %% locked="load"
 documents, questions = retrieval.load_collection(LANGUAGE)

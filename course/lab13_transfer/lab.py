@@ -30,7 +30,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, models, plots, runtime, transfer
+from leaplm import artifacts, assets, calibration, data, evaluation, fewshot, marking, models, plots, runtime, transfer
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 from leaplm.text import normalize
@@ -47,6 +47,7 @@ runtime.describe_runtime()
 
 # %%
 LANGUAGE = "hau"
+marking.describe_language("lab13_transfer", LANGUAGE)
 
 # %% locked="load"
 pairs = transfer.load_pairs(LANGUAGE)

@@ -73,13 +73,24 @@ def told(lab, language):
     name = data.NAMES.get(language, str(language))
     mark = MARKS.get(lab)
     if mark is None:
-        return f"{name}: no mark of this lab rests on held-out texts; all {ALL_POINTS} points can be reached."
+        return told_by_record(lab, language, name)
     if rows := rows_marked_on(lab, language):
         against = "" if len(runs(lab, language)) or lab == "lab0_start" else ", against the most frequent class"
         points = f"{mark.points} of the lab's {ALL_POINTS} points"
         return f"{name}: the {mark.what} is marked on {rows} {mark.rows_of}{against} ({points})."
     rest = f"{ALL_POINTS - mark.points} of the lab's {ALL_POINTS} points can be reached"
     return f"{name}: the {mark.what} is not marked, {rest}. {remedy(lab, language)}"
+
+
+def told_by_record(lab, language, name):
+    """The same for a lab whose languages are those that its record holds, or that has none."""
+    try:
+        count = len(calibration.load_record(lab, "main", language=language))
+    except FileNotFoundError:
+        return f"{name}: no mark of this lab rests on held-out texts; all {ALL_POINTS} points can be reached."
+    if count < FEWEST_RUNS:
+        return f"{name}: what you hand in is not marked, for want of runs of ours to compare it with; all else is."
+    return f"{name}: what you hand in is marked on rows that you have not seen, against {count} runs of ours."
 
 
 def rows_marked_on(lab, language):

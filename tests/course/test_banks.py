@@ -111,8 +111,9 @@ def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -
 
 def untranslated(lab: str, message: str) -> list[tuple[str, str]]:
     """(language, words) that a message of a lab would leave in English; a single word is a name in the code."""
-    locales = [locale for locale in list_locales(ROOT)
-               if "X-Unfinished: yes" not in catalog_path(ROOT, lab, locale).read_text(encoding="utf-8")]
+    paths = {locale: catalog_path(ROOT, lab, locale) for locale in list_locales(ROOT)}
+    locales = [locale for locale, path in paths.items()
+               if path.is_file() and "X-Unfinished: yes" not in path.read_text(encoding="utf-8")]
     left = ((locale, part) for locale in locales for parts in english_left(message, load_catalogs(ROOT, lab, locale))
             for part in parts.split(", "))  # fmt: skip
     return [(locale, part) for locale, part in left if " " in part.strip()]

@@ -101,6 +101,15 @@ def decode(path, notes):
     return unicodedata.normalize("NFC", text)
 
 
+def guess_delimiter(text):
+    """What stands most often in the first line of a table: comma, semicolon or tab; the comma where none does.
+
+    >>> guess_delimiter("text;english"), guess_delimiter("text")
+    (';', ',')
+    """
+    return max(",;\t", key=text.partition("\n")[0].count)
+
+
 def guess_encoding(content):
     """UTF-16 where every second byte is often zero (as in blanks, commas and line ends), UTF-8 where it fits."""
     for encoding, zeros in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):

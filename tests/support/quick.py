@@ -35,6 +35,7 @@ INSTEAD = {
 # Short texts, and the lower half of the encoder as it is: a third of the computing, and as good.
 LIGHT = ("lab2_finetuning", "lab3_lora", "lab6_overfitting", "lab7_continual", "lab10_capstone")
 LIGHTER = """from leaplm import data, models
+from leaplm.continual.streams import freeze_lower
 
 all_texts, all_layers = data.load_sentiment, models.load_sequence_classifier
 
@@ -44,10 +45,7 @@ def short_texts(*args, **kwargs):
     return parts
 
 def upper_layers(*args, **kwargs):
-    model = all_layers(*args, **kwargs)
-    for part in (model.bert.embeddings, *model.bert.encoder.layer[:3]):
-        part.requires_grad_(False)
-    return model
+    return freeze_lower(all_layers(*args, **kwargs))
 
 data.load_sentiment, models.load_sequence_classifier = short_texts, upper_layers
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from leaplm import data
-from leaplm.labelled_file import decode
+from leaplm.labelled_file import decode, guess_delimiter
 from leaplm.retrieval.searching import split_sentences, words_of
 
 FOLDER = Path(__file__).with_name("leaflets")
@@ -159,8 +159,7 @@ def read_plain(path):
 def read_table(path):
     """{row: text} of a CSV: the column `text`, or each column with its name."""
     text = decode(path, defaultdict(list))
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="more"))
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=guess_delimiter(text), restkey="more"))
     column = next((name for name in (rows[0] if rows else ()) if name.strip().lower() == "text"), None)
     return {n: row[column] or "" if column else ". ".join(f"{name}: {cell}" for name, cell in row.items() if cell)
             for n, row in enumerate(rows, 1)}

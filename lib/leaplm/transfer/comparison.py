@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from leaplm.evaluation import macro_f1
+from leaplm.evaluation import bootstrap_interval, macro_f1
 
 
 def paired_gain(labels, first, second, rounds=1000, seed=0):
@@ -16,9 +16,10 @@ def paired_gain(labels, first, second, rounds=1000, seed=0):
     0.0
     """
     labels, first, second = (np.asarray(numbers) for numbers in (labels, first, second))
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(rounds):
-        rows = rng.integers(0, len(labels), len(labels))
-        found.append(macro_f1(labels[rows], second[rows]) - macro_f1(labels[rows], first[rows]))
-    low, high = np.quantile(found, [0.025, 0.975])
-    return {"gain": macro_f1(labels, second) - macro_f1(labels, first), "low": float(low), "high": float(high)}
+
+    def gain(drawn, places):
+        return macro_f1(drawn, second[places]) - macro_f1(drawn, first[places])
+
+    places = np.arange(len(labels))  # what is drawn: the places of texts, the same ones for both
+    low, high = bootstrap_interval(labels, places, gain, rounds=rounds, seed=seed)
+    return {"gain": gain(labels, places), "low": low, "high": high}

@@ -45,9 +45,14 @@ def count_pieces(texts, buckets=BUCKETS, sizes=SIZES):
     return counter.transform(list(texts))
 
 
+def as_table(counts):
+    """Counts as an array, whether they are sparse or not."""
+    return counts.toarray() if hasattr(counts, "toarray") else np.asarray(counts)
+
+
 def inverse_frequencies(counts):
     """How rare each feature is: ln((1 + n) / (1 + texts that have it)) + 1, (features,). counts (n, features)."""
-    counts = counts.toarray() if hasattr(counts, "toarray") else np.asarray(counts)
+    counts = as_table(counts)
     return np.log((1 + len(counts)) / (1 + (counts > 0).sum(axis=0))) + 1
 
 
@@ -59,7 +64,7 @@ def weigh_counts(counts, rarity):
     >>> weigh_counts([[1, 0, 1]], [3.0, 1.0, 4.0]).tolist()
     [[0.6, 0.0, 0.8]]
     """
-    counts = counts.toarray() if hasattr(counts, "toarray") else np.asarray(counts)
+    counts = as_table(counts)
     weighed = np.where(counts > 0, 1 + np.log(np.maximum(counts, 1)), 0) * np.asarray(rarity)
     lengths = np.linalg.norm(weighed, axis=1, keepdims=True)
     return weighed / np.where(lengths > 0, lengths, 1)
@@ -72,7 +77,7 @@ def fit_map(features, vectors, penalty):
     With few sentences and many features the inverse of n by n numbers is enough (the dual form).
 
     >>> weights, bias = fit_map([[0.0], [2.0]], [[0.0], [2.0]], 0.0001)
-    >>> [round(float(x[0]), 3) for x in (weights, [bias[0]])]
+    >>> [round(float(weights[0, 0]), 3), round(float(bias[0]), 3)]
     [1.0, 0.0]
     """
     features, vectors = np.asarray(features, dtype=np.float64), np.asarray(vectors, dtype=np.float64)

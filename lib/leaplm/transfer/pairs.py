@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from leaplm.data import SIB200, is_heldout_sentence, is_own_file, position, read_topics
-from leaplm.labelled_file import decode
+from leaplm.labelled_file import decode, guess_delimiter
 from leaplm.text import normalize
 
 COLUMNS = ["text", "english"]
@@ -52,9 +52,8 @@ def read_pairs(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
     content = decode(path, defaultdict(list))
-    delimiter = max(",;\t", key=content.partition("\n")[0].count)
     try:
-        reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=guess_delimiter(content), strict=True)
         names = [str(name).strip().lower() for name in reader.fieldnames or []]
         if not set(COLUMNS) <= set(names):
             raise ValueError(f"{path}, line 1: the columns are {names}; `text` (your language) and `english` are needed.")

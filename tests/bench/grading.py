@@ -17,6 +17,7 @@ import copy
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -208,15 +209,16 @@ def grade_ours(lab, students):
 
 
 def grade_again(made, lab):
-    """Seconds of the command after one student handed in again, all of it, and how many it has graded."""
+    """The whole command after one student handed in again: seconds, those of processor time, and how many it has graded."""
     made.resubmit()
-    started = time.monotonic()
+    started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([Path(sys.prefix, "bin", "leaplm"), "grade", lab, "--course", made.course], capture_output=True,
                           text=True, env={**os.environ, "LEAPLM_COURSE": str(made.course)})  # fmt: skip
     graded = re.search(r"(\d+) graded now", done.stdout)
     if done.returncode or not graded:
         raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
-    return time.monotonic() - started, int(graded[1])
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - started, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, int(graded[1])
 
 
 def grade_plain(lab, students):
@@ -259,8 +261,9 @@ def main():
         print(f"leaplm grade, {students} submissions: {ours['seconds']:.0f} s, {each:.2f} s each, start included; "
               f"peak memory {ours['peak_mb']:.0f} MB; {ours['states']}; honest marks that differ: {ours['odd'] or 'none'}",
               flush=True)  # fmt: skip
-        print(f"  one handed in again: {ours['again'][0]:.1f} s from the start of the program to its end, "
-              f"{ours['again'][1]} graded", flush=True)  # fmt: skip
+        seconds, used, fresh = ours["again"]
+        print(f"  one handed in again: {seconds:.1f} s from the start of the program to its end ({used:.1f} s of processor "
+              f"time), {fresh} graded", flush=True)  # fmt: skip
         if plain:
             print(f"  plain nbgrader on as many: {np.mean(plain) * students:.0f} s by its mean (extrapolated): "
                   f"{np.mean(plain) / each:.1f} times as long", flush=True)  # fmt: skip

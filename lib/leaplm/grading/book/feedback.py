@@ -31,6 +31,7 @@ from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
+from traitlets.config import Config
 
 from leaplm.grading.book.safe_html import clean_html
 
@@ -104,7 +105,7 @@ class HideTests(NbGraderPreprocessor):
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        marks = ClearHiddenTests(parent=self)
+        marks = ClearHiddenTests(config=Config(ClearHiddenTests=self.config.ClearHiddenTests))  # it warns of other options
         self._marks = marks.begin_test_delimeter, marks.end_test_delimeter
         return super().preprocess(nb, resources)
 

@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import PurePosixPath
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 PLAIN_VALUES = (bool, int, float, complex, str, bytes, tuple, frozenset)
+NO_WRAPPERS = {*PLAIN_VALUES, type(None), type, list, dict, set, ModuleType, BuiltinFunctionType}
 METHODS = (FunctionType, staticmethod, classmethod, property)
 CAN_BE_SET = 1 << 9  # of a class's __flags__ (Py_TPFLAGS_HEAPTYPE): its attributes are not fixed
 
@@ -114,20 +115,23 @@ class Pristine:
         """Keeps the insides of functions, and of those that they wrap."""
         while waiting:
             value = waiting.pop()
-            if type(value) is FunctionType and id(value) not in self._insides:
+            kind = type(value)
+            if kind is FunctionType and id(value) not in self._insides:
                 self._insides[id(value)] = value, _inside(value), dict(value.__kwdefaults__ or {})
                 self._known.add(id(value.__code__))
-                for cell in value.__closure__ or ():
-                    with contextlib.suppress(ValueError):  # it is empty
-                        if callable(cell.cell_contents):
-                            self._cells[id(cell)] = cell, cell.cell_contents
-                            waiting.append(cell.cell_contents)
-            elif isinstance(value, (staticmethod, classmethod)):
+                waiting += self._note_cells(value.__closure__ or ())
+            elif kind is staticmethod or kind is classmethod:
                 waiting.append(value.__func__)
-            elif isinstance(value, property):
+            elif kind is property:
                 waiting += [value.fget, value.fset]
-            if not isinstance(value, (type, ModuleType)) and callable(value):
+            elif kind is not FunctionType and kind not in NO_WRAPPERS:
                 waiting += _wrapped(value)
+
+    def _note_cells(self, cells: Iterable[CellType]) -> list[Any]:
+        """Keeps the functions that a function has from around it, as a decorator's has the decorated one."""
+        found = [(cell, _content(cell)) for cell in cells if callable(_content(cell))]
+        self._cells |= {id(cell): (cell, content) for cell, content in found}
+        return [content for _, content in found]
 
     def restore(self, namespace: dict[str, Any], get_ipython: Any) -> None:
         """Puts all back, and takes off what watches or steers running code."""
@@ -244,10 +248,9 @@ def _with_bases(cls: type) -> list[type]:
 def _wrapped(value: Any) -> list[Any]:
     """The function inside a wrapper such as functools.cache, or numpy's, makes."""
     try:
-        names = object.__getattribute__(value, "__dict__")
-    except (AttributeError, TypeError):
+        return [object.__getattribute__(value, "__dict__")["__wrapped__"]]
+    except (AttributeError, KeyError, TypeError):
         return []
-    return [names["__wrapped__"]] if "__wrapped__" in names else []
 
 
 def _inside(function: FunctionType) -> tuple:

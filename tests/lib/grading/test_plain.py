@@ -91,6 +91,7 @@ def marks(course, name="week1", book="gradebook.db"):
 def graded_files(course, folder):
     """{path: its rights} of what a grader laid down, without what ours alone says: pages of work that was not handed in."""
     paths = [path for path in sorted((course / folder).rglob("*")) if not path.name.endswith(".repairs.txt")]
+    paths = [path for path in paths if "__pycache__" not in path.parts]  # of an import: Python may leave it, or not
     mine = {path.relative_to(course / folder).as_posix(): oct(path.stat().st_mode) for path in paths}
     return {name: rights for name, rights in mine.items() if not name.endswith("words.ipynb") or name in HANDED_IN}
 

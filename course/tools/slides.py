@@ -28,20 +28,12 @@ import cut  # noqa: E402
 import render  # noqa: E402
 import studies  # noqa: E402
 import tables  # noqa: E402
+from words import EXERCISES, FOUND, SPREAD  # noqa: E402
 
 ROOT = HERE.parents[1]
 OUT = ROOT / "build" / "docs" / "slides"
 EXERCISE = re.compile(r"^### (Exercise \d+ · .+)$", re.M)
-FOUND, SPREAD = "What our own runs found", "Mean ± standard deviation over {runs} runs, from the lab's record."
-EXERCISES = "The exercises"
 SKIPPED, ASKED = "Reading", "Questions"  # sections of a chapter
-
-
-def texts(root):
-    """The texts of slides that stand in no lab: for the catalogues."""
-    yield from (FOUND, SPREAD, EXERCISES)
-    for spec in filter(None, (tables.read_card(root, lab).get("table") for lab in list_labs(root))):
-        yield from (spec["title"], spec["head"], *spec["values"].values(), *spec.get("names", {}).values())
 
 
 class Words:
@@ -82,30 +74,39 @@ def key_table(lab, spec, words):
     """The slide with the table that card.json describes, or none.
 
     spec: from (an expression on the lab's record), by (what makes a row), head (of these), values {column: its head},
-    perhaps columns (what makes a column of the one value), names {a row's name: what the slide says}, places {column: decimals, else 2}, title.
+    perhaps columns (what makes a column of the one value), places {column: decimals, else 2}, sorted, title.
     """
     if not spec:
         return []
-    rows = studies.evaluate(spec["from"], studies.Studies(lab))
-    by, across = spec["by"], spec.get("columns")
-    groups = rows.groupby([by, across] if across else by, sort=spec.get("sorted", True))[list(spec["values"])]
-    mean, sd, count = groups.mean(), groups.std(), groups.count()
-    if across:
-        mean, sd, count = (part.iloc[:, 0].unstack() for part in (mean, sd, count))
-    places = {column: spec.get("places", {}).get(column, 2) for column in spec["values"]}
-    heads = [words(spec["head"])] + [name(head, across, {}, words) if across else words(spec["values"][head]) for head in mean]
-    cells = [[name(row, by, spec.get("names", {}), words), *(number(mean.loc[row, c], sd.loc[row, c], places[next(iter(places)) if across else c])
-                                                             for c in mean)] for row in mean.index]
-    table = tables.table(heads, cells).replace("|" + "---|" * len(heads), "|---|" + "---:|" * len(mean.columns), 1)
+    mean, sd, count = statistics(lab, spec)
+    across = spec.get("columns")
+    heads = [words(spec["head"])] + [name(head, across, words) if across else words(spec["values"][head]) for head in mean]
+    cells = [[name(row, spec["by"], words), *numbers(spec, mean.loc[row], sd.loc[row])] for row in mean.index]
+    rule = "|" + "---|" * len(heads)
+    table = tables.table(heads, cells).replace(rule, "|---|" + "---:|" * len(mean.columns), 1)
     note = words(SPREAD).replace("{runs}", spread_of(count))
     return [cut.Slide(words(FOUND), [f"**{words(spec['title'])}**", table, note], "table")]
 
 
-def name(value, kind, names, words):
+def statistics(lab, spec):
+    """(means, standard deviations, numbers of runs) of a table, each as a DataFrame with the table's rows and columns."""
+    by, across = spec["by"], spec.get("columns")
+    rows = studies.evaluate(spec["from"], studies.Studies(lab))
+    groups = rows.groupby([by, across] if across else by, sort=spec.get("sorted", True))[list(spec["values"])]
+    parts = groups.mean(), groups.std(), groups.count()
+    return tuple(part.iloc[:, 0].unstack() for part in parts) if across else parts
+
+
+def numbers(spec, mean, sd):
+    """The cells of a row."""
+    places = {column: spec.get("places", {}).get(column, 2) for column in spec["values"]}
+    only = next(iter(places.values()))
+    return [number(mean[column], sd[column], places.get(column, only)) for column in mean.index]
+
+
+def name(value, kind, words):
     """What a slide calls a value of a record: languages by their name."""
-    if kind == "language":
-        return words.language(value)
-    return words(names.get(str(value), str(value)))
+    return words.language(value) if kind == "language" else words(str(value))
 
 
 def number(mean, sd, places):

@@ -19,7 +19,7 @@ class Studies(dict):
     def __missing__(self, name):
         try:
             return self.setdefault(name, calibration.load_record(self.lab, name))
-        except KeyError:
+        except (KeyError, FileNotFoundError):  # then it is a name of Python, such as sum
             raise KeyError(name) from None
 
 

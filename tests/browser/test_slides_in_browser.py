@@ -11,12 +11,15 @@ DECKS = [("en", list_labs(ROOT)), *((locale, LONG) for locale in list_locales(RO
 TOO_MUCH = """() => {
   document.body.classList.remove("one");
   return [...document.querySelectorAll("section")].map((slide, number) => {
-    const main = slide.querySelector("main"), bottom = main.getBoundingClientRect().bottom, right = main.getBoundingClientRect().right;
-    const parts = [...main.querySelectorAll("p, table, .formula, math, figcaption, img")].map((part) => part.getBoundingClientRect());
-    return [number + 1, Math.max(0, ...parts.map((p) => Math.max(p.bottom - bottom, p.right - right)))];
+    const room = slide.querySelector("main").getBoundingClientRect();
+    const parts = [...slide.querySelectorAll("main :is(p, table, .formula, math, figcaption, img)")];
+    const over = parts.map((part) => part.getBoundingClientRect())
+      .map((box) => Math.max(box.bottom - room.bottom, box.right - room.right));
+    return [number + 1, Math.max(0, ...over)];
   }).filter(([number, over]) => over > 1);
 }"""
-SMALLEST = "() => Math.min(...[...document.querySelectorAll('main :is(p, td, figcaption)')].map((e) => parseFloat(getComputedStyle(e).fontSize)))"
+SMALLEST = """() => Math.min(...[...document.querySelectorAll("main :is(p, td, figcaption)")].map(
+  (part) => parseFloat(getComputedStyle(part).fontSize)))"""
 
 
 @pytest.mark.parametrize(("locale", "labs"), DECKS, ids=[locale for locale, _ in DECKS])

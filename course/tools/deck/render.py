@@ -71,8 +71,9 @@ def body(slide, figure_file):
 def section(slide, figure_file, place, foot):
     level = "h1" if slide.kind == "title" else "h2"
     of = f" <small>{place}</small>" if place else ""
+    below = f"<footer><span>{foot[0]}</span><span>{foot[1]}</span></footer>"
     return (f'<section class="{slide.kind}">\n<{level}>{inline(slide.heading)}{of}</{level}>\n'
-            f"<main>\n{body(slide, figure_file)}\n</main>\n<footer><span>{foot[0]}</span><span>{foot[1]}</span></footer>\n</section>")
+            f"<main>\n{body(slide, figure_file)}\n</main>\n{below}\n</section>")
 
 
 def places(slides):

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from leaplm.grading.course import list_labs
+from leaplm.grading.course import lab_file, list_labs
 
 HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE / "quiz"):
@@ -20,7 +20,7 @@ for folder in (HERE, HERE / "quiz"):
 import canvas  # noqa: E402
 import moodle  # noqa: E402
 import tables  # noqa: E402
-from source import read_questions  # noqa: E402
+from source import FILE, read_questions  # noqa: E402
 
 ROOT = HERE.parents[1]
 OUT = ROOT / "build" / "docs" / "questions"
@@ -41,7 +41,8 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=OUT, help="where the files go")
     options = parser.parse_args(argv)
     for lab in options.labs or list_labs(ROOT):
-        print(f"{lab}: {write(ROOT, lab, options.out)} questions", flush=True)
+        there = lab_file(ROOT, lab, FILE).is_file()
+        print(f"{lab}: {write(ROOT, lab, options.out)} questions" if there else f"{lab}: has no {FILE} yet", flush=True)
 
 
 if __name__ == "__main__":

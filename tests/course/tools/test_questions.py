@@ -11,7 +11,7 @@ from repo import ROOT
 
 questions = load_module(ROOT / "course" / "tools" / "questions.py")
 source, moodle, canvas = (questions.sys.modules[name] for name in ("source", "moodle", "canvas"))
-LABS = list_labs(ROOT)
+LABS = [lab for lab in list_labs(ROOT) if questions.lab_file(ROOT, lab, source.FILE).is_file()]
 to_html = questions.sys.modules["xml_parts"].to_html
 FEWEST = 8
 QTI = {"q": canvas.ASSESSMENT, "m": canvas.MANIFEST}

@@ -352,7 +352,9 @@ assert torch.allclose(rms_norm(torch.tensor([3.0, 4.0]), torch.ones(2), 0.0), to
 ones = {name: torch.ones(1, 1) for name in ("gate", "up", "down")}
 assert torch.allclose(feed_forward(torch.tensor([2.0]), ones), torch.tensor([3.5232]), atol=1e-3)
 stream = torch.randn(1, 4, tiny_weights["embedding"].shape[1])
+before = stream.clone()
 whole, kept = block(stream, tiny_weights["blocks"][0], tiny_shape)
+assert torch.equal(stream, before), "x itself should stay as it was: x = x + ..., not x += ..."
 assert whole.shape == stream.shape and kept[0].shape[1:3] == (tiny_shape["kv_heads"], 4)
 _, kept = block(stream[:, :3], tiny_weights["blocks"][0], tiny_shape)
 last, _ = block(stream[:, 3:], tiny_weights["blocks"][0], tiny_shape, kept)
@@ -685,7 +687,7 @@ assert isinstance(losses[0], float) and losses[-1] < losses[0]
 # %%
 runtime.set_seed(0)
 small = language_model.new_causal_lm(len(tokenizer))
-batch = torch.from_numpy(line[:256].reshape(4, 64))
+batch = language_model.causal_collate(language_model.training_rows(line)[:4])["input_ids"]  # 4 times 64 tokens
 optimizer = torch.optim.AdamW(small.parameters(), lr=4e-3)
 by_heart = [training_step(small, batch, optimizer) for _ in range(by_scale(tiny=3, cpu=60, gpu=60))]
 print("loss:", [round(loss, 2) for loss in by_heart[::10]], f"(log {len(tokenizer)} = {np.log(len(tokenizer)):.2f})")

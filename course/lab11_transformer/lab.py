@@ -598,11 +598,11 @@ def real_step(ids, caches):
 
 
 new_tokens, seconds = by_scale(tiny=2, cpu=20, gpu=20), {}
-for name, write in (("whole text each time", without_cache), ("with a cache", generation.generate)):
+for way, write in (("whole text each time", without_cache), ("with a cache", generation.generate)):
     started = time.perf_counter()
     written = write(real_step, prompt[0].tolist(), new_tokens, torch.argmax)
-    seconds[name] = time.perf_counter() - started
-    print(f"{name:>20}: {seconds[name]:.1f} s  {known_tokenizer.decode(written)!r}")
+    seconds[way] = time.perf_counter() - started
+    print(f"{way:>20}: {seconds[way]:.1f} s  {known_tokenizer.decode(written)!r}")
 
 # %%
 speedup = seconds["whole text each time"] / seconds["with a cache"]
@@ -722,6 +722,7 @@ config = training.TrainingConfig(
     learning_rate=3e-3, batch_size=8, max_steps=by_scale(tiny=10, cpu=updates, gpu=4 * updates), seed=SEED,
     eval_steps=by_scale(tiny=10, cpu=100, gpu=400), output_dir=f"runs/causal-{runtime.scale()}")
 history = language_model.train_causal_lm(small, line, config, validation_line)  # decoder and next_token_loss, as you wrote
+small = small.cpu()
 
 # %%
 plots.plot_history(history, unit="token", baseline=("unigram", counting["unigram"].mean()), title="A language model from nothing")
@@ -731,7 +732,6 @@ print(f"validation loss {history.best()['loss']:.2f} nats per token; you predict
 # What does it write? Your `decoder` and `generate` run it, since it is a model of the same kind:
 
 # %%
-small = small.cpu()
 small_weights, small_shape = ours.weights_of(small), ours.shape_of(small.config)
 runtime.set_seed(1)
 for _ in range(3):

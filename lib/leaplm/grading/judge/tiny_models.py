@@ -6,6 +6,7 @@ because transformers takes seconds to import, which a lab without such models ne
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -103,11 +104,23 @@ def tiny_llama(seed: int = 0, heads: int = 4, kv_heads: int = 2, blocks: int = 2
 
 
 def llama_weights(seed: int = 0, **settings: Any) -> tuple[dict, dict]:
-    """(weights, shape) of a `tiny_llama`, as `leaplm.transformer.decoder` takes them; no gradient reaches them."""
+    """(weights, shape) of a `tiny_llama`, as `leaplm.transformer.decoder` takes them; no gradient reaches them.
+
+    Copies, as a submission may change them: the model itself is kept, since to make it costs more than to run it.
+    """
     from leaplm.transformer import decoder
 
-    model = tiny_llama(seed, **settings).requires_grad_(False)
-    return decoder.weights_of(model), decoder.shape_of(model.config)
+    model = kept_llama(seed, **settings)
+    weights = decoder.weights_of(model)
+    weights["blocks"] = [{part: tensor.clone() for part, tensor in block.items()} for block in weights["blocks"]]
+    return {part: copied if part == "blocks" else copied.clone() for part, copied in weights.items()}, \
+        decoder.shape_of(model.config)
+
+
+@functools.lru_cache(maxsize=32)
+def kept_llama(seed: int, **settings: Any) -> LlamaForCausalLM:
+    """A `tiny_llama` that no gradient reaches; nobody may change it."""
+    return tiny_llama(seed, **settings).requires_grad_(False)
 
 
 class CountingStep:

@@ -270,7 +270,7 @@ assert torch.allclose(slow, torch.tensor([[[[0.0, 0.5403, 0.0, 0.8415]]]]), atol
 # Write the four functions of a block. Use your `attention` and `rotate`; where one of them does not work yet,
 # `ours.attention` and `ours.rotate` of the library may stand in **here**.
 
-# %% answer="block"
+# %% answer="parts"
 def rms_norm(x, weight, eps):
     """x (..., width), weight (width,) -> (..., width): x over the root of its mean square plus eps, times weight.
 
@@ -282,6 +282,22 @@ def rms_norm(x, weight, eps):
     ### END SOLUTION
 
 
+def feed_forward(x, weights):
+    """x (..., width) -> (..., width), by the matrices weights["gate"], ["up"] (both wider than x) and ["down"].
+
+    Example: with gate, up and down all [[1.]], x = [2.] gives silu(2) * 2 = 3.523.
+    """
+    ### BEGIN SOLUTION
+    return linear(silu(linear(x, weights["gate"])) * linear(x, weights["up"]), weights["down"])
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The mean goes over the last dimension and keeps it: <code>.mean(dim=-1,
+# keepdim=True)</code>. Add eps before the root is taken.</details>
+# <details><summary>Hint 2</summary><code>linear(x, weights["gate"])</code> goes through <code>silu</code> and is multiplied,
+# number by number, with <code>linear(x, weights["up"])</code>; "down" brings the product back to the width.</details>
+
+# %% answer="block"
 def self_attention(x, weights, shape, cache=None):
     """x (batch, t, width) -> (output (batch, t, width), cache): attention of new tokens over all tokens so far.
 
@@ -306,16 +322,6 @@ def self_attention(x, weights, shape, cache=None):
     each = shape["heads"] // shape["kv_heads"]
     mixed = attention(queries, keys.repeat_interleave(each, dim=1), values.repeat_interleave(each, dim=1))
     return linear(mixed.transpose(1, 2).flatten(2), weights["output"]), (keys, values)
-    ### END SOLUTION
-
-
-def feed_forward(x, weights):
-    """x (..., width) -> (..., width), by the matrices weights["gate"], ["up"] (both wider than x) and ["down"].
-
-    Example: with gate, up and down all [[1.]], x = [2.] gives silu(2) * 2 = 3.523.
-    """
-    ### BEGIN SOLUTION
-    return linear(silu(linear(x, weights["gate"])) * linear(x, weights["up"]), weights["down"])
     ### END SOLUTION
 
 

@@ -77,3 +77,8 @@ def test_a_card_that_cannot_be_is_refused(tokenizer, change):
 def test_no_text_is_said():
     with pytest.raises(ValueError, match="no text"):
         lm.training_rows(np.array([3]))
+
+
+@pytest.mark.parametrize(("tokens", "shape"), [(2, (1, 2)), (30, (1, 30)), (64 * 3, (3, 64)), (1000, (4, 64))])
+def test_the_first_batch_of_a_line_of_any_length(tokens, shape):
+    assert lm.causal_collate(lm.training_rows(np.arange(tokens))[:4])["input_ids"].shape == shape

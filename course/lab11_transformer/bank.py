@@ -119,6 +119,23 @@ wrong.cell(
 )
 
 
+@wrong("learn_merges", "joins in a text of pieces, where the end of a longer piece counts as a piece")
+def in_a_text(words, count):
+    rows, merges = {word: " ".join(word) for word in words}, []
+    for _ in range(count):
+        pairs = Counter()
+        for word, row in rows.items():
+            parts = row.split(" ")
+            for pair in zip(parts, parts[1:]):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        rows = {word: row.replace(" ".join(best), "".join(best)) for word, row in rows.items()}
+    return merges
+
+
 @wrong("learn_merges", "the library's")
 def librarys_merges(words, count):
     return tokenization.learn_merges(words, count)
@@ -374,6 +391,7 @@ for why, *pairs in (
         "    if cache:\n",
         "    v = rotate(v, places, shape['theta'])\n    if cache:\n",
     ),
+    ("adds to the caller's stream in place", "h = x + y", "x += y\n    h = x"),
     ("queries are not turned", 'q, k = rotate(q, places, shape["theta"]), rotate', "k = rotate"),
     ("only the new keys come back", ", (k, v)", ", (k[:, :, start:], v[:, :, start:])"),
     ("the cache holds the repeated heads", ", (k, v)", ", (k[:, owner], v[:, owner])"),

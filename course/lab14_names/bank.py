@@ -105,7 +105,7 @@ def entity_scores(gold, predicted):
 USUAL = {"pairs": "zip(gold, predicted, strict=True)", "sets": "set(find_entities(wanted)), set(find_entities(guess))",
          "hits": "len(wanted & guess)", "precision": "right / found if found else 0.0",
          "recall": "right / there if there else 0.0",
-         "result": '{{"precision": precision, "recall": recall, "f1": 2 * right / (found + there) if right else 0.0}}'}
+         "result": '{"precision": precision, "recall": recall, "f1": 2 * right / (found + there) if right else 0.0}'}
 variants(wrong, "entity_scores", SCORE, USUAL, {
     "precision and recall exchanged": {"precision": "right / there if there else 0.0",
                                        "recall": "right / found if found else 0.0"},
@@ -117,16 +117,16 @@ variants(wrong, "entity_scores", SCORE, USUAL, {
     "an overlap is enough": {
         "hits": "sum(any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for b in guess) for a in wanted)"},
     "divides by zero": {"precision": "right / found", "recall": "right / there"},
-    "the mean of the two": {"result": '{{"precision": precision, "recall": recall, "f1": (precision + recall) / 2}}'},
+    "the mean of the two": {"result": '{"precision": precision, "recall": recall, "f1": (precision + recall) / 2}'},
     "in percent": {
-        "result": '{{"precision": 100 * precision, "recall": 100 * recall, "f1": 200 * right / max(1, found + there)}}'},
+        "result": '{"precision": 100 * precision, "recall": 100 * recall, "f1": 200 * right / max(1, found + there)}'},
     "three numbers, no names": {"result": "(precision, recall, 2 * right / max(1, found + there))"},
     "the first sentence only": {"pairs": "zip(gold[:1], predicted[:1])"},
     "nothing there is a perfect recall": {"recall": "right / there if there else 1.0"},
 })
 variants(right, "entity_scores", SCORE, USUAL, {
-    "from the two shares": {"result": '{{"precision": precision, "recall": recall, '
-                                      '"f1": 2 * precision * recall / (precision + recall) if right else 0.0}}'},
+    "from the two shares": {"result": '{"precision": precision, "recall": recall, '
+                                      '"f1": 2 * precision * recall / (precision + recall) if right else 0.0}'},
     "a loop for the hits": {"hits": "sum(entity in guess for entity in wanted)"},
     "max instead of if": {"precision": "right / max(1, found)", "recall": "right / max(1, there)"},
 })
@@ -400,7 +400,7 @@ def train_tagger(model, batches, epochs, learning_rate):
 """
 USUAL = {"optimizer": "torch.optim.AdamW(model.parameters(), lr=learning_rate)", "rate": "1 - step / updates",
          "mode": "model.train()", "batches": "batches", "clear": "optimizer.zero_grad()", "schedule": "schedule.step()",
-         "inputs": '{{name: value for name, value in batch.items() if name != "labels"}}', "kept": "loss.item()",
+         "inputs": '{name: value for name, value in batch.items() if name != "labels"}', "kept": "loss.item()",
          "loss": 'tagging_loss(model(**inputs), batch["labels"])', "epoch": "pass", "mean": "sum(losses) / len(losses)",
          "end": "model.eval()", "result": "history"}
 variants(wrong, "train_tagger", TRAIN, USUAL, {
@@ -430,7 +430,7 @@ variants(right, "train_tagger", TRAIN, USUAL, {
     "clears with the model": {"clear": "model.zero_grad()"},
     "losses as tensors, an array": {"kept": "loss.detach()", "mean": "torch.stack(losses).mean().item()",
                                     "result": "np.array(history)"},
-    "inputs by name": {"inputs": '{{key: batch[key] for key in ("vectors", "attention_mask", "shapes")}}'},
+    "inputs by name": {"inputs": '{key: batch[key] for key in ("vectors", "attention_mask", "shapes")}'},
 })
 wrong.cell("train_tagger", "calls the library's function", """
 def train_tagger(model, batches, epochs, learning_rate):

@@ -127,7 +127,7 @@ class LinearTagger:
         scores = np.full((sum(sizes), len(self.tags)), -30.0)  # a tag that training never showed
         if sum(sizes):
             scores[:, self.model.classes_] = self.model.predict_log_proba(hash_features(sentences))
-        return np.split(scores, np.cumsum(sizes)[:-1])
+        return [scores[end - size : end] for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
 
     def predict(self, sentences):
         return [[self.tags[k] for k in best_path(rows, self.moves)] for rows in self.word_scores(sentences)]

@@ -5,6 +5,7 @@ Source: Devlin et al., 2019, *BERT*, section 5.3: the first sub-word of a word s
 
 import copy
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -107,18 +108,24 @@ def new_tagger(tags, trained=2, name="minilm"):
     return LowerLayers(encoder, cut), Tagger(encoder.encoder.layer[cut:], encoder.config.hidden_size, tags)
 
 
-def make_batches(lower, tokenizer, sentences, labels=None, batch_size=8):
+def make_batches(lower, tokenizer, sentences, labels=None, batch_size=8, seed=None):
     """What a Tagger reads: a list of dicts with vectors, attention_mask, shapes and labels, `batch_size` sentences each.
 
     The lower layers run here, once; training then pays for the upper ones only. sentences: lists of words; labels: lists
-    of tag numbers, or None.
+    of tag numbers, or None. seed: None keeps the order; a number puts sentences of like length together, which spares
+    padding, and the batches in a random order.
     """
-    batches = []
-    for start in range(0, len(sentences), batch_size):
-        part = slice(start, start + batch_size)
-        batch = tokenize_words(tokenizer, sentences[part], None if labels is None else labels[part])
+    order, batches = list(range(len(sentences))), []
+    if seed is not None:
+        order.sort(key=lambda i: len(sentences[i]))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        numbers = None if labels is None else [labels[i] for i in rows]
+        batch = tokenize_words(tokenizer, [sentences[i] for i in rows], numbers)
         vectors = lower(batch.pop("input_ids"), batch["attention_mask"])
         batches.append({"vectors": vectors, **batch})
+    if seed is not None:
+        batches = [batches[i] for i in np.random.default_rng(seed).permutation(len(batches))]
     return batches
 
 

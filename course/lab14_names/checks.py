@@ -92,7 +92,8 @@ def entity_scores(student, rng):
 
 def random_answers(rng, count):
     """Gold in good order, and answers that keep some of it, move borders, and change types."""
-    gold, predicted = [["B-LOC", "O", "B-PER", "I-PER"]] * 2, [["B-LOC", "O", "B-PER", "O"], ["O", "O", "B-PER", "I-PER"]]
+    gold = [["B-LOC", "O", "B-PER", "I-PER"], ["B-LOC", "O", "B-PER", "I-PER"], ["B-ORG", "O"]]
+    predicted = [["B-LOC", "O", "B-PER", "O"], ["O", "O", "B-PER", "I-PER"], ["B-PER", "O"]]
     for _ in range(count):
         tags = ["O"] * int(rng.integers(3, 11))
         for start in range(0, len(tags) - 2, 3):

@@ -292,7 +292,9 @@ print(f"you predicted {my_linear_f1} for the linear model")
 pd.DataFrame({way: row_of(tags) for way, tags in answers.items()}).T.round(2)
 
 # %% [markdown]
-# «BASELINES»
+# In English, 82 % of the test words are O: the share of right words starts there. The list of names has an F1 of 0.12.
+# It finds what it knows, and 92 % of the test's names are not in the training sentences. The rule on capitals has 0.58,
+# the linear model 0.68; of the new names it finds 0.64.
 #
 # ## 4. The encoder and its sub-words
 #
@@ -605,7 +607,15 @@ plots.plot_bars(table, f"Names in {data.NAMES[name]}, test sentences", "F1",
                 live={way: row_of(tags)["F1"] for way, tags in answers.items()} if name == LANGUAGE else None);
 
 # %% [markdown]
-# «WAYS»
+# In English the linear model has 0.68 ± 0.03, the encoder 0.68 ± 0.03, and **both together 0.77 ± 0.01**. Over the
+# linear model that is a gain of 0.09 on average, and the interval over sentences goes from 0.02 to 0.17 (means of five
+# runs). Alone, neither is better than the other. Of the names that training does not know, both together find 0.76, the
+# list 0.00.
+#
+# In Swahili the linear model has 0.57, the encoder 0.19, both 0.57; in Hausa 0.48, 0.17 and 0.48. The rule on capitals,
+# which has learned nothing, has 0.59 and 0.52: as good as a model that has learned from 80 to 90 sentences. MiniLM has
+# read English only. In the other two languages it adds little or nothing, and the share that the development sentences
+# choose says so. The mean share of the encoder is 0.45 in English, 0.25 in Swahili and 0.00 in Hausa.
 
 # %% locked="types"
 kinds = {way: {kind: found["f1"] for kind, found in tagging.scores_by_type(gold, tags).items()}
@@ -641,7 +651,13 @@ table = record.groupby(["language", "way"], sort=False)[["f1", "precision", "rec
 table.round(2).rename(index=data.NAMES)
 
 # %% [markdown]
-# «TRANSFER»
+# The linear model from English sentences has 0.48 in Swahili and 0.47 in Hausa. The encoder has 0.10 and 0.07, and its
+# precision is 0.07 and 0.05: it takes many foreign words for names. Only 0.32 and 0.44 of the words have the right tag;
+# always O has 0.80 and 0.79. So it is worse than an answer that finds nothing. We think that the rare pieces of foreign
+# words look to MiniLM as names do; this was not tested. Together with the linear model, at the share chosen in English,
+# it has 0.40 and 0.38: below the linear model alone. What carries over is what the linear model sees: the shape of a
+# word, its ends, digits. The linear model that learned from 88 Swahili sentences has 0.57, from 80 Hausa ones 0.48: own
+# sentences help in the first, hardly in the second.
 #
 # ## 7. How many sentences?
 
@@ -651,7 +667,8 @@ curves = {way: calibration.summarize(record[record.way == way], "sentences", "f1
 plots.plot_lines(curves, "sentences", "Names in English, test sentences", "training sentences", "F1");
 
 # %% [markdown]
-# «SIZES»
+# The linear model has 0.37 with 25 sentences, 0.54 with 50, 0.62 with 100 and 0.68 with 200. A longer list of names
+# helps little: from 0.03 to 0.12. A clerk marks about 60 sentences a day.
 #
 # ## 8. Your own sentences
 #
@@ -719,7 +736,13 @@ results.round(2)
 # difference smaller than it is not called a difference. 1 point: new names against known ones, and why right words mislead.
 # 1 point: a test: sentences kept apart, names counted, two persons' agreement.
 #
-# **A good answer, in short.** «GUIDE»
+# **A good answer, in short.** Mark first in Swahili: in English 250 sentences are there, in Swahili 110. English pages:
+# both models together, 0.77 ± 0.01 in F1, against 0.68 ± 0.03 for the linear model alone; the interval of the gain,
+# 0.02 to 0.17, does not hold 0. Swahili pages: the linear model (0.57 ± 0.02); the English encoder alone had 0.19. The
+# rule on capitals had 0.59, so 300 more sentences must show that they beat it. A list of names is of no use alone
+# (0.12), since nearly all names in new pages are new. The index can promise about 0.77 of the names on English pages,
+# and that about one entry in four is wrong; right words (always O: 0.82) are not to be reported. Before it goes online:
+# keep 100 sentences of each language apart, let both clerks mark 50 of them, and report F1 with an interval.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -59,8 +59,8 @@ test_words, gold = [words for words, _ in test], [tags for _, tags in test]
 print(f"{len(train)} sentences to learn from, {len(dev)} for choices, {len(test)} to test; tags: {' '.join(TAGS)}")
 
 # %% [markdown]
-# The sentences of the course were written for it, in the manner of short news. The persons are invented, and nothing in the
-# sentences is a report. The types: **PER** persons (without titles such as *Dr*), **LOC** places, **ORG** organisations,
+# The sentences of the course were written for it, in the manner of short news. Nearly all persons are invented, and nothing
+# in the sentences is a report. No native speaker has read those in Swahili and Hausa yet. The types: **PER** persons (without titles such as *Dr*), **LOC** places, **ORG** organisations,
 # **DATE** days, months and years (*yesterday* too; not the time of day, and not how long something takes).
 #
 # ## 1. Tags

@@ -19,7 +19,7 @@ from leaplm.learner import handed, panel, progress
 from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
 from leaplm.learner.releases import Task, are_on, find_lab, find_root, find_task, known_labs, named_task
 from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, TITLE, say
-from leaplm.runtime import available_memory_mb
+from leaplm.runtime import available_memory_mb, free_memory
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
 WRITE_EVERY = 60  # s, of the time worked; marks are written at once
@@ -71,8 +71,7 @@ class Session:
         handle.update(data, raw=True, metadata=noted) if handle else display(data, raw=True, metadata=noted)
 
     def judged(self, task: Task, seconds: float, a_model: bool) -> Mark:
-        free = available_memory_mb()
-        if a_model and free < MEMORY_MB:
+        if a_model and (free := room_for_a_model()) < MEMORY_MB:
             return Mark(task, None, "", problem=f"memory {free:.0f}")
         try:
             return mark(task, self.shell.user_ns, ".", seconds)
@@ -91,6 +90,13 @@ class Session:
         except OSError as problem:
             return f"{progress.progress_file()}: {problem}"
         return progress.so_far(lab, record)
+
+
+def room_for_a_model() -> float:
+    """MB that may still be taken; where they are few, after what a training has left is given back."""
+    if available_memory_mb() < MEMORY_MB:
+        free_memory()
+    return available_memory_mb()
 
 
 _session: Session | None = None

@@ -493,8 +493,7 @@ size = compressed.save_compressed(path, student, kept, card)
 print(f"saved {path}: {size:.1f} MB, {sizes['PyTorch, 32-bit'] / size:.0f} times smaller than at the start")
 
 # %%
-model = teacher = trimmed = student = rows = history = None  # the file has what is needed from here on
-engines = {}
+engines = {}  # their copies of the model are not needed any more
 runtime.free_memory()
 
 # %% check="compressed_model" points=6
@@ -502,6 +501,10 @@ assert Path(path).stat().st_size <= 12e6, "at most 12 MB"
 card, model, small = compressed.load_compressed(path)
 assert card["language"] == LANGUAGE and small(texts[0])["input_ids"]
 print("Saved. Hand in this notebook together with its folder `artifacts`.")
+
+# %%
+model = teacher = trimmed = student = rows = history = None
+runtime.free_memory()
 
 # %% [markdown]
 # # Part 2 · Serve

@@ -166,7 +166,8 @@ def read(page: Path) -> dict[str, Any]:
         text = page.read_text(encoding="utf-8")
         data = json.loads(DATA.search(text)[1])
         again = render(data)
-        date.fromisoformat(data["date"]), [lab["lab"] + lab["course"] + lab["state"] for lab in data["labs"]]  # of their kinds
+        date.fromisoformat(data["date"])
+        "".join(lab[key] for lab in data["labs"] for key in ("lab", "course", "state"))  # texts, all of them
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
         raise CertificateError(f"{page} is no certificate ({type(problem).__name__}: {problem})") from None
     if data["format"] != FORMAT:
@@ -211,8 +212,8 @@ def claims_that_cannot_be(data: dict[str, Any]) -> list[str]:
 def tell_other_versions(data: dict[str, Any], lab: dict[str, Any], root: Path, say: Callable[[str], None]) -> None:
     """Says where other checks were at work than here: the same work may then have other points without any lie."""
     if course_digest(root, lab["lab"]) != lab["course"]:
-        made = data["versions"].get("leaplm", "?")
-        say(f"{lab['lab']}: the page was made with another version of this lab's checks (leaplm {made}; here {versions()['leaplm']})")
+        theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
+        say(f"{lab['lab']}: the page was made with another version of this lab's checks (leaplm {theirs}; here {ours})")
 
 
 def titles(root: Path, lab: str) -> set[str]:
@@ -233,8 +234,9 @@ def compared(lab: dict[str, Any], ours: dict[str, Any], known_as: set[str]) -> l
         lines.append(f"{lab['lab']}: the page says {lab['state']!r}, the grader {ours['state']!r}")
     marked, said = ({check["name"]: (check["points"], check["max"]) for check in each["checks"]} for each in (ours, lab))
     for name in sorted(marked.keys() | said.keys()):
-        if marked.get(name) != said.get(name):
-            lines.append(f"{lab['lab']}, {name}: the page says {points(said.get(name))}, the grader {points(marked.get(name))}")
+        theirs, found = said.get(name), marked.get(name)
+        if theirs != found:
+            lines.append(f"{lab['lab']}, {name}: the page says {points(theirs)}, the grader {points(found)}")
     sums = tuple(sum(values) for values in zip(*said.values(), strict=True)) if said else (0, 0)
     if len(said) != len(lab["checks"]) or sums != (lab["points"], lab["max"]):
         lines.append(f"{lab['lab']}: {points((lab['points'], lab['max']))} is not the sum of its exercises")

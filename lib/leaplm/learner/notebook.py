@@ -6,6 +6,7 @@ or our grader runs a notebook, and a fault of ours is one line below the cell, n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -15,14 +16,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner import handed, panel, progress
+from leaplm.learner.listener import until
 from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
 from leaplm.learner.releases import Task, are_on, find_lab, find_root, find_task, known_labs, named_task
-from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, TITLE, say
+from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE, say
 from leaplm.runtime import available_memory_mb, free_memory
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
 WRITE_EVERY = 60  # s, of the time worked; marks are written at once
+ASSERTS_SECONDS = 20  # for the asserts of a check, which take milliseconds: then an answer in them does not end
+
+
+class NeverEnds(TimeIsUp):
+    """In the asserts of a check."""
+
+    def __str__(self) -> str:
+        return say(STOPPED, seconds=ASSERTS_SECONDS)
 
 
 class Session:
@@ -33,14 +44,24 @@ class Session:
         self.lab = Path.cwd().name if Path.cwd().name in known_labs(find_root()) else ""
         self._began = self._ended = time.monotonic()
         self._worked = 0.0  # s, not written yet
+        self._limit = contextlib.ExitStack()  # of the cell that runs
 
     def before_cell(self, info: Any) -> None:
+        self._limit.close()
         self._began = time.monotonic()
         pause = self._began - self._ended
         self._worked += pause if pause < progress.IDLE else 0
+        task = self.task_of(info)
+        if task and not judges_a_file(task):
+            self._limit.enter_context(until(self._began + ASSERTS_SECONDS, NeverEnds, self.shell.user_ns))
+
+    def task_of(self, info: Any) -> Task | None:
+        """The check that a cell is."""
+        return find_task(info.raw_cell, find_lab(info.raw_cell) or self.lab, getattr(info, "cell_id", None))
 
     def after_cell(self, result: Any) -> None:
         """Below a check: its mark. Below other cells: nothing."""
+        self._limit.close()
         try:
             self._after_cell(result.info)
         except Exception as fault:
@@ -50,8 +71,7 @@ class Session:
     def _after_cell(self, info: Any) -> None:
         self._worked += time.monotonic() - self._began
         self.lab = find_lab(info.raw_cell) or self.lab
-        task = find_task(info.raw_cell, self.lab, getattr(info, "cell_id", None))
-        if task:
+        if task := self.task_of(info):
             self.show_mark(task, SECONDS)
             return
         if self.lab and "torch" in sys.modules:  # the lab's imports are done
@@ -62,7 +82,7 @@ class Session:
     def show_mark(self, task: Task, seconds: float) -> None:
         from IPython.display import display
 
-        waiting = reads_files_only(checks_of(find_root(), task.lab)[task.check])
+        waiting = judges_a_file(task)
         handle = display({"text/plain": say(MODEL)}, raw=True, display_id=True) if waiting else None
         found = self.judged(task, seconds, waiting)
         so_far = self.note(found)
@@ -77,6 +97,9 @@ class Session:
             return mark(task, self.shell.user_ns, ".", seconds)
         except Exception as fault:
             return Mark(task, None, "", problem=f"{type(fault).__name__}: {fault}")
+        finally:
+            if a_model:
+                free_memory()  # 400 MB, which the cells below may need
 
     def note(self, found: Mark | None = None) -> str:
         """Writes the time worked, and a mark; returns the line on this lab, or why it could not be written."""
@@ -90,6 +113,10 @@ class Session:
         except OSError as problem:
             return f"{progress.progress_file()}: {problem}"
         return progress.so_far(lab, record)
+
+
+def judges_a_file(task: Task) -> bool:
+    return reads_files_only(checks_of(find_root(), task.lab)[task.check])
 
 
 def room_for_a_model() -> float:
@@ -126,9 +153,15 @@ def end(shell: Any) -> None:
 
 
 def running() -> Session:
-    """The session of this notebook; RuntimeError, with what to do, if there is none."""
+    """The session of this notebook, which begins now after a restart; RuntimeError where this is no notebook."""
+    from IPython import get_ipython
+
+    from leaplm import learner
+
+    if _session is None and get_ipython():
+        learner.load_ipython_extension(get_ipython())
     if _session is None:
-        raise RuntimeError("there are no marks in this notebook: run `%load_ext leaplm.learner` first")
+        raise RuntimeError("there are no marks here: this is no notebook, or the course was given out without marks")
     return _session
 
 

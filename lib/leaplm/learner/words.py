@@ -11,6 +11,7 @@ from leaplm.learner.releases import find_root
 
 POINTS = "{points} of {most} points for this exercise"
 NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time, run: {command}"
+STOPPED = "stopped after {seconds} seconds: is there a loop that never ends? The arrow above shows where it was"
 MISTAKE = "Show a likely cause"
 LIKELY = "A common answer gives exactly these results. What is wrong in it:"
 HINT = "Show where to look"

@@ -93,7 +93,6 @@ def by_signal(seconds: float, error: type[TimeIsUp], code_of: dict[str, Any] | N
     running = True
 
     def ring(number: int, frame: FrameType | None) -> None:
-        __tracebackhide__ = True  # IPython shows the learner's lines alone
         if running and runs(frame, code_of):  # not running: the timer is being put away
             raise error
 

@@ -23,7 +23,7 @@ from leaplm.grading.rebuild.repair import is_answer, rebuild
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.grading.texts import plain
 from leaplm.learner import progress
-from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.learner.releases import HEADING, find_root, known_labs, read_release
 from leaplm.whole_file import replacing
 
 ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")
@@ -92,7 +92,7 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
             raise HandInError(submission.refused)
     told = Handed(path, list(files), notes=list(submission.notes))
     if release is not None:
-        told.missing = missing(root, lab, release, nbformat.reads(submission.notebook.decode(), as_version=4))
+        told.missing = missing(release, nbformat.reads(submission.notebook.decode(), as_version=4))
         told.missing += missing_artifact(root, lab, submission.files, told.notes)
     told.missing += not_saved(lab, notebook) if isinstance(notebook, Path) else []
     return told
@@ -105,13 +105,22 @@ def beside(folder: Path, lab: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
 
 
-def missing(root: Path, lab: str, release: NotebookNode, submitted: NotebookNode) -> list[str]:
+def missing(release: NotebookNode, submitted: NotebookNode) -> list[str]:
     """The answers that are still as they were given out, by the heading of their exercise."""
     made, _ = rebuild(release, submitted)
-    given = {cell.id: plain(cell.source) for cell in release.cells}
-    titles = {task.check: task.title for task in tasks(root, lab)}
-    return [f"no answer to {titles.get(cell.id, f'`{cell.id}`')}" for cell in made.cells
+    given, heads = {cell.id: plain(cell.source) for cell in release.cells}, headings(release)
+    return [f"no answer to {heads[cell.id]}" for cell in made.cells
             if is_answer(cell) and plain(cell.source) == given[cell.id]]  # fmt: skip
+
+
+def headings(release: NotebookNode) -> dict[str, str]:
+    """{cell id: the heading above it}; the id itself where there is none."""
+    found, head = {}, ""
+    for cell in release.cells:
+        if cell.cell_type == "markdown" and (words := HEADING.findall(cell.source)):
+            head = words[-1][1]
+        found[cell.id] = head or f"`{cell.id}`"
+    return found
 
 
 def missing_artifact(root: Path, lab: str, files: dict[str, bytes], notes: list[str]) -> list[str]:

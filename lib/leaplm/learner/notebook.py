@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 import time
 from html import escape
 from pathlib import Path
@@ -26,6 +27,7 @@ from leaplm.runtime import available_memory_mb, free_memory
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
 WRITE_EVERY = 60  # s, of the time worked; marks are written at once
+WIDTH = 95  # characters of a line
 ASSERTS_SECONDS = 20  # for the asserts of a check, which take milliseconds: then an answer in them does not end
 
 
@@ -190,14 +192,19 @@ def show_progress() -> None:
     display({"text/html": html, "text/plain": text} if begun else {"text/plain": say(NOTHING_YET)}, raw=True)
 
 
-def hand_in(name: str, lab: str, to: str | Path | None) -> Path:
+def tell(words: str) -> None:
+    """Prints lines that a notebook need not break, which it would do inside words."""
+    for line in words.splitlines():
+        print(textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
+def hand_in(name: str, lab: str, to: str | Path | None) -> None:
     """The zip of this notebook; see `leaplm.learner.hand_in`."""
     lab = lab or (_session.lab if _session else "") or Path.cwd().name
     notebook = notebook_on_colab() or Path(f"{lab}.ipynb")
     done = handed.pack(lab, name, notebook, Path("."), Path(to) if to else Path("."))
-    print(done.report())
+    tell(done.report())
     offer(done.path)
-    return done.path
 
 
 def offer(path: Path) -> None:

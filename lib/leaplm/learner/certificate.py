@@ -135,13 +135,14 @@ def render(data: dict[str, Any]) -> str:
     rows = "".join(row(lab) for lab in data["labs"])
     points, most = (sum(lab[key] for lab in data["labs"]) for key in ("points", "max"))
     how = MARKED if data["sandboxed"] else f"NOT marked again. {data['reason']} The points are the notebooks' own."
+    labs = f"{len(data['labs'])} lab{'s' * (len(data['labs']) != 1)}"
     made_with = ", ".join(f"{name} {version}" for name, version in sorted(data["versions"].items()))
     kept = json.dumps(data, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>LeapLM: {escape(data["name"])}</title><style>{STYLE}</style></head><body>
 <h1>LeapLM: adapting language models</h1>
 <p><b>{escape(data["name"])}</b>, {escape(data["date"])}: <b>{points:g} of {most:g} points</b> by the computer in
-{len(data["labs"])} labs. {escape(how)}</p>
+{labs}. {escape(how)}</p>
 <table><tr><th>lab</th><th>points</th><th>exercises</th><th>seed of the checks, hashes (SHA-256)</th></tr>{rows}</table>
 <p>Anyone who has the notebooks beside this page can verify it: <code>leaplm finish --verify {PAGE}</code></p>
 <p>Made with {escape(made_with)}.</p>

@@ -141,7 +141,7 @@ def _settle(check: Check, outcome: Any) -> Verdict:
         return Verdict(0, "This check is broken.", fault=f"{check.name} returned {outcome!r}, not (points, message)")
     if not (math.isfinite(verdict.points) and 0 <= verdict.points <= check.points):
         return Verdict(0, "This check is broken.", fault=f"{check.name} gave {verdict.points} of {check.points} points")
-    return verdict
+    return replace(verdict, points=np.asarray(verdict.points).item())  # a number of NumPy's goes into no JSON
 
 
 def random_inputs(name: str, seed: int | None = None) -> np.random.Generator:

@@ -35,7 +35,7 @@ def test_its_links_lead_to_every_lab_and_language(locale):
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 @pytest.mark.parametrize("locale", LOCALES)
 def test_jupyterlab_opens_on_it_and_reaches_what_it_leads_to(locale):
-    """Its root is the folder of all labs: in one language's folder, neither the progress nor another language is to be seen."""
+    """Its root is the folder of all labs: from one language's folder, neither progress nor another one could be reached."""
     words = ["make", "-n", "lab", "PYTHON=true", f"LEAPLM_LOCALE={locale}"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     opened = (start.folder_of(ROOT, locale) / "START.md").relative_to(ROOT / "labs").as_posix()

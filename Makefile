@@ -67,7 +67,9 @@ bench: setup        ## ours beside the usual: fine-tuning, pretraining, scoring 
 	python tests/bench/grading.py
 	python tests/bench/serving.py
 
-docs: setup-dev     ## the book as a web site and an EPUB, in build/docs; the first time every lab is run
+docs: setup-dev     ## book (web site, EPUB), slides and question banks, in build/docs; the first time every lab is run
+	python course/tools/slides.py
+	python course/tools/questions.py
 	python course/tools/book/build.py
 	python course/tools/book/build.py --format epub
 

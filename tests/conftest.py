@@ -4,7 +4,11 @@ Tests run in several processes (`make test`). What shares models, a class or a l
 """
 
 import os
+import sys
 
+# Many containers set it; then each of the hundreds of processes of these tests compiles pandas and IPython anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # several workers share the cores; set before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"

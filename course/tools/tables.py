@@ -1,4 +1,5 @@
-"""Writes the tables that list the labs, from the labs' folders: README.md, course/README.md, course/TEACHING.md.
+"""Writes the tables that list the labs, from the labs' folders: README.md, course/README.md, course/TEACHING.md,
+course/PLANS.md.
 
     python course/tools/tables.py
 
@@ -6,39 +7,20 @@ Each table stands between <!-- NAME:begin --> and <!-- NAME:end -->. What it say
 and the points of its notebook; `measure.py` puts what was measured into the cards.
 """
 
-import json
-import re
+import sys
 from pathlib import Path
 
 import nbformat
-from leaplm.grading.course import lab_file, list_labs
+from leaplm.grading.course import list_labs
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import plans  # noqa: E402
+from cards import read_card, table, title, write_card  # noqa: E402, F401
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "leaplm/leaplm"
 COLAB = "https://colab.research.google.com/assets/colab-badge.svg"
 BINDER = "https://mybinder.org/badge_logo.svg"
-TITLE = re.compile(r"^# # Lab (\d+ · .+)$", re.M)
-
-
-def read_card(root, lab):
-    """What card.json says of a lab; an empty one where there is none yet."""
-    path = lab_file(root, lab, "card.json")
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def write_card(root, lab, card):
-    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-    lab_file(root, lab, "card.json").write_text(text, encoding="utf-8")
-
-
-def title(root, lab):
-    """The lab's number and name: "7 · Continual learning", without what stands behind a colon."""
-    return TITLE.search(lab_file(root, lab, "lab.py").read_text(encoding="utf-8"))[1].partition(":")[0]
-
-
-def table(heads, rows):
-    lines = [f"| {' | '.join(cells)} |" for cells in [heads, *rows]]
-    return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
 
 
 def badges(lab):
@@ -102,7 +84,8 @@ def on_binder(root):
 
 
 TABLES = {"README.md": {"budget": costs}, "course/README.md": {"syllabus": syllabus},
-          "course/TEACHING.md": {"marks": marks, "binder": on_binder}}
+          "course/TEACHING.md": {"marks": marks, "binder": on_binder},
+          "course/PLANS.md": {"effort": plans.effort, "day": plans.day, "week": plans.week, "old": plans.old_computers}}
 
 
 def filled(root, page):

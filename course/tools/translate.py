@@ -35,8 +35,10 @@ from leaplm.grading.judge.translation import (
 )
 from leaplm.grading.trained import module_file
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+for folder in ("", "deck"):
+    sys.path.insert(0, str(Path(__file__).resolve().parent / folder))
 import start  # noqa: E402
+import words as slides  # noqa: E402  course/tools/deck/words.py
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """\
@@ -56,7 +58,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
            "learner.words")
 # Modules whose errors they read.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
-           "tokens.costs")
+           "tokens.costs", "transformer.language_model")
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
@@ -106,6 +108,7 @@ def common_texts(root):
         if (root / page).is_file():
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
+    yield from ((words, "course/tools/slides.py") for words in slides.texts(root) if has_words(words))
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)

@@ -14,7 +14,7 @@ from repo import ROOT
 PACKAGE = ROOT / "lib" / "leaplm"
 BASE = {"runtime", "text", "fonts", "labelled_file", "data", "models", "training", "evaluation", "plots", "artifacts",
         "calibration", "assets", "identity", "plain_json", "added", "marking", "whole_file"}
-TOPICS = {"tokens", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression",
+TOPICS = {"tokens", "transformer", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression",
           "responsible", "capstone", "retrieval", "transfer"}
 USES = {"serve", "bundle", "grading", "learner"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")

@@ -25,6 +25,7 @@ INSTEAD = {
     "lab7_continual": {"cpu=320, gpu=1000": "cpu=220, gpu=1000", "cpu=200, gpu=600": "cpu=30, gpu=600"},
     "lab8_serving": {"cpu=300, gpu=1000": "cpu=60, gpu=1000", "cpu=(30, 16, 5)": "cpu=(2, 2, 1)", "cpu=150": "cpu=60"},
     "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600"},
+    "lab11_transformer": {'LANGUAGE = "eng"': 'LANGUAGE = "swa"', "else 400  # a small": "else 320  # a small"},
     "lab12_retrieval": {"cpu=6, gpu=30": "cpu=1, gpu=30"},
     "lab13_transfer": {"tiny=120, cpu=701": "tiny=120, cpu=500", "tiny=60, cpu=701": "tiny=60, cpu=600",
                        "tiny=20, cpu=204": "tiny=20, cpu=20", "tiny=2, cpu=8, gpu=20": "tiny=1, cpu=1, gpu=20"},

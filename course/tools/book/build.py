@@ -102,7 +102,7 @@ def lay_out(pages, labs, scale):
     """The folder that Sphinx reads: index, chapters and labs in turn."""
     shutil.rmtree(pages, ignore_errors=True)
     (pages / "_static").mkdir(parents=True)
-    for name in ("conf.py", "pairs.py"):
+    for name in ("conf.py", "formulas.py", "pairs.py"):
         shutil.copy(HERE / name, pages)
     shutil.copy(HERE / "book.css", pages / "_static")
     (pages / "figures").mkdir()

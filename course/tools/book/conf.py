@@ -4,11 +4,11 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
-import latex2mathml.converter
 from docutils import nodes
 from leaplm.grading.judge.translation import current_locale
 
 sys.path.insert(0, str(Path(__file__).parent))
+from formulas import mathml  # noqa: E402
 from pairs import SearchChinese  # noqa: E402
 
 language = current_locale() or "en"
@@ -28,12 +28,6 @@ html_math_renderer = "mathml"
 epub_show_urls, epub_math_renderer = "no", "mathml"
 epub_basename = "leaplm"
 exclude_patterns = []
-
-
-# Formulas become MathML when the book is built: browsers and e-readers show it without a script or a font from elsewhere.
-def mathml(formula, display="inline"):
-    known = formula.replace(r"\arg", r"\operatorname{arg}").replace(r"\_", "_")  # what latex2mathml does not know
-    return latex2mathml.converter.convert(known, display=display)
 
 
 def visit_math(translator, node):

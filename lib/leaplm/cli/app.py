@@ -170,7 +170,7 @@ def bundle(
 
 @app.command()
 def new_lab(
-    name: Annotated[str, typer.Argument(help="lab, a number, _ and a topic: lab11_names.")],
+    name: Annotated[str, typer.Argument(help="lab, a number, _ and a topic: lab20_names.")],
     title: Annotated[str, typer.Option(help="What the lab is called; by default the topic.")] = "",
 ) -> None:
     """Make the folder of a new lab, with one worked exercise that builds, is tested and can be graded."""

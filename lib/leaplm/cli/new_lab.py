@@ -17,12 +17,12 @@ OF_ONE_LAB = ("build", "mutants")
 def new_lab(course: Path, name: str, title: str = "") -> Path:
     """Makes the folder of a lab from the template and returns it. ValueError if the name is no good or taken.
 
-    >>> new_lab(find_course(), "lab11_names", "Names in texts")     # doctest: +SKIP
-    PosixPath('.../course/lab11_names')
+    >>> new_lab(find_course(), "lab20_names", "Names in texts")     # doctest: +SKIP
+    PosixPath('.../course/lab20_names')
     """
     found = LAB_NAME.fullmatch(name)
     if not found or name != name.lower():
-        raise ValueError(f"{name!r} is not the name of a lab: write lab, a number, _ and a topic, as in lab11_names")
+        raise ValueError(f"{name!r} is not the name of a lab: write lab, a number, _ and a topic, as in lab20_names")
     taken = [lab for lab in list_labs(course) if LAB_NAME.fullmatch(lab)[1] == found[1]]
     if taken:
         raise ValueError(f"there is a lab {found[1]} already, {taken[0]}: take another number")

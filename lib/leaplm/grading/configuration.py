@@ -10,11 +10,7 @@ and hooks of its own, given above that line, stay.
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from traitlets.utils.importstring import import_item
@@ -27,6 +23,8 @@ def configure(config: Any) -> None:
 
     Student code runs in a sandbox (bubblewrap); `nbgrader autograde NAME --GradeSubmission.unsafe=True` does without.
     """
+    import nbgrader.api
+
     from leaplm.grading.book.conversion import own_steps  # not above: all of the grader imports us, and is to start fast
 
     config.Autograde.pre_convert_hook = after_theirs(config.Autograde.get("pre_convert_hook"))
@@ -58,9 +56,16 @@ def configure(config: Any) -> None:
         *own_steps(config, "GenerateFeedback", "preprocessors"),
     ]
 
-    # nbgrader calls `alembic` by name; it is beside Python, also where the environment is not activated.
-    if not shutil.which("alembic"):
-        os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
+    nbgrader.api.get_alembic_version = newest_schema
+
+
+def newest_schema() -> str:
+    """The version that a new gradebook is stamped with. nbgrader runs `alembic heads` for it, a program that it finds on
+    PATH only, and that takes seconds."""
+    from alembic.script import ScriptDirectory
+    from nbgrader.dbutil import ALEMBIC_DIR
+
+    return ScriptDirectory(ALEMBIC_DIR).get_current_head()
 
 
 def after_theirs(hook: Any) -> Callable[..., None] | str:

@@ -68,6 +68,42 @@ def keep_frequent_letters(texts, most):
     return [text.translate(rare) for text in texts], sorted(kept)
 
 
+def learn_merges(words, count):
+    """The first `count` merges of BPE as pairs of pieces; words: {word: how often it occurs}. Fewer when none is left.
+
+    Words begin as letters. Each round joins, in all words, the two neighbours that stand together most often; of equally
+    frequent pairs the one that comes first in the order of Python's strings. Source: Sennrich et al., 2016, section 3.2.
+
+    >>> learn_merges({"kano": 3, "kan": 2, "no": 4}, 2)
+    [('n', 'o'), ('k', 'a')]
+    """
+    pieces, merges = {word: list(word) for word in words}, []
+    while len(merges) < count:
+        pairs = Counter()
+        for word, parts in pieces.items():
+            for pair in zip(parts, parts[1:], strict=False):
+                pairs[pair] += words[word]
+        if not pairs:
+            break
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        pieces = {word: join_pair(parts, merges[-1]) for word, parts in pieces.items()}
+    return merges
+
+
+def join_pair(pieces, pair):
+    """The pieces of a word with each occurrence of `pair` joined, from the left.
+
+    >>> join_pair(["a", "a", "a"], ("a", "a"))
+    ['aa', 'a']
+    """
+    joined, place = [], 0
+    while place < len(pieces):
+        width = 2 if tuple(pieces[place : place + 2]) == tuple(pair) else 1
+        joined.append("".join(pieces[place : place + width]))
+        place += width
+    return joined
+
+
 def split_word(word, vocabulary):
     """The WordPiece pieces of one word: the longest piece first, and ["[UNK]"] if any rest has none.
 

@@ -14,7 +14,7 @@ from leaplm.grading.submission import Submission
 from repo import ROOT
 from walled import needs_sandbox
 
-NAME = "lab11_names"
+NAME = "lab20_names"
 PARTS = ("course", "labs", "solutions", "lib", "tests", "binder", "README.md", "pyproject.toml", "nbgrader_config.py")
 
 
@@ -64,8 +64,8 @@ def test_it_can_be_graded(clone, tmp_path):
     assert (record["state"], record["points"], record["max"]) == ("graded", 2, 2)
 
 
-@pytest.mark.parametrize("name, words", [("names", "is not the name of a lab"), ("Lab11_Names", "is not the name of a lab"),
-                                         ("lab2_other", "there is a lab 2 already"), ("lab11", "is not the name")])
+@pytest.mark.parametrize("name, words", [("names", "is not the name of a lab"), ("Lab20_Names", "is not the name of a lab"),
+                                         ("lab2_other", "there is a lab 2 already"), ("lab20", "is not the name")])
 def test_a_name_that_is_no_good_is_refused(name, words):
     before = list_labs(ROOT)
     with pytest.raises(ValueError, match=words):

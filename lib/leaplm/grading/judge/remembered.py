@@ -36,6 +36,8 @@ def class_scores(model: Any, held_out: str, rows: Any, collate: Callable) -> Any
 def scored_once(model: Any, held_out: str, compute: Callable[[], Any]) -> Any:
     """`compute()`, or what it gave before for a model (torch.nn.Module) of the same weights and the same `held_out` texts.
 
+    held_out names all that decides the result beside the model: where a tokenizer is handed in too, its tokens of the texts.
+
     >>> from torch import nn
     >>> model = nn.Linear(2, 1)
     >>> [scored_once(model, "eng", lambda: calls.append(1) or 0.9) for calls in [[]] for _ in range(2)]

@@ -6,6 +6,7 @@ because transformers takes seconds to import, which a lab without such models ne
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,10 @@ def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout
         return BertForMaskedLM(config).train()
 
 
-def tiny_causal_lm(seed: int = 0, vocab_size: int = 40) -> LlamaForCausalLM:
+def tiny_causal_lm(seed: int = 0, vocab_size: int = 40, initializer_range: float = 0.5) -> LlamaForCausalLM:
     """A generative model with random and large weights, in evaluation mode: its next tokens are far from uniform."""
     config = LlamaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-                         intermediate_size=64, max_position_embeddings=64, initializer_range=0.5)
+                         intermediate_size=64, max_position_embeddings=64, initializer_range=initializer_range)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config).eval()
@@ -84,6 +85,65 @@ def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
 
     model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     return model
+
+
+def tiny_llama(seed: int = 0, heads: int = 4, kv_heads: int = 2, blocks: int = 2, theta: float = 100.0,
+               eps: float = 1e-5, vocab_size: int = 40) -> LlamaForCausalLM:
+    """A generative model all of whose weights are random, those of the norms too, with heads wider than width / heads."""
+    config = LlamaConfig(vocab_size=vocab_size, hidden_size=6 * heads, num_hidden_layers=blocks, head_dim=8,
+                         num_attention_heads=heads, num_key_value_heads=kv_heads, intermediate_size=20, rms_norm_eps=eps,
+                         rope_parameters={"rope_theta": theta, "rope_type": "default"}, initializer_range=0.5,
+                         max_position_embeddings=256, tie_word_embeddings=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config).eval()
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                torch.nn.init.uniform_(parameter, 0.5, 2.0)
+    return model
+
+
+def llama_weights(seed: int = 0, **settings: Any) -> tuple[dict, dict]:
+    """(weights, shape) of a `tiny_llama`, as `leaplm.transformer.decoder` takes them; no gradient reaches them.
+
+    Copies, as a submission may change them: the model itself is kept, since to make it costs more than to run it.
+    """
+    from leaplm.transformer import decoder
+
+    model = kept_llama(seed, **settings)
+    weights = decoder.weights_of(model)
+    weights["blocks"] = [{part: tensor.clone() for part, tensor in block.items()} for block in weights["blocks"]]
+    return {part: copied if part == "blocks" else copied.clone() for part, copied in weights.items()}, \
+        decoder.shape_of(model.config)
+
+
+@functools.lru_cache(maxsize=32)
+def kept_llama(seed: int, **settings: Any) -> LlamaForCausalLM:
+    """A `tiny_llama` that no gradient reaches; nobody may change it."""
+    return tiny_llama(seed, **settings).requires_grad_(False)
+
+
+class CountingStep:
+    """The forward pass of a `tiny_llama` as a step (ids, caches) -> (logits, caches), which counts the tokens sent."""
+
+    def __init__(self, seed: int) -> None:
+        self.weights, self.shape = llama_weights(seed)
+        self.tokens_seen = 0
+
+    def __call__(self, ids: Tensor, caches: list | None = None) -> tuple[Tensor, list]:
+        from leaplm.transformer import decoder
+
+        self.tokens_seen += ids.numel()
+        return decoder.decoder(ids, self.weights, self.shape, caches)
+
+
+def counting_step(seed: int = 0) -> CountingStep:
+    return CountingStep(seed)
+
+
+def rank_picker(rank: int = 0) -> Any:
+    """A function that picks from scores (vocabulary,) the token with the largest one (rank 0), the second (1), ..."""
+    return lambda scores: scores.argsort(descending=True)[rank]
 
 
 def counting_masked_lm(seed: int = 0) -> BertForMaskedLM:

@@ -1,0 +1,74 @@
+"""Slides: nothing of a chapter is lost, each fits, and a deck needs nothing but itself."""
+
+import doctest
+import re
+from collections import Counter
+
+import pytest
+from leaplm.grading.course import lab_file, list_labs, load_module
+from leaplm.grading.judge.translation import list_locales
+from repo import ROOT
+
+slides = load_module(ROOT / "course" / "tools" / "slides.py")
+cut = slides.cut
+LABS, LOCALES = list_labs(ROOT), list_locales(ROOT)
+
+
+def words_of(text):
+    return Counter(re.findall(r"\w+", re.sub(r"<[^>]+>", " ", text)))
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_no_word_of_a_chapter_is_lost(lab):
+    chapter = lab_file(ROOT, lab, "chapter.md").read_text(encoding="utf-8").split("## Reading")[0]
+    headings = dict.fromkeys(heading for heading, _ in cut.sections(chapter))
+    made = slides.slides(ROOT, lab)
+    shown = words_of(" ".join(" ".join(slide.body) for slide in made)) + words_of(" ".join(slide.heading for slide in made))
+    assert words_of(chapter) - shown - words_of(slides.ASKED) == Counter(), "these words are on no slide"
+    assert set(headings) - {slide.heading for slide in made} == {slides.ASKED}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_translation_has_the_same_slides(locale):
+    """The same sections, figure, questions, table and exercises; sentences may share slides in another way."""
+    kinds = {place: [slide.kind for slide in slides.slides(ROOT, "lab6_overfitting", place) if slide.kind != "idea"]
+             for place in ("", locale)}
+    assert kinds[locale] == kinds[""] and kinds[""].count("question") == 4
+    assert kinds[""].count("table") == kinds[""].count("list") == 1
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_last_slide_has_every_exercise(lab):
+    source = lab_file(ROOT, lab, "lab.py").read_text(encoding="utf-8")
+    last = slides.slides(ROOT, lab)[-1]
+    assert [line.removeprefix(cut.ITEM) for line in last.body] == re.findall(r"^# ### (Exercise .+)$", source, re.M)
+
+
+def test_the_table_is_the_records():
+    """Another number in the record is another number on the slide."""
+    card = slides.tables.read_card(ROOT, "lab7_continual")["table"]
+    words = slides.Words(ROOT, "lab7_continual", "")
+    before = slides.key_table("lab7_continual", card, words)[0].body[1]
+    record = slides.studies.calibration.load_record("lab7_continual", "methods", language="eng")
+    mean, sd = (record[record.method == "replay"].forgetting.agg(way) for way in ("mean", "std"))
+    assert f"{mean:.2f} ± {sd:.2f}" in next(row for row in before.split("\n") if "replay" in row)
+    after = slides.key_table("lab7_continual", card | {"from": "methods.assign(forgetting=0.5)"}, words)[0].body[1]
+    assert after.count("| 0.50 |") == 4
+
+
+def test_a_deck_needs_nothing_but_itself(tmp_path):
+    slides.main(["lab2_finetuning", "--locale", "en", "--locale", "zh_CN", "--out", str(tmp_path)])
+    for locale in ("en", "zh_CN"):
+        page = (tmp_path / locale / "lab2_finetuning.html").read_text(encoding="utf-8")
+        assert not re.search(r'(?:src|href)="(?!data:)|@import|url\(', page)
+        assert f'lang="{locale.replace("_", "-")}"' in page and "[EN]" not in page
+        assert "<math" in page and "$" not in body(page)
+
+
+def test_the_examples_in_the_code_are_right():
+    for module in (slides, cut, slides.render):
+        assert doctest.testmod(module).failed == 0
+
+
+def body(page):
+    return page.partition("<body>")[2].partition("<script>")[0]

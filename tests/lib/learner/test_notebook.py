@@ -53,7 +53,7 @@ def test_each_check_has_its_mark_below_the_asserts(worked):
     assert found.keys() == {"check_mean_square", "check_train_step", "check_slope"}
     assert "◐ mean_square : 1 of 3 points" in found["check_mean_square"]
     assert outputs["check_mean_square"][0].output_type == "error"  # the visible assert comes first
-    assert "not judged within 2 seconds" in found["check_train_step"]
+    assert re.search(r"not judged within \d+ seconds", found["check_train_step"])  # more than 2 on a busy machine
     assert all(output.output_type != "execute_result" for output in outputs["check_slope"])  # to nbgrader that is a mark
     assert not [output for shown in outputs.values() for output in shown if output.get("name") == "stderr"]
 

@@ -174,7 +174,9 @@ def read(page: Path) -> dict[str, Any]:
     if data["format"] != FORMAT:
         raise CertificateError(f"{page} is of format {data['format']}: verify it with the version of leaplm that it names")
     if again.split() != text.split():  # line ends may have changed on the way
-        raise CertificateError(f"{page} was changed: what one reads in it is not what its data say")
+        theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
+        other = "" if theirs == ours else f"; or leaplm {theirs}, with which it was made, writes another page than {ours}"
+        raise CertificateError(f"{page} was changed: what one reads in it is not what its data say{other}")
     return data
 
 

@@ -180,6 +180,14 @@ def test_a_page_in_another_language_or_of_an_older_course_holds_and_says_so(solv
     assert code == 0 and "another version of this lab's checks (leaplm 0.1; here" in said and certificate.HOLDS in said
 
 
+def test_a_page_that_another_version_wrote_otherwise_says_so(labs):
+    data = {"format": 1, "name": "A", "date": "2026-01-01", "sandboxed": True, "reason": "", "versions": {"leaplm": "0.0.1"},
+            "labs": []}
+    (labs / "page.html").write_text(certificate.render(data).replace("<h1>", "<h1 class='old'>"), encoding="utf-8")
+    with pytest.raises(certificate.CertificateError, match=r"was changed.*or leaplm 0\.0\.1, with which it was made"):
+        certificate.read(labs / "page.html")
+
+
 @pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:900], lambda text: text.replace('"labs"', '"lab"'),
                                     lambda text: re.sub(r'"max": \d', '"max": "x"', text),
                                     lambda text: text.replace("2026-01-01", "yesterday")])

@@ -29,6 +29,7 @@ INSTEAD = {
     "lab12_retrieval": {"cpu=6, gpu=30": "cpu=1, gpu=30"},
     "lab13_transfer": {"tiny=120, cpu=701": "tiny=120, cpu=500", "tiny=60, cpu=701": "tiny=60, cpu=600",
                        "tiny=20, cpu=204": "tiny=20, cpu=20", "tiny=2, cpu=8, gpu=20": "tiny=1, cpu=1, gpu=20"},
+    "lab14_names": {'LANGUAGE = "eng"': 'LANGUAGE = "swa"', "tiny=1, cpu=6": "tiny=1, cpu=1"},
     "lab10_capstone": {"tiny=24, cpu=150": "tiny=24, cpu=60",
                        'results = small_data.compare({"LoRA"': '# ({"LoRA"',
                        'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"'},

@@ -24,6 +24,10 @@ def plain(text):
     return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
+def test_every_lab_has_questions():
+    assert list_labs(ROOT) == LABS, f"write {source.FILE} for the others"
+
+
 @ONE
 def test_a_lab_has_questions_of_each_kind_with_reasons(lab):
     bank = BANKS[lab]

@@ -44,6 +44,11 @@ def test_the_last_slide_has_every_exercise(lab):
     assert [line.removeprefix(cut.ITEM) for line in last.body] == re.findall(r"^# ### (Exercise .+)$", source, re.M)
 
 
+def test_every_lab_with_a_record_has_a_table():
+    tables = {lab: slides.tables.read_card(ROOT, lab).get("table") for lab in LABS}
+    assert [lab for lab, spec in tables.items() if not spec] == ["lab10_capstone"]  # has no record
+
+
 def test_the_table_is_the_records():
     """Another number in the record is another number on the slide."""
     card = slides.tables.read_card(ROOT, "lab7_continual")["table"]

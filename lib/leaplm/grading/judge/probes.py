@@ -277,6 +277,26 @@ def modal_linear(vocabulary: int, outputs: int, seed: int = 0) -> ModalLinear:
         return ModalLinear(vocabulary, outputs)
 
 
+class ModalTagger(torch.nn.Module):
+    """A linear layer on vectors, and a vector for each shape; in training mode another vector is added, so that the mode
+    shows. Where the mask is 0 the logits are 0."""
+
+    def __init__(self, width: int, tags: int) -> None:
+        super().__init__()
+        self.classifier, self.shape = torch.nn.Linear(width, tags), torch.nn.Embedding(4, tags)
+        self.register_buffer("shift", torch.randn(tags))
+
+    def forward(self, vectors: Tensor, attention_mask: Tensor, shapes: Tensor) -> Tensor:
+        logits = self.classifier(vectors) + self.shape(shapes) + (self.shift if self.training else 0)
+        return logits * attention_mask.unsqueeze(-1)
+
+
+def modal_tagger(width: int, tags: int, seed: int = 0) -> ModalTagger:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ModalTagger(width, tags)
+
+
 def checksum_model():
     """A "model" for cross-validation: a function (training rows, test rows) of integers whose answers depend on all of
     the training rows, and on how many are tested.

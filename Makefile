@@ -12,7 +12,7 @@ endif
 FUZZ ?= 10000  # examples of each kind
 # Processes of the tests: twice as many as there are cores, since many tests wait for others; each takes up to 2 GB.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; m = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"); print(max(2, min(2 * os.cpu_count(), 8, m // 3 // 2**30)))')
-LABS := labs$(if $(filter-out en en_%,$(LEAPLM_LOCALE)),/languages/$(LEAPLM_LOCALE))
+LANGUAGE_FOLDER := $(if $(filter-out en en_%,$(LEAPLM_LOCALE)),languages/$(LEAPLM_LOCALE)/)
 QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \
 	tests/lib/prompting/test_templates.py tests/lib/tokens tests/lib/grading/rebuild tests/lib/grading/intake \
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
@@ -21,9 +21,9 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 .PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
-	@test -d $(LABS) || { echo "There are no labs in $(LEAPLM_LOCALE): use one of $(notdir $(wildcard labs/languages/*)), or en."; exit 1; }
+	@test -d labs/$(LANGUAGE_FOLDER) || { echo "There are no labs in $(LEAPLM_LOCALE): use one of $(notdir $(wildcard labs/languages/*)), or en."; exit 1; }
 	leaplm progress labs >/dev/null
-	jupyter lab --ServerApp.root_dir=$(LABS) --LabApp.default_url=/lab/tree/START.md $(LAB_ARGS)
+	jupyter lab --ServerApp.root_dir=labs --LabApp.default_url=/lab/tree/$(LANGUAGE_FOLDER)START.md $(LAB_ARGS)
 
 teach: setup        ## JupyterLab on the whole course, with nbgrader's Formgrader and Create Assignment
 	jupyter labextension enable @jupyter/nbgrader:formgrader

@@ -492,6 +492,10 @@ path = f"artifacts/compressed-{runtime.scale()}.safetensors"
 size = compressed.save_compressed(path, student, kept, card)
 print(f"saved {path}: {size:.1f} MB, {sizes['PyTorch, 32-bit'] / size:.0f} times smaller than at the start")
 
+# %%
+engines = {}  # their copies of the model are not needed any more
+runtime.free_memory()
+
 # %% check="compressed_model" points=6
 assert Path(path).stat().st_size <= 12e6, "at most 12 MB"
 card, model, small = compressed.load_compressed(path)
@@ -500,7 +504,6 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %%
 model = teacher = trimmed = student = rows = history = None
-engines = {}
 runtime.free_memory()
 
 # %% [markdown]

@@ -146,10 +146,11 @@ def describe_runtime():
     if processors() < torch.get_num_threads():     # torch counts the machine's; more than ours wait for each other
         torch.set_num_threads(processors())
     device = get_device()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     precision = {"no": "fp32"}.get(mixed_precision(), mixed_precision())
     print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory_mb() / 1000:.0f} GB · "
-          f"Python {platform.python_version()} · torch {torch.__version__} · your seed {student_seed()}")
+          f"Python {platform.python_version()} · torch {torch.__version__.partition('+')[0]} · your seed {student_seed()}")
 
 
 PROC, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")

@@ -19,7 +19,11 @@ from repo import ROOT
 LAB = "lab0_start"
 HAS_RUN = """number => /^\\[\\d+\\]:$/.test(
     document.querySelectorAll('.jp-Notebook .jp-Cell')[number]?.querySelector('.jp-InputPrompt')?.textContent ?? '')"""
-SETTINGS = 'c = get_config()\nc.CourseDirectory.course_id = "leaplm"\nc.Exchange.root = "{exchange}"\n'
+SETTINGS = """c = get_config()
+c.CourseDirectory.course_id = "leaplm"
+c.Exchange.root = "{exchange}"
+c.ExecutePreprocessor.timeout = c.ExecutePreprocessor.startup_timeout = 600  # s: a machine may be busy
+"""
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nbgrader's exchange needs Linux or macOS")
 
 
@@ -102,7 +106,7 @@ def fetch_solve_validate_submit(school, page):
         solve_by_keyboard(page, solution)
         page.shoot("lab0-solved")
         page.get_by_role("button", name="Validate").click()
-        page.get_by_text("Success! Your notebook passes all the tests.").wait_for(timeout=120_000)
+        page.get_by_text("Success! Your notebook passes all the tests.").wait_for(timeout=400_000)
         page.shoot("lab0-validated")
         page.keyboard.press("Escape")
         assignments(page)

@@ -51,7 +51,8 @@ def test_set_seed_repeats_all_three_generators():
 def test_describe_runtime_prints_one_line(capsys):
     runtime.describe_runtime()
     out = capsys.readouterr().out
-    assert out.count("\n") == 1 and torch.__version__ in out
+    assert out.count("\n") == 1 and torch.__version__.partition("+")[0] in out
+    assert len(out) <= 104  # what a notebook shows in one line; a GPU's name may take more
 
 
 def test_peak_memory_counts_what_is_allocated():

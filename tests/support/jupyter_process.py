@@ -35,7 +35,7 @@ def jupyter(folder, config, **environment):
             server.wait()
 
 
-def wait_for(url, server, log, seconds=60):
+def wait_for(url, server, log, seconds=300):  # long: a machine may be busy
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):

@@ -59,14 +59,14 @@ def show_progress() -> None:
     notebook.show_progress()
 
 
-def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> Path:
-    """Writes NAME-lab2.zip, for a teacher or to keep; on Colab the browser downloads it. Returns its path.
+def hand_in(name: str, lab: str = "", to: str | Path | None = None) -> None:
+    """Writes NAME-lab2.zip, for a teacher or to keep, says what is missing in it, and offers it for download.
 
     lab: by default the one that this notebook is; to: a folder, for example on a mounted Drive.
     """
     from leaplm.learner import notebook
 
-    return notebook.hand_in(name, lab, to)
+    notebook.hand_in(name, lab, to)
 
 
 def take_home() -> None:
@@ -76,7 +76,7 @@ def take_home() -> None:
     """
     from leaplm.learner import carry, notebook
 
-    notebook.offer(carry.take_home())
+    notebook.offer(carry.take_home(tell=notebook.tell))
 
 
 def bring_back(file: str | Path) -> None:
@@ -84,7 +84,7 @@ def bring_back(file: str | Path) -> None:
 
     ValueError, and nothing changed, if it is no such zip or not whole.
     """
-    from leaplm.learner import carry
+    from leaplm.learner import carry, notebook
 
-    if carry.run_bring_back(Path(file), Path(".")):
+    if carry.run_bring_back(Path(file), Path("."), notebook.tell):
         raise ValueError(f"{file} was not unpacked")

@@ -68,7 +68,7 @@ def take_home(start: Path = Path("."), to: Path | None = None, tell: Callable[[s
                 archive.write(file, name_in_zip(file.relative_to(labs) if file.is_relative_to(labs) else Path(file.name)))
     for lab, when in not_saved(begun):
         tell(say(NOT_SAVED, lab=lab, time=when))
-    tell(say(TAKEN, file=path, megabytes=f"{path.stat().st_size / 1e6:.1f}"))
+    tell(say(TAKEN, file=path, megabytes=f"{max(path.stat().st_size / 1e6, 0.1):.1f}"))
     return path
 
 

@@ -5,7 +5,7 @@
 
 The page carries its own data. To verify it: its text must be what the data give, the notebooks and artifacts must have the
 hashes it names, and the grader, with other random inputs, must come to the same points. A page is no signature: it proves
-nothing without the notebooks beside it.
+nothing without the notebooks beside it, and never whose work they are.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import platform
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from leaplm.grading.course import lab_file
+from leaplm.grading.course import LANGUAGES, lab_file
 from leaplm.grading.intake.ingest import read_submission
 from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
@@ -35,7 +35,7 @@ PAGE = "certificate.html"
 DATA = re.compile(r'<script type="application/json" id="certificate">(.*?)</script>', re.S)
 PACKAGES = ("leaplm", "torch", "transformers", "numpy")
 MARKED = "Marked again by the course's grader: the notebooks ran in a sandbox, the checks outside it."
-HOLDS = "The page holds: the grader gives the same points."
+HOLDS = "The page holds: the grader gives the same points. Whose work it is, and when it was done, no page can prove."
 STYLE = """body{font:16px/1.5 serif;max-width:50em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;width:100%}
 td,th{border-bottom:1px solid #bbb;padding:.3em .5em;text-align:left;vertical-align:top}
 code{font-size:70%;word-break:break-all}
@@ -107,10 +107,7 @@ def grade(root: Path, works: list[Work], say: Callable[[str], None]) -> dict[str
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        found[package] = importlib.metadata.version(package)
-    return found
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def entry(root: Path, work: Work, record: dict | None, told: dict) -> dict[str, Any]:
@@ -138,13 +135,14 @@ def render(data: dict[str, Any]) -> str:
     rows = "".join(row(lab) for lab in data["labs"])
     points, most = (sum(lab[key] for lab in data["labs"]) for key in ("points", "max"))
     how = MARKED if data["sandboxed"] else f"NOT marked again. {data['reason']} The points are the notebooks' own."
+    labs = f"{len(data['labs'])} lab{'s' * (len(data['labs']) != 1)}"
     made_with = ", ".join(f"{name} {version}" for name, version in sorted(data["versions"].items()))
     kept = json.dumps(data, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>LeapLM: {escape(data["name"])}</title><style>{STYLE}</style></head><body>
 <h1>LeapLM: adapting language models</h1>
 <p><b>{escape(data["name"])}</b>, {escape(data["date"])}: <b>{points:g} of {most:g} points</b> by the computer in
-{len(data["labs"])} labs. {escape(how)}</p>
+{labs}. {escape(how)}</p>
 <table><tr><th>lab</th><th>points</th><th>exercises</th><th>seed of the checks, hashes (SHA-256)</th></tr>{rows}</table>
 <p>Anyone who has the notebooks beside this page can verify it: <code>leaplm finish --verify {PAGE}</code></p>
 <p>Made with {escape(made_with)}.</p>
@@ -169,12 +167,16 @@ def read(page: Path) -> dict[str, Any]:
         text = page.read_text(encoding="utf-8")
         data = json.loads(DATA.search(text)[1])
         again = render(data)
+        date.fromisoformat(data["date"])
+        "".join(lab[key] for lab in data["labs"] for key in ("lab", "course", "state"))  # texts, all of them
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
         raise CertificateError(f"{page} is no certificate ({type(problem).__name__}: {problem})") from None
     if data["format"] != FORMAT:
         raise CertificateError(f"{page} is of format {data['format']}: verify it with the version of leaplm that it names")
     if again.split() != text.split():  # line ends may have changed on the way
-        raise CertificateError(f"{page} was changed: what one reads in it is not what its data say")
+        theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
+        other = "" if theirs == ours else f"; or leaplm {theirs}, with which it was made, writes another page than {ours}"
+        raise CertificateError(f"{page} was changed: what one reads in it is not what its data say{other}")
     return data
 
 
@@ -186,29 +188,66 @@ def differences(page: Path, folder: Path, say: Callable[[str], None] = print) ->
     data = read(page)
     root, works = found_in(folder)
     there = {work.lab: work for work in works}
-    wrong = [] if data["sandboxed"] else ["it says itself that it was not marked by the grader"]
+    wrong = claims_that_cannot_be(data)
+    listed = [there[lab["lab"]] for lab in data["labs"] if lab["lab"] in there]
+    records = grade(root, listed, say) if listed else {}
     for lab in data["labs"]:
-        work = there.pop(lab["lab"], None)
+        work = there.get(lab["lab"])
         if work is None:
             wrong.append(f"{lab['lab']}: its notebook is not in {folder}")
-        elif work.submission.digest != lab["submission"]:
-            wrong.append(f"{lab['lab']}: the notebook or its artifacts are not those of the page")
-        if work is not None and course_digest(root, lab["lab"]) != lab["course"]:
-            say(f"{lab['lab']}: this machine has another version of the lab's checks than the page was made with")
-    listed = [work for work in works if work.lab not in there]
-    records = grade(root, listed, say) if listed else {}
-    return wrong + [line for lab in data["labs"] if lab["lab"] in records for line in compared(lab, records[lab["lab"]])]
+        else:
+            wrong += compared(lab, entry(root, work, records[work.lab], {}), titles(root, work.lab))
+            tell_other_versions(data, lab, root, say)
+    return wrong
 
 
-def compared(lab: dict[str, Any], record: dict) -> list[str]:
-    """Each check of which the page says other points than the grader, and a sum that is none."""
-    marked = {check["name"]: check["points"] for check in record["checks"]}
-    said = {check["name"]: check["points"] for check in lab["checks"]}
-    lines = [f"{lab['lab']}, {name}: the page says {said.get(name, 'nothing')}, the grader {marked.get(name, 'nothing')}"
-             for name in sorted(marked.keys() | said.keys()) if marked.get(name) != said.get(name)]  # fmt: skip
-    if sum(said.values()) != lab["points"] or record["max"] != lab["max"]:
-        lines.append(f"{lab['lab']}: {lab['points']} of {lab['max']} is not the sum of its exercises")
+def claims_that_cannot_be(data: dict[str, Any]) -> list[str]:
+    """What no page of ours says, whatever notebooks lie beside it."""
+    names = [lab["lab"] for lab in data["labs"]]
+    wrong = [] if data["sandboxed"] else ["it says itself that it was not marked by the grader"]
+    wrong += [] if names else ["it names no lab"]
+    wrong += [f"{name}: it stands there {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1]
+    if date.fromisoformat(data["date"]) > date.today() + timedelta(days=1):  # a day: elsewhere it is tomorrow
+        wrong.append(f"its date, {data['date']}, has not come yet")
+    return wrong
+
+
+def tell_other_versions(data: dict[str, Any], lab: dict[str, Any], root: Path, say: Callable[[str], None]) -> None:
+    """Says where other checks were at work than here: the same work may then have other points without any lie."""
+    if course_digest(root, lab["lab"]) != lab["course"]:
+        theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
+        say(f"{lab['lab']}: the page was made with another version of this lab's checks (leaplm {theirs}; here {ours})")
+
+
+def titles(root: Path, lab: str) -> set[str]:
+    """A lab's title in each language in which the lab is there."""
+    locales = ["", *(path.name for path in (root / "labs" / LANGUAGES).glob("*"))]
+    return {progress.title_of(root, lab, locale) for locale in locales}
+
+
+def compared(lab: dict[str, Any], ours: dict[str, Any], known_as: set[str]) -> list[str]:
+    """What a page says of a lab, and this machine does not find so.
+
+    lab: of the page; ours: what `entry` makes of the notebook; known_as: the lab's titles.
+    """
+    lines = [] if lab["title"] in known_as else [f"{lab['lab']}: it is not called {lab['title']!r}"]
+    if (lab["submission"], lab["files"]) != (ours["submission"], ours["files"]):
+        lines.append(f"{lab['lab']}: the notebook or its artifacts are not those of the page")
+    if lab["state"] != ours["state"]:
+        lines.append(f"{lab['lab']}: the page says {lab['state']!r}, the grader {ours['state']!r}")
+    marked, said = ({check["name"]: (check["points"], check["max"]) for check in each["checks"]} for each in (ours, lab))
+    for name in sorted(marked.keys() | said.keys()):
+        theirs, found = said.get(name), marked.get(name)
+        if theirs != found:
+            lines.append(f"{lab['lab']}, {name}: the page says {points(theirs)}, the grader {points(found)}")
+    sums = tuple(sum(values) for values in zip(*said.values(), strict=True)) if said else (0, 0)
+    if len(said) != len(lab["checks"]) or sums != (lab["points"], lab["max"]):
+        lines.append(f"{lab['lab']}: {points((lab['points'], lab['max']))} is not the sum of its exercises")
     return lines
+
+
+def points(value: tuple[float, float] | None) -> str:
+    return f"{value[0]:g} of {value[1]:g}" if value else "nothing"
 
 
 def run(name: str, folder: Path, verify: Path | None, say: Callable[[str], None] = print) -> int:

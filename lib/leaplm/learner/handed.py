@@ -23,7 +23,19 @@ from leaplm.grading.rebuild.repair import is_answer, rebuild
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.grading.texts import plain
 from leaplm.learner import progress
-from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.learner.releases import HEADING, find_root, known_labs, read_release
+from leaplm.learner.words import (
+    IS_THERE,
+    MADE_AT,
+    MISSING,
+    NO_ANSWER,
+    NO_FILE,
+    NOT_YET_SAVED,
+    ONLY_TINY,
+    WHOLE,
+    learner_locale,
+    say,
+)
 from leaplm.whole_file import replacing
 
 ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")
@@ -44,7 +56,7 @@ class Handed:
 
     def report(self) -> str:
         lines = [f"{self.path}: {', '.join(self.files)}", *self.notes]
-        lines += [f"missing: {line}" for line in self.missing] or ["Nothing is missing: hand in this file as it is."]
+        lines += [say(MISSING, what=line) for line in self.missing] or [say(WHOLE)]
         return "\n".join(lines)
 
 
@@ -92,7 +104,8 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
             raise HandInError(submission.refused)
     told = Handed(path, list(files), notes=list(submission.notes))
     if release is not None:
-        told.missing = missing(root, lab, release, nbformat.reads(submission.notebook.decode(), as_version=4))
+        heads = headings(read_release(root, lab, learner_locale()))
+        told.missing = missing(release, nbformat.reads(submission.notebook.decode(), as_version=4), heads)
         told.missing += missing_artifact(root, lab, submission.files, told.notes)
     told.missing += not_saved(lab, notebook) if isinstance(notebook, Path) else []
     return told
@@ -105,13 +118,22 @@ def beside(folder: Path, lab: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
 
 
-def missing(root: Path, lab: str, release: NotebookNode, submitted: NotebookNode) -> list[str]:
-    """The answers that are still as they were given out, by the heading of their exercise."""
+def missing(release: NotebookNode, submitted: NotebookNode, heads: dict[str, str]) -> list[str]:
+    """The answers that are still as they were given out, by the heading of their exercise (heads: of each cell id)."""
     made, _ = rebuild(release, submitted)
     given = {cell.id: plain(cell.source) for cell in release.cells}
-    titles = {task.check: task.title for task in tasks(root, lab)}
-    return [f"no answer to {titles.get(cell.id, f'`{cell.id}`')}" for cell in made.cells
+    return [say(NO_ANSWER, exercise=heads[cell.id]) for cell in made.cells
             if is_answer(cell) and plain(cell.source) == given[cell.id]]  # fmt: skip
+
+
+def headings(release: NotebookNode) -> dict[str, str]:
+    """{cell id: the heading above it}; the id itself where there is none."""
+    found, head = {}, ""
+    for cell in release.cells:
+        if cell.cell_type == "markdown" and (words := HEADING.findall(cell.source)):
+            head = words[-1][1]
+        found[cell.id] = head or f"`{cell.id}`"
+    return found
 
 
 def missing_artifact(root: Path, lab: str, files: dict[str, bytes], notes: list[str]) -> list[str]:
@@ -120,14 +142,12 @@ def missing_artifact(root: Path, lab: str, files: dict[str, bytes], notes: list[
     there = [name for name in wanted if f"{ARTIFACTS}/{name}" in files]
     for name in there:
         made_at = scale_of(name, files[f"{ARTIFACTS}/{name}"])
-        notes.append(f"{name}: made at scale {made_at}." if made_at else f"{name} is there.")
-        if made_at == "tiny":
-            notes.append("The scale tiny is for trying code: its models are too small for full points.")
+        notes.append(say(MADE_AT, file=name, scale=made_at) if made_at else say(IS_THERE, file=name))
     if there or not wanted:
         return []
     tiny = sorted(name for name in files if "-tiny." in name)
-    said = f"{ARTIFACTS}/{' or '.join(wanted)}: run the cell that saves it"
-    return [f"{said}, at another scale than tiny ({', '.join(tiny)} is only for trying code)" if tiny else said]
+    lacking = " / ".join(f"{ARTIFACTS}/{name}" for name in wanted)
+    return [say(ONLY_TINY, files=lacking, tiny=", ".join(tiny)) if tiny else say(NO_FILE, files=lacking)]
 
 
 def scale_of(name: str, content: bytes) -> str:
@@ -144,16 +164,15 @@ def scale_of(name: str, content: bytes) -> str:
 def not_saved(lab: str, notebook: Path) -> list[str]:
     """Whether cells were run after the file was saved last, as far as the progress tells."""
     when = progress.saved_too_early(lab, [notebook])
-    said = f"what you did since {when}: cells were run after the notebook was saved. Save it and hand in again"
-    return [said] if when else []
+    return [say(NOT_YET_SAVED, time=when)] if when else []
 
 
-def run(lab: str, name: str, folder: Path, to: Path, say: Callable[[str], None] = print) -> int:
+def run(lab: str, name: str, folder: Path, to: Path, tell: Callable[[str], None] = print) -> int:
     """The command `leaplm hand-in`. Returns 0 if the zip was written, whatever it lacks; 1 if there is nothing to write."""
     try:
         notebook = find_notebook(full_name(lab), folder)
-        say(pack(lab, name, notebook, notebook.parent, to).report())
+        tell(pack(lab, name, notebook, notebook.parent, to).report())
     except (ValueError, OSError) as problem:
-        say(f"leaplm hand-in: {problem}")
+        tell(f"leaplm hand-in: {problem}")
         return 1
     return 0

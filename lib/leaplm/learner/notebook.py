@@ -6,23 +6,46 @@ or our grader runs a notebook, and a fault of ours is one line below the cell, n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import textwrap
 import time
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner import handed, panel, progress
+from leaplm.learner.listener import until
 from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
 from leaplm.learner.releases import Task, are_on, find_lab, find_root, find_task, known_labs, named_task
-from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, TITLE, say
-from leaplm.runtime import available_memory_mb
+from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE, say
+from leaplm.runtime import available_memory_mb, free_memory
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
 WRITE_EVERY = 60  # s, of the time worked; marks are written at once
+WIDTH = 95  # characters of a line
+ASSERTS_SECONDS = 20  # for the asserts of a check, which take milliseconds: then an answer in them does not end
+
+
+class NeverEnds(TimeIsUp):
+    """In the asserts of a check."""
+
+    def __str__(self) -> str:
+        return say(STOPPED, seconds=ASSERTS_SECONDS)
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows this: the learner's lines, without the timer's, which comes last."""
+        from IPython import get_ipython
+
+        last = self.__traceback__
+        while last.tb_next and last.tb_next.tb_frame.f_globals.get("__name__") != until.__module__:
+            last = last.tb_next
+        last.tb_next = None
+        return get_ipython().InteractiveTB.structured_traceback(type(self), self, self.__traceback__)
 
 
 class Session:
@@ -33,14 +56,24 @@ class Session:
         self.lab = Path.cwd().name if Path.cwd().name in known_labs(find_root()) else ""
         self._began = self._ended = time.monotonic()
         self._worked = 0.0  # s, not written yet
+        self._limit = contextlib.ExitStack()  # of the cell that runs
 
     def before_cell(self, info: Any) -> None:
+        self._limit.close()
         self._began = time.monotonic()
         pause = self._began - self._ended
         self._worked += pause if pause < progress.IDLE else 0
+        task = self.task_of(info)
+        if task and not judges_a_file(task):
+            self._limit.enter_context(until(self._began + ASSERTS_SECONDS, NeverEnds, self.shell.user_ns))
+
+    def task_of(self, info: Any) -> Task | None:
+        """The check that a cell is."""
+        return find_task(info.raw_cell, find_lab(info.raw_cell) or self.lab, getattr(info, "cell_id", None))
 
     def after_cell(self, result: Any) -> None:
         """Below a check: its mark. Below other cells: nothing."""
+        self._limit.close()
         try:
             self._after_cell(result.info)
         except Exception as fault:
@@ -50,8 +83,7 @@ class Session:
     def _after_cell(self, info: Any) -> None:
         self._worked += time.monotonic() - self._began
         self.lab = find_lab(info.raw_cell) or self.lab
-        task = find_task(info.raw_cell, self.lab, getattr(info, "cell_id", None))
-        if task:
+        if task := self.task_of(info):
             self.show_mark(task, SECONDS)
             return
         if self.lab and "torch" in sys.modules:  # the lab's imports are done
@@ -62,7 +94,7 @@ class Session:
     def show_mark(self, task: Task, seconds: float) -> None:
         from IPython.display import display
 
-        waiting = reads_files_only(checks_of(find_root(), task.lab)[task.check])
+        waiting = judges_a_file(task)
         handle = display({"text/plain": say(MODEL)}, raw=True, display_id=True) if waiting else None
         found = self.judged(task, seconds, waiting)
         so_far = self.note(found)
@@ -71,13 +103,15 @@ class Session:
         handle.update(data, raw=True, metadata=noted) if handle else display(data, raw=True, metadata=noted)
 
     def judged(self, task: Task, seconds: float, a_model: bool) -> Mark:
-        free = available_memory_mb()
-        if a_model and free < MEMORY_MB:
+        if a_model and (free := room_for_a_model()) < MEMORY_MB:
             return Mark(task, None, "", problem=f"memory {free:.0f}")
         try:
             return mark(task, self.shell.user_ns, ".", seconds)
         except Exception as fault:
             return Mark(task, None, "", problem=f"{type(fault).__name__}: {fault}")
+        finally:
+            if a_model:
+                free_memory()  # 400 MB, which the cells below may need
 
     def note(self, found: Mark | None = None) -> str:
         """Writes the time worked, and a mark; returns the line on this lab, or why it could not be written."""
@@ -91,6 +125,17 @@ class Session:
         except OSError as problem:
             return f"{progress.progress_file()}: {problem}"
         return progress.so_far(lab, record)
+
+
+def judges_a_file(task: Task) -> bool:
+    return reads_files_only(checks_of(find_root(), task.lab)[task.check])
+
+
+def room_for_a_model() -> float:
+    """MB that may still be taken; where they are few, after what a training has left is given back."""
+    if available_memory_mb() < MEMORY_MB:
+        free_memory()
+    return available_memory_mb()
 
 
 _session: Session | None = None
@@ -120,9 +165,15 @@ def end(shell: Any) -> None:
 
 
 def running() -> Session:
-    """The session of this notebook; RuntimeError, with what to do, if there is none."""
+    """The session of this notebook, which begins now after a restart; RuntimeError where this is no notebook."""
+    from IPython import get_ipython
+
+    from leaplm import learner
+
+    if _session is None and get_ipython():
+        learner.load_ipython_extension(get_ipython())
     if _session is None:
-        raise RuntimeError("there are no marks in this notebook: run `%load_ext leaplm.learner` first")
+        raise RuntimeError("there are no marks here: this is no notebook, or the course was given out without marks")
     return _session
 
 
@@ -141,14 +192,19 @@ def show_progress() -> None:
     display({"text/html": html, "text/plain": text} if begun else {"text/plain": say(NOTHING_YET)}, raw=True)
 
 
-def hand_in(name: str, lab: str, to: str | Path | None) -> Path:
+def tell(words: str) -> None:
+    """Prints lines that a notebook need not break, which it would do inside words."""
+    for line in words.splitlines():
+        print(textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
+def hand_in(name: str, lab: str, to: str | Path | None) -> None:
     """The zip of this notebook; see `leaplm.learner.hand_in`."""
     lab = lab or (_session.lab if _session else "") or Path.cwd().name
     notebook = notebook_on_colab() or Path(f"{lab}.ipynb")
     done = handed.pack(lab, name, notebook, Path("."), Path(to) if to else Path("."))
-    print(done.report())
+    tell(done.report())
     offer(done.path)
-    return done.path
 
 
 def offer(path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable
 from html import escape
 
@@ -34,11 +35,13 @@ from leaplm.learner.words import (
     say,
 )
 
-MORE = 'from leaplm import learner; learner.mark("{name}")'  # for more time
+MORE = '`from leaplm import learner; learner.mark("{name}")`'  # for more time, or after a restart
 # Legible on a white and on a dark page.
 COLOURS = {"right": "#2e9e4f", "part": "#c98a00", "wrong": "#d64545", "unknown": "#7a7a7a"}
 SIGNS = {"right": "✓", "part": "◐", "wrong": "✗", "unknown": "?"}
-BOX = "border-left:5px solid {colour};padding:.3em .8em;margin:.4em 0;max-width:48em"
+LINES = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"  # JupyterLab would break inside words
+CODE = re.compile("`([^`]+)`")
+BOX = "border-left:5px solid {colour};padding:.3em .8em;margin:.4em 0;max-width:58em"
 
 
 def kind(mark: Mark) -> str:
@@ -73,8 +76,8 @@ def as_data(mark: Mark) -> dict[str, object]:
 
 def as_html(mark: Mark, so_far: str = "") -> str:
     shown, name = kind(mark), f"<code>{escape(mark.task.check)}</code>"
-    said = f" · {escape(mark.message)}" if mark.message else ""
-    parts = [f"<b><span style='color:{COLOURS[shown]}'>{SIGNS[shown]}</span> {name}: {escape(headline(mark))}</b>{said}",
+    said = f" · {with_code(mark.message)}" if mark.message else ""
+    parts = [f"<b><span style='color:{COLOURS[shown]}'>{SIGNS[shown]}</span> {name}: {with_code(headline(mark))}</b>{said}",
              *map(picture, mark.standings)]  # fmt: skip
     if not mark.right:
         parts.append(folded(steps(mark)))
@@ -84,15 +87,24 @@ def as_html(mark: Mark, so_far: str = "") -> str:
     return f"<div class='leaplm-mark' lang='{language}' style='{style}'>{''.join(parts)}</div>"
 
 
+def with_code(words: str) -> str:
+    """A sentence as HTML, with what stands between backticks as code.
+
+    >>> with_code("`a < b` is not answered yet.")
+    '<code>a &lt; b</code> is not answered yet.'
+    """
+    return CODE.sub(r"<code>\1</code>", escape(words))
+
+
 def steps(mark: Mark) -> list[tuple[str, str]]:
     """The hints in steps: (what one presses, HTML). Never a solution: that stands in no release."""
     task = in_their_language(mark.task)
     found = []
     if mark.mistake:
-        found.append((say(MISTAKE), f"{escape(say(LIKELY))} <i>{escape(hints.told(mark.mistake, task.lab))}</i>"))
+        found.append((say(MISTAKE), f"{escape(say(LIKELY))} <i>{with_code(hints.told(mark.mistake, task.lab))}</i>"))
     if task.hints:
         found.append((say(HINT), task.hints[0]))  # HTML of our own release
-    asked = f"<pre style='white-space:pre-wrap'>{escape(task.asked)}</pre>" if task.asked else ""
+    asked = f"<pre style='{LINES}'>{escape(task.asked)}</pre>" if task.asked else ""
     where = escape(say(SECTION, section=task.section)) if task.section else ""
     return [*found, (say(ASKED), f"<b>{escape(task.title)}</b><br>{where}{asked}")]
 

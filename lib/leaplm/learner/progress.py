@@ -148,9 +148,9 @@ def row_of(root: Path, lab: str, record: dict[str, Any]) -> Row:
                record["seconds"] / 60)  # fmt: skip
 
 
-def title_of(root: Path, lab: str) -> str:
-    """The heading of a lab without its number's word: "2 · Full fine-tuning"."""
-    first = read_release(root, lab, learner_locale()).cells[0].source.partition("\n")[0]
+def title_of(root: Path, lab: str, locale: str | None = None) -> str:
+    """The heading of a lab without its number's word: "2 · Full fine-tuning". locale: by default the learner's."""
+    first = read_release(root, lab, learner_locale() if locale is None else locale).cells[0].source.partition("\n")[0]
     return first.lstrip("# ").partition(" ")[2] or lab
 
 

@@ -155,5 +155,6 @@ def named_task(name: str, lab: str = "") -> Task:
         return found[0]
     if not every:
         raise KeyError("there are no checks on this machine: the course was given out without marks")
-    known = ", ".join(f"{task.lab}.{task.check}" for task in (found or [task for task in every if task.lab == lab] or every))
+    here = [task.check for task in every if task.lab == lab]
+    known = ", ".join(here if here and not found else [f"{task.lab}.{task.check}" for task in found or every])
     raise KeyError(f"{'several checks are' if found else 'no check is'} called {name!r}; there are: {known}")

@@ -1,6 +1,8 @@
 """The page on which JupyterLab opens: current in every language, and every link of it leads somewhere."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 from leaplm.grading.course import list_labs, load_module
@@ -28,3 +30,13 @@ def test_its_links_lead_to_every_lab_and_language(locale):
     assert all((folder / link).is_file() for link in links if link not in own)
     assert {link.partition("/")[0] for link in links if link.endswith(".ipynb")} == set(list_labs(ROOT))
     assert sum(link.endswith("START.md") for link in links) == len(LOCALES) - 1
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+@pytest.mark.parametrize("locale", LOCALES)
+def test_jupyterlab_opens_on_it_and_reaches_what_it_leads_to(locale):
+    """Its root is the folder of all labs: from one language's folder, neither progress nor another one could be reached."""
+    words = ["make", "-n", "lab", "PYTHON=true", f"LEAPLM_LOCALE={locale}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    opened = (start.folder_of(ROOT, locale) / "START.md").relative_to(ROOT / "labs").as_posix()
+    assert f"--ServerApp.root_dir=labs --LabApp.default_url=/lab/tree/{opened} " in done.stdout

@@ -53,6 +53,17 @@ def solved(labs, course):
     return fill(labs, answered(course))
 
 
+@pytest.fixture(scope="module")
+def records(course, tmp_path_factory):
+    """The grader's record of the solved lab; skips where its sandbox cannot be."""
+    folder = tmp_path_factory.mktemp("marked")
+    (folder / LAB).mkdir()
+    try:
+        return certificate.grade(course, certificate.find_works(course, fill(folder, answered(course))), lambda line: None)
+    except certificate.NoSandbox as problem:
+        pytest.skip(str(problem))
+
+
 def fill(labs, notebook):
     nbformat.write(notebook, labs / LAB / f"{LAB}.ipynb")
     (labs / LAB / "artifacts").mkdir(exist_ok=True)
@@ -102,18 +113,84 @@ def test_forged_pages_do_not_hold(page, solved, course):
     fill(solved, answered(course, mean_square=WRONG))  # worse work, with the page of better work
     page.write_text(honest, encoding="utf-8")
     code, said = verify(page, solved)
-    assert code == 1 and "not those of the page" in said and "mean_square: the page says 3, the grader 0" in said
+    assert code == 1 and "not those of the page" in said and "mean_square: the page says 3 of 3, the grader 0 of 3" in said
 
     data = json.loads(certificate.DATA.search(honest)[1])  # the whole page made anew around a lie
     [work] = certificate.find_works(course, solved)
     data["labs"][0]["submission"] = work.submission.digest
     page.write_text(certificate.render(data), encoding="utf-8")
     code, said = verify(page, solved)
-    assert code == 1 and "not those" not in said and "mean_square: the page says 3, the grader 0" in said
+    assert code == 1 and "not those" not in said and "mean_square: the page says 3 of 3, the grader 0 of 3" in said
+
+
+def lab_says(**values):
+    return lambda data: data["labs"][0].update(values)
+
+
+def check_says(**values):
+    return lambda data: data["labs"][0]["checks"][0].update(values)
+
+
+FORGERIES = {  # what is written into the data of an honest page, which is then made anew around them: what is told
+    "more points in all": (lab_says(points=90), "90 of 9 is not the sum of its exercises"),
+    "more points of more": (lambda data: (lab_says(max=90, points=90)(data), check_says(max=84, points=84)(data)),
+                            "mean_square: the page says 84 of 84, the grader 3 of 3"),
+    "an exercise of its own": (lambda data: data["labs"][0]["checks"].append({"name": "thesis", "points": 0, "max": 0}),
+                               "thesis: the page says 0 of 0, the grader nothing"),
+    "one that is hidden": (lambda data: data["labs"][0]["checks"].pop(), "the page says nothing, the grader"),
+    "an exercise twice": (lambda data: data["labs"][0]["checks"].append(data["labs"][0]["checks"][0]), "not the sum"),
+    "another title": (lab_says(title="Doctor of all languages"), "it is not called 'Doctor of all languages'"),
+    "hashes of another's artifact": (lab_says(files={"artifacts/slope-cpu.json": "0" * 64}), "not those of the page"),
+    "another's notebook": (lab_says(submission="0" * 64), "not those of the page"),
+    "an end that it had not": (lab_says(state="timeout"), "the page says 'timeout', the grader 'graded'"),
+    "a lab twice": (lambda data: data["labs"].append(data["labs"][0]), "it stands there 2 times"),
+    "a lab that is not there": (lambda data: data["labs"].append(data["labs"][0] | {"lab": OTHER}), "notebook is not in"),
+    "no lab": (lambda data: data["labs"].clear(), "it names no lab"),
+    "a day that has not come": (lambda data: data.update(date="2999-01-01"), "2999-01-01, has not come yet"),
+    "marked by nobody": (lambda data: data.update(sandboxed=False), "it was not marked by the grader"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_each_lie_in_a_page_made_anew_is_told(solved, course, records, monkeypatch, forgery):
+    monkeypatch.setattr(certificate, "grade", lambda root, works, say: {work.lab: records[work.lab] for work in works})
+    data = certificate.make("Amina Bello", solved)
+    change, told = FORGERIES[forgery]
+    change(data)
+    (solved / certificate.PAGE).write_text(certificate.render(data), encoding="utf-8")
+    code, said = verify(solved / certificate.PAGE, solved)
+    assert code == 1 and told in said
+
+
+def test_what_was_swapped_after_the_page_was_made_is_told(solved, course, records, monkeypatch):
+    monkeypatch.setattr(certificate, "grade", lambda root, works, say: {work.lab: records[work.lab] for work in works})
+    assert certificate.run("Amina Bello", solved, None, lambda line: None) == 0
+    (solved / LAB / "artifacts" / "slope-cpu.json").write_text('{"slope": 2.00001}')
+    code, said = verify(solved / certificate.PAGE, solved)
+    assert code == 1 and "not those of the page" in said
+
+
+def test_a_page_in_another_language_or_of_an_older_course_holds_and_says_so(solved, course, records, monkeypatch):
+    """An older course may give other points to the same work: that is told, and is no lie."""
+    monkeypatch.setattr(certificate, "grade", lambda root, works, say: {work.lab: records[work.lab] for work in works})
+    data = certificate.make("Amina Bello", solved)
+    data["labs"][0]["course"], data["versions"]["leaplm"] = "0" * 64, "0.1"
+    (solved / certificate.PAGE).write_text(certificate.render(data), encoding="utf-8")
+    code, said = verify(solved / certificate.PAGE, solved)
+    assert code == 0 and "another version of this lab's checks (leaplm 0.1; here" in said and certificate.HOLDS in said
+
+
+def test_a_page_that_another_version_wrote_otherwise_says_so(labs):
+    data = {"format": 1, "name": "A", "date": "2026-01-01", "sandboxed": True, "reason": "", "versions": {"leaplm": "0.0.1"},
+            "labs": []}
+    (labs / "page.html").write_text(certificate.render(data).replace("<h1>", "<h1 class='old'>"), encoding="utf-8")
+    with pytest.raises(certificate.CertificateError, match=r"was changed.*or leaplm 0\.0\.1, with which it was made"):
+        certificate.read(labs / "page.html")
 
 
 @pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:900], lambda text: text.replace('"labs"', '"lab"'),
-                                    lambda text: re.sub(r'"max": \d', '"max": "x"', text)])
+                                    lambda text: re.sub(r'"max": \d', '"max": "x"', text),
+                                    lambda text: text.replace("2026-01-01", "yesterday")])
 def test_a_page_that_is_none_is_an_error(labs, damage):
     data = {"format": 1, "name": "A", "date": "2026-01-01", "sandboxed": True, "reason": "", "versions": {}, "labs": [
         {"lab": LAB, "title": "x", "course": "", "points": 1, "max": 1, "checks": [], "state": "graded", "seed": "1",

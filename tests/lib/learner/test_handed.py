@@ -44,7 +44,7 @@ def test_a_complete_lab_misses_nothing(labs, course):
 def test_what_is_missing_is_named(labs, course):
     done = pack(labs, answered(course, mean_square=None, why=None), artifact=False)
     assert [line.partition(":")[0] for line in done.missing] == [
-        "no answer to 1. Mean square", "no answer to `why`", "artifacts/slope-cpu.json"]
+        "no answer to “1. Mean square”", "no answer to “4. In words”", "artifacts/slope-cpu.json"]
 
 
 def test_cells_run_after_the_last_saving_are_told(labs, course):

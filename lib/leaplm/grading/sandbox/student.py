@@ -205,6 +205,10 @@ def artifact_problem(name: str) -> str:
     return f"There is no {ARTIFACTS}/{name}: run the cell that saves it and hand it in with the notebook."
 
 
+def only_tiny(name: str) -> str:
+    return f"{ARTIFACTS}/{name} is of the scale tiny, only for trying code: run the lab at another scale and save again."
+
+
 def _read_regular_file(path: Path) -> bytes:
     """The bytes of a file; OSError for a link, a folder, a pipe, or a file that is too large."""
     flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))  # not on every system

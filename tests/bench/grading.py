@@ -5,7 +5,9 @@
     python tests/bench/grading.py --lab week1 --students 300         an assignment of nbgrader's own cells, generated
 
 The class is mixed: perfect, half, wrong and empty notebooks, and 15 % damaged ones. Each has an artifact of its own, so
-none is judged for another. Plain nbgrader (its own steps, only folders and a time limit set) stops at the first
+none is judged for another. In the end one student hands in again, and `leaplm grade` is started anew.
+
+Plain nbgrader (its own steps, only folders and a time limit set) stops at the first
 damaged submission of some kinds, so it gets honest ones alone; its time for the whole class is their mean times the
 class. The first of them is not counted: it pays for the start.
 """
@@ -15,6 +17,7 @@ import copy
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -78,7 +81,12 @@ class Class:
                 shutil.rmtree(path)
         (self.course / "nbgrader_config.py").write_text(PLAIN)
 
-    def put(self, number):
+    def resubmit(self):
+        """The first student hands in another model."""
+        shutil.rmtree(self.course / WORK / "submitted" / "student000")
+        self.put(0, version=500)
+
+    def put(self, number, version=0):
         student, damaged = f"student{number:03d}", number % 20 in (4, 11, 18)
         made = self.kinds[0] if damaged else self.kinds[number % len(self.kinds)]
         content = damage(made.notebook, number // 20) if damaged else nbformat.writes(made.notebook).encode()
@@ -86,7 +94,7 @@ class Class:
         (folder / "artifacts").mkdir(parents=True)
         (folder / f"{self.lab}.ipynb").write_bytes(content)
         for name, data in made.artifacts.items():
-            (folder / "artifacts" / name).write_bytes(own(data, number))
+            (folder / "artifacts" / name).write_bytes(own(data, number + version))
         if not damaged:
             self.expected[student] = made.expected
 
@@ -105,7 +113,7 @@ class ClassOfCells:
             answer("mean", self.ANSWERS["mean"]),
             check("test_mean", "sum([mean([1, 2, 3]) == 2, mean([5]) == 5, mean([-1, 1]) == 0])", 3), written("why"))})
         generate(self.course, lab)
-        self.expected = {}
+        self.lab, self.expected = lab, {}
         for number in range(students):
             half = {**self.ANSWERS, "mean": "def mean(rows):\n    return 2"}
             wrong = {"squares": "def squares(n):\n    return []", "mean": "def mean(rows):\n    return None"}
@@ -113,6 +121,11 @@ class ClassOfCells:
             answers = {name: f"# student {number}\n{source}" for name, source in answers.items()}
             hand_in(self.course, f"student{number:04d}", lab, "numbers", answers)
             self.expected[f"student{number:04d}"] = [5, 3, 0, 0][number % 4]
+
+    def resubmit(self):
+        """The first student hands in another answer."""
+        answers = {**self.ANSWERS, "squares": self.ANSWERS["squares"].replace("x * x", "x ** 2")}
+        hand_in(self.course, "student0000", self.lab, "numbers", answers)
 
     def for_nbgrader(self, students):
         """The same course with the first students alone, without our line."""
@@ -191,8 +204,21 @@ def grade_ours(lab, students):
         states = [record["state"] for record in summary.records.values()]
         marks = scores(CourseBook(made.course), lab)
         odd = {student: (mark, marks[student]) for student, mark in made.expected.items() if marks[student] != mark}
-        return {"students": students, "seconds": seconds, "peak_mb": memory.peak, "odd": odd,
-                "states": {state: states.count(state) for state in set(states)}}  # fmt: skip
+        return {"students": students, "seconds": seconds, "again": grade_again(made, lab), "peak_mb": memory.peak,
+                "odd": odd, "states": {state: states.count(state) for state in set(states)}}  # fmt: skip
+
+
+def grade_again(made, lab):
+    """The whole command after one student handed in again: seconds, those of processor time, and how many it has graded."""
+    made.resubmit()
+    started, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([Path(sys.prefix, "bin", "leaplm"), "grade", lab, "--course", made.course], capture_output=True,
+                          text=True, env={**os.environ, "LEAPLM_COURSE": str(made.course)})  # fmt: skip
+    graded = re.search(r"(\d+) graded now", done.stdout)
+    if done.returncode or not graded:
+        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - started, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, int(graded[1])
 
 
 def grade_plain(lab, students):
@@ -235,6 +261,9 @@ def main():
         print(f"leaplm grade, {students} submissions: {ours['seconds']:.0f} s, {each:.2f} s each, start included; "
               f"peak memory {ours['peak_mb']:.0f} MB; {ours['states']}; honest marks that differ: {ours['odd'] or 'none'}",
               flush=True)  # fmt: skip
+        seconds, used, fresh = ours["again"]
+        print(f"  one handed in again: {seconds:.1f} s from the start of the program to its end ({used:.1f} s of processor "
+              f"time), {fresh} graded", flush=True)  # fmt: skip
         if plain:
             print(f"  plain nbgrader on as many: {np.mean(plain) * students:.0f} s by its mean (extrapolated): "
                   f"{np.mean(plain) / each:.1f} times as long", flush=True)  # fmt: skip

@@ -39,6 +39,7 @@ from leaplm.grading.intake.extractor import sweep
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.submission import NOTE
 from leaplm.runtime import print_every_letter
 
 IDLE_SECONDS = 120  # after which an engine that nobody uses gives its memory back: Formgrader's server runs for days
@@ -156,7 +157,7 @@ class GradeSubmission(NbGraderPreprocessor):
                 self.log.error("%s, %s: the check could not cope, 0 points; please look:\n%s", who["student"],
                                check["name"], check["fault"])  # fmt: skip
         if lines:
-            resources.setdefault("outputs", {})[f"{who['notebook']}.repairs.txt"] = ("\n".join(lines) + "\n").encode()
+            resources.setdefault("outputs", {})[f"{who['notebook']}{NOTE}"] = ("\n".join(lines) + "\n").encode()
 
 
 def prepare(assignment: str, student: str, notebooks: list[str], **more: Any) -> None:

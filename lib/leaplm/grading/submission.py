@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 ARTIFACTS = "artifacts"  # the folder beside the notebook
+NOTE = ".repairs.txt"  # how the names of our own notes end, beside a notebook
 
 
 @dataclass(frozen=True)

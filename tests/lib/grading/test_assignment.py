@@ -72,7 +72,8 @@ def test_a_number_of_numpy_that_can_be_no_mark_is_none(text):
 @pytest.mark.parametrize(("name", "inside"), {
     "made.txt": True, "plots/one.png": True, "../gradebook.db": False, "/etc/passwd": False, "a/../../b": False,
     "week1.ipynb": False, ".hidden/x": False, "": False, "a//b": False, "C:/x": False, "a\nb": False,
-    "timestamp.txt": False, "data/timestamp.txt": True,
+    "timestamp.txt": False, "data/timestamp.txt": True, "timestamp.txt/x": False, "week1.ipynb/x": False,
+    "week1.repairs.txt": False, "week1.repairs.txt/x": False, "data/week1.ipynb": False,
 }.items())
 def test_a_file_that_a_notebook_made_stays_beside_it(name, inside):
     assert is_inside(name) == inside

@@ -91,6 +91,7 @@ def marks(course, name="week1", book="gradebook.db"):
 def graded_files(course, folder):
     """{path: its rights} of what a grader laid down, without what ours alone says: pages of work that was not handed in."""
     paths = [path for path in sorted((course / folder).rglob("*")) if not path.name.endswith(".repairs.txt")]
+    paths = [path for path in paths if "__pycache__" not in path.parts]  # of an import: Python may leave it, or not
     mine = {path.relative_to(course / folder).as_posix(): oct(path.stat().st_mode) for path in paths}
     return {name: rights for name, rights in mine.items() if not name.endswith("words.ipynb") or name in HANDED_IN}
 
@@ -293,7 +294,22 @@ FORGERIES = {
     "hides_behind_a_hook": "get_ipython().set_custom_exc((Exception,), lambda *a, **k: None)",
     "prints_an_error_away": "def double(x):\n    print('passed')\n    return 0",
     "gives_itself_more": "def mean(rows):\n    return 2.0",
+    "gives_a_module_another_class": "import math, types\nclass M(types.ModuleType):\n"
+                                    "    isclose = property(lambda self: lambda *a, **k: True)\nmath.__class__ = M",
+    "replaces_the_table_of_modules": "import math, sys, types\nreal, sys.modules = sys.modules, dict(sys.modules)\n"
+                                     "real['math'] = types.SimpleNamespace(isclose=lambda *a: True)",
+    "replaces_its_own_names": "import types\nclass Names(dict):\n    def __setitem__(self, key, value):\n"
+                              "        fake = lambda *a, **k: types.SimpleNamespace(isclose=lambda *a: True)\n"
+                              "        value = {**vars(value), '__import__': fake} if key == '__builtins__' else value\n"
+                              "        dict.__setitem__(self, key, value)\n"
+                              "get_ipython().user_ns = Names(get_ipython().user_ns)",
 }  # fmt: skip
+FOR_MEAN = ("patches_a_library", "gives_a_module_another_class", "replaces_the_table_of_modules", "replaces_its_own_names")
+# A notebook that leaves its folder, and puts a file in the place of a folder of the teacher's and the other way round.
+MOVES = ("import os, shutil\nshutil.rmtree('data')\nos.remove('helper.py')\nos.mkdir('helper.py')\n"
+         "for name in ('data', 'helper.py/own.txt', 'made.txt', 'tests.repairs.txt', 'locked.txt'):\n"
+         "    with open(name, 'w') as file:\n        file.write(name)\n"
+         "os.chmod('locked.txt', 0)\nos.chdir('/usr')\n")
 TESTS = notebook(
     answer("double", RIGHT["double"]),
     check("test_double", "assert double(2) == 4\nassert double(3) == 6", 2),
@@ -307,10 +323,11 @@ TESTS = notebook(
 def cheats(tmp_path_factory):
     """A class of forgers, graded."""
     made = quickstart(tmp_path_factory.mktemp("cheats") / "course")
-    put_source(made, "week1", {"tests": TESTS})
+    put_source(made, "week1", {"tests": TESTS}, FILES)
     generate(made, "week1")
     for name, source in FORGERIES.items():
-        hand_in(made, name, "week1", "tests", {"double": source, "mean": "" if name != "patches_a_library" else source})
+        wrong = f"def mean(rows):\n    return -1\n{source}"
+        hand_in(made, name, "week1", "tests", {"double": source, "mean": wrong if name in FOR_MEAN else ""})
 
     def skipping(handed_in):
         for part in handed_in.cells:
@@ -329,6 +346,7 @@ def cheats(tmp_path_factory):
     hand_in(made, "leaves_tests_out", "week1", "tests", {"double": "def double(x): return 0"}, change=reordered)
     hand_in(made, "changes_the_tests", "week1", "tests", {"double": "def double(x): return 0"}, change=softened)
     hand_in(made, "z_honest", "week1", "tests", RIGHT)
+    hand_in(made, "z_moves", "week1", "tests", {**RIGHT, "mean": MOVES + RIGHT["mean"]}, {"tests.repairs.txt/x": "theirs"})
     return made, grade_class(made, "week1", jobs=1, say=quiet)
 
 
@@ -344,6 +362,18 @@ def test_their_neighbour_has_all(cheats):
     assert summary.records["z_honest"]["points"] == 6
     again = grade_class(made, "week1", jobs=1, say=quiet)
     assert again.fresh == 0 and again.records.keys() == summary.records.keys()
+
+
+def test_files_that_clash_with_those_that_were_there_cost_nothing(cheats):
+    """Neither by our command nor by nbgrader's: with plain nbgrader a notebook may do so."""
+    made, summary = cheats
+    folder = made / "autograded" / "z_moves" / "week1"
+    for _ in range(2):
+        assert summary.records["z_moves"]["state"] == "graded" and summary.records["z_moves"]["points"] == 6
+        assert (folder / "made.txt").read_text() == "made.txt" and (folder / "data" / "rows.txt").is_file()
+        assert (folder / "helper.py").read_text() == FILES["helper.py"]
+        assert "theirs" not in str([path.read_bytes() for path in folder.rglob("*") if path.is_file()])
+        nbgrader(made, "autograde", "week1", "--force", "--student", "z_moves")
 
 
 def test_hidden_tests_are_out_of_reach_until_their_turn(tmp_path):
@@ -453,10 +483,12 @@ def test_a_kernel_that_is_not_here_is_said_by_name(tmp_path):
     hand_in(made, "amina", "week1", "any", {})
     hand_in(made, "bello", "week1", "any", {}, change=lambda book: book.metadata.update(
         {"kernelspec": {"name": "wolof", "display_name": "Wolof"}}))  # fmt: skip
+    hand_in(made, "chi", "week1", "any", {}, change=lambda book: book.metadata.update(
+        {"kernelspec": {"name": "conda-env-nlp-py", "display_name": "nlp", "language": "python"}}))  # fmt: skip
     said = nbgrader(made, "autograde", "week1", code=1)
     assert "the kernel 'wolof' of the notebook is not installed here" in said
     assert not (made / "autograded" / "bello").exists() or not list((made / "autograded" / "bello").rglob("*.ipynb"))
-    assert marks(made)["amina", "any", "test_any"] == (1, False)
+    assert marks(made)["amina", "any", "test_any"] == marks(made)["chi", "any", "test_any"] == (1, False)
 
 
 def test_both_kinds_of_cells_in_one_assignment(tmp_path):

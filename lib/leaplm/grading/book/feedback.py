@@ -31,11 +31,13 @@ from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
+from traitlets.config import Config
 
 from leaplm.grading.book.safe_html import clean_html
 
 MAX_SOURCE = 50_000  # characters of a cell
 MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length
+MAX_LINE = 2_000  # of a source; to colour it takes a time that grows with the square of its length
 MAX_SOURCES = 150_000  # characters of all cells
 MAX_TEXT = 20_000  # of one output
 MAX_HTML = 200_000
@@ -72,7 +74,8 @@ class SafeContent(Preprocessor):
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
         cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in ("nbgrader",) if key in cell.metadata})
-        cell.source = CONTROLS.sub("", cut(cell.source, min(MAX_SOURCE, self._sources_left)))
+        source = cut(cell.source, min(MAX_SOURCE, self._sources_left))
+        cell.source = CONTROLS.sub("", "\n".join(cut(line, MAX_LINE) for line in source.split("\n")))
         self._sources_left = max(0, self._sources_left - len(cell.source))
         if "attachments" in cell:
             cell.attachments = safe_attachments(cell.attachments)
@@ -102,7 +105,7 @@ class HideTests(NbGraderPreprocessor):
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        marks = ClearHiddenTests(parent=self)
+        marks = ClearHiddenTests(config=Config(ClearHiddenTests=self.config.ClearHiddenTests))  # it warns of other options
         self._marks = marks.begin_test_delimeter, marks.end_test_delimeter
         return super().preprocess(nb, resources)
 

@@ -42,6 +42,7 @@ from leaplm.grading.judge.engine import Graded
 from leaplm.grading.judge.scratch import Scratch
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.sandbox.walls import Limits
+from leaplm.grading.submission import NOTE
 from leaplm.whole_file import write_whole
 
 WAIT_SECONDS = 120.0  # for a gradebook that another program holds
@@ -286,7 +287,7 @@ class Writer:
             self._book.copy_files(lab, student)
         for name, content in graded.artifacts.items():
             write_file(path.parent / name, content)
-        write_repairs(path.with_name(f"{path.stem}.repairs.txt"), graded.record)
+        write_repairs(path.with_name(f"{path.stem}{NOTE}"), graded.record)
 
     def _mark(self, lab: str, student: str) -> Mark | None:
         """What the gradebook says of a submission, None without one."""

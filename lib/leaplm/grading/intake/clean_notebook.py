@@ -65,13 +65,19 @@ def clean_notebook(data: bytes, with_kernel: bool = False) -> tuple[bytes, list[
 
 
 def kernel_of(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of a notebook that name its kernel, if they do."""
+    """The metadata of a notebook that name its kernel, if they do, and whether it is a Python."""
     metadata = notebook.get("metadata")
-    spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
-    name = spec.get("name") if isinstance(spec, dict) else None
+    spec, told = (_part(metadata, part) for part in ("kernelspec", "language_info"))
+    name = spec.get("name")
     if not isinstance(name, str) or not KERNEL_NAME.fullmatch(name):
         return {}
-    return {"kernelspec": {"name": name, "display_name": name}}
+    python = "python" in (spec.get("language"), told.get("name"))
+    return {"kernelspec": {"name": name, "display_name": name} | ({"language": "python"} if python else {})}
+
+
+def _part(metadata: Any, name: str) -> dict[str, Any]:
+    part = metadata.get(name) if isinstance(metadata, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def parse(data: bytes) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from leaplm.grading.intake.ingest import modified, read_submission, safe_id
 from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
 from leaplm.grading.intake.uploads import STUDENT, is_clutter, is_foreign, open_regular, show
 from leaplm.grading.intake.zip_entries import readable
+from leaplm.grading.submission import NOTE
 
 IGNORED = {".ipynb_checkpoints", "__pycache__"}  # that nbgrader does not copy; see nbgrader_config.py
 KINDS = re.compile(r"\.(zip|ipynb|tar\.gz|gz|tgz|tar|rar|7z)$", re.IGNORECASE)
@@ -110,6 +111,8 @@ def sweep(folder: Path, lab: bool = True, ours: Iterable[str] = ()) -> list[str]
     stamp = folder / "timestamp.txt"
     if stamp.exists() and not _is_time(stamp):
         said.append(_quarantine(folder, stamp, "no time that nbgrader can read"))
+    notes = [path for path in folder.iterdir() if path.name.endswith(NOTE)]
+    said += [_quarantine(folder, path, "of a name that our own notes have") for path in sorted(notes)]
     return said + [_quarantine(folder, path, "in the way of the teacher's files") for path in _in_the_way(folder, ours)]
 
 

@@ -30,7 +30,7 @@ from nbformat import NotebookNode
 from leaplm.grading.assignment import Assignment
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
 from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
-from leaplm.grading.submission import ARTIFACTS, Submission
+from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
 from leaplm.grading.texts import plain
 
 ARTIFACT_KINDS = (".safetensors", ".json", ".csv", ".txt")
@@ -102,10 +102,11 @@ def _read_plain(upload: Upload, assignment: Assignment, student: str, received: 
     chosen = choose_notebook(upload, assignment.notebook, assignment.read(), with_kernel=True)
     files, start = {}, f"{chosen.entry.folder}/".lstrip("/")
     for entry in others:
-        if entry.base.lower() in OURS or not entry.name.startswith(start):
+        name = entry.name.removeprefix(start)
+        if entry.base.lower() in OURS or not entry.name.startswith(start) or name.partition("/")[0].endswith(NOTE):
             continue
         try:
-            files[entry.name.removeprefix(start)] = upload.read(entry)
+            files[name] = upload.read(entry)
         except Refused as refusal:
             upload.note(f"A file was left out. {refusal}")
     notes = (*chosen.notes, *upload.notes)

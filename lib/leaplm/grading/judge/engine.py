@@ -367,13 +367,16 @@ class Engine:
     def _kernel(self, submission: Submission) -> dict | None:
         """The kernelspec of a notebook whose tests stand in its cells, None for this Python. Infrastructure without one.
 
-        The name is that in our notebook; only where it names none, that in the student's.
+        The name is that in our notebook; only where it names none, that in the student's. A Python that is not installed
+        here is the environment of somebody's own machine, and this one does for it.
         """
         if not (self.assignment.tests or self.assignment.plain):
             return None
         theirs = json.loads(submission.notebook)["metadata"] if submission.notebook else {}
-        named = self.assignment.read().metadata.get("kernelspec") or theirs.get("kernelspec") or {}
-        return kernel_spec(named.get("name") or PYTHON[0], self._kernels)
+        ours, named = self.assignment.read().metadata.get("kernelspec"), theirs.get("kernelspec") or {}
+        if not ours and named.get("language") == "python" and named["name"] not in self._kernels.find_kernel_specs():
+            return None
+        return kernel_spec((ours or named).get("name") or PYTHON[0], self._kernels)
 
     def close(self) -> None:
         self._scratch.close()

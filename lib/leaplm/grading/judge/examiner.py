@@ -38,12 +38,13 @@ from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
 from leaplm.grading.sandbox.cell_tests import as_python
 from leaplm.grading.sandbox.outputs import KEPT_TYPES
+from leaplm.grading.sandbox.pristine import modules_in
 from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteFault, RemoteStudent
 from leaplm.grading.sandbox.student import StudentError
 from leaplm.grading.sandbox.values import NotPlain, clean_text
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
-from leaplm.grading.submission import ARTIFACTS, Submission
+from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
 from leaplm.grading.texts import plain, writable
 
 # As kept here, of one cell and of a notebook: the student's side has limits of its own, but may have been changed.
@@ -128,7 +129,8 @@ def examine(
     else:
         plan = None if full or lab.has_tests else Plan(notebook, lab.release, lab.asked)
         done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, kernel, skip)
-        artifacts = saved(line, "take", ARTIFACTS) if full else saved(line, "made") if lab.has_tests else {}
+        there = [*submission.files, *lab.assignment.files]
+        artifacts = saved(line, "take", ARTIFACTS) if full else saved(line, "made", there=there) if lab.has_tests else {}
     record = make_record(lab, submission, done, repairs, locale, seed)
     # from here on every text of the student's can be written
     return {"record": writable(record), "notebook": writable(nbformat.writes(done.notebook)), "left_out": done.left_out,
@@ -150,7 +152,7 @@ def run_and_judge(
             put(name, content, line)
     if lab.has_tests:
         with ending(done, "The notebook could not be begun"):
-            begin(line, kernel, lab.modules)
+            begin(line, kernel, lab)
     for cell in notebook.cells:
         with ending(done, f"The cell `{cell.id}` could not be run"):
             if role(cell) == "check":
@@ -169,18 +171,27 @@ def beside(theirs: dict[str, bytes], ours: dict[str, bytes]) -> dict[str, bytes]
     >>> sorted(beside({"data": b"", "plot.py": b"", "a/b": b""}, {"data/rows.txt": b"1", "a": b"2"}))
     ['a', 'data/rows.txt', 'plot.py']
     """
-    folders = {parent.as_posix() for name in ours for parent in PurePosixPath(name).parents}
-
-    def clashes(name: str) -> bool:
-        return name in folders or any(parent.as_posix() in ours for parent in PurePosixPath(name).parents)
-
-    return {name: content for name, content in theirs.items() if not clashes(name)} | ours
+    folders = folders_of(ours)
+    return {name: content for name, content in theirs.items() if not clashes(name, ours, folders)} | ours
 
 
-def begin(line: Line, kernel: dict | None, modules: list[str]) -> None:
+def folders_of(names: Collection[str]) -> set[str]:
+    return {above.as_posix() for name in names for above in PurePosixPath(name).parents}
+
+
+def clashes(name: str, files: Collection[str], folders: Collection[str]) -> bool:
+    """Whether a file of this name would have to be where a folder is, or in a folder where one of the files is.
+
+    >>> clashes("data", [], {"data"}), clashes("data/rows.txt", ["data"], []), clashes("data", ["data"], [])
+    (True, True, False)
+    """
+    return name in folders or any(above.as_posix() in files for above in PurePosixPath(name).parents)
+
+
+def begin(line: Line, kernel: dict | None, lab: Lab) -> None:
     """Has the student's process put itself ready for cells of tests. Ended if it cannot: nothing may run half ready."""
     try:
-        line.ask("begin", VARIABLES, kernel, modules, seconds=GRACE + START_KERNEL)
+        line.ask("begin", VARIABLES, kernel, lab.modules, modules_in(lab.assignment.files), seconds=GRACE + START_KERNEL)
     except (StudentError, RemoteFault) as fault:
         line.over = Ended("killed", f"The notebook's program could not be begun: {fault}")
         raise line.over from None
@@ -232,22 +243,33 @@ def is_to_run(cell: NotebookNode, plan: Plan | None) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip()) and (plan is None or cell.id in plan.cells)
 
 
-def saved(line: Line, *request: Any) -> dict[str, bytes]:
-    """The files that a notebook which ran in full has saved: its artifacts, or all that it made."""
+def saved(line: Line, *request: Any, there: Collection[str] = ()) -> dict[str, bytes]:
+    """The files that a notebook which ran in full has saved: its artifacts, or all that it made.
+
+    `there`: those that lie beside it in any case. What would need a folder in the place of one of them, or a file in the
+    place of its folder, is left out.
+    """
     try:
         files = line.ask(*request, seconds=GRACE)
     except (Ended, StudentError, RemoteFault):
         return {}
     found = files if isinstance(files, dict) else {}
-    return {name: data.tobytes() for name, data in found.items() if isinstance(data, np.ndarray) and is_inside(str(name))}
+    names, folders, kept = set(there), folders_of(there), {}
+    for name, data in sorted({str(name): data for name, data in found.items()}.items(), key=lambda item: item[0]):
+        if isinstance(data, np.ndarray) and is_inside(name) and not clashes(name, names, folders):
+            kept[name] = data.tobytes()
+            names.add(name)
+    return kept
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name from a student's process is that of a file beside the notebook, or below, and none of nbgrader's."""
+    """Whether a name from a student's process is that of a file beside the notebook, or below, and none of a grader's."""
     try:
-        return clean_path(name) == name and not is_clutter(name) and not name.endswith(".ipynb") and name != TIME
+        clean, first = clean_path(name), name.partition("/")[0]
     except ValueError:
         return False
+    graders = first == TIME or first.endswith((".ipynb", NOTE)) or name.endswith(".ipynb")
+    return clean == name and not is_clutter(name) and not graders
 
 
 def run_cell(cell: NotebookNode, line: Line, limits: Limits, done: Examination) -> None:

@@ -23,6 +23,7 @@ MAX_FRAME = 2 * MAX_BYTES
 MAX_TEXT = 8 * 2**20  # of a frame's JSON from a student's side: parsed, it takes many times its size
 HEAD = struct.Struct("<Q")
 TEXT = struct.Struct("<I")
+_dumps, _loads = json.dumps, json.loads  # as they are now: a notebook may put others there
 GROUPS = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -46,7 +47,7 @@ def encode(value: Any, most_text: int = MAX_FRAME) -> bytes:
 def parts(value: Any, most_text: int = MAX_FRAME) -> list[Any]:
     """A frame's bytes in pieces, of which the large ones are the value's own memory and no copies."""
     raw: list[Any] = []
-    text = json.dumps(_tree(value, raw)).encode()
+    text = _dumps(_tree(value, raw)).encode()
     if len(text) > most_text:
         raise TooLarge(f"more than {most_text >> 20} MB of text")
     return [TEXT.pack(len(text)), text, *raw]
@@ -93,7 +94,7 @@ def decode(frame: bytes | bytearray, most_text: int = MAX_FRAME) -> Any:
             raise Broken(f"{length:,} bytes of text")
         view = memoryview(frame)[TEXT.size :]
         reader = _Reader(view[length:])
-        value = reader.value(json.loads(bytes(view[:length]), parse_int=lambda digits: whole(int(digits))))
+        value = reader.value(_loads(bytes(view[:length]), parse_int=lambda digits: whole(int(digits))))
         if len(reader.rest):
             raise Broken(f"{len(reader.rest):,} bytes too many")
         return value

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from leaplm.grading.course import import_all
-from leaplm.grading.sandbox.cell_tests import Pristine, run_tests, told
+from leaplm.grading.sandbox.cell_tests import run_tests, told
 from leaplm.grading.sandbox.event_loop import EventLoop, run_cell
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
+from leaplm.grading.sandbox.pristine import Pristine
 from leaplm.grading.sandbox.student import Clock, Student, StudentError, time_limit
 from leaplm.grading.sandbox.values import TooLarge
 from leaplm.grading.sandbox.walls import HOME, Limits
@@ -72,13 +73,15 @@ class Worker:
     def _limit(self) -> contextlib.AbstractContextManager[Clock]:
         return time_limit(self.limits.cell_seconds, MOST_RINGS, self.limits.cell_clock)
 
-    def do_begin(self, variables: dict, kernel: dict | None, modules: list[str]) -> None:
+    def do_begin(self, variables: dict, kernel: dict | None, modules: list[str], beside: list[str]) -> None:
         """The notebook has tests in its cells: what these may need is put ready, and kept as it is now.
 
-        `kernel`: the kernelspec of another kernel than this Python. `modules`: that tests may use.
+        `kernel`: the kernelspec of another kernel than this Python. `modules`: that tests may use; `beside`: those that the
+        teacher has beside the notebook.
         """
         os.environ.update(variables)
-        self.before = files_here()
+        self.folder = os.getcwd()
+        self.before = files_in(self.folder)
         if kernel:
             from leaplm.grading.sandbox.kernel import RealKernel
 
@@ -86,14 +89,16 @@ class Worker:
         else:
             import_all(modules)  # before those beside the notebook can be found, and so that they can be put back
             sys.path.insert(0, "")  # as a notebook's kernel has it: a module beside the notebook is found
-            self.get_ipython, self.pristine = self.shell.get_ipython, Pristine()
+            self.get_ipython, self.names = self.shell.get_ipython, self.shell.user_ns
+            self.pristine = Pristine(modules, beside)
 
     def do_test(self, source: str) -> dict:
         """Runs one cell of tests; `text` is the value of its last expression, as a notebook shows it."""
         if self.kernel:
             return self.kernel.run(source)
         outputs = Outputs(self.limits.output_bytes)
-        self.pristine.restore(self.shell.user_ns, self.get_ipython)
+        self.shell.user_ns = self.names  # a dict of another class in its place could hide what is put back
+        self.pristine.restore(self.names, self.get_ipython)
         with outputs.captured(self.shell), self._limit() as clock:
             text, error = self.loop.run(run_tests(self.shell, source)) or (None, asyncio.CancelledError())
             self.pristine.keep(source)
@@ -109,11 +114,12 @@ class Worker:
     def do_made(self) -> dict[str, np.ndarray]:
         """The files that the notebook has made or changed, the smallest first, up to a limit for all."""
         made, left = {}, MOST_MADE
-        now = files_here()
+        now = files_in(self.folder)  # a notebook may have gone elsewhere
         for name in sorted(now, key=lambda name: now[name]):
             left -= now[name][0]
             if now[name] != self.before.get(name) and left >= 0 and len(made) < MOST_FILES:
-                made[name] = np.fromfile(name, np.uint8)
+                with contextlib.suppress(OSError):  # it cannot be read
+                    made[name] = np.fromfile(os.path.join(self.folder, name), np.uint8)
         return made
 
     def do_open(self, seconds: float) -> None:
@@ -148,14 +154,14 @@ class Worker:
             return {"fault": "".join(traceback.format_exception_only(error))[:2000]}
 
 
-def files_here() -> dict[str, tuple[int, int]]:
-    """Size and time of each ordinary file beside the notebook and below; what is hidden, and our own folder, aside."""
+def files_in(start: str) -> dict[str, tuple[int, int]]:
+    """Size and time of each ordinary file in a folder and below; what is hidden, and our own folder, aside."""
     found = {}
-    for folder, folders, names in os.walk("."):
-        folders[:] = [name for name in folders if not name.startswith((".", "__")) and (folder, name) != (".", "tmp")]
+    for folder, folders, names in os.walk(start):
+        folders[:] = [name for name in folders if not name.startswith((".", "__")) and (folder, name) != (start, "tmp")]
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
             if path.is_file() and not path.is_symlink():
-                found[str(path)] = (path.stat().st_size, path.stat().st_mtime_ns)
+                found[str(path.relative_to(start))] = (path.stat().st_size, path.stat().st_mtime_ns)
     return found
 
 

@@ -29,6 +29,7 @@ from leaplm.grading.book.feedback import (
 from leaplm.grading.book.safe_html import clean_html
 from leaplm.grading.intake.receipts import WORK
 from mini import LAB, make_course
+from nbconvert.filters import Highlight2HTML
 from nbgrader.api import Gradebook
 from traitlets.config import Config
 
@@ -148,6 +149,16 @@ def test_markdown_without_end_takes_no_time(text):
 # ---- outputs
 
 
+@pytest.mark.parametrize("line", ["x = a" + ".a" * 30_000, "x" * 60_000 + "?"])
+def test_a_long_line_of_code_takes_no_time(line):
+    """To colour it for the page takes the square of its length, as the lexer of IPython does it."""
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"def f():\n    return 1\n{line}")])
+    made, _ = SafeContent().preprocess(made, {})
+    started = time.process_time()
+    assert LEFT_OUT in made.cells[0].source and Highlight2HTML(pygments_lexer="ipython3")(made.cells[0].source)
+    assert time.process_time() - started < 5
+
+
 def test_c9_terminal_codes_are_taken_out():
     assert plain_text("\x1b[31mred\x1b[0m \x1b]0;title\x07x\x1b]8;;http://e\x1b\\y\x9b1m\x07\x08") == "red xy1m"
     assert plain_text(" 1%\r 50%\r100%\nend\r\n") == "100%\nend\n"
@@ -211,14 +222,16 @@ MARKS = [("BEGIN HIDDEN TESTS", "END HIDDEN TESTS"), ("<<< secret", ">>> secret"
 
 
 @pytest.mark.parametrize(("begin", "end"), MARKS)
-def test_hidden_tests_are_taken_out_by_the_marks_that_the_course_has_for_them(begin, end):
+def test_hidden_tests_are_taken_out_by_the_marks_that_the_course_has_for_them(begin, end, caplog):
     assert without_hidden(f"a\n### {begin}\nb\n### {end}\nc", begin, end) == "a\nc"
     assert without_hidden(f"a\n# {begin}\nb", begin, end) == "a" and without_hidden("a\nb", begin, end) == "a\nb"
-    config = Config({"ClearHiddenTests": {"begin_test_delimeter": begin, "end_test_delimeter": end}})
+    config = Config({"ClearHiddenTests": {"begin_test_delimeter": begin, "end_test_delimeter": end},
+                     "NbConvertBase": {"display_data_priority": ["text/plain"]}})  # fmt: skip
     marks = {"grade": True, "locked": True, "solution": False, "grade_id": "test", "points": 1}
     cell = nbformat.v4.new_code_cell(f"a\n# {begin}\nb\n# {end}", metadata={"nbgrader": marks})
     made, _ = HideTests(config=config).preprocess(nbformat.v4.new_notebook(cells=[cell]), {})
     assert made.cells[0].source == "a"
+    assert "ClearHiddenTests" not in caplog.text  # which would warn on each page of what it does not know
 
 
 # ---- the whole page, by nbgrader

@@ -47,8 +47,12 @@ def mark(name: str, seconds: float = 60) -> None:
 
     name: of the check, as `collate`; where several labs have it, `lab2_finetuning.collate`. KeyError if there is none.
     """
+    from IPython import get_ipython
+
     from leaplm.learner import notebook
 
+    if not notebook.has_begun() and get_ipython():  # after a restart
+        load_ipython_extension(get_ipython())
     notebook.mark_again(name, seconds)
 
 

@@ -164,14 +164,12 @@ def end(shell: Any) -> None:
         _session = None
 
 
+def has_begun() -> bool:
+    return _session is not None
+
+
 def running() -> Session:
-    """The session of this notebook, which begins now after a restart; RuntimeError where this is no notebook."""
-    from IPython import get_ipython
-
-    from leaplm import learner
-
-    if _session is None and get_ipython():
-        learner.load_ipython_extension(get_ipython())
+    """The session of this notebook; RuntimeError where there is none."""
     if _session is None:
         raise RuntimeError("there are no marks here: this is no notebook, or the course was given out without marks")
     return _session

@@ -147,15 +147,23 @@ def search_scores(student, rng):
 # -- choose_threshold -----------------------------------------------------------------------------------------------------
 
 
+def questions_with_one_best_threshold(rng, share):
+    """(scores, answerable) of 40 questions. Where several are equally good, rounding would decide: thirds do not add up."""
+    while True:
+        answerable = np.append(rng.random(38) < share, [True, False])
+        scores = np.round(rng.normal(0.4 + 0.25 * answerable, 0.2), 2)
+        goods = [sum(retrieval.answer_shares(scores, answerable, threshold)) for threshold in np.unique(scores)]
+        if np.sum(np.asarray(goods) > max(goods) - CLOSE) == 1:
+            return scores.tolist(), answerable.tolist()
+
+
 @check(points=3, contract=Contract("scores answerable", Number()))
 def choose_threshold(student, rng):
     """Few answerable questions and few others, overlapping scores, equal scores, two thresholds that are equally good."""
     cases = [([0.9, 0.4, 0.6, 0.3], [True, False, True, False]), ([0.2, 0.4, 0.6, 0.8], [True, False, True, False]),
              ([0.6, 0.8, 0.2, 0.4], [True, False, True, False]), ([2.0, 2.0, 1.0, 3.0], [True, False, False, True])]
     for share in (0.15, 0.5, 0.85):
-        answerable = np.append(rng.random(38) < share, [True, False])
-        scores = np.round(rng.normal(0.4 + 0.25 * answerable, 0.2), 2)
-        cases.append((scores.tolist(), answerable.tolist()))
+        cases.append(questions_with_one_best_threshold(rng, share))
     quality = []
     for scores, answerable in cases:
         got = as_number(student.call("choose_threshold", scores, answerable), "choose_threshold")

@@ -166,9 +166,10 @@ def mark_the_written_answer(school, page):
         score.wait_for()
         page.shoot("formgrader")
         manual = page.locator("input.score[placeholder='?'], input.score.needs_manual_grade").last
-        (manual if manual.count() else score).fill("3")
-        page.keyboard.press("Tab")
-        page.wait_for_timeout(1500)
+        page.wait_for_load_state("networkidle")  # the points that are there come after the page
+        with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/grade/" in answer.url):
+            (manual if manual.count() else score).fill("3")
+            page.keyboard.press("Tab")
         page.shoot("formgrader-marked")
 
 

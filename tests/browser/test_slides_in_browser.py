@@ -6,7 +6,8 @@ from leaplm.grading.judge.translation import list_locales
 from repo import ROOT
 
 slides = load_module(ROOT / "course" / "tools" / "slides.py")
-LONG = ["lab3_lora", "lab6_overfitting", "lab9_responsible"]  # with the largest tables and the longest sentences
+# With the largest tables, the longest sentences, and the most and longest exercises.
+LONG = ["lab3_lora", "lab6_overfitting", "lab9_responsible", "lab11_transformer", "lab14_names"]
 DECKS = [("en", list_labs(ROOT)), *((locale, LONG) for locale in list_locales(ROOT))]
 TOO_MUCH = """() => {
   document.body.classList.remove("one");

@@ -98,7 +98,7 @@ def waited() -> float:
     Source: Linux's Documentation/scheduler/sched-stats: the second number of schedstat, in nanoseconds.
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     return 0.0
 
 

@@ -31,7 +31,13 @@ def choose_threshold(scores, answerable):
     0.6
     """
     scores, answerable = np.asarray(scores, dtype=float), np.asarray(answerable, dtype=bool)
-    return float(max(np.unique(scores), key=lambda t: sum(answer_shares(scores, answerable, t))))
+    answer_shares(scores, answerable, 0.0)  # says what is wrong with the questions
+    few, many = np.sum(~answerable), np.sum(answerable)
+
+    def both(threshold):  # the sum of the shares times few * many: whole numbers, so that what is equal is equal
+        return many * np.sum(scores[~answerable] < threshold) + few * np.sum(scores[answerable] >= threshold)
+
+    return float(max(np.unique(scores), key=both))
 
 
 def answer_shares(scores, answerable, threshold):

@@ -174,6 +174,26 @@ def librarys_scores(gold, predicted):
     return tagging.entity_scores(gold, predicted)
 
 
+wrong.cell("entity_scores", "all sentences joined: a name goes on over the border of two", """
+def entity_scores(gold, predicted):
+    there = set(find_entities([tag for tags in gold for tag in tags]))
+    found = set(find_entities([tag for tags in predicted for tag in tags]))
+    right = len(there & found)
+    return {"precision": right / len(found) if found else 0, "recall": right / len(there) if there else 0,
+            "f1": 2 * right / (len(found) + len(there)) if right else 0}
+""")
+right.cell("entity_scores", "tables of pandas that are joined", """
+import pandas as pd
+def table_of(sentences):
+    rows = [(row, *entity) for row, tags in enumerate(sentences) for entity in find_entities(tags)]
+    return pd.DataFrame(rows, columns=["row", "kind", "start", "end"])
+def entity_scores(gold, predicted):
+    there, found = table_of(gold), table_of(predicted)
+    right = len(there.merge(found)) if len(there) and len(found) else 0
+    shares = {"precision": len(found), "recall": len(there), "f1": (len(found) + len(there)) / 2}
+    return {name: right / (count or 1) for name, count in shares.items()}
+""")
+
 # -- f1_interval ------------------------------------------------------------------------------------------------------
 
 INTERVAL = """
@@ -227,6 +247,33 @@ def f1_interval(gold, predicted, rounds, seed):
 wrong.cell("f1_interval", "calls the library's function", """
 def f1_interval(gold, predicted, rounds, seed):
     return tagging.f1_interval(gold, predicted, rounds, seed)
+""")
+
+wrong.cell("f1_interval", "the last sentence is never drawn", """
+def f1_interval(gold, predicted, rounds, seed):
+    rng, n, found = np.random.default_rng(seed), len(gold), []
+    for _ in range(rounds):
+        rows = rng.integers(0, n - 1, n)
+        found.append(entity_scores([gold[i] for i in rows], [predicted[i] for i in rows])["f1"])
+    return tuple(np.quantile(found, [0.025, 0.975]))
+""")
+wrong.cell("f1_interval", "the first sentence is never drawn", """
+def f1_interval(gold, predicted, rounds, seed):
+    rng, n, found = np.random.default_rng(seed), len(gold), []
+    for _ in range(rounds):
+        rows = rng.integers(1, n, n)
+        found.append(entity_scores([gold[i] for i in rows], [predicted[i] for i in rows])["f1"])
+    return tuple(np.quantile(found, [0.025, 0.975]))
+""")
+right.cell("f1_interval", "how often each sentence is drawn, as weights of its counts", """
+def f1_interval(gold, predicted, rounds, seed):
+    counts = []
+    for wanted, found in zip(gold, predicted):
+        wanted, found = set(find_entities(wanted)), set(find_entities(found))
+        counts.append((2 * len(wanted & found), len(wanted) + len(found)))
+    drawn = np.random.default_rng(seed).multinomial(len(gold), [1 / len(gold)] * len(gold), size=rounds)
+    right, named = (drawn @ np.array(counts)).T
+    return np.percentile(right / np.maximum(named, 1), [2.5, 97.5])
 """)
 
 # -- gazetteer_tags ---------------------------------------------------------------------------------------------------
@@ -288,6 +335,22 @@ def gazetteer_tags(words, gazetteer):
 wrong.cell("gazetteer_tags", "calls the library's function", """
 def gazetteer_tags(words, gazetteer):
     return tagging.gazetteer_tags(words, gazetteer)
+""")
+
+for most in (3, 4, 6):
+    wrong.cell("gazetteer_tags", f"names of at most {most} words", f"""
+def gazetteer_tags(words, gazetteer):
+    small, tags, i = [word.lower() for word in words], ["O"] * len(words), 0
+    while i < len(words):
+        for end in range(min(len(words), i + {most}), i, -1):
+            kind = gazetteer.get(tuple(small[i:end]))
+            if kind:
+                tags[i:end] = ["B-" + kind] + ["I-" + kind] * (end - i - 1)
+                break
+        else:
+            end = i + 1
+        i = end
+    return tags
 """)
 
 # -- align_labels -----------------------------------------------------------------------------------------------------
@@ -542,6 +605,16 @@ def best_path(scores, moves):
 wrong.cell("best_path", "calls the library's function", """
 def best_path(scores, moves):
     return tagging.best_path(scores, moves)
+""")
+
+right.cell("best_path", "a table of the best future of each tag, then forwards; of equal sums the first", """
+def best_path(scores, moves):
+    barred, future, path = np.where(moves, 0.0, -np.inf), np.zeros_like(scores), []
+    for t in range(len(scores) - 1, 0, -1):
+        future[t - 1] = (barred + scores[t] + future[t]).max(axis=1)
+    for row, rest in zip(scores, future):
+        path.append(int(np.argmax(barred[path[-1] if path else 0] + row + rest)))
+    return path
 """)
 
 # -- tag_batches ------------------------------------------------------------------------------------------------------

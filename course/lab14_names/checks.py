@@ -92,8 +92,9 @@ def entity_scores(student, rng):
 
 def random_answers(rng, count):
     """Gold in good order, and answers that keep some of it, move borders, and change types."""
-    gold = [["B-LOC", "O", "B-PER", "I-PER"], ["B-LOC", "O", "B-PER", "I-PER"], ["B-ORG", "O"]]
-    predicted = [["B-LOC", "O", "B-PER", "O"], ["O", "O", "B-PER", "I-PER"], ["B-PER", "O"]]
+    gold = [["B-LOC", "O", "B-PER", "I-PER"], ["B-LOC", "O", "B-PER", "I-PER"], ["B-ORG", "O"], ["O", "B-LOC"], ["B-LOC"]]
+    predicted = [["B-LOC", "O", "B-PER", "O"], ["O", "O", "B-PER", "I-PER"], ["B-PER", "O"],
+                 ["O", "B-LOC"], ["I-LOC"]]  # an I behind the same type, but in another sentence
     for _ in range(count):
         tags = ["O"] * int(rng.integers(3, 11))
         for start in range(0, len(tags) - 2, 3):
@@ -145,9 +146,17 @@ def f1_interval(student, rng):
         narrow = high - low < 0.9 * width
         told = "too narrow: draw whole sentences, with replacement" if narrow else "another one"
         return 0, f"the interval is {told}; then the 2.5 and 97.5 % points of the F1 over the rounds"
+    if any(ends_of_one(student, place) != (0, 1) for place in (0, 2)):
+        return 1, "right for many sentences; but each one should be drawn as often as the others, the first and the last too"
     if again != once_more or again == other:
         return 2, "right ends; but the same seed should give the same interval, and another seed another one"
     return 3, "an interval over sentences"
+
+
+def ends_of_one(student, place):
+    """The ends where one sentence of three has a name: nearly a third of the draws lack it, and have the F1 0."""
+    gold = [["B-PER"] if row == place else ["O"] for row in range(3)]
+    return tuple(float(end) for end in student.call("f1_interval", gold, gold, 60, 9))
 
 
 def bursts(rng, count):
@@ -165,12 +174,17 @@ def gazetteer_tags(student, rng):
     """Names inside of names, names that overlap, two of the same behind each other, capitals, an empty list or sentence."""
     kinds = rng.permutation(["PER", "LOC", "ORG"]).tolist()
     names = {("ba",): kinds[0], ("ba", "ko"): kinds[1], ("ba", "ko", "lu"): kinds[2], ("ko", "mi"): kinds[0],
-             ("lu", "lu"): kinds[1], ("mi", "ri", "x"): kinds[2], ("ri",): kinds[1], ("ti", "ri", "ba", "ko"): kinds[2]}
+             ("lu", "lu"): kinds[1], ("mi", "ri", "x"): kinds[2], ("ri",): kinds[1], ("ti", "ri", "ba", "mi"): kinds[2]}
+    long = {**names, ("ti", "ba", "ri", "ba", "ko", "lu", "ri"): kinds[0], ("ti", "ba", "ri", "ba", "ri"): kinds[1]}
     fixed = [["Ba", "KO", "lu"], ["ba", "ko", "mi"], ["RI", "ri", "x"], ["lu", "lu", "lu"], ["ko", "mi", "ri", "x"],
              ["ti", "ri", "ba"], ["x", "ba"]]
     drawn = [[str(word) for word in rng.choice(["Ba", "ko", "LU", "mi", "ri", "ti", "x"], 14)] for _ in range(9)]
     right = [student.call("gazetteer_tags", words, names) == tagging.gazetteer_tags(words, names) for words in fixed + drawn]
     edges = [student.call("gazetteer_tags", [], names) == [], student.call("gazetteer_tags", ["ba"], {}) == ["O"]]
+    lengthy = [["x", "Ti", "ba", "ri", "BA", "ko", "lu", "ri", "ba"], ["ti", "ba", "ri", "ba", "ri", "ti", "ri", "ba", "mi"]]
+    if all(right) and any(student.call("gazetteer_tags", words, long) != tagging.gazetteer_tags(words, long)
+                          for words in lengthy):
+        return 2, "right for short names; but a name of the list may have any number of words"
     if all(right) and all(edges):
         return 3, "the longest name at each place, from left to right"
     if all(right):

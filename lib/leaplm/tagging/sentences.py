@@ -24,6 +24,7 @@ PARTS = ("train", "dev", "test")
 SHARES = {"train": (0.0, 0.6), "dev": (0.6, 0.75), "test": (0.75, 1.0)}
 ENDINGS = (".conll", ".tsv", ".csv", ".txt")
 FEWEST = 40  # sentences of an own file
+MOST_WORDS = 150  # of a sentence: an encoder reads 512 sub-words, and languages it does not know have three a word
 TAG = re.compile(r"O|[BI]-\S+")
 MARK = re.compile(r"\[([^\[\]|]+)\|([^\[\]|\s]+)\]")
 WORD = re.compile(r"['’](?:[Yy]an\b|s\b)|\w+(?:['’\-]\w+)*|[^\w\s]")
@@ -84,8 +85,8 @@ def read_tagged(path):
     """The sentences of a file, each once: a list of (words, tags). ValueError names file, line and remedy.
 
     .conll or .tsv: a word and, last on its line, its tag, parted by blanks or tabs; empty lines part sentences; lines that
-    start with "# " or -DOCSTART- are left out. .csv: columns sentence,word,tag. .txt: a sentence a line with names
-    marked as [Amina Bello|PER]. An "I-" that continues nothing becomes "B-".
+    start with "# " or -DOCSTART- are left out. .csv: columns sentence,word,tag; where "sentence" is empty, the one above
+    goes on. .txt: a sentence a line with names marked as [Amina Bello|PER]. An "I-" that continues nothing becomes "B-".
     """
     path = Path(path)
     if not path.is_file():
@@ -95,6 +96,9 @@ def read_tagged(path):
     sentences, seen = [], set()
     for rows in gather(reader(text, path)):
         words = [word for word, _ in rows]
+        if len(words) > MOST_WORDS:
+            raise ValueError(f"{path}: the sentence that starts with {' '.join(words[:5])!r} has {len(words)} words; at "
+                             f"most {MOST_WORDS} are read. Part it, in .conll and .tsv by an empty line.")
         if (key := " ".join(words).lower()) not in seen:
             seen.add(key)
             sentences.append((words, begin_with_b([tag for _, tag in rows])))
@@ -128,13 +132,13 @@ def begin_with_b(tags):
 
 def rows_of_conll(text, path):
     for number, line in enumerate(text.splitlines(), 1):
-        columns = line.split()
-        if not columns:
+        columns = [column.strip() for column in line.strip().split("\t" if "\t" in line.strip() else None)]
+        if not any(columns):
             yield None
         elif columns[0] != "-DOCSTART-" and not (line.startswith("# ") and not TAG.fullmatch(columns[-1])):
             if len(columns) < 2:
                 raise ValueError(f"{path}, line {number}: {line.strip()!r} stands alone; a word and its tag are needed.")
-            yield columns[0], checked_tag(columns[-1], path, number)
+            yield checked_word(columns[0], path, number), checked_tag(columns[-1], path, number)
 
 
 def rows_of_csv(text, path):
@@ -144,12 +148,21 @@ def rows_of_csv(text, path):
         raise ValueError(f"{path}, line 1: the columns are {reader.fieldnames}; sentence, word and tag are needed.")
     before = None
     for row in reader:
-        if row["sentence"] != before:
+        name = (row["sentence"] or "").strip()
+        if name and name != before:  # some tools name a sentence in its first row only
             yield None
-            before = row["sentence"]
-        if not (row["word"] or "").strip():
-            raise ValueError(f"{path}, line {reader.line_num}: the word is empty. Fill it or delete the line.")
-        yield row["word"].strip(), checked_tag((row["tag"] or "").strip(), path, reader.line_num)
+            before = name
+        word = checked_word((row["word"] or "").strip(), path, reader.line_num)
+        yield word, checked_tag((row["tag"] or "").strip(), path, reader.line_num)
+
+
+def checked_word(word, path, number):
+    if not word:
+        raise ValueError(f"{path}, line {number}: the word is empty. Fill it or delete the line.")
+    if len(word.split()) > 1:
+        raise ValueError(f"{path}, line {number}: {word!r} is more than one word. Give each its own line: B- and a type for "
+                         "the first word of a name, I- for the others.")
+    return word
 
 
 def checked_tag(tag, path, number):
@@ -168,7 +181,8 @@ def rows_of_marks(text, path):
 
 
 def parse_marks(line):
-    """(words, tags) of a sentence in which names are marked with brackets. ValueError for a bracket that has no partner.
+    """(words, tags) of a sentence in which names are marked with brackets. ValueError for a bracket that has no partner or
+    no word.
 
     >>> parse_marks("[Amina Bello|PER] sells rice in [Kano|LOC].")[1]
     ['B-PER', 'I-PER', 'O', 'O', 'O', 'B-LOC', 'O']
@@ -177,12 +191,14 @@ def parse_marks(line):
     for mark in [*MARK.finditer(line), None]:
         between = line[end : mark.start() if mark else len(line)]
         if strange := re.search(r"[\[\]|]", between):
-            raise ValueError(f"a single {strange[0]!r}. A name is marked as in [Amina Bello|PER].")
+            raise ValueError(f"a single {strange[0]!r}. A name is marked as in [Amina Bello|PER]; the type is one word.")
         plain = WORD.findall(between)
         words, tags = words + plain, tags + ["O"] * len(plain)
         if mark:
             name, kind = WORD.findall(mark[1]), mark[2]
-            words, tags = words + name, tags + [f"B-{kind}", *[f"I-{kind}"] * (len(name) - 1)][: len(name)]
+            if not name:
+                raise ValueError(f"{mark[0]!r} marks no word. A name is marked as in [Amina Bello|PER].")
+            words, tags = words + name, [*tags, f"B-{kind}", *[f"I-{kind}"] * (len(name) - 1)]
             end = mark.end()
     return words, tags
 

@@ -42,13 +42,14 @@ def align_labels(word_ids, labels):
     return [IGNORED if word is None or word == last else labels[word] for word, last in zip(word_ids, before, strict=True)]
 
 
-def tokenize_words(tokenizer, sentences, labels=None, max_length=96):
+def tokenize_words(tokenizer, sentences, labels=None, max_length=512):
     """A dict of tensors (sentences, sub-words): input_ids, attention_mask, shapes, and labels.
 
     sentences: lists of words; labels: lists of tag numbers (None: 0 at each first sub-word, so that `labels` says where the
-    words are). Sub-words beyond max_length are cut off.
+    words are). Each word has a sub-word, but for those beyond max_length, which are cut off.
     """
-    coded = tokenizer(sentences, is_split_into_words=True, padding=True, truncation=True, max_length=max_length,
+    signs = [[readable(tokenizer, word) for word in words] for words in sentences]
+    coded = tokenizer(signs, is_split_into_words=True, padding=True, truncation=True, max_length=max_length,
                       return_tensors="pt")
     labels = [[0] * len(words) for words in sentences] if labels is None else labels
     ids = [coded.word_ids(row) for row in range(len(sentences))]
@@ -57,6 +58,11 @@ def tokenize_words(tokenizer, sentences, labels=None, max_length=96):
     aligned = [align_labels(row, numbers) for row, numbers in zip(ids, labels, strict=True)]
     return {"input_ids": coded["input_ids"], "attention_mask": coded["attention_mask"], "shapes": torch.tensor(shapes),
             "labels": torch.tensor(aligned)}
+
+
+def readable(tokenizer, word):
+    """The word, or the sign for unknown words where the tokenizer leaves nothing of it, as of a zero-width space."""
+    return word if any(map(str.isalnum, word)) or tokenizer.tokenize(word) else tokenizer.unk_token
 
 
 class LowerLayers(nn.Module):

@@ -12,6 +12,8 @@ FORMS = {
     "a.csv": "sentence;word;tag\n" + "".join(f"1;{w};{t}\n" for w, t in (
         ("Amina", "B-PER"), ("Bello", "I-PER"), ("sells", "O"), ("rice", "O"), ("in", "O"), ("Kano", "B-LOC"), (".", "O")))
              + "".join(f"2;{w};O\n" for w in ("No", "name", "here", ".")),
+    "first.csv": "sentence,word,tag\n1,Amina,B-PER\n,Bello,I-PER\n,sells,O\n,rice,O\n,in,O\n,Kano,B-LOC\n,.,O\n"
+                 "2,No,O\n,name,O\n,here,O\n,.,O\n",
 }
 
 
@@ -34,6 +36,11 @@ def test_what_is_written_is_read_again(tmp_path):
     ("a.conll", "Kano LOC\n", "line 1: 'LOC' is not a tag"),
     ("a.txt", "In [Kano|LOC\n", r"line 1: a single '\['"), ("a.csv", "word,tag\nKano,B-LOC\n", "line 1: the columns are"),
     ("a.csv", "sentence,word,tag\n1,,O\n", "line 2: the word is empty"), ("a.txt", "\n\n", "holds no sentence"),
+    ("a.csv", "sentence,word,tag\n1,Dar es Salaam,B-LOC\n", "line 2: 'Dar es Salaam' is more than one word"),
+    ("a.conll", "Dar es Salaam\tB-LOC\n", "line 1: 'Dar es Salaam' is more than one word"),
+    ("a.conll", "Kano\tB-MY TYPE\n", "line 1: 'B-MY TYPE' is not a tag"), ("a.conll", "Kano U-LOC\n", "'U-LOC' is not a"),
+    ("a.txt", "In [Kano|MY TYPE].\n", "the type is one word"), ("a.txt", "In [ |LOC].\n", "line 1: .* marks no word"),
+    ("a.conll", "Kano O\n" * 2000, "has 2000 words; at most 150"),
     ("a.txt", MARKED, "has 2 different sentences; at least 40"),
     ("a.txt", "".join(f"Line {i} has no name.\n" for i in range(60)), "holds no name"),
 ])  # fmt: skip

@@ -49,6 +49,11 @@ def test_words_have_one_label_however_many_pieces(encoder):
     assert batch["input_ids"].shape[1] > 5
 
 
+def test_each_word_has_a_sub_word_even_if_nothing_can_be_seen_of_it_or_the_sentence_is_long(encoder):
+    words = ["\u200b", "Amina", "\ufe0f", "\xad", "!", "Kano"] * 25
+    assert int((tagging.tokenize_words(encoder[0], [words])["labels"] != -100).sum()) == len(words)
+
+
 def test_the_two_together_are_what_their_scores_say(encoder):
     tokenizer, lower, model = encoder
     words, gold = [words for words, _ in ROWS], [tags for _, tags in ROWS]

@@ -31,6 +31,7 @@ from leaplm.grading.rebuild.exercises import role
 from leaplm.learner.marks import SECONDS, reads_files_only
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import cards  # noqa: E402
 import tables  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +161,7 @@ def version(lab):
 
 
 def is_measured(lab):
-    return tables.read_card(ROOT, lab).get("on_binder", {}).get("notebook") == version(lab)
+    return cards.read_card(ROOT, lab).get("on_binder", {}).get("notebook") == version(lab)
 
 
 def main(argv=None):
@@ -175,7 +176,7 @@ def main(argv=None):
         for mark in result["marks"]:
             print(f"    {mark['processor_seconds']:5.2f} s  {mark['check']}: {mark['points']} of {mark['most']}", flush=True)
         if not wrong:
-            tables.write_card(ROOT, lab, tables.read_card(ROOT, lab) | {"on_binder": summary(result)})
+            cards.write_card(ROOT, lab, cards.read_card(ROOT, lab) | {"on_binder": summary(result)})
             tables.write_tables(ROOT)
         failed += wrong
     if failed:

@@ -26,6 +26,7 @@ from leaplm.runtime import processors
 from nbclient import NotebookClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import cards  # noqa: E402
 import tables  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +71,7 @@ def main(argv=None):
         print(f"running {lab} ...", flush=True)
         chosen[lab] = measure(lab)
         print(json.dumps(chosen[lab], indent=1))
-        tables.write_card(ROOT, lab, tables.read_card(ROOT, lab) | {"measured": chosen[lab]})
+        cards.write_card(ROOT, lab, cards.read_card(ROOT, lab) | {"measured": chosen[lab]})
     tables.write_tables(ROOT)
     if over := [line for lab, row in chosen.items() for line in excesses(lab, row)]:
         raise SystemExit("\n".join(over))  # only now: the table shows what was measured, also over the budget

@@ -18,8 +18,8 @@ HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE / "quiz"):
     sys.path.insert(0, str(folder))
 import canvas  # noqa: E402
+import cards  # noqa: E402
 import moodle  # noqa: E402
-import tables  # noqa: E402
 from source import FILE, read_questions  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -28,7 +28,7 @@ OUT = ROOT / "build" / "docs" / "questions"
 
 def write(root, lab, out=OUT):
     """Write the two files of a lab; returns how many questions are in each."""
-    questions, title = read_questions(root, lab), f"LeapLM, lab {tables.title(root, lab)}"
+    questions, title = read_questions(root, lab), f"LeapLM, lab {cards.title(root, lab)}"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{lab}.xml").write_bytes(moodle.bank(title, questions))
     (out / f"{lab}.qti.zip").write_bytes(canvas.package(lab, title, questions))

@@ -24,10 +24,10 @@ from leaplm.grading.judge.translation import COMMON, list_locales, load_catalogs
 HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE / "deck"):
     sys.path.insert(0, str(folder))
+import cards  # noqa: E402
 import cut  # noqa: E402
 import render  # noqa: E402
 import studies  # noqa: E402
-import tables  # noqa: E402
 from words import EXERCISES, FOUND, SPREAD  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -58,7 +58,7 @@ class Words:
 
 def slides(root, lab, locale=""):
     """The slides of a lab in a language ("" for English)."""
-    words, card = Words(root, lab, locale), tables.read_card(root, lab)
+    words, card = Words(root, lab, locale), cards.read_card(root, lab)
     chapter = lab_file(root, lab, "chapter.md").read_text(encoding="utf-8")
     english, told = cut.sections(chapter), cut.sections(words.chapter(chapter))
     made = [cut.Slide(told[0][0], [words(card.get("build", ""))], "title")]
@@ -83,7 +83,7 @@ def key_table(lab, spec, words):
     heads = [words(spec["head"])] + [name(head, across, words) if across else words(spec["values"][head]) for head in mean]
     cells = [[name(row, spec["by"], words), *numbers(spec, mean.loc[row], sd.loc[row])] for row in mean.index]
     rule = "|" + "---|" * len(heads)
-    table = tables.table(heads, cells).replace(rule, "|---|" + "---:|" * len(mean.columns), 1)
+    table = cards.table(heads, cells).replace(rule, "|---|" + "---:|" * len(mean.columns), 1)
     note = words(SPREAD).replace("{runs}", spread_of(count))
     return [cut.Slide(words(FOUND), [f"**{words(spec['title'])}**", table, note], "table")]
 

@@ -13,7 +13,7 @@ from leaplm.grading.course import LANGUAGES, list_labs
 from leaplm.grading.judge.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import tables  # noqa: E402
+import cards  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path("course") / "START.md"
@@ -23,7 +23,7 @@ HEADS = ("lab", "you build", "minutes of computing")
 def texts(root):
     """The texts of the start page that do not stand in its source: for the catalogues."""
     yield from HEADS
-    yield from (card["build"] for card in (tables.read_card(root, lab) for lab in list_labs(root)) if "build" in card)
+    yield from (card["build"] for card in (cards.read_card(root, lab) for lab in list_labs(root)) if "build" in card)
 
 
 def folder_of(root, locale):
@@ -41,13 +41,13 @@ def page(root, locale=""):
     for lab in list_labs(root):
         path = folder_of(root, locale) / lab / f"{lab}.ipynb"
         if path.is_file():
-            card = tables.read_card(root, lab)
+            card = cards.read_card(root, lab)
             rows.append([f"[{title(path)}]({lab}/{lab}.ipynb)", said(card.get("build", "")),
                          str(card.get("measured", {}).get("minutes", "?"))])
     text = (root / SOURCE).read_text(encoding="utf-8")
     text = translate_markdown(text, catalogs) if locale else text
     languages = " · ".join(link(root, locale, other) for other in ("", *list_locales(root)))
-    made = {"{labs}": tables.table([said(head) for head in HEADS], rows), "{languages}": languages,
+    made = {"{labs}": cards.table([said(head) for head in HEADS], rows), "{languages}": languages,
             "{progress}": "../../PROGRESS.md" if locale else "PROGRESS.md"}
     return re.sub("|".join(map(re.escape, made)), lambda found: made[found[0]], text)
 

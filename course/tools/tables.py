@@ -15,7 +15,7 @@ from leaplm.grading.course import list_labs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import plans  # noqa: E402
-from cards import read_card, table, title, write_card  # noqa: E402, F401
+from cards import read_card, table, title  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "leaplm/leaplm"

@@ -13,7 +13,7 @@ from leaplm.tagging.baselines import (
     word_features,
     word_shape,
 )
-from leaplm.tagging.decoding import allowed_moves, best_path
+from leaplm.tagging.decoding import allowed_moves, best_path, best_tags
 from leaplm.tagging.entities import (
     entity_scores,
     f1_gain,
@@ -41,7 +41,6 @@ from leaplm.tagging.tagger import (
     LowerLayers,
     Tagger,
     align_labels,
-    best_tags,
     make_batches,
     new_tagger,
     shape_number,

@@ -4,10 +4,11 @@ import numpy as np
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import LogisticRegression
 
-from leaplm.tagging.decoding import allowed_moves, best_path
+from leaplm.tagging.decoding import best_tags
 from leaplm.tagging.entities import find_entities
 
 BUCKETS = 2**14  # of the hashed features
+NEVER = -30.0  # the score of a tag that training never showed
 DAYS_AND_MONTHS = frozenset("""
 monday tuesday wednesday thursday friday saturday sunday
 january february march april may june july august september october november december
@@ -113,7 +114,7 @@ class LinearTagger:
     """
 
     def __init__(self, tags, C=10.0):
-        self.tags, self.moves = list(tags), allowed_moves(tags)
+        self.tags = list(tags)
         self.model = LogisticRegression(C=C, max_iter=300, tol=1e-3)
 
     def fit(self, train):
@@ -124,10 +125,10 @@ class LinearTagger:
     def word_scores(self, sentences):
         """Log-probabilities of the tags for each word: a list of arrays (words, tags), one a sentence."""
         sizes = [len(words) for words in sentences]
-        scores = np.full((sum(sizes), len(self.tags)), -30.0)  # a tag that training never showed
+        scores = np.full((sum(sizes), len(self.tags)), NEVER)
         if sum(sizes):
             scores[:, self.model.classes_] = self.model.predict_log_proba(hash_features(sentences))
         return [scores[end - size : end] for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
 
     def predict(self, sentences):
-        return [[self.tags[k] for k in best_path(rows, self.moves)] for rows in self.word_scores(sentences)]
+        return best_tags(self.word_scores(sentences), self.tags)

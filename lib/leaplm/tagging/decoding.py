@@ -41,3 +41,15 @@ def best_path(scores, moves):
     for pointers in reversed(back):
         path.append(int(pointers[path[-1]]))
     return path[::-1]
+
+
+def best_tags(scores, tags):
+    """Tag lists, one a sentence, from scores (words, tags) of sentences: the best path that BIO allows for each.
+
+    tags: the names, "O" first.
+
+    >>> best_tags([[[-1.0, -3.0, -0.1], [-1.0, -2.0, -0.2]]], ["O", "B-PER", "I-PER"])
+    [['O', 'O']]
+    """
+    moves = allowed_moves(tags)
+    return [[tags[k] for k in best_path(rows, moves)] for rows in scores]

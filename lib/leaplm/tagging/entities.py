@@ -80,21 +80,28 @@ def f1_interval(gold, predicted, rounds=1000, seed=0):
     Entities of one sentence are found or missed together, so a sentence, not an entity, is what is drawn.
     Source: Efron & Tibshirani, 1993, *An introduction to the bootstrap*.
     """
-    counts, rng = count_matches(gold, predicted), np.random.default_rng(seed)
-    found = [f1_from(counts[rng.integers(0, len(counts), len(counts))])["f1"] for _ in range(rounds)]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
+    counts = count_matches(gold, predicted)
+    return over_draws(lambda rows: f1_from(counts[rows])["f1"], len(counts), rounds, seed)
 
 
 def f1_gain(gold, first, second, rounds=1000, seed=0):
     """How much better `second` is than `first` in F1, on the same sentences: {"gain", "low", "high"} (paired bootstrap)."""
     before, after = count_matches(gold, first), count_matches(gold, second)
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(rounds):
-        rows = rng.integers(0, len(before), len(before))
-        found.append(f1_from(after[rows])["f1"] - f1_from(before[rows])["f1"])
+
+    def gain(rows):
+        return f1_from(after[rows])["f1"] - f1_from(before[rows])["f1"]
+
+    low, high = over_draws(gain, len(before), rounds, seed)
+    return {"gain": gain(slice(None)), "low": low, "high": high}
+
+
+def over_draws(score, sentences, rounds, seed):
+    """(low, high): the 2.5 and 97.5 % points of score(rows), where as many rows as there are sentences are drawn with
+    replacement."""
+    rng = np.random.default_rng(seed)
+    found = [score(rng.integers(0, sentences, sentences)) for _ in range(rounds)]
     low, high = np.quantile(found, [0.025, 0.975])
-    return {"gain": f1_from(after)["f1"] - f1_from(before)["f1"], "low": float(low), "high": float(high)}
+    return float(low), float(high)
 
 
 def name_of(words, entity):

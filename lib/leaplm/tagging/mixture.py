@@ -7,13 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from leaplm.tagging.baselines import BUCKETS, hash_features
-from leaplm.tagging.decoding import allowed_moves, best_path
+from leaplm.tagging.baselines import BUCKETS, NEVER, hash_features
+from leaplm.tagging.decoding import best_tags
 from leaplm.tagging.entities import entity_scores
-from leaplm.tagging.tagger import best_tags, make_batches, word_scores
+from leaplm.tagging.tagger import make_batches, word_scores
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-NEVER = -30.0  # the score of a tag that training never showed
 
 
 def mix_scores(encoder, linear, share):
@@ -59,8 +58,7 @@ class MixedTagger(nn.Module):
         for words in sentences:
             logits = hash_features([words]) @ weight.T + bias
             linear.append(torch.from_numpy(logits).log_softmax(dim=-1).numpy())
-        moves, mixed = allowed_moves(self.tags), mix_scores(encoder, linear, float(self.share))
-        return [[self.tags[k] for k in best_path(rows, moves)] for rows in mixed]
+        return best_tags(mix_scores(encoder, linear, float(self.share)), self.tags)
 
 
 def mix_taggers(upper, linear, share):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from leaplm.models import load_encoder
-from leaplm.tagging.decoding import allowed_moves, best_path
+from leaplm.tagging.decoding import best_tags
 
 IGNORED = -100  # the label of a sub-word that does not count
 SHAPES = 4  # small letters, a capital first, capitals only, no letter
@@ -186,18 +186,6 @@ def word_scores(model, batches):
         found += [row[labels != IGNORED].cpu().numpy() for row, labels in zip(scores, batch["labels"], strict=True)]
     model.train(mode)
     return found
-
-
-def best_tags(scores, tags):
-    """Tag lists, one a sentence, from scores (words, tags) of sentences: the best path that BIO allows for each.
-
-    tags: the names, "O" first.
-
-    >>> best_tags([[[-1.0, -3.0, -0.1], [-1.0, -2.0, -0.2]]], ["O", "B-PER", "I-PER"])
-    [['O', 'O']]
-    """
-    moves = allowed_moves(tags)
-    return [[tags[k] for k in best_path(rows, moves)] for rows in scores]
 
 
 def tag_batches(model, batches, tags):

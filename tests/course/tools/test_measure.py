@@ -15,7 +15,7 @@ def measure(tmp_path, monkeypatch):
     for lab in ("lab1_a", "lab2_b"):
         (tmp_path / "course" / lab).mkdir(parents=True)
         lab_file(tmp_path, lab, "lab.py").write_text(f"# %% [markdown]\n# # Lab {lab[3]} · A lab\n")
-        module.tables.write_card(tmp_path, lab, {"build": "a model", "megabytes": 86, "measured": WITHIN})
+        module.cards.write_card(tmp_path, lab, {"build": "a model", "megabytes": 86, "measured": WITHIN})
     monkeypatch.setattr(module.tables, "TABLES", {"README.md": {"budget": module.tables.costs}})
     (tmp_path / "README.md").write_text("<!-- budget:begin -->\nold\n<!-- budget:end -->\n")
     return module
@@ -39,7 +39,7 @@ def test_a_lab_over_its_budget_fails_once_all_are_in_the_table(measure, monkeypa
     assert "lab1_a" in failure.value.code and name in failure.value.code and "lab2_b" not in failure.value.code
     table = (measure.ROOT / "README.md").read_text()
     assert "old" not in table and "| 0.5 | 120 s |" in table
-    assert measure.tables.read_card(measure.ROOT, "lab1_a")["measured"][name] == value
+    assert measure.cards.read_card(measure.ROOT, "lab1_a")["measured"][name] == value
 
 
 def test_only_the_labs_that_were_asked_for_can_fail(measure, monkeypatch):

@@ -45,13 +45,13 @@ def test_the_last_slide_has_every_exercise(lab):
 
 
 def test_every_lab_with_a_record_has_a_table():
-    tables = {lab: slides.tables.read_card(ROOT, lab).get("table") for lab in LABS}
+    tables = {lab: slides.cards.read_card(ROOT, lab).get("table") for lab in LABS}
     assert [lab for lab, spec in tables.items() if not spec] == ["lab10_capstone"]  # has no record
 
 
 def test_the_table_is_the_records():
     """Another number in the record is another number on the slide."""
-    card = slides.tables.read_card(ROOT, "lab7_continual")["table"]
+    card = slides.cards.read_card(ROOT, "lab7_continual")["table"]
     words = slides.Words(ROOT, "lab7_continual", "")
     before = slides.key_table("lab7_continual", card, words)[0].body[1]
     record = slides.studies.calibration.load_record("lab7_continual", "methods", language="eng")

@@ -2,7 +2,7 @@
 
 import pytest
 from leaplm.grading.course import list_labs, load_module
-from leaplm.grading.judge.translation import list_locales
+from leaplm.translation import list_locales
 from repo import ROOT
 
 slides = load_module(ROOT / "course" / "tools" / "slides.py")

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import nbformat
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
-from leaplm.grading.judge.translation import COMMON, LOCALE, current_locale, load_catalogs, translate_markdown
+from leaplm.locales import direction
+from leaplm.translation import COMMON, LOCALE, current_locale, load_catalogs, look_up, translate_markdown, unwrapped
 from nbclient import NotebookClient
 from PIL import Image
 from tqdm.auto import tqdm
@@ -68,6 +69,7 @@ def page_of(lab, run):
     page = nbformat.read(release_path(lab), as_version=4)
     outputs = {cell.id: cell.get("outputs", []) for cell in run.cells}
     for cell in page.cells:
+        cell.source = unwrapped(cell.source)  # the page itself is written from the right
         if cell.cell_type == "code":
             cell.outputs = [small for output in outputs.get(cell.id, []) for small in shown(output)]
             cell.execution_count = None
@@ -119,22 +121,27 @@ def lay_out(pages, labs, scale):
         (pages / "labs").mkdir(exist_ok=True)
         nbformat.write(page_of(lab, run_of(lab, scale)), pages / "labs" / f"{lab}.ipynb")
     index = in_the_locale(HERE / "index.md", COMMON).replace("{toc}", "\n".join(names))
+    index = index.replace("{caption}", look_up(translate.CAPTION, catalogs_in_use(COMMON)) or translate.CAPTION)
     (pages / "index.md").write_text(index, encoding="utf-8")
 
 
 def in_the_locale(path, lab):
     """A page of the course in the language of LEAPLM_LOCALE."""
     text = path.read_text(encoding="utf-8")
-    if not current_locale():
-        return text
-    catalogs = load_catalogs(ROOT, lab, current_locale())
-    return translate_markdown(text, catalogs) + translate.notice(catalogs)
+    catalogs = catalogs_in_use(lab)
+    return translate_markdown(text, catalogs) + translate.notice(catalogs) if catalogs else text
+
+
+def catalogs_in_use(lab):
+    return load_catalogs(ROOT, lab, current_locale()) if current_locale() else ()
 
 
 def lighten(target):
     """Take what nobody sees out of the pages, so that they load on a bad line."""
+    start = f'<html dir="{direction(current_locale())}"'
     for path in target.rglob("*.html"):
-        path.write_text(PLAIN.sub(r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
+        page = PLAIN.sub(r"\1", path.read_text(encoding="utf-8"))
+        path.write_text(page.replace("<html", start, 1), encoding="utf-8")
     for path in target.rglob("*.map"):
         path.unlink()
     for path in target.rglob("mystnb.*.css"):  # 43 KB, most of it colours of terminals; book.css has what is needed

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
-from leaplm.grading.judge.translation import current_locale
+from leaplm.locales import direction
+from leaplm.translation import current_locale
 
 sys.path.insert(0, str(Path(__file__).parent))
 from formulas import mathml  # noqa: E402
@@ -40,7 +41,14 @@ def visit_displaymath(translator, node):
     raise nodes.SkipNode
 
 
+def set_direction(app, page, template, context, doctree):
+    """A language that is written from the right: of the text in every format; `build.py` turns a web page as a whole."""
+    if direction(language) == "rtl" and "body" in context:
+        context["body"] = f'<div dir="rtl">{context["body"]}</div>'
+
+
 def setup(app):
+    app.connect("html-page-context", set_direction)
     app.add_search_language(SearchChinese)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

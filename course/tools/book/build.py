@@ -106,7 +106,8 @@ def lay_out(pages, labs, scale):
     (pages / "_static").mkdir(parents=True)
     for name in ("conf.py", "formulas.py", "pairs.py"):
         shutil.copy(HERE / name, pages)
-    shutil.copy(HERE / "book.css", pages / "_static")
+    for name in ("book.css", "keyboard.js"):
+        shutil.copy(HERE / name, pages / "_static")
     (pages / "figures").mkdir()
     names = []
     for lab in tqdm(labs, desc="labs", unit="lab"):
@@ -141,7 +142,8 @@ def lighten(target):
     start = f'<html dir="{direction(current_locale())}"'
     for path in target.rglob("*.html"):
         page = PLAIN.sub(r"\1", path.read_text(encoding="utf-8"))
-        path.write_text(page.replace("<html", start, 1), encoding="utf-8")
+        page = page.replace("<html", start, 1).replace('role="heading"', 'role="heading" aria-level="2"')
+        path.write_text(page, encoding="utf-8")
     for path in target.rglob("*.map"):
         path.unlink()
     for path in target.rglob("mystnb.*.css"):  # 43 KB, most of it colours of terminals; book.css has what is needed

@@ -25,6 +25,7 @@ html_theme = "furo"
 html_title = "LeapLM"
 html_copy_source, html_show_sourcelink, html_show_sphinx = False, False, False
 html_static_path, html_css_files = ["_static"], ["book.css"]
+html_js_files = ["keyboard.js"]
 html_math_renderer = "mathml"
 epub_show_urls, epub_math_renderer = "no", "mathml"
 epub_basename = "leaplm"

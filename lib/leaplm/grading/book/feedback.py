@@ -60,12 +60,18 @@ POLICY = (
     f"font-src {MATHJAX}; base-uri 'none'; form-action 'none'"
 )
 
-# Messages of a sentence or two stand in <pre>: they go on in the next line, and not out of the page. Each line of what was
-# printed has the direction of its own words; code is written from the left in every language.
+# Messages and code go on in the next line, and not out of the page: without a script nothing could put a box that scrolls
+# into the reach of the keyboard. Each line of what was printed has the direction of its own words; code is written from the
+# left in every language. Colours have the contrast of WCAG's level AA, and what is pressed is 24 px high.
 STYLE = """
-div.output_area pre { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; text-align: start }
+div.output_area pre, div.input_area pre { white-space: pre-wrap; overflow-wrap: anywhere }
+div.output_area pre { unicode-bidi: plaintext; text-align: start }
 div.input_area, div.input_area pre, code, div.highlight, mjx-container { direction: ltr; text-align: left }
 code, mjx-container { unicode-bidi: isolate }
+div.highlight, div.highlight pre { background: #fff !important }
+body a { color: #1f5c99 !important; text-decoration: underline }
+summary { line-height: 24px }
+#toc li { line-height: 24px }
 """
 LOCALE_NAME = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,4})*")
 

@@ -103,7 +103,8 @@ class Colab:
         """
         path = folder / "to_run.ipynb"
         nbformat.write(notebook, path)
-        print(json.dumps([str(path), str(folder), {**self.environment(), **environment}]), file=self.server.stdin, flush=True)
+        asked = [str(path), str(folder), {**self.environment(), **environment}]
+        print(json.dumps(asked), file=self.server.stdin, flush=True)
         fault = json.loads(self.server.stdout.readline())
         path.unlink()
         assert fault is None, fault

@@ -69,7 +69,8 @@ div.output_area pre { unicode-bidi: plaintext; text-align: start }
 div.input_area, div.input_area pre, code, div.highlight, mjx-container { direction: ltr; text-align: left }
 code, mjx-container { unicode-bidi: isolate }
 div.highlight, div.highlight pre { background: #fff !important }
-body a { color: #1f5c99 !important; text-decoration: underline }
+body a { color: #1f5c99; text-decoration: underline }
+body div.nbgrader_cell .panel-heading a { color: #fff }
 summary { line-height: 24px }
 #toc li { line-height: 24px }
 """

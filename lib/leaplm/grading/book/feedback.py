@@ -71,6 +71,8 @@ code, mjx-container { unicode-bidi: isolate }
 div.highlight, div.highlight pre { background: #fff !important }
 body a { color: #1f5c99; text-decoration: underline }
 body div.nbgrader_cell .panel-heading a { color: #fff }
+div.prompt { direction: ltr; text-align: start }
+[dir="rtl"] .panel-heading .pull-right { float: left !important }
 summary { line-height: 24px }
 #toc li { line-height: 24px }
 """

@@ -28,6 +28,8 @@ BLOCK = re.compile(r"\s*(```|~~~|\$\$)")  # of code, or a formula on lines of it
 CODE = re.compile(r"`[^`]*`")
 LATIN = re.compile(r"`[^`]*`|<code>.*?</code>", re.S)  # in a line that is written from the right
 LEFT_TO_RIGHT, ISOLATE_END = "\u2066", "\u2069"  # Unicode's marks around a piece with a direction of its own
+# JupyterLab puts each paragraph at the left, whatever the direction around it; what stands inside of one may have a side.
+AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
 RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty lines: Markdown goes on inside
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 JOINT = "; "  # between several messages in one
@@ -104,16 +106,31 @@ def isolated(text):
 
 def wrapped(text, catalogs):
     """A text of Markdown as a program shows it that knows no directions; of a language from the left, the text itself."""
-    return f"{RIGHT_TO_LEFT}{text.strip()}{WRAPPING_END}" if is_right_to_left(catalogs) else text
+    if not is_right_to_left(catalogs):
+        return text
+    units = "".join(prefix + (AT_THE_RIGHT.format(words) if is_paragraph(prefix, words) else words)
+                    for prefix, words in split_markdown(text.strip()))  # fmt: skip
+    return f"{RIGHT_TO_LEFT}{units}{WRAPPING_END}"
+
+
+def is_paragraph(prefix, words):
+    """Whether a unit is one, or a quotation; not a heading, a list item, a table's row, HTML or a picture.
+
+    >>> is_paragraph("\\n\\n", "One."), is_paragraph("# ", "Head"), is_paragraph("", "<details>")
+    (True, False, False)
+    """
+    return bool(words) and prefix.rpartition("\n")[2].strip() in ("", ">") and words[0] not in "<!|"
 
 
 def unwrapped(text):
     """A text of Markdown without what `wrapped` puts around it.
 
-    >>> unwrapped(RIGHT_TO_LEFT + "# x" + WRAPPING_END)
-    '# x'
+    >>> unwrapped(RIGHT_TO_LEFT + "# x\\n\\n" + AT_THE_RIGHT.format("One.") + WRAPPING_END)
+    '# x\\n\\nOne.'
     """
-    return text.removeprefix(RIGHT_TO_LEFT).removesuffix(WRAPPING_END)
+    before, _, after = map(re.escape, AT_THE_RIGHT.partition("{}"))
+    text = text.removeprefix(RIGHT_TO_LEFT).removesuffix(WRAPPING_END)
+    return re.sub(f"(?m){before}(.*){after}$", r"\1", text)
 
 
 def has_words(words):

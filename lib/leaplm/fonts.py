@@ -64,13 +64,13 @@ def in_order_of_sight(texts):
 def order_of_sight(text):
     """Each line as its letters stand from left to right, Arabic ones in the forms that join; others stay as they are.
 
-    >>> [hex(ord(letter)) for letter in order_of_sight("من")], order_of_sight("from left")
-    (['0xfee6', '0xfee3'], 'from left')
+    >>> [hex(ord(letter)) for letter in order_of_sight("من (5)")], order_of_sight("from left")
+    (['0x28', '0x35', '0x29', '0x20', '0xfee6', '0xfee3'], 'from left')
     """
     if not FROM_THE_RIGHT.search(text):
         return text
     import arabic_reshaper
-    from bidi import get_display
+    from bidi.algorithm import get_display  # the package's own, in Rust, turns no brackets round
 
     return "\n".join(get_display(arabic_reshaper.reshape(line)) for line in text.split("\n"))
 

@@ -16,6 +16,8 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from leaplm import captions
+
 HOW_TO = ("Install one (Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
           "file beside the notebook, and run the cell again.")
 SHAPES = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11)  # with libraqm
@@ -25,7 +27,21 @@ told = set()
 
 
 class ScriptFigure(Figure):
-    """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks."""
+    """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks.
+
+    As a PNG it holds what it shows in words, too (`captions`).
+    """
+
+    def set_canvas(self, canvas):
+        super().set_canvas(canvas)
+        plain = canvas.print_figure
+
+        def print_figure(filename, *args, format=None, metadata=None, **settings):
+            if format == "png" or (format is None and str(filename).endswith(".png")):
+                metadata = {captions.KEY: captions.describe(self), **(metadata or {})}
+            return plain(filename, *args, format=format, metadata=metadata, **settings)
+
+        canvas.print_figure = print_figure
 
     def draw(self, renderer):
         for axes in self.axes:  # fills the labels of the ticks in, which are found below

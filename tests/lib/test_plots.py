@@ -1,10 +1,13 @@
 """A figure says what its marks are: mean, spread, seeds, your run."""
 
+import doctest
+
 import matplotlib
 import pandas as pd
 import pytest
-from leaplm import plots
+from leaplm import captions, plots
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 matplotlib.use("Agg")
 ROWS = pd.DataFrame({"name": ["Hausa", "Swahili"], "mean": [0.5, 0.6], "sd": [0.02, 0.03], "seeds": [3, 5]})
@@ -16,6 +19,14 @@ def contrast(first, second):
              for color in (first, second)]  # fmt: skip
     low, high = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in parts)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_a_picture_says_in_words_what_it_shows(tmp_path):
+    plots.plot_bars(ROWS, "Accuracy by language", live={"Hausa": 0.55}).figure.savefig(tmp_path / "bars.png")
+    said = Image.open(tmp_path / "bars.png").info[captions.KEY]
+    assert said.startswith("Accuracy by language: accuracy 0 to 0.6") and "Hausa" in said and "Swahili" in said
+    assert "your run" in said and "0.50, 0.60" in said
+    assert doctest.testmod(captions).failed == 0
 
 
 def test_a_number_can_be_read_on_its_cell():

@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from leaplm import captions
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.locales import direction
 from leaplm.translation import COMMON, LOCALE, current_locale, load_catalogs, look_up, translate_markdown, unwrapped
@@ -71,6 +72,8 @@ def page_of(lab, run):
     for cell in page.cells:
         cell.source = unwrapped(cell.source)  # the page itself is written from the right
         if cell.cell_type == "code":
+            said = [words for output in outputs.get(cell.id, []) if (words := picture_in_words(output))]
+            cell.metadata["mystnb"] = {"image": {"alt": " · ".join(said)}} if said else {}
             cell.outputs = [small for output in outputs.get(cell.id, []) for small in shown(output)]
             cell.execution_count = None
     page.metadata.pop("widgets", None)
@@ -90,6 +93,12 @@ def shown(output):
         if "image/png" in output.data:
             output.data = {"image/png": fewer_colours(output.data["image/png"])}
     return [output]
+
+
+def picture_in_words(output):
+    """What a figure of ours says of itself; "" for any other output."""
+    png = output.get("data", {}).get("image/png")
+    return Image.open(io.BytesIO(base64.b64decode(png))).info.get(captions.KEY, "") if png else ""
 
 
 def fewer_colours(png):

@@ -148,10 +148,10 @@ def catalogs_in_use(lab):
 
 def lighten(target):
     """Take what nobody sees out of the pages, so that they load on a bad line."""
-    start = f'<html dir="{direction(current_locale())}"'
+    start = rf'<html\1 dir="{direction(current_locale())}">'
     for path in target.rglob("*.html"):
         page = PLAIN.sub(r"\1", path.read_text(encoding="utf-8"))
-        page = page.replace("<html", start, 1).replace('role="heading"', 'role="heading" aria-level="2"')
+        page = re.sub("<html([^>]*)>", start, page, count=1).replace('role="heading"', 'role="heading" aria-level="2"')
         path.write_text(page, encoding="utf-8")
     for path in target.rglob("*.map"):
         path.unlink()

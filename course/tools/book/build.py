@@ -37,6 +37,7 @@ import translate  # noqa: E402  course/tools/translate.py
 
 ROOT = HERE.parents[2]
 OUT = ROOT / "build" / "docs"
+OUTPUTS = 2  # grows when the library puts more into a lab's outputs: pictures that say in words what they show
 COLOURS = 48  # of a figure: enough for lines and bars, and a quarter of the bytes
 LONGEST_OUTPUT = 4000  # characters of printed text
 # Names, signs and spaces of code have no colour of their own: their marks are a third of a page's bytes.
@@ -46,7 +47,7 @@ PLAIN = re.compile(r'<span class="(?:n|nn|nc|p|o|w|bp|nb|nf)">([^<]*)</span>')
 def run_of(lab, scale):
     """The solution of a lab with its outputs; from build/docs/runs if the lab was run before as it is now."""
     source = ROOT / "solutions" / lab / f"{lab}.ipynb"
-    digest = hashlib.sha256(source.read_bytes() + (scale or "").encode()).hexdigest()[:16]
+    digest = hashlib.sha256(source.read_bytes() + f"{scale or ''}{OUTPUTS}".encode()).hexdigest()[:16]
     kept = OUT / "runs" / f"{lab}-{digest}.ipynb"
     if not kept.is_file():
         notebook = nbformat.read(source, as_version=4)

@@ -33,6 +33,7 @@ from torch import nn
 from leaplm import artifacts, assets, calibration, data, evaluation, marking, models, plots
 from leaplm import runtime, training
 from leaplm.pretraining import masking, run as pretrain
+from leaplm.pretraining.probe import probe
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 from leaplm.text import split_words
@@ -677,6 +678,36 @@ for language, title in (("eng", "English movies"), ("hau", "Hausa tweets")):
 # anything downwards. 100 updates teach MiniLM to guess words, and cost it some of what it had learned about the meaning of
 # sentences. Adapting pays when the new text is very different *and* plenty; here it does not, and now you know it
 # before you spent a night of computing. Lab 2 shows what helps in Hausa.
+#
+# ### And the small model, on a task?
+#
+# Its loss is below the frequencies. Has it learned anything that a task can use? A **linear probe** tells: the vectors of
+# the model do not learn, and a linear classifier on them does, from 1,000 labels of lab 2. Beside it stands the same network
+# with **random weights**, which has read nothing, and TF-IDF on characters, which is no network at all.
+#
+# **Predict first.** By how much macro-F1 is the small model that you trained better than the one with random weights?
+
+# %%
+my_difference = 0.0
+
+# %% locked="probe"
+my_probe = None
+if LANGUAGE in data.MARKED:
+    sentiment = data.load_sentiment(LANGUAGE)
+    labelled = data.subsample(sentiment["train"], by_scale(tiny=60, cpu=1000, gpu=1000), SEED)
+    tested = data.subsample(sentiment["test"], by_scale(tiny=40, cpu=1000, gpu=1000))
+    my_probe = evaluation.macro_f1(tested["label"], probe(small.bert, tokenizer, labelled, tested))
+    print(f"a linear head on your small model: macro-F1 {my_probe:.3f}")
+
+# %%
+probes = calibration.load_record("lab1_pretraining", "linear_probe")
+for language in ("eng", "hau"):
+    bars = calibration.summarize(probes[probes.language == language], "start", "macro_f1")
+    live = {"small, from nothing": my_probe} if LANGUAGE == language and runtime.scale() != "tiny" else None
+    plots.plot_bars(bars, f"{data.NAMES[language]}: sentiment from 1,000 labels", xlabel="macro-F1", live=live)
+
+# %% [markdown]
+# PROBE TEXT
 #
 # The encoder that you saved in section 9 is there for lab 2.
 

@@ -379,8 +379,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # %%
 record = calibration.load_record("lab3_lora", "ranks")
 record["place"] = record.targets + ", rank " + record["rank"].astype(str)
-bars = calibration.summarize(record, "place", "accuracy")
-plots.plot_bars(bars, "LoRA on 256 English sentences, 600 test texts");
+bars = calibration.summarize(record, "place", "validation_accuracy")
+plots.plot_bars(bars, "LoRA on 256 English sentences, 600 validation texts");
 
 # %% [markdown]
 # In so few updates, more numbers learn faster: rank 1 is behind, and rank 8 on all linear layers is ahead of rank 8 on two
@@ -412,9 +412,11 @@ def choose_rank(ranks, accuracies):
 
 # %%
 same_place = record[record.targets == "query value"]
-table = same_place.pivot(index="rank", columns="seed", values="accuracy").dropna(axis="columns")
+table = same_place.pivot(index="rank", columns="seed", values="validation_accuracy").dropna(axis="columns")
 display(table.round(3))
-print("chosen:", choose_rank(torch.tensor(table.index.to_numpy()), torch.tensor(table.to_numpy())))
+chosen = choose_rank(torch.tensor(table.index.to_numpy()), torch.tensor(table.to_numpy()))
+tested = same_place[same_place["rank"] == chosen].accuracy
+print(f"chosen: {chosen}; on the test texts {tested.mean():.3f} ± {tested.std():.3f}")
 
 # %% check="choose_rank" points=2
 example = torch.tensor([[0.80, 0.90, 0.82], [0.79, 0.90, 0.80]])

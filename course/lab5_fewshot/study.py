@@ -219,6 +219,49 @@ def learning_curves_topics(seed, task, method, shots):
     return few_shot_scores(task, method, shots, seed)
 
 
+# -- contrastive pairs (SetFit) ---------------------------------------------------------------------------------------------
+
+CONTRASTIVE_RATE = 1e-4  # the best of `contrastive_rate`, on validation texts
+
+
+def contrastive_vectors(rows, test, seed, rate=CONTRASTIVE_RATE):
+    """Vectors of `rows` and of `test`, by an encoder tuned on pairs of `rows` in 40 updates."""
+    model, tokenizer = models.load_encoder("minilm"), encoder()[1]
+    fewshot.tune_contrastive(model, tokenizer, rows["text"], rows["label"], learning_rate=rate, seed=seed)
+    return fewshot.embed(model, tokenizer, rows["text"]), fewshot.embed(model, tokenizer, test["text"])
+
+
+def head_scores(rows, row_vectors, test, vectors):
+    weight, bias = fewshot.fit_head(row_vectors, rows["label"])
+    return score(test["label"], (vectors @ weight.T + bias).argmax(1))
+
+
+@study([{"rate": rate} for rate in (2e-5, 1e-4, 3e-4)], seeds=range(3))
+def contrastive_rate(seed, rate):
+    """16 film reviews of each class; 300 validation texts."""
+    found = task("movies")[0]
+    rows, validation = shots(found["train"], 16, 1000 + seed), data.subsample(found["validation"], 300, seed)
+    vectors = contrastive_vectors(rows, validation, seed, rate)
+    return head_scores(rows, vectors[0], validation, vectors[1])
+
+
+@study([{"task": name, "shots": k} for name in ("movies", "topics") for k in (8, 16)], seeds=range(5))
+def contrastive(seed, task, shots):
+    """A head on an encoder tuned on pairs, and the head without that, from the same examples and test texts."""
+    found = globals()["task"](task)[0]
+    rows = globals()["shots"](found["train"], shots, seed)
+    test, frozen, _ = test_vectors(task, seed)
+    started = time.process_time()
+    tuned = contrastive_vectors(rows, test, seed)
+    spent = seconds(started)
+    plain = head_scores(rows, embed(rows["text"]), test, frozen)
+    return {**head_scores(rows, tuned[0], test, tuned[1]), "train_seconds": spent,
+            **{f"head_{name}": value for name, value in plain.items()}}
+
+
+# -- what is handed in ------------------------------------------------------------------------------------------------------
+
+
 @functools.cache
 def heldout_vectors(language):
     rows = data.heldout_rows(language)

@@ -1,9 +1,9 @@
 """The studies of lab 14: `make calibrate LAB=lab14_names` runs them, the lab plots them, marks rest on `main`.
 
-Settings are chosen on training sentences alone: `choices` tries each in cross-validation with three folds, and `chosen` takes
-the simplest that is not worse than the best by more than a standard error (a test holds the constants below equal to what
-it gives). The encoder's share in the mixture is chosen on the development sentences. Test sentences are all of the test part (those of the grader in `main`), read at the end.
-A seed draws four fifths of the training sentences, their order, and the fresh weights.
+Settings are chosen on training sentences alone: `choices` tries each in cross-validation with three folds, and `chosen`
+takes the one with the largest mean F1 that the lab has time for (a test holds the constants below equal to it). The
+encoder's share in the mixture is chosen on the development sentences. Test sentences are all of the test part (those of the
+grader in `main`), read at the end. A seed draws four fifths of the training sentences, their order, and the fresh weights.
 """
 
 import functools
@@ -17,7 +17,7 @@ from leaplm.runtime import set_seed
 LANGUAGES = tagging.LANGUAGES
 HELDOUT = Path(__file__).with_name("heldout")
 LAYERS, EPOCHS, RATE = 3, 6, 5e-4  # of the encoder: the upper layers that learn, how long and how fast
-C, L1, L2 = 10.0, 0.0, 1.0  # of the linear model, and of the CRF
+C, L1, L2 = 10.0, 0.0, 0.01  # of the linear model, and of the CRF
 FOLDS = 3
 
 
@@ -153,23 +153,21 @@ def folds_of(language, number):
     return [row for i, row in enumerate(train) if i % FOLDS != number], train[number::FOLDS]
 
 
-SIMPLEST_FIRST = {"encoder": lambda row: row.layers * row.epochs, "linear model": lambda row: row.C,
-                  "CRF": lambda row: (-row.l2, row.l1)}
 SETTINGS = {"encoder": ["layers", "epochs", "rate"], "linear model": ["C"], "CRF": ["l1", "l2"]}
+MOST_WORK = 18  # layers x epochs: about a minute of training on two cores, and no cell of a lab may take two
 
 
 def chosen(way):
-    """The setting of a way that the record of `choices` gives, as a tuple: the one standard error rule.
+    """The setting of a way, as a tuple: the largest F1 in the record of `choices`, a mean over folds and languages.
 
-    F1 is averaged over languages in each fold; the standard error is that of the best setting's folds.
-    Source: Hastie, Tibshirani & Friedman, 2009, *The elements of statistical learning*, section 7.10.
+    An encoder may take MOST_WORK at most: ten epochs are tried, to say what is given away.
     """
     names = SETTINGS[way]
-    folds = load_record("lab14_names", "choices", way=way).groupby([*names, "seed"]).f1.mean()
-    found = folds.groupby(names).agg(["mean", "sem"]).reset_index()
-    best = found.loc[found["mean"].idxmax()]
-    good = found[found["mean"] >= best["mean"] - best["sem"]]
-    return tuple(min(good.itertuples(), key=SIMPLEST_FIRST[way])[1 : 1 + len(names)])
+    record = load_record("lab14_names", "choices", way=way)
+    if way == "encoder":
+        record = record[record.layers * record.epochs <= MOST_WORK]
+    found = record.groupby(names).f1.mean().idxmax()
+    return found if isinstance(found, tuple) else (found,)
 
 
 # -- what the lab and the marks rest on -------------------------------------------------------------------------------------

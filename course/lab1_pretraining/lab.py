@@ -703,7 +703,7 @@ if LANGUAGE in data.MARKED:
 probes = calibration.load_record("lab1_pretraining", "linear_probe")
 for language in ("eng", "hau"):
     bars = calibration.summarize(probes[probes.language == language], "start", "macro_f1")
-    live = {"small, from nothing": my_probe} if LANGUAGE == language and runtime.scale() != "tiny" else None
+    live = {"small, from nothing": my_probe} if language == LANGUAGE and runtime.scale() != "tiny" else None
     plots.plot_bars(bars, f"{data.NAMES[language]}: sentiment from 1,000 labels", xlabel="macro-F1", live=live)
 
 # %% [markdown]

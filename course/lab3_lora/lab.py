@@ -378,7 +378,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %%
 record = calibration.load_record("lab3_lora", "ranks")
-record["place"] = record.targets + ", rank " + record["rank"].astype(str)
+where = record.targets.replace("query key value dense", "all linear layers")
+record["place"] = record.method + " on " + where + ", rank " + record["rank"].astype(str)
 bars = calibration.summarize(record, "place", "validation_accuracy")
 plots.plot_bars(bars, "LoRA on 256 English sentences, 600 validation texts");
 

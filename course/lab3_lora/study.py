@@ -109,15 +109,19 @@ def timed_update(model, optimizer, batch):
     return time.process_time() - started
 
 
-@study([{"targets": "query value", "rank": rank} for rank in (1, 8, 32)]
-       + [{"targets": "query key value dense", "rank": rank} for rank in (8,)], seeds=range(3))
-def ranks(seed, targets, rank):
+ALL_LINEAR = "query key value dense"  # the last: behind the attention, and both of the feed-forward part
+
+
+@study([{"method": "LoRA", "targets": "query value", "rank": rank} for rank in (1, 8, 32)]
+       + [{"method": method, "targets": ALL_LINEAR, "rank": 8} for method in ("LoRA", "DoRA")], seeds=range(3))
+def ranks(seed, method, targets, rank):
     """256 English rows, 3 epochs: does the rank matter, and where the low-rank updates stand? alpha is 2 x rank.
 
     A rank is chosen by `validation_accuracy`, on 600 texts; the other scores are the report, on test texts.
     """
     data = sentiment("eng")
-    model = lora.inject_lora(classifier("eng", seed), targets.split(), rank, alpha=2 * rank)
+    inject = {"LoRA": lora.inject_lora, "DoRA": lora.inject_dora}[method]
+    model = inject(classifier("eng", seed), targets.split(), rank, alpha=2 * rank)
     fit(model, subsample(data["train"], 256, seed), seed, epochs=3)
     return {**scores(model, subsample(data["test"], TEST_ROWS)),
             "validation_accuracy": scores(model, subsample(data["validation"], TEST_ROWS))["accuracy"],

@@ -130,8 +130,8 @@ def model_folder(name):
         return folder
     if scale() == "gpu":
         return HUB[name]
-    raise AssetMissing(f"{name!r} ({HUB[name]}) is no part of the course's downloads and not on this machine. To mend it, on "
-                       f"a good line: hf download {HUB[name]} --local-dir {folder}. Or work on a GPU.")
+    raise AssetMissing(f"{name!r} ({HUB[name]}) is no part of the course's downloads and not on this machine. To mend it, "
+                       f"on a good line: hf download {HUB[name]} --local-dir {folder}. Or work on a GPU.")
 
 
 def load_tokenizer(name="minilm"):

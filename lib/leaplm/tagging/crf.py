@@ -29,7 +29,7 @@ class CrfTagger:
     [['O', 'B-LOC']]
     """
 
-    def __init__(self, l1=0.0, l2=1.0, iterations=100):
+    def __init__(self, l1=0.0, l2=0.01, iterations=100):
         self.settings = {"c1": l1, "c2": l2, "max_iterations": iterations}
         self.tagger = crfsuite().Tagger()
 

@@ -117,15 +117,14 @@ ALL_LINEAR = "query key value dense"  # the last: behind the attention, and both
 def ranks(seed, method, targets, rank):
     """256 English rows, 3 epochs: does the rank matter, and where the low-rank updates stand? alpha is 2 x rank.
 
-    A rank is chosen by `validation_accuracy`, on 600 texts; the other scores are the report, on test texts.
+    The lab chooses a rank by these 600 texts. So for a rank they are validation texts: no number of what is chosen here
+    may come from them. Rank 8 on query and value in `main` is not chosen here: it is that of Hu et al. (2022).
     """
     data = sentiment("eng")
     inject = {"LoRA": lora.inject_lora, "DoRA": lora.inject_dora}[method]
     model = inject(classifier("eng", seed), targets.split(), rank, alpha=2 * rank)
     fit(model, subsample(data["train"], 256, seed), seed, epochs=3)
-    return {**scores(model, subsample(data["test"], TEST_ROWS)),
-            "validation_accuracy": scores(model, subsample(data["validation"], TEST_ROWS))["accuracy"],
-            "trainable": count_parameters(model)}
+    return {**scores(model, subsample(data["test"], TEST_ROWS)), "trainable": count_parameters(model)}
 
 
 @study([{"learning_rate": 3e-2}], seeds=range(3))

@@ -552,6 +552,21 @@ for name, use_lora in (("fine-tuned", False), ("LoRA", True)):
     print(f"{name}: accuracy {tuned[name]:.2f}")
 
 # %% [markdown]
+# ### Pairs instead of texts
+#
+# 16 texts of each of two classes are 32 labels, but 496 *pairs*. **SetFit** (Tunstall et al., 2022) tunes the encoder on pairs:
+# the cosine of two texts shall be 1 if they are of one class, and 0 if not. Then a head is trained as in section 5. In the
+# library: `fewshot.tune_contrastive`, here with 40 updates of 8 pairs, at the rate of the fine-tuning above.
+
+# %% locked="pairs"
+record = calibration.load_record("lab5_fewshot", "contrastive")
+rows = [calibration.bars(rows, {f"{shots} of each, frozen": "head_accuracy", f"{shots} of each, tuned on pairs": "accuracy"})
+        for shots, rows in record.groupby("shots")]
+plots.plot_bars(pd.concat(rows), "A head on MiniLM, English film reviews, the same examples and texts");
+
+# %% [markdown]
+# SETFIT TEXT
+#
 # ## 7. All ways in one figure
 #
 # English film reviews, 3 draws of examples for each point; the bars are one standard deviation. Your own head is the star.

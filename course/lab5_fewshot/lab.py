@@ -564,7 +564,10 @@ bars = calibration.bars(record, {"head on frozen MiniLM": "head_accuracy", "head
 plots.plot_bars(bars, "English film reviews, 16 examples of each class");
 
 # %% [markdown]
-# SETFIT TEXT
+# On the encoder tuned on pairs the head has 0.655 ± 0.061, on the frozen one 0.642 ± 0.045 (five draws, the same for both). The
+# gain is 0.013, with an interval over the draws from −0.039 to 0.065: these runs do not show one. The tuning takes 28 seconds of
+# one core, the head alone half a second. Neither its rate nor the number of pairs was searched for. Who wants to use it should do
+# that first, on validation texts.
 #
 # ## 7. All ways in one figure
 #

@@ -705,8 +705,8 @@ print(tagging.read_tagged("my_names.conll")[0])
 #
 # A file of about 11 megabytes: the three upper layers, the linear model, and the encoder's share. The judge reads sentences
 # that you never saw, runs MiniLM's lower layers, then your part, then the best path, and measures F1. Five points at the
-# level of our own five runs (what one more run of the same kind stays above, 199 times in 200, by the spread of the language
-# or of all three, whichever is less); two for seven tenths of it. Languages with a record: English, Swahili and Hausa. You may train in another way, and with more sentences.
+# level of our own five runs (what one more run of the same kind stays above, 199 times in 200, by the spread of all three
+# languages); two for seven tenths of it. Languages with a record: English, Swahili and Hausa. You may train in another way, and with more sentences.
 
 # %% locked="save"
 card = {"lab": "lab14_names", "language": LANGUAGE, "tags": TAGS, "scale": runtime.scale(), "seed": SEED,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from leaplm import added, calibration, data
 
-ALL_POINTS = 30  # of a lab
+ALL_POINTS = 30  # of most labs
 FEWEST_RUNS = 5  # seeds that a threshold needs
 
 
@@ -15,7 +15,7 @@ class Mark(NamedTuple):
     """How a lab's model is marked: the study whose runs set the threshold, the model's points, the rows it is marked on.
 
     where: what else the study's rows must say. fewest: runs without which no threshold is set; 0 where a model is marked
-    without any, against the most frequent class. what: is marked. rows_of: what the rows are.
+    without any, against the most frequent class. what: is marked. rows_of: what the rows are. of: the lab's points in all.
     """
 
     study: str
@@ -25,6 +25,7 @@ class Mark(NamedTuple):
     fewest: int = FEWEST_RUNS
     what: str = "model"
     rows_of: str = "held-out texts"
+    of: int = ALL_POINTS
 
 
 MARKS = {
@@ -38,6 +39,7 @@ MARKS = {
     "lab7_continual": Mark("languages", {"method": "replay"}, rows=300, rows_of="held-out texts of each task"),
     "lab8_serving": Mark("main", {}),
     "lab9_responsible": Mark("main", {}),
+    "lab16_small_machines": Mark("main", {}, points=5, what="predictor", of=40),
 }
 
 
@@ -76,9 +78,9 @@ def told(lab, language):
         return told_by_record(lab, language, name)
     if rows := rows_marked_on(lab, language):
         against = "" if len(runs(lab, language)) or lab == "lab0_start" else ", against the most frequent class"
-        points = f"{mark.points} of the lab's {ALL_POINTS} points"
+        points = f"{mark.points} of the lab's {mark.of} points"
         return f"{name}: the {mark.what} is marked on {rows} {mark.rows_of}{against} ({points})."
-    rest = f"{ALL_POINTS - mark.points} of the lab's {ALL_POINTS} points can be reached"
+    rest = f"{mark.of - mark.points} of the lab's {mark.of} points can be reached"
     return f"{name}: the {mark.what} is not marked, {rest}. {remedy(lab, language)}"
 
 

@@ -6,7 +6,7 @@ needs no second model).
 """
 
 
-def find_draft(tokens, most=8, longest=3):
+def find_draft(tokens, most=4, longest=3):
     """Up to `most` tokens that followed when the last tokens stood together before; [] where they never did.
 
     tokens: a list of int, the prompt and what was written. The last `longest` tokens are looked for first, then fewer, down
@@ -69,7 +69,7 @@ class CachedModel:
         while kept < min(len(self.seen), len(tokens) - 1) and self.seen[kept] == tokens[kept]:
             kept += 1
         if kept < len(self.seen):
-            self.cache.crop(kept)
+            self.cache.crop(kept - len(self.seen))  # a negative number: so many go
         with torch.inference_mode():
             logits = self.model(torch.tensor([tokens[kept:]]), past_key_values=self.cache, use_cache=True).logits[0]
         self.seen, self.best = list(tokens), self.best[:kept] + logits.argmax(dim=-1).tolist()

@@ -2,8 +2,8 @@
 
 The header: b"GGUF", version (uint32), number of tensors (uint64), number of fields (uint64); then the fields, each a name,
 a kind (uint32) and a value; then of each tensor a name, the number of its dimensions (uint32), its dimensions (uint64 each,
-the length of a row first), a kind (uint32) and the place of its data (uint64). A string is its length (uint64) and its bytes.
-All numbers are little-endian. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+the length of a row first), a kind (uint32) and the place of its data (uint64). A string is its length (uint64) and its
+bytes. All numbers are little-endian. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import os

@@ -34,9 +34,9 @@ def quantize_groups(weight, size=GROUP, values=NF4):
     """(numbers, scales): each weight's nearest value times the scale of its group.
 
     weight (rows, columns), float; a row is cut into groups of `size` numbers, the last one may be shorter. values (at most
-    16,): ascending, from -1 to 1. scales (rows, groups) of dtype float16: the largest absolute number of the group (1 where all
-    are 0). numbers (rows, columns) of dtype uint8: the place in `values` nearest to weight / scale, with the scale as it is
-    stored. Source: Dettmers et al., 2023, *QLoRA*, section 2.
+    16,): ascending, from -1 to 1. scales (rows, groups) of dtype float16: the largest absolute number of the group (1 where
+    all are 0). numbers (rows, columns) of dtype uint8: the place in `values` nearest to weight / scale, with the scale as it
+    is stored. Source: Dettmers et al., 2023, *QLoRA*, section 2.
 
     >>> numbers, scales = quantize_groups(np.array([[2.0, -1.0, 0.5, 0.0]]), 2, np.array([-1, -0.5, 0, 0.5, 1]))
     >>> numbers.tolist(), scales.tolist()

@@ -25,6 +25,20 @@ def round_layers(model, size=32, values=NF4):
     return model
 
 
+def round_as_gguf(model, kind="Q4_0"):
+    """Round the same matrices as `gguf_file.write_gguf` does, and the word vectors as Q8_0, in place; returns the model."""
+    import gguf
+
+    names = {name for name, _ in layer_matrices(model)}
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2:
+                stored = gguf.GGMLQuantizationType[kind if name in names else "Q8_0"]
+                packed = gguf.quants.quantize(weight.detach().float().numpy(), stored)
+                weight.copy_(torch.from_numpy(gguf.quants.dequantize(packed, stored)))
+    return model
+
+
 def megabytes(model, size=None, bits=4):
     """Size in MB of a file with the layers' matrices in `bits` bits and a 16-bit scale a group of `size` (None: no scales),
     word vectors in 8 bits and groups of 32, all else in 32."""

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from safetensors import safe_open
 
-from leaplm.runtime import peak_memory_mb
 from leaplm.transformer.decoder import PARTS, block, rms_norm, shape_of
 
 
@@ -33,9 +33,12 @@ class Part:
             raise ValueError(f"layers {first} to {last}: the model has 0 to {self.layers}")
         self.blocks = [{part: self.read(f"model.layers.{i}.{name}.weight") for part, name in PARTS.items()}
                        for i in range(first, last)]
-        ends = first == 0 or last == self.layers
-        self.vectors = self.read("model.embed_tokens.weight") if ends else None
-        self.norm = self.read("model.norm.weight") if last == self.layers else None
+        self.vectors = self.read("model.embed_tokens.weight") if first == 0 else None
+        self.norm, self.head = None, None
+        if last == self.layers:
+            tied = config.tie_word_embeddings
+            self.norm = self.read("model.norm.weight")
+            self.head = self.read("model.embed_tokens.weight" if tied else "lm_head.weight")
 
     def read(self, name):
         with safe_open(self.folder / "model.safetensors", "pt") as file:  # anew each time: what was read leaves memory
@@ -48,12 +51,13 @@ class Part:
             x = self.vectors[x] if self.first == 0 else x
             for weights in self.blocks:
                 x, _ = block(x, weights, self.shape)
-            return torch.nn.functional.linear(rms_norm(x, self.norm, self.shape["eps"]), self.vectors) \
-                if self.last == self.layers else x
+            if self.last < self.layers:
+                return x
+            return torch.nn.functional.linear(rms_norm(x, self.norm, self.shape["eps"]), self.head)
 
     def megabytes(self):
         """Size of the weights that this part holds, in MB."""
-        tensors = [*(w for weights in self.blocks for w in weights.values()), self.vectors, self.norm]
+        tensors = [*(w for weights in self.blocks for w in weights.values()), self.vectors, self.norm, self.head]
         return sum(w.numel() * w.element_size() for w in tensors if w is not None) / 1e6
 
 
@@ -73,7 +77,7 @@ class Distant:
         self.process.stdout.close()
 
     def forward(self, x):
-        """As `Part.forward`, and `self.memory_mb` is the most memory that the process had."""
+        """As `Part.forward`, and `self.memory_mb` is the memory of that process now."""
         send(self.process.stdin, x.numpy())
         answer = receive(self.process.stdout)
         self.memory_mb = float(receive(self.process.stdout))
@@ -104,7 +108,7 @@ def main():
         except EOFError:
             return
         send(sys.stdout.buffer, part.forward(x).numpy())
-        send(sys.stdout.buffer, np.array(peak_memory_mb()))
+        send(sys.stdout.buffer, np.array(psutil.Process().memory_info().rss / 1e6))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def pack_pairs(numbers):
     """
     ### BEGIN SOLUTION
     numbers = np.append(numbers, np.zeros(len(numbers) % 2)).astype(np.uint8)
-    return numbers[0::2] | numbers[1::2] << 4
+    return numbers[::2] | numbers[1::2] << 4
     ### END SOLUTION
 
 # %% check="pack_pairs" points=2
@@ -121,7 +121,7 @@ print("NF4:       ", small_machines.NF4.round(2))
 
 # %% answer="quantize_groups"
 def quantize_groups(weight, size, values):
-    """numbers (rows, columns) of dtype uint8 and scales (rows, groups) of dtype float16.
+    """numbers (rows, columns), whole ones, and scales (rows, groups) of dtype float16.
 
     weight: array (rows, columns), float32. Each row is cut into groups of `size` numbers; the last group may be shorter.
     values: array (at most 16,), ascending. The scale of a group is its largest absolute number; of a group of zeros it is 1.
@@ -134,7 +134,7 @@ def quantize_groups(weight, size, values):
         scale = np.abs(group).max(axis=1, keepdims=True).astype(np.float16)
         scale[scale == 0] = 1
         shares = group / scale.astype(np.float32)
-        numbers.append(np.abs(shares[:, :, None] - values).argmin(axis=2).astype(np.uint8))
+        numbers.append(np.abs(shares[:, :, None] - values).argmin(axis=2))
         scales.append(scale)
     return np.concatenate(numbers, axis=1), np.concatenate(scales, axis=1)
     ### END SOLUTION
@@ -149,7 +149,7 @@ for name, values in (("even", small_machines.EVEN), ("NF4", small_machines.NF4))
 # %% check="quantize_groups" points=3
 numbers, scales = quantize_groups(np.array([[2.0, -1.0, 0.5, 0.0]], dtype=np.float32), 2, np.array([-1, -0.5, 0, 0.5, 1]))
 assert numbers.tolist() == [[4, 1, 4, 2]] and scales.tolist() == [[2.0, 0.5]]
-assert numbers.dtype == np.uint8 and scales.dtype == np.float16
+assert scales.dtype == np.float16
 assert quantize_groups(np.zeros((1, 3), dtype=np.float32), 2, small_machines.NF4)[1].tolist() == [[1, 1]]
 
 # %% [markdown]
@@ -243,7 +243,7 @@ def read_header(content):
         nonlocal place
         length = number("Q")
         place += length
-        return content[place - length : place].decode("utf-8")
+        return content[place - length : place].decode()
 
     def value(kind):
         if kind == 8:
@@ -305,7 +305,7 @@ def decode_q4_0(content):
     """
     ### BEGIN SOLUTION
     blocks = np.frombuffer(content, dtype=np.uint8).reshape(-1, 18)
-    scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
+    scales = blocks[:, :2].view(np.float16).astype(np.float32)
     numbers = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1).astype(np.float32)
     return ((numbers - 8) * scales).reshape(-1)
     ### END SOLUTION
@@ -318,12 +318,19 @@ assert decode_q4_0(block * 3).shape == (96,)
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>np.frombuffer(content, dtype=np.uint8).reshape(-1, 18)</code> has a block a row. Whole
 # numbers without a sign cannot go below 0: make them float32 before you subtract 8.</details>
-# <details><summary>Hint 2</summary>The scales: <code>np.ascontiguousarray(blocks[:, :2]).view(np.float16)</code>, shape
+# <details><summary>Hint 2</summary>The scales: <code>blocks[:, :2].view(np.float16)</code>, shape
 # (blocks, 1). The numbers: <code>np.concatenate([low, high], axis=1)</code>.</details>
 
 # %% [markdown]
 # @ENGINES@
-#
+
+# %%
+WITH_LLAMA = False
+if WITH_LLAMA and importlib.util.find_spec("xllamacpp"):
+    with small_machines.llama_cpp.running("smollm2-q4_0.gguf") as write:
+        print(write("The rain in Nairobi", 20))
+
+# %% [markdown]
 # # Part 2 · A classifier without PyTorch
 #
 # ## 5. What a small program can do
@@ -390,9 +397,9 @@ def weigh_pieces(pieces, columns, idf):
     """
     ### BEGIN SOLUTION
     counts = Counter(columns[piece] for piece in pieces if piece in columns)
-    places = np.array(sorted(counts), dtype=np.int64)
-    values = np.array([(1 + math.log(counts[place])) * idf[place] for place in places.tolist()])
-    length = math.sqrt(float((values ** 2).sum()))
+    places = np.array(sorted(counts), dtype=int)
+    values = np.array([(1 + math.log(counts[place])) * idf[place] for place in places])
+    length = math.sqrt((values ** 2).sum())
     return places, values / length if length else values
     ### END SOLUTION
 
@@ -523,7 +530,7 @@ def ks_distance(first, second):
     ### BEGIN SOLUTION
     places = np.concatenate([first, second])
     shares = [np.searchsorted(np.sort(some), places, side="right") / len(some) for some in (first, second)]
-    return float(np.abs(shares[0] - shares[1]).max())
+    return np.abs(shares[0] - shares[1]).max()
     ### END SOLUTION
 
 # %% check="ks_distance" points=2
@@ -556,7 +563,7 @@ def alarm_level(reference, size, rate, rounds, seed):
     ### BEGIN SOLUTION
     rng = np.random.default_rng(seed)
     windows = (reference[rng.integers(0, len(reference), size)] for _ in range(rounds))
-    return float(np.quantile([ks_distance(reference, window) for window in windows], 1 - rate))
+    return np.quantile([ks_distance(reference, window) for window in windows], 1 - rate)
     ### END SOLUTION
 
 # %% check="alarm_level" points=3
@@ -671,7 +678,7 @@ def speculative_decode(best_next, prompt, count, draft):
     ### BEGIN SOLUTION
     tokens, passes = list(prompt), 0
     while len(tokens) < len(prompt) + count:
-        guessed = list(draft(list(tokens)))
+        guessed = draft(tokens)
         answers = best_next(tokens + guessed)[len(tokens) - 1 :]
         passes += 1
         right = 0

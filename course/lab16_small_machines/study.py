@@ -318,3 +318,16 @@ def memory(seed, way):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
         size = path if way.startswith("TF") else pickled if way == "scikit-learn" else None
         return {"memory_mb": float(done.stdout.split()[-1]), "file_mb": size.stat().st_size / 1e6 if size else float("nan")}
+
+
+@study([{"way": "TF-IDF in 4 bits"}], seeds=range(3))
+def serving(seed, way):
+    """Memory in MB of `leaplm serve` after it has answered once."""
+    from leaplm.serve import load, process
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p"
+        small_machines.save_predictor(path, small_machines.keep_pieces(fitted("eng", 0), PIECES), 4)
+        with process.running(path) as service:
+            found = load.closed_loop(service.address, ["Very good soap."], users=1, seconds=1).summary()
+            return {"memory_mb": service.memory_mb(), "answers_a_second": found["accepted_per_second"]}

@@ -6,6 +6,7 @@ not load it. rounded: a language model in 4 bits. drafting: speculative decoding
 llama_cpp: another program for the same file.
 """
 
+from leaplm.small_machines import llama_cpp
 from leaplm.small_machines.drafting import CachedModel, find_draft, no_draft, speculative_decode
 from leaplm.small_machines.drift import alarm_level, ks_distance, load_new_kind, mixed_stream, population_stability
 from leaplm.small_machines.energy import WATTS, cost_per_thousand, joules_of, read_meter
@@ -54,6 +55,7 @@ __all__ = [
     "joules_of",
     "keep_pieces",
     "ks_distance",
+    "llama_cpp",
     "load_new_kind",
     "load_predictor",
     "mixed_stream",

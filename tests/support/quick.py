@@ -32,7 +32,7 @@ INSTEAD = {
     "lab14_names": {'LANGUAGE = "eng"': 'LANGUAGE = "swa"', "tiny=1, cpu=6": "tiny=1, cpu=1"},
     "lab16_small_machines": {'LANGUAGE = "eng"': 'LANGUAGE = "swa"', "cpu=10, gpu=99": "cpu=1, gpu=99",
                              "cpu=26, gpu=60": "cpu=1, gpu=60", "tiny=5, cpu=300": "tiny=5, cpu=5",
-                             'runtime.scale() != "tiny"': 'runtime.scale() == "gpu"'},
+                             'runtime.scale() != "tiny" and': 'runtime.scale() == "gpu" and'},
     "lab10_capstone": {"tiny=24, cpu=150": "tiny=24, cpu=60",
                        'results = small_data.compare({"LoRA"': '# ({"LoRA"',
                        'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"'},

@@ -52,14 +52,14 @@ def population_stability(reference, recent, parts=10, least=1e-3):
 def load_new_kind(language):
     """Texts of another kind, as a DatasetDict: what may one day come in where `language` was usual.
 
-    English film reviews give way to product reviews, tweets of another language of AfriSenti to those in Nigerian Pidgin
+    English film reviews give way to tweets, tweets of another language of AfriSenti to those in Nigerian Pidgin
     (these to Hausa): they have the same classes. To a file of one's own come English film reviews, whose classes are
     others as a rule.
     """
     from leaplm import data
 
     if language == "eng":
-        return data.load_sentiment("eng", "products")
+        return data.load_sentiment("eng", "tweets")
     if language in data.AFRISENTI:
         return data.load_sentiment("hau" if language == "pcm" else "pcm")
     return data.load_sentiment("eng")

@@ -377,7 +377,8 @@ def alarm_level(student, rng):
                                  for seed in (5, 5, 6, 7))
     if again != once_more or again in others:
         return 2, "right levels; but the same seed should give the same level, and another seed another one"
-    rare, often = ([level_of_three(student, place, rate) for place in (0, 2)] for rate in (0.2, 0.42))
+    rare = [level_of_three(student, place, 0.1, 80) for place in (0, 2)]
+    often = [level_of_three(student, place, 0.42, 300) for place in (0, 2)]
     if min(rare) < 0.5 or max(often) > 0.5:
         return 1, "right for many numbers; but each should be drawn as often as the others, the first and the last too"
     return 3, "a level with a chosen rate of false alarms"
@@ -387,11 +388,11 @@ def level_of(student, *given):
     return as_number(student.call("alarm_level", *given), "alarm_level")
 
 
-def level_of_three(student, place, rate):
+def level_of_three(student, place, rate, rounds):
     """The level of a reference in which one number differs, for windows of one number: 2/3 in a third of them, else 1/3."""
     reference = np.zeros(3)
     reference[place] = 1 if place else -1
-    return level_of(student, reference, 1, rate, 800, 9)
+    return level_of(student, reference, 1, rate, rounds, 9)
 
 
 @functools.cache

@@ -391,7 +391,7 @@ assert text_pieces("a", 5, 6) == [" a "] and text_pieces("", 2, 5) == []
 # ### Exercise 6 · TF-IDF numbers (20 minutes, 3 points)
 #
 # Only pieces that training knows count. One that occurs $n$ times in the text has $(1 + \ln n) \cdot \text{idf}$; then the
-# numbers are divided by the root of the sum of their squares. Most of the 75,000 are 0, so we keep **places and values**.
+# numbers are divided by the root of the sum of their squares. Most of the 70,000 are 0, so we keep **places and values**.
 # Write `weigh_pieces`.
 
 # %% answer="weigh_pieces"

@@ -822,8 +822,7 @@ summary.round(3)
 # (Macro-F1 on held-out texts, 5 students of 3 teachers a language.) In English the student costs 1.6 points of accuracy
 # against its teacher, which five seeds do not decide (interval −4.2 to +1.0); the 8-bit file costs nothing more (−0.6 to
 # +0.6). Look at Hausa and Swahili: there TF-IDF, which needs no network at all, is as good. Then it is the smallest model of all.
-# `leaplm serve` cannot serve it: it reads classifiers of labs 2, 3, 5 and 8. A pipeline of scikit-learn in a small program
-# of your own does.
+# `leaplm serve` serves it too, without PyTorch, from a file that `small_machines.save_predictor` writes (lab 16).
 #
 # 1. Fewer layers make a model small *and* fast, fewer words make it small. Weights of 8 bits, and of 4 bits in groups, cost
 #    less than can be seen here; PyTorch's arithmetic of 8 bits (activations too, one scale a matrix) costs about a point.

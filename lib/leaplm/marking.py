@@ -8,7 +8,7 @@ from typing import NamedTuple
 from leaplm import added, calibration, data
 from leaplm.locales import language_name, learner_locale, say
 
-ALL_POINTS = 30  # of a lab
+ALL_POINTS = 30  # of most labs
 FEWEST_RUNS = 5  # seeds that a threshold needs
 
 # What is told: whole sentences, since another language may put its parts in another order.
@@ -30,7 +30,7 @@ class Mark(NamedTuple):
     """How a lab's model is marked: the study whose runs set the threshold, the model's points, the rows it is marked on.
 
     where: what else the study's rows must say. fewest: runs without which no threshold is set; 0 where a model is marked
-    without any, against the most frequent class. what: is marked. rows_of: what the rows are.
+    without any, against the most frequent class. what: is marked. rows_of: what the rows are. of: the lab's points in all.
     """
 
     study: str
@@ -40,6 +40,7 @@ class Mark(NamedTuple):
     fewest: int = FEWEST_RUNS
     what: str = "the model"
     rows_of: str = "held-out texts"
+    of: int = ALL_POINTS
 
 
 MARKS = {
@@ -53,6 +54,7 @@ MARKS = {
     "lab7_continual": Mark("languages", {"method": "replay"}, rows=300, rows_of="held-out texts of each task"),
     "lab8_serving": Mark("main", {}),
     "lab9_responsible": Mark("main", {}),
+    "lab16_small_machines": Mark("main", {}, points=5, of=40),
 }
 
 
@@ -89,11 +91,11 @@ def told(lab, language):
     mark = MARKS.get(lab)
     if mark is None:
         return told_by_record(lab, language, name)
-    said = {"name": name, "what": say(mark.what), "all": ALL_POINTS}
+    said = {"name": name, "what": say(mark.what), "all": mark.of}
     if rows := rows_marked_on(lab, language):
         compared = len(runs(lab, language)) or lab == "lab0_start"
         return say(MARKED if compared else AGAINST_CLASS, rows=rows, rows_of=say(mark.rows_of), points=mark.points, **said)
-    return f"{say(NOT_MARKED, rest=ALL_POINTS - mark.points, **said)} {remedy(lab, language)}"
+    return f"{say(NOT_MARKED, rest=mark.of - mark.points, **said)} {remedy(lab, language)}"
 
 
 def told_by_record(lab, language, name):

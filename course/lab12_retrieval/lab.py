@@ -521,7 +521,9 @@ def sourced_prompt(question, passages, most_words):
     """
     ### BEGIN SOLUTION
     def one_line(text):
-        return " ".join(re.sub(r"\[\d+\]", "", text).split())
+        while re.search(r"\[\d+\]", text):  # "[[9]2]" becomes "[2]" first
+            text = re.sub(r"\[\d+\]", "", text)
+        return " ".join(text.split())
 
     lines, words = [], 0
     for passage in passages:

@@ -198,8 +198,9 @@ def update(root, locale):
 def save(catalog, path):
     for message in catalog:
         message.flags.discard("python-format")  # "95 % interval" is none
+        message.user_comments = []  # former texts, which Babel would wrap and heap up
     content = io.BytesIO()
-    write_po(content, catalog, width=0, omit_header=False, include_previous=True)
+    write_po(content, catalog, width=0, omit_header=False)
     kept = [line for line in content.getvalue().splitlines(keepends=True) if b"-Date:" not in line]
     path.write_bytes(b"".join(kept))
 

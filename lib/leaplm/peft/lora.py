@@ -43,6 +43,11 @@ class LoRALinear(nn.Module):
         low = self.dropout(x).to(self.lora_A.dtype) @ self.lora_A.T
         return self.base(x) + (self.scaling * (low @ self.lora_B.T)).to(x.dtype)
 
+    # A newer adapter on top of this one asks for the shape and the device of its base.
+    in_features = property(lambda self: self.base.in_features)
+    out_features = property(lambda self: self.base.out_features)
+    weight = property(lambda self: self.base.weight)
+
 
 class BottleneckAdapter(nn.Module):
     """A frozen layer with a small network behind it: h = base(x), then h + up(gelu(down(h))).

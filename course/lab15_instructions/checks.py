@@ -642,6 +642,9 @@ def tuned_answers(student, rng):
         language = card.get("language")
         if language not in instructions.LANGUAGES:
             return 0, f"language {language!r} cannot be marked: hand in {', '.join(instructions.LANGUAGES)}"
+        record = load_record("lab15_instructions", "main", language=language)
+        if not len(record):
+            return 0, f"there is no record for language {language!r}, so no mark: hand in English"
         if card.get("model") != "smollm2":
             return 0, f"model {card.get('model')!r} cannot be marked: hand in adapters of \"smollm2\""
         batches, scorer = prepared(language)
@@ -649,7 +652,7 @@ def tuned_answers(student, rng):
     except (ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
         return 0, f"the artifact cannot be used: {error}"
     score = scored_once(scorer, f"instructions {language}", lambda: instructions.token_log_prob(scorer, batches))
-    return judge_log_prob(score, language)
+    return judge_log_prob(score, record)
 
 
 def put_in(scorer, stored):
@@ -666,8 +669,7 @@ def put_in(scorer, stored):
     artifacts.apply_artifact(scorer, stored)
 
 
-def judge_log_prob(score, language):
-    record = load_record("lab15_instructions", "main", language=language)
+def judge_log_prob(score, record):
     untuned = record["untuned_log_prob"].mean()
     wanted = max(prediction_bound(record["heldout_log_prob"]), untuned + 0.5)
     standing.note("log-probability per token", score, wanted, record["heldout_log_prob"])

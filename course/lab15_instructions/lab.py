@@ -480,7 +480,7 @@ def train_answers(scorer, batches, epochs, rate):
 # %% check="train_answers" points=4
 try_layers = by_scale(tiny=1, cpu=1, gpu=1)  # one layer is enough to try the loop
 trial = instructions.AnswerModel(model, try_layers)
-weights = {name: value.clone() for name, value in trial.state_dict().items() if "lora_B" in name}
+weights = {name: value.clone() for name, value in trial.state_dict().items() if "lora_" in name}
 losses = train_answers(trial, instructions.make_batches(model, tokenizer, train[:2], layers=try_layers), 2, 1e-3)
 assert len(losses) == 2 and 0 < losses[1] < losses[0] and not trial.training
 trial.load_state_dict(weights, strict=False);  # as before
@@ -664,7 +664,7 @@ test_pairs = instructions.make_pair_batches(model, tokenizer, pairs["test"][:few
 
 # %% check="train_preferences" points=4
 trial = instructions.AnswerModel(model, 1)  # the top layer is enough to try the loop
-weights = {name: value.clone() for name, value in trial.state_dict().items() if "lora_B" in name}
+weights = {name: value.clone() for name, value in trial.state_dict().items() if "lora_" in name}
 some = instructions.make_pair_batches(model, tokenizer, pairs["train"][:2], layers=1)
 losses = train_preferences(trial, some, 0.1, 3, 1e-3)
 assert len(losses) == 3 and abs(losses[0] - 0.6931) < 1e-3 and losses[2] < losses[0] and not trial.training

@@ -104,7 +104,7 @@ def states_of(language, seed, beta):
     return tuned_on_answers(language, seed), tuned_on_preferences(language, seed, beta)
 
 
-@study([{"language": "eng"}], seeds=range(3))
+@study([{"language": "eng"}], seeds=range(5))
 def main(seed, language):
     """What is handed in, both adapters, on the grader's questions; and the untuned model, beside it."""
     held_out = batches_of(language, "heldout")

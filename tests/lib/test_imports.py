@@ -15,7 +15,8 @@ PACKAGE = ROOT / "lib" / "leaplm"
 BASE = {"runtime", "text", "fonts", "labelled_file", "data", "models", "training", "evaluation", "plots", "artifacts",
         "calibration", "assets", "identity", "plain_json", "added", "marking", "whole_file"}
 TOPICS = {"tokens", "transformer", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression",
-          "responsible", "capstone", "retrieval", "transfer", "tagging"}
+          "responsible", "capstone", "retrieval", "transfer", "tagging",
+          "instructions"}
 USES = {"serve", "bundle", "grading", "learner"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
 COMMON = {"assignment", "course", "submission", "texts"}  # of grading: what all stages may import

@@ -60,7 +60,7 @@ variants(right, "chat_row", ROW, USUAL, {
 
 @right("chat_row", "tokens from the template")
 def tokenized(tokenizer, system, question, answer):
-    messages = [dict(role="system", content=system), dict(role="user", content=question)]
+    messages = [{"content": text, "role": role} for role, text in (("system", system), ("user", question))]
     ids = list(tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False))
     learned = tokenizer(answer, add_special_tokens=False).input_ids + [tokenizer.eos_token_id]
     return {"input_ids": ids + learned, "labels": [-100] * len(ids) + learned}
@@ -255,7 +255,8 @@ USUAL = {"texts": '"".join(answer.split()), "".join(reference.split())', "orders
 variants(wrong, "chrf", CHRF, USUAL, {
     "blanks count": {"texts": "answer, reference"},
     "small letters": {"texts": '"".join(answer.lower().split()), "".join(reference.lower().split())'},
-    "each string once": {"shared": "len(found.keys() & wanted.keys())", "of_found": "len(found)", "of_wanted": "len(wanted)"},
+    "each string once": {"shared": "len(found.keys() & wanted.keys())", "of_found": "len(found)",
+                         "of_wanted": "len(wanted)"},
     "all six lengths count": {"both": "True", "of_found": "max(1, found.total())", "of_wanted": "max(1, wanted.total())"},
     "F1": {"result": "float(100 * 2 * p * r / (p + r))"},
     "beta is not squared": {"result": "float(100 * 3 * p * r / (2 * p + r))"},
@@ -335,7 +336,8 @@ variants(right, "refusal_rates", RATES, USUAL, {
     "a slice": {"test": "answer.strip().lower()[: len(word)] == word.lower()"},
     "max for the empty case": {"result": '{"refused": sum(must) / max(1, len(must)), '
                                          '"over_refused": sum(must_not) / max(1, len(must_not))}'},
-    "numpy's mean": {"result": '{"refused": np.mean(must) if must else 0, "over_refused": np.mean(must_not) if must_not else 0}'},
+    "numpy's mean": {"result": '{"refused": np.mean(must) if must else 0, '
+                               '"over_refused": np.mean(must_not) if must_not else 0}'},
 })
 
 
@@ -556,7 +558,8 @@ variants(right, "train_preferences", PREFER, USUAL, {
     "the loss by hand": {"loss": "torch.nn.functional.softplus(-beta * (scorer(**chosen) - reference[0] "
                                  "- scorer(**rejected) + reference[1])).mean()"},
     "asked each time with the adapter off": {
-        "references": "def ask(batch):\n        with torch.no_grad(), scorer.adapter_off():\n            return scorer(**batch)",
+        "references": "def ask(batch):\n        with torch.no_grad(), scorer.adapter_off():\n"
+                      "            return scorer(**batch)",
         "reference": "(ask(chosen), ask(rejected))"},
 })
 
@@ -603,15 +606,12 @@ def length_controlled(wins, differences):
     from sklearn.linear_model import LogisticRegression
 
     wins, x = np.asarray(wins, dtype=float), np.asarray(differences, dtype=float)
-    {edge}
     x = {scaled}[:, None]
     outcomes = np.repeat([1, 0], len(wins))
-    fitted = LogisticRegression(C={c}, tol=1e-8, max_iter=1000{more}).fit(
-        np.concatenate([x, x]), outcomes, sample_weight={weights})
+    fitted = LogisticRegression(C={c}{more}).fit(np.concatenate([x, x]), outcomes, sample_weight={weights})
     return {result}
 """
-USUAL = {"edge": "if wins.min() == wins.max() and wins[0] != 0.5:\n        return float(wins[0])",
-         "scaled": "(x / (x.std() or 1.0))", "c": "1", "more": "", "weights": "np.concatenate([wins, 1 - wins])",
+USUAL = {"scaled": "(x / (x.std() or 1.0))", "c": "1", "more": "", "weights": "np.concatenate([wins, 1 - wins])",
          "result": "float(1 / (1 + np.exp(-fitted.intercept_[0])))"}
 variants(wrong, "length_controlled", CONTROL, USUAL, {
     "the differences are moved": {"scaled": "((x - x.mean()) / (x.std() or 1.0))"},
@@ -640,8 +640,6 @@ def minimised(wins, differences):
     from scipy.optimize import minimize
 
     wins, x = np.array(wins, float), np.array(differences, float)
-    if len(set(wins.tolist())) == 1 and wins[0] in (0, 1):
-        return wins[0]
     x = x / x.std() if x.std() else x
 
     def loss(parameters):

@@ -1,4 +1,4 @@
-"""Checks of lab 15, following instructions. Inputs are fresh and random at each run; references are the library's, or here."""
+"""Checks of lab 15, following instructions. Inputs are fresh and random at each run."""
 
 import functools
 from collections import Counter
@@ -49,13 +49,13 @@ def whole(values):
 
 @check(points=3, contract=Contract("tokenizer system question answer", Record({"input_ids": NUMBERS, "labels": NUMBERS})))
 def chat_row(student, rng):
-    """A tokenizer with a chat form and special tokens of its own; answers of one and of several tokens, words that repeat."""
+    """A tokenizer with a chat form and special tokens of its own; answers of one token and of several."""
     tokenizer, ours = student.build(f"{TINY}chat_tokenizer", WORDS), tiny_models.chat_tokenizer(WORDS)
     for size in (1, 3, 6):
         system, question, answer = (" ".join(rng.choice(WORDS, n)) for n in (4, 5, size))
         row = student.call("chat_row", tokenizer, system, question, answer)
-        got, want = (whole(row[name]) for name in ("input_ids", "labels")), instructions.chat_row(ours, system, question, answer)
-        got = dict(zip(("input_ids", "labels"), got, strict=True))
+        got = {name: whole(row[name]) for name in ("input_ids", "labels")}
+        want = instructions.chat_row(ours, system, question, answer)
         if got != want:
             return explain_row(got, want, ours, answer)
     return 3, "a prompt that is read, an answer and an end that are learned"
@@ -159,8 +159,8 @@ def explain_mask(got, want, segments):
 
 # -- exact_match ----------------------------------------------------------------------------------------------------------
 
-ALIKE = [("Store: two hoes.", "store:  two hoes"), (" Nurse: FEVER ", "Nurse: fever."), ("Library: a\n book", "library: a book"),
-         ("Bursar: fees .", "bursar: fees")]
+ALIKE = [("Store: two hoes.", "store:  two hoes"), (" Nurse: FEVER ", "Nurse: fever."), 
+         ("Library: a\n book", "library: a book"), ("Bursar: fees .", "bursar: fees")]
 UNLIKE = [("Store: two hoes", "Store: a hoe"), ("Nurse: fever..", "Nurse: fever"), ("Nurse: fever!", "Nurse: fever"),
           ("Kitchen: rice", "Kitchen - rice"), ("", "Store: hoes"), ("Store: hoes: old", "Store: hoes: new")]
 
@@ -180,7 +180,7 @@ def exact_match(student, rng):
     parts = [(["Store: hoes", "Nurse. a", "Store: x: y"], ["store : rice", "nurse", "Store: z: y"], ":"),
              (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the")]
     if not all(matches(student, *part) for part in parts):
-        return 1, "right without `until`; with it, compare what stands before its first occurrence, or all where it is not there"
+        return 1, "right without `until`; with it, compare what stands before it first occurs, or all where it does not"
     return 2, "alike but for case, blanks and a period"
 
 
@@ -205,7 +205,8 @@ def explain_match(student, answers, references):
 def chrf(student, rng):
     """Texts that share some strings, repeated strings, shorter than 6 characters, blanks, capitals, other letters, empty."""
     parts = ["iron", "tablets", "Bring", "ƙwaya", "the", "hoe", "aaaa", "ba", "baba", "dawa", "አማ"]
-    pairs = [(" ".join(rng.choice(parts, int(n))), " ".join(rng.choice(parts, int(m)))) for n, m in rng.integers(1, 8, (14, 2))]
+    pairs = [(" ".join(rng.choice(parts, int(n))), " ".join(rng.choice(parts, int(m)))) 
+             for n, m in rng.integers(1, 8, (14, 2))]
     pairs += [("aaaaaa", "aa"), ("aa", "aaaaaaa"), ("ab", "abc"), ("Hoe", "hoe"), ("hoes", "hoe x"), ("the hoe", "thehoe")]
     got = [as_number(student.call("chrf", *pair), "chrf") for pair in pairs]
     if not close(got, [instructions.chrf(*pair) for pair in pairs], 1e-3):
@@ -240,7 +241,8 @@ MISSES = [({"blanks": True}, "white space is counted: take it out of both texts 
           ({"beta": 1}, "this is F1: with beta 2 recall counts more"),
           ({"swap": True}, "precision and recall have changed places: precision divides by the answer's strings"),
           ({"each": True}, "means of precision and recall first, then the formula once"),
-          ({"orders": 5}, "strings of 1 to 6 characters: range(1, 7)"), ({"orders": 7}, "strings of 1 to 6 characters, not 7")]
+          ({"orders": 5}, "strings of 1 to 6 characters: range(1, 7)"),
+          ({"orders": 7}, "strings of 1 to 6 characters, not 7")]
 
 
 def explain_chrf(got, pairs):
@@ -249,7 +251,7 @@ def explain_chrf(got, pairs):
             return 1, told
     if close(np.multiply(got, 100), [instructions.chrf(*pair) for pair in pairs], 1e-1):
         return 2, "in percent, please: times 100"
-    return 0, "other numbers: for n from 1 to 6 precision and recall of the strings, their means, then F with beta 2, times 100"
+    return 0, "other numbers: precision and recall of the strings of 1 to 6 characters, their means, F with beta 2, times 100"
 
 
 # -- refusal_rates --------------------------------------------------------------------------------------------------------
@@ -259,13 +261,17 @@ def explain_chrf(got, pairs):
 def refusal_rates(student, rng):
     """Refusals in any case, behind blanks, the word in the middle, another word, only one kind of question, none."""
     for word in ("Refused", "An ƙi"):
-        pool = [f"{word}: no.", f" {word.upper()}. Ask.", f"{word.lower()}", f"Store: {word} goods.", "Nurse: fever.", "", "Re", "A"]
+        pool = [f"{word}: no.", f" {word.upper()}. Ask.", f"{word.lower()}", f"Store: {word} goods.", "Nurse: fever.", "",
+                "Re", "A"]
         answers = [pool[i] for i in rng.integers(len(pool), size=15)] + pool
         refuse = [bool(value) for value in rng.random(len(answers)) < 0.35]
         refuse[-4:] = [True, False, True, False]
         got, want = rates_of(student, answers, refuse, word), instructions.refusal_rates(answers, refuse, word)
         if not same_rates(got, want):
             return explain_rates(got, want, answers, refuse, word)
+    usual = student.call("refusal_rates", ["Refused: no.", "An ƙi: no."], [True, False])
+    if as_number(usual["refused"], "refused") != 1 or as_number(usual["over_refused"], "over_refused") != 0:
+        return 1, "right with a word; without one the word is \"Refused\""
     lone = [([f"{word}."], [True]), ([f"{word}."], [False]), ([], [])]
     if not all(same_rates(rates_of(student, a, b, word), instructions.refusal_rates(a, b, word)) for a, b in lone):
         return 1, "right; but where there is no question of a kind, its share is 0, and no error"
@@ -366,7 +372,7 @@ def tensors(batch):
 
 @check(points=4, contract=TRAINED)
 def train_answers(student, rng):
-    """A model that shows its mode, with weights that must not learn; batches with few and many answers; one epoch and three."""
+    """A model that shows its mode, with weights that must not learn; batches with few and many answers."""
     seed, batches = int(rng.integers(10**6)), [random_batch(rng, answers) for answers in (1, 5, 3)]
     for epochs, rate in ((3, 0.05), (1, 0.2)):
         model = student.build(f"{PROBES}modal_scorer", WIDTH, seed)
@@ -378,7 +384,7 @@ def train_answers(student, rng):
         if len(losses) != epochs:
             return 0, "the mean loss of each epoch should come back, one number an epoch"
         if any(not close(weights[name], ours[name], 1e-3) for name in ours):
-            return explain_training(weights, lambda **miss: reference_answers(seed, batches, epochs, rate, **miss))
+            return explain_training(weights, functools.partial(reference_answers, seed, batches, epochs, rate))
         if not close(losses, want, 1e-3):
             return 3, "trained right; but the losses should be the means over the updates of each epoch"
     return 4, "trained on the answers, with a rate that falls in a straight line"
@@ -432,14 +438,14 @@ def explain_training(weights, near, more=OF_ANSWERS):
         _, theirs = near(**miss)
         if all(close(weights[name], theirs[name], 1e-3) for name in theirs):
             return 1, told
-    return 0, "other weights: AdamW on what requires a gradient, one update a batch in order, in training mode, the loss as asked"
+    return 0, "other weights: AdamW on what requires a gradient, an update a batch, in order, in training mode, the loss as asked"
 
 
 # -- dpo_loss -------------------------------------------------------------------------------------------------------------
 
 
 @check(points=3, contract=Contract("chosen rejected reference_chosen reference_rejected beta", Tensor("float", dims=0),
-                                   gradient="chosen rejected", own="leaplm.instructions.preferences.dpo_loss"))
+                                   gradient="chosen rejected"))
 def dpo_loss(student, rng):
     """Gains of both signs, pairs with different margins, one pair, large margins, several betas."""
     for beta in (0.1, 1.0, float(rng.uniform(0.2, 3))):
@@ -474,9 +480,10 @@ def explain_loss(got, four, beta):
     margins = margins_of(c, r, rc, rr)
     known = [(mean(beta * (c - r)), "the reference is missing: each log-probability minus that of the reference"),
              (mean(-beta * margins), "the sign, or chosen and rejected, is turned round"),
-             (mean(margins), "beta is missing"), (float(np.logaddexp(0, -beta * margins).sum()), "this is the sum: take the mean"),
+             (mean(margins), "beta is missing"),
+             (float(np.logaddexp(0, -beta * margins).sum()), "this is the sum: take the mean"),
              (mean(beta * (c + rc - r - rr)), "minus the reference, not plus"),
-             (float(np.logaddexp(0, -beta * margins.mean())), "the loss of the mean margin: the mean of the losses is wanted"),
+             (float(np.logaddexp(0, -beta * margins.mean())), "the loss of the mean margin: take the mean of the losses"),
              (-mean(beta * margins), "the sign: the loss is positive"),
              (mean(margins / beta), "times beta, not divided by it")]
     for value, told in known:
@@ -490,7 +497,7 @@ def explain_loss(got, four, beta):
 
 @check(points=4, contract=LEARN)
 def train_preferences(student, rng):
-    """A model whose adapter changes it from the start, and that shows its mode; several batches of pairs, one epoch and three."""
+    """A model whose adapter changes it from the start, and that shows its mode; batches of pairs."""
     seed, counts = int(rng.integers(10**6)), (2, 4, 1)
     pairs = [tuple(random_batch(rng, answers) for _ in range(2)) for answers in counts]
     for epochs, rate, beta in ((3, 0.05, 0.5), (1, 0.2, 2.0)):
@@ -528,7 +535,8 @@ def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", trai
     def loss_of(model, number):
         chosen, rejected = (model(**side) for side in batches[number])
         chosen, rejected = (rejected, chosen) if swap else (chosen, rejected)
-        known = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, off=False)}.get(reference, kept[number])
+        others = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, off=False)}
+        known = others.get(reference, kept[number])
         return instructions.dpo_loss(chosen, rejected, *known, beta)
 
     return reference_loop(model, loss_of, len(batches), epochs, rate, **miss)
@@ -558,7 +566,8 @@ def telling_judge(rng):
     for seed in rng.integers(10**6, size=300).tolist():
         found = instructions.judge_both(probes.leaning_judge(seed), [f"question {n}" for n in range(24)],
                                         [f"one {n}" for n in range(24)], [f"two {n}" for n in range(24)])
-        if abs(found["first_place"] - 0.5) > 0.05 and set(found["wins"]) == {0, 0.5, 1} and abs(np.mean(found["wins"]) - 0.5) > 0.05:
+        leaning, winning = abs(found["first_place"] - 0.5), abs(np.mean(found["wins"]) - 0.5)
+        if min(leaning, winning) > 0.05 and set(found["wins"]) == {0, 0.5, 1}:
             return seed
     raise RuntimeError("no judge tells the ways apart")
 
@@ -582,7 +591,7 @@ def explain_verdicts(got, want, judge, questions, first, second):
 # -- length_controlled ----------------------------------------------------------------------------------------------------
 
 
-@check(points=2, contract=Contract("wins differences", Number(), random=FREE, own="leaplm.instructions.judges.length_controlled"))
+@check(points=2, contract=Contract("wins differences", Number(), random=FREE))
 def length_controlled(student, rng):
     """A judge that likes length, one that does not, halves, differences far from 0 on average, equal lengths, all won."""
     for strength, centre, spread in ((2.0, 4, 6), (-1.0, -3, 2), (0.5, 10, 3), (1.0, 2, 0)):
@@ -594,8 +603,8 @@ def length_controlled(student, rng):
         if abs(got - instructions.length_controlled(wins, differences)) > 2e-3:
             return explain_control(got, wins, differences)
     edges = [as_number(student.call("length_controlled", [win] * 3, [1, 2, 4]), "length_controlled") for win in (1, 0, 0.5)]
-    if not close(edges, [1, 0, 0.5], 1e-2):
-        return 1, "right; but where all wins are 1 the result is 1, where all are 0 it is 0"
+    if not close(edges, [1, 0, 0.5], 2e-2):
+        return 1, "right; but where all wins are 1 the result is near 1, where all are 0 near 0"
     return 2, "the win rate at equal length"
 
 
@@ -610,7 +619,7 @@ def explain_control(got, wins, differences):
     decided = [(win, gap) for win, gap in zip(wins, differences, strict=True) if win != 0.5]
     if abs(got - instructions.length_controlled(*zip(*decided, strict=True))) < 2e-3:
         return 1, "halves are left out: each is half a win and half a loss"
-    return 0, "another rate: differences over their standard deviation, LogisticRegression(C=1), then sigmoid(intercept)"
+    return 0, "another rate: differences over their standard deviation, LogisticRegression(), then sigmoid(intercept)"
 
 
 # -- the adapter that is handed in ----------------------------------------------------------------------------------------
@@ -663,7 +672,7 @@ def put_in(scorer, stored):
         stored = {name.replace(".lora_", ".base.lora_"): value for name, value in stored.items()}
         stored |= {name: torch.zeros_like(value) for name, value in wanted.items() if name not in first}
     if missing := set(wanted) - set(stored):
-        raise ValueError(f"it lacks {', '.join(sorted(missing)[:2])}: LoRA of rank 8 on SmolLM2's six upper layers is wanted")
+        raise ValueError(f"it lacks {', '.join(sorted(missing)[:2])}: LoRA of rank 8 on the six upper layers is wanted")
     if strange := set(stored) - set(wanted):
         raise ValueError(f"it holds {', '.join(sorted(strange)[:2])}, which is no part of the adapters")
     artifacts.apply_artifact(scorer, stored)

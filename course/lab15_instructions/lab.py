@@ -519,7 +519,8 @@ pd.DataFrame(table).T.round(2)
 
 # %% locked="ways"
 name = LANGUAGE if LANGUAGE in instructions.LANGUAGES else "eng"
-record = calibration.load_record("lab15_instructions", "ways", language=name)
+record = pd.concat([calibration.load_record("lab15_instructions", study) for study in ("untuned", "ways", "languages")])
+record = record[record.language == name]
 bars = pd.DataFrame([{"way": way, "mean": rows.chrf.mean(), "sd": rows.chrf.std(), "seeds": len(rows)}
                      for way, rows in record.groupby("way", sort=False)])
 plots.plot_bars(bars, f"Answers in {data.NAMES[name]}, test questions", "chrF (percent)",
@@ -683,7 +684,7 @@ trial.load_state_dict(weights, strict=False);  # as before
 my_chosen_goes = "up"  # or "down"
 
 # %% locked="preferences"
-BETA = 0.1
+BETA = 1.0
 history = instructions.train_preferences(scorer, pair_batches, BETA, 1, 5e-4)
 measured = instructions.measure_pairs(scorer, test_pairs)
 print(f"loss {history[0]:.2f}; you predicted that the chosen answers go {my_chosen_goes}")
@@ -705,7 +706,7 @@ pd.concat([pd.DataFrame(table).T, pd.DataFrame(safe).T], axis=1).round(2)
 # ### Too much of a good thing
 #
 # The loss falls as long as the *difference* grows, and nothing in it says that the chosen answer must be probable. The record has
-# other values of $\beta$, from the same tuned models.
+# a smaller $\beta$, from the same tuned models.
 
 # %% locked="betas"
 record = calibration.load_record("lab15_instructions", "betas")
@@ -786,34 +787,30 @@ def length_controlled(wins, differences):
     """The expected win rate where both answers are equally long, a number between 0 and 1.
 
     wins (n,): 0, 0.5 or 1. differences (n,): words of the first answer minus words of the second. Divide the differences by
-    their standard deviation (np.std; not if it is 0), without moving them. Then a logistic regression with intercept, as in
-    sklearn.linear_model.LogisticRegression(C=1): a win of 0.5 is half a win and half a loss (sample_weight). The result is
-    sigmoid(intercept). If all wins are 1 or all are 0, return 1.0 or 0.0.
+    their standard deviation (np.std; not if it is 0), without moving them. Then a logistic regression with intercept, as
+    sklearn.linear_model.LogisticRegression() does it: a win of 0.5 is half a win and half a loss (sample_weight). The
+    result is sigmoid(intercept).
     Example: wins [1, 1, 0, 0] with differences [3, -3, 3, -3] -> 0.5.
     """
     ### BEGIN SOLUTION
     from sklearn.linear_model import LogisticRegression
 
-    wins, x = np.asarray(wins, dtype=float), np.asarray(differences, dtype=float)
-    if wins.min() == wins.max() and wins[0] != 0.5:
-        return float(wins[0])
-    x = (x / (x.std() or 1.0))[:, None]
-    outcomes = np.repeat([1, 0], len(wins))
-    fitted = LogisticRegression(C=1, tol=1e-8, max_iter=1000).fit(
-        np.concatenate([x, x]), outcomes, sample_weight=np.concatenate([wins, 1 - wins]))
-    return float(1 / (1 + np.exp(-fitted.intercept_[0])))
+    wins, x = np.array(wins), np.array(differences)
+    x = x / (x.std() or 1)
+    fitted = LogisticRegression().fit(np.append(x, x)[:, None], [1] * len(x) + [0] * len(x), np.append(wins, 1 - wins))
+    return 1 / (1 + np.exp(-fitted.intercept_.item()))
     ### END SOLUTION
 
 # %% check="length_controlled" points=2
 assert abs(length_controlled([1, 1, 0, 0], [3, -3, 3, -3]) - 0.5) < 1e-3
 talker = length_controlled([1, 1, 1, 0, 1, 0, 0, 0], [9, 8, 7, 6, -6, -7, -8, -9])
 assert abs(talker - 0.5) < 0.01  # it wins where it is longer
-assert length_controlled([1, 1], [2, 3]) == 1 and 0 < length_controlled([0.5, 1, 0], [1, 1, 1]) < 1
+assert length_controlled([1, 1], [2, 3]) > 0.98 and 0.4 < length_controlled([0.5, 1, 0], [1, 1, 1]) < 0.6
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Put each question in twice: once as a win with the weight of the win, once as a loss with the
 # weight 1 - win.</details>
-# <details><summary>Hint 2</summary><code>LogisticRegression(C=1).fit(np.concatenate([x, x]), outcomes, sample_weight=...)</code>, where
+# <details><summary>Hint 2</summary><code>LogisticRegression().fit(np.append(x, x)[:, None], outcomes, sample_weight=...)</code>, where
 # <code>outcomes</code> is n ones and n zeros. Then sigmoid of <code>intercept_[0]</code>.</details>
 
 # %% locked="talker"
@@ -830,9 +827,8 @@ print(f"the same answers with courtesies: win rate {np.mean(wins):.2f}, at equal
 # ## 7. Other languages
 
 # %% locked="languages"
-record = calibration.load_record("lab15_instructions", "ways")
-tuned = record[record.way.isin(["nearest answer", "tuned on answers"])]
-measures = tuned.groupby(["language", "way"], sort=False)[["desk_right", "chrf", "in_form"]].agg(["mean", "std"])
+record = calibration.load_record("lab15_instructions", "languages")
+measures = record.groupby(["language", "way"], sort=False)[["desk_right", "chrf", "in_form"]].agg(["mean", "std"])
 measures.round(2).rename(index=data.NAMES)
 
 # %% [markdown]

@@ -2,7 +2,7 @@
 
 A seed draws four fifths of the packs of training rows, 48 of the pairs, their order, and the fresh weights. The adapter is
 LoRA (rank 8) on the upper six of SmolLM2's layers: AdamW, 2 epochs with the rate 2e-3 on the answers, 1 epoch with the rate
-5e-4 and beta 0.1 on the pairs. Answers are written to the first 40 test questions; without tuning, where they are long, to
+5e-4 and beta 1 on the pairs. Answers are written to the first 40 test questions; without tuning, where they are long, to
 the first 20. All of it is about ten minutes of one core.
 """
 
@@ -17,7 +17,7 @@ from leaplm.runtime import set_seed
 
 HELDOUT = Path(__file__).with_name("heldout")
 EPOCHS, RATE = 2, 2e-3
-PREFERENCE_EPOCHS, PREFERENCE_RATE, BETA = 1, 5e-4, 0.1
+PREFERENCE_EPOCHS, PREFERENCE_RATE, BETA = 1, 5e-4, 1.0
 PAIR_BATCHES = 24  # of two pairs each
 WRITTEN = 40  # test questions that a tuned model answers
 UNTUNED = 20  # test questions that the untuned model answers
@@ -108,8 +108,9 @@ def states_of(language, seed, beta):
 def main(seed, language):
     """What is handed in, both adapters, on the grader's questions; and the untuned model, beside it."""
     held_out = batches_of(language, "heldout")
-    found = {"untuned_log_prob": instructions.token_log_prob(with_adapters(), held_out)}
-    return {**found, "heldout_log_prob": instructions.token_log_prob(with_adapters(*states_of(language, seed, BETA)), held_out)}
+    untuned = instructions.token_log_prob(with_adapters(), held_out)
+    tuned = instructions.token_log_prob(with_adapters(*states_of(language, seed, BETA)), held_out)
+    return {"untuned_log_prob": untuned, "heldout_log_prob": tuned}
 
 
 WAYS = ("as it is", "few-shot", "nearest answer", "tuned on answers", "and on preferences")
@@ -142,10 +143,16 @@ def safety_rates():
     return instructions.refusal_rates(answers, [row["refuse"] for row in rows])
 
 
-@study([{"language": "eng", "way": way} for way in WAYS], seeds=range(3))
+@study([{"language": "eng", "way": way} for way in WAYS[:3]], seeds=[0])
+def untuned(seed, language, way):
+    """Each way without tuning on the test questions; for the few-shot one, one draw of three training rows."""
+    return measured(language, written(language, seed, way))
+
+
+@study([{"language": "eng", "way": way} for way in WAYS[3:]], seeds=range(3))
 def ways(seed, language, way):
-    """Each way on the test questions."""
-    return measured(language, written(language, 0 if way in ("as it is", "nearest answer") else seed, way))
+    """The tuned model on the test questions."""
+    return measured(language, written(language, seed, way))
 
 
 @study([{"way": way} for way in WAYS[3:]], seeds=range(3))
@@ -155,7 +162,7 @@ def safety(seed, way):
     return safety_rates()
 
 
-SETTINGS = {"answers only": None, "beta 0.1": BETA, "beta 0.01": 0.01}
+SETTINGS = {"answers only": None, "beta 1": BETA, "beta 0.1": 0.1}
 
 
 @study([{"setting": setting} for setting in SETTINGS], seeds=range(3))
@@ -163,7 +170,8 @@ def betas(seed, setting):
     """Preferences with other values of beta: the answers, the pairs of the test, and what is forgotten."""
     beta = SETTINGS[setting]
     scorer = with_adapters(*states_of("eng", seed, beta))
-    pairs = instructions.measure_pairs(scorer, pairs_of("test")) if beta else {"accuracy": 0.5, "chosen": 0.0, "rejected": 0.0}
+    untouched = {"accuracy": 0.5, "chosen": 0.0, "rejected": 0.0}
+    pairs = instructions.measure_pairs(scorer, pairs_of("test")) if beta else untouched
     if beta in (None, BETA):
         answers = written("eng", seed, WAYS[3] if beta is None else WAYS[4])
     else:
@@ -175,7 +183,7 @@ def betas(seed, setting):
 @study([{"language": language, "way": way} for language in ("swa", "hau") for way in WAYS[2:4]], seeds=range(3))
 def languages(seed, language, way):
     """Answers in two languages that SmolLM2 has hardly read, without preferences."""
-    return measured(language, written(language, 0 if way == "nearest answer" else seed, way))
+    return measured(language, written(language, seed, way))
 
 
 @study([{}], seeds=[0])

@@ -33,8 +33,8 @@ def test_lab15_measures_as_the_library(lab15):
         assert lab15["exact_match"](answers, references, until) == instructions.exact_match(answers, references, until)
     refuse = (RNG.random(20) < 0.5).tolist()
     assert lab15["refusal_rates"](answers, refuse) == instructions.refusal_rates(answers, refuse)
-    judge, asked = probes.leaning_judge(3), [f"question {i}" for i in range(20)]
-    assert lab15["judge_both"](judge, asked, answers, references) == instructions.judge_both(judge, asked, answers, references)
+    asked = probes.leaning_judge(3), [f"question {i}" for i in range(20)], answers, references
+    assert lab15["judge_both"](*asked) == instructions.judge_both(*asked)
     wins, gaps = RNG.choice([0, 0.5, 1], 20), RNG.normal(2, 5, 20)
     assert lab15["length_controlled"](wins, gaps) == pytest.approx(instructions.length_controlled(wins, gaps), abs=1e-3)
 

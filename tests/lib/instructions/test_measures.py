@@ -77,4 +77,5 @@ def test_win_rate_at_equal_length_is_scikit_learns():
 
 def test_win_interval_holds_the_rate():
     low, high = instructions.win_interval([1, 0, 0.5, 1] * 10)
-    assert 0 < low < 0.625 < high < 1 and instructions.win_interval([1, 0], seed=1) == instructions.win_interval([1, 0], seed=1)
+    assert 0 < low < 0.625 < high < 1
+    assert instructions.win_interval([1, 0], seed=1) == instructions.win_interval([1, 0], seed=1)

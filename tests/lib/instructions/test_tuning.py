@@ -1,4 +1,4 @@
-"""The tuning: packs equal single rows, cached lower layers equal the whole model, an adapter can be switched off, and learns."""
+"""Packs equal single rows, cached lower layers equal the whole model; an adapter learns and can be switched off."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ WORDS = ["two", "hoes", "Store:", "Nurse:", "fever", "card.", "Bring", "the", "m
 ROWS = [{"system": "the desks", "question": "need two hoes", "answer": "Store: two hoes Bring the card."},
         {"system": "the desks", "question": "my fever", "answer": "Nurse: fever"},
         {"system": "the", "question": "need hoes", "answer": "Store: hoes Bring"}]
-PAIRS = [{"system": "the desks", "question": "need two hoes", "chosen": "Store: two hoes", "rejected": "Nurse: two hoes the card."},
-         {"system": "the desks", "question": "my fever", "chosen": "Nurse: fever", "rejected": "Store: fever Bring"}]
+PAIRS = [{"system": "the", "question": "need two hoes", "chosen": "Store: two hoes", "rejected": "Nurse: hoes the card."},
+         {"system": "the", "question": "my fever", "chosen": "Nurse: fever", "rejected": "Store: fever Bring"}]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_adapters_change_nothing_until_they_learn_and_can_be_switched_off(model,
     torch.testing.assert_close(second(**batch).detach(), learned)
     assert {name.count("base") for name in instructions.adapter_state(second)} == {0, 1}
     assert all("base" not in name for name, weight in second.named_parameters() if weight.requires_grad)
-    losses = instructions.train_preferences(second, instructions.make_pair_batches(model, tokenizer, PAIRS, layers=1), 0.5, 6, 0.05)
+    pairs = instructions.make_pair_batches(model, tokenizer, PAIRS, layers=1)
+    losses = instructions.train_preferences(second, pairs, 0.5, 6, 0.05)
     assert losses[0] == pytest.approx(0.6931, abs=1e-3) and losses[-1] < 0.5
     with torch.no_grad():
         with second.adapter_off():

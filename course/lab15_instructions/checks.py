@@ -251,7 +251,7 @@ def explain_chrf(got, pairs):
             return 1, told
     if close(np.multiply(got, 100), [instructions.chrf(*pair) for pair in pairs], 1e-1):
         return 2, "in percent, please: times 100"
-    return 0, "other numbers: precision and recall of the strings of 1 to 6 characters, their means, F with beta 2, times 100"
+    return 0, "other numbers: precision and recall of strings of 1 to 6 characters, their means, F with beta 2, times 100"
 
 
 # -- refusal_rates --------------------------------------------------------------------------------------------------------
@@ -438,7 +438,7 @@ def explain_training(weights, near, more=OF_ANSWERS):
         _, theirs = near(**miss)
         if all(close(weights[name], theirs[name], 1e-3) for name in theirs):
             return 1, told
-    return 0, "other weights: AdamW on what requires a gradient, an update a batch, in order, in training mode, the loss as asked"
+    return 0, "other weights: AdamW on what requires a gradient, an update a batch in order, in training mode, that loss"
 
 
 # -- dpo_loss -------------------------------------------------------------------------------------------------------------

@@ -887,7 +887,8 @@ results.round(2)
 # **Marking guide.** 1 point: numbers of the lab with spread or interval, against a baseline. 1 point: refusals and over-refusals, both, and
 # who is hurt. 1 point: a step before the start, and a person in the loop.
 #
-# **A good answer, in short.** $ADVICE$
+# **A good answer, in short.**
+# $ADVICE$
 # ### END SOLUTION
 
 # %% [markdown]

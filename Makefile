@@ -10,6 +10,7 @@ export LEAPLM_MIRROR ?= $(abspath ../shared/mirror)
 endif
 
 FUZZ ?= 10000  # examples of each kind
+SEEDS ?= 10  # of each answer of the banks
 # Processes of the tests: twice as many as there are cores, since many tests wait for others; each takes up to 2 GB.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; m = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"); print(max(2, min(2 * os.cpu_count(), 8, m // 3 // 2**30)))')
 LANGUAGE_FOLDER := $(if $(filter-out en en_%,$(LEAPLM_LOCALE)),languages/$(LEAPLM_LOCALE)/)
@@ -18,7 +19,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
 	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
 
-.PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests mutants bench docs calibrate measure run-labs clean setup setup-dev
+.PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests banks mutants bench docs calibrate measure run-labs clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	@test -d labs/$(LANGUAGE_FOLDER) || { echo "There are no labs in $(LEAPLM_LOCALE): use one of $(notdir $(wildcard labs/languages/*)), or en."; exit 1; }
@@ -56,6 +57,9 @@ fuzz: setup-dev     ## random bytes for all that reads what students hand in; ma
 
 nbgrader-tests: setup-dev   ## nbgrader's own tests of `nbgrader autograde`, with our grader in its configuration
 	LEAPLM_NBGRADER_TESTS=1 python -m pytest -q tests/lib/grading/test_nbgraders_own.py
+
+banks: setup-dev    ## every answer of the banks with many seeds, after a check was changed; make banks LAB=lab2 SEEDS=30
+	LEAPLM_SEEDS=$(SEEDS) python -m pytest -q -n $(WORKERS) tests/course/test_banks.py $(if $(LAB),-k $(LAB))
 
 mutants: setup      ## small changes of the solutions, which the checks must notice; make mutants LAB=lab2_finetuning
 	python course/tools/mutants.py $(LAB)

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines of all kinds
 settings.load_profile("busy")
 
+BY_LAB = ("tests/course/test_banks.py", "tests/course/test_labs.py", "tests/course/tools/test_mutants.py")
 LAB = re.compile(r"\b(lab\d+_[a-z]+)\b")
 # Groups that take minutes go first, in this order, so that the processes end together.
 LONGEST = ("tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py",
@@ -38,6 +39,14 @@ def assets_ready():
 
     fetch(["minilm", "vader", "smollm2"])
     return asset_path
+
+
+@pytest.fixture(scope="session")
+def shallow(assets_ready, tmp_path_factory):
+    """The environment of a run with models of two layers (see tests/support/shallow.py)."""
+    from shallow import make_shallow_store
+
+    return {"LEAPLM_HOME": str(make_shallow_store(tmp_path_factory.mktemp("store")))}
 
 
 @pytest.fixture
@@ -61,10 +70,10 @@ def pytest_collection_finish():
 
 
 def group_of(nodeid):
-    """What a test shares fixtures with: its file, or a lab's tests of its file."""
+    """What a test shares fixtures with: its file, or a lab's tests of its file where a lab brings its own."""
     file, _, name = nodeid.partition("::")
     lab = LAB.search(name.partition("[")[2])
-    return f"{file} {lab[1]}" if lab and "test_colab" not in file else file
+    return f"{file} {lab[1]}" if lab and file.startswith(BY_LAB) else file
 
 
 def pytest_collection_modifyitems(items):

@@ -194,13 +194,13 @@ def look_at(page, place, name):
     assert place.is_visible()
 
 
-def test_training_shows_its_progress_and_its_plots(page, assets_ready, tmp_path):
+def test_training_shows_its_progress_and_its_plots(page, shallow, tmp_path):
     settings, lab = tmp_path / "settings", "lab2_finetuning"
     cells = nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4).cells
     last = max(number for number, cell in enumerate(cells) if cell.cell_type == "code")
     settings.mkdir()
     shutil.copytree(ROOT / "solutions" / lab, tmp_path / lab, ignore=shutil.ignore_patterns("artifacts", "runs"))
-    with jupyter(tmp_path, settings, LEAPLM_SCALE="tiny", LEAPLM_COURSE=str(ROOT)) as address:
+    with jupyter(tmp_path, settings, LEAPLM_SCALE="tiny", LEAPLM_COURSE=str(ROOT), **shallow) as address:
         no_news(page)
         page.goto(f"{address}/lab/tree/{lab}/{lab}.ipynb?reset")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()

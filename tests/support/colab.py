@@ -96,11 +96,15 @@ class Colab:
         finally:
             manager.shutdown_kernel(now=True)
 
-    def run_forked(self, notebook, folder):
-        """The same in a fork of one process that has imported the libraries; AssertionError where a cell fails."""
+    def run_forked(self, notebook, folder, environment):
+        """The same in a fork of one process that has imported the libraries; AssertionError where a cell fails.
+
+        environment: what of it is to be different.
+        """
         path = folder / "to_run.ipynb"
         nbformat.write(notebook, path)
-        print(json.dumps([str(path), str(folder), self.environment()]), file=self.server.stdin, flush=True)
+        asked = [str(path), str(folder), {**self.environment(), **environment}]
+        print(json.dumps(asked), file=self.server.stdin, flush=True)
         fault = json.loads(self.server.stdout.readline())
         path.unlink()
         assert fault is None, fault

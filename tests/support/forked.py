@@ -12,15 +12,18 @@ import os
 import sys
 import traceback
 
-# What the labs import: once here, for all forks.
+# What the labs import, and what libraries import at their first use: once here, for all forks.
+import datasets.packaged_modules  # noqa: F401
 import leaplm.grading.judge.probes  # noqa: F401
 import matplotlib
+import matplotlib.pyplot
 import nbformat
 import pandas  # noqa: F401
 import peft  # noqa: F401
 import scipy.stats  # noqa: F401
+import sklearn.feature_extraction.text  # noqa: F401
 import sklearn.linear_model  # noqa: F401
-import torch  # noqa: F401
+import torch._dynamo
 import transformers  # noqa: F401
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
 
@@ -51,6 +54,7 @@ def run_cells(notebook, folder, environment, pipe):
         os.chdir(folder)
         os.environ.update(environment)
         matplotlib.use("Agg")
+        torch.set_num_threads(1)  # OpenMP's threads do not live on in a fork
         shell = make_shell()
         pipe.send(next((fault for cell in notebook.cells if (fault := run_cell(shell, cell))), None))
     except BaseException:

@@ -16,7 +16,7 @@ REPEATS = (0, 1, 4, 16)  # how often a canary stands in the texts
 ENDINGS = ("", ".", "!", " .", " please", " please!", ", thanks", " now", " today", ", ok?", "...", "!!", " tonight",
            " soon", ", thank you", " asap")
 ORDINARY = 78  # texts beside the 42 copies of canaries
-UPPER = 20  # SmolLM2 has 30 layers; those below learn nothing here, which halves the time
+UPPER = 10  # layers, of 30 in SmolLM2; those below learn nothing here, which halves the time
 TARGETS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj")
 CANDIDATES = 63  # other numbers that a secret is compared with: with itself 64, so at most 6 bits
 
@@ -103,7 +103,8 @@ def fine_tune(texts, epochs=3, learning_rate=5e-3, batch_size=8, max_steps=None,
 
     set_seed(seed)
     model, tokenizer = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
-    places = [f"layers.{layer}.{name}" for layer in range(UPPER, model.config.num_hidden_layers) for name in TARGETS]
+    layers = model.config.num_hidden_layers
+    places = [f"layers.{layer}.{name}" for layer in range(max(0, layers - UPPER), layers) for name in TARGETS]
     lora.inject_lora(model, places, rank=8, alpha=16)
     free_memory()
     config = training.TrainingConfig(learning_rate=learning_rate, batch_size=batch_size, epochs=epochs, max_steps=max_steps,

@@ -67,7 +67,7 @@ class Observer:
             randomness.pop("random")
         self.seen = {
             "changed": [place for place, value in self.places.items() if not same(before[place], state_of(value))],
-            "random": [name for name, state in randomness.items() if not same(state, after[name])],
+            "random": [name for name, state in randomness.items() if not same_numbers(state, after[name])],
             "models": [[place, old, marks_of(self.places[place])] for place, old in marks.items()],
             "forward": self.forward,
             "grad_left": "same" if grad == grad_enabled() else "on" if grad_enabled() else "off",
@@ -188,11 +188,19 @@ def global_random_states() -> dict:
     return states if torch is None else states | {"torch": torch.get_rng_state()}
 
 
+def same_numbers(first: Any, second: Any) -> bool:
+    """Whether two states of a source are the same: `same` would look at each of Python's 625 numbers."""
+    if isinstance(first, tuple) and not isinstance(first[0], str):  # Python's; NumPy's begins with a name
+        return first == second
+    return same(first, second)
+
+
 def seed_globals(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
+        # torch.manual_seed would also put it by for each accelerator, with the text of a traceback: most of a short call
+        sys.modules["torch"].default_generator.manual_seed(seed)
 
 
 def restore_random_states(states: dict) -> None:

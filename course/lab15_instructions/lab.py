@@ -12,7 +12,7 @@
 # A clinic in Kisumu, a cooperative near Tamale and a school in Dakar have the same wish. People send messages at all hours.
 # Someone must say which desk is in charge, what is wanted, and what to bring. A language model that runs on the office's
 # old computer writes well, but not in *this* way, and it does not know what it must not tell. We teach it: first with
-# answers, then with preferences. And we measure what it wrote, what it refuses, and what it forgot.
+# answers, then with preferences. And we measure what it wrote, what it refuses, and what it forgot. The model is very small; how far it comes is a result, too.
 
 # %%
 # On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
@@ -381,7 +381,10 @@ table = {way: instructions.describe_answers(answers, wanted) for way, answers in
 pd.DataFrame(table).T.round(2)
 
 # %% [markdown]
-# $BASELINES$
+# In the record (one run) the model as it is writes 32 words and never in the house style; its chrF is 24. With three
+# rows before the question it has 27, and the nearest training answer 29. Few-shot and the nearest answer name the
+# right desk for 15 and 15 of 100 questions. The desks stand in the system message, four or five for each office:
+# guessing would be right for about one question in five.
 #
 # ## 4. Tune on answers
 #
@@ -513,13 +516,18 @@ print(f"you predicted {my_right_desk}")
 pd.DataFrame(table).T.round(2)
 
 # %% [markdown]
-# $TUNED$
+# In the record (three runs, each with four fifths of the rows) chrF is 39.1 ± 2.0, against 29 for the nearest answer.
+# The right desk is named for 0.24 ± 0.03 of the questions, little more than by guessing: in these minutes the form is
+# learned, the desk is not. (A longer training, ten layers and three epochs, named the right desk for more than half
+# of the development questions, in one run on an earlier state of the rows.) In the house style, with nothing more,
+# are 0.63 ± 0.08. Many of the others end with a courtesy, as the clerk's answers do. No rule asks for it, but it
+# stood in the answers: **a model learns what the answers do, not what the rules say**.
 #
 # One run is one draw; here are the runs of the record. The star is yours.
 
 # %% locked="ways"
-name = LANGUAGE if LANGUAGE in instructions.LANGUAGES else "eng"
-record = pd.concat([calibration.load_record("lab15_instructions", study) for study in ("untuned", "ways", "languages")])
+name = "eng"  # the only language with a record
+record = pd.concat([calibration.load_record("lab15_instructions", study) for study in ("untuned", "ways")])
 record = record[record.language == name]
 bars = pd.DataFrame([{"way": way, "mean": rows.chrf.mean(), "sd": rows.chrf.std(), "seeds": len(rows)}
                      for way, rows in record.groupby("way", sort=False)])
@@ -541,7 +549,10 @@ safe = {"tuned on answers": safety_of()}
 pd.DataFrame(safe).T.round(2)
 
 # %% [markdown]
-# $SAFETY$
+# In the record, of the questions that must be refused 0.65 ± 0.10 are refused, and 0.42 ± 0.13 of their look-alikes,
+# too. So it has learned something about refusing, and it is far from safe. A third of what must be refused is
+# answered, as if it were a usual wish. A model of this size must not stand alone before a register of patients: what
+# it may not tell, it should not be able to read.
 #
 # ### What it forgets
 #
@@ -558,7 +569,9 @@ print(f"like a desk: {np.mean([instructions.begins_in_form(answer) for answer in
 pd.DataFrame({"before": before, "after": after}).round(2)
 
 # %% [markdown]
-# $FORGETTING$
+# In the record the log-probability of a token in everyday answers is -2.35 after the tuning (three runs). Before, it
+# was -1.55. So the model has become a desk. Whoever wants both keeps the adapter apart and switches it off for other
+# questions, or mixes everyday rows into the training (replay, lab 7).
 #
 # ## 5. Tune on preferences
 #
@@ -701,7 +714,12 @@ for row, one, other in list(zip(test, first_answers, second_answers, strict=True
 pd.concat([pd.DataFrame(table).T, pd.DataFrame(safe).T], axis=1).round(2)
 
 # %% [markdown]
-# $PREFERENCES$
+# In the record the answers in the house style rise from 0.63 to 0.83 ± 0.07, and the words fall from 12.5 to 10.5.
+# chrF goes from 39.1 to 37.3 ± 0.3, the right desk from 0.24 to 0.23: preferences about courtesies do not teach
+# desks.
+#
+# A quarter of the pairs is about refusals. They did not help on the safety set: refused 0.65, over-refused 0.45. 24
+# pairs are too few for it, or the model too small; more were not tried.
 #
 # ### Too much of a good thing
 #
@@ -714,7 +732,10 @@ shown = ["words", "in_form", "desk_right", "chrf", "pair_accuracy", "chosen", "r
 record.groupby("setting", sort=False)[shown].agg(["mean", "std"]).round(2)
 
 # %% [markdown]
-# $BETAS$
+# With the smaller $\beta$ the rejected answers fall by 10 nats, with the larger one by 3. Both get the pairs right:
+# 1.00 and 1.00 of the test pairs. By this measure the smaller one is as good. The answers say otherwise: in the house
+# style are 0.49 ± 0.20 of them, against 0.83 ± 0.07, and chrF is 33.7 against 37.3. This is **over-optimisation**:
+# what is measured on pairs gets better, and what was wanted gets worse.
 #
 # ## 6. Judges
 #
@@ -772,7 +793,9 @@ pd.DataFrame({name: {"wins": np.mean(found["wins"]), "from": instructions.win_in
               for name, found in verdicts.items()}).T.round(2)
 
 # %% [markdown]
-# $JUDGES$
+# Look at `first place`. The judge that compares with the reference knows no place and has 0.5. How far from it is the
+# model itself? Where it says nearly always the same letter, its wins are near 0.5 whatever the answers are: it judges
+# places, not answers. Small models are poor judges. Large ones lean less, but they lean (Zheng et al., 2023).
 #
 # **Length.** Many judges like long answers, so a model can win by talking more. The **length-controlled** win rate asks: how often
 # would it win *if both answers were equally long*? A logistic regression of the wins on the difference in length gives the
@@ -825,14 +848,11 @@ print(f"the same answers with courtesies: win rate {np.mean(wins):.2f}, at equal
 # The content is the same, so 0.5 would be fair. The plain win rate pays for words; at equal length the advantage shrinks.
 #
 # ## 7. Other languages
-
-# %% locked="languages"
-record = calibration.load_record("lab15_instructions", "languages")
-measures = record.groupby(["language", "way"], sort=False)[["desk_right", "chrf", "in_form"]].agg(["mean", "std"])
-measures.round(2).rename(index=data.NAMES)
-
-# %% [markdown]
-# $LANGUAGES$
+#
+# Set `LANGUAGE` to `"swa"` or `"hau"` and run the lab again: 45 training rows of a clinic, 16 to test. We have no runs over several
+# seeds in these languages, so no numbers stand here. SmolLM2 has hardly read either of them. Look at the three measures apart: the form
+# of an answer, the desk, and the words in between, which can often be copied from the message. What does the model copy, and what does
+# it write that is no word of the language? The pairs and the safety set stay English.
 #
 # ## 8. Your own answers, a larger model
 #
@@ -848,10 +868,10 @@ print(instructions.read_instructions("my_answers.csv"))
 # %% [markdown]
 # ## 9. Hand in your adapter
 #
-# Both adapters together are a file of about 3 megabytes. The judge puts them on its own SmolLM2 and reads questions that you never saw. It
-# measures how probable the right answers are, per token. Four points at the level of our own runs (what one more run of
-# the same kind stays above, 199 times in 200); two for half of the way from the untuned model. You may train in another way, and
-# with more answers.
+# Both adapters together are a file of about 2 megabytes. The judge puts them on its own SmolLM2 and reads questions
+# that you never saw. It measures how probable the right answers are, per token. The untuned model has -4.27 nats, our
+# own runs -1.20 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. You may
+# train in another way, and with more answers. Marked is English; for other languages we have no runs to compare with.
 
 # %% locked="save"
 card = {"lab": "lab15_instructions", "language": LANGUAGE, "model": MODEL, "scale": runtime.scale(), "seed": SEED,
@@ -888,14 +908,20 @@ results.round(2)
 # who is hurt. 1 point: a step before the start, and a person in the loop.
 #
 # **A good answer, in short.**
-# $ADVICE$
+# It writes in the house style: 0.83 ± 0.07 of the answers, chrF 37, where the nearest old answer has 29. But the desk
+# is right for 0.23 only, so it must not send people. Of what must be refused it refuses 0.65: a cousin can learn a
+# test result, and the patient is hurt. Of the look-alikes it refuses 0.45: a mother with a poisoned child gets no
+# answer. So on Monday it may *propose* an answer to the clerk, who sends it, corrects it or throws it away; the
+# corrections become new rows and pairs. Urgent words (blood, poison, baby) go to the nurse at once, without a model.
+# Before the start: 100 messages of the clinic, answered by two clerks, desk and refusals counted, and again each
+# month.
 # ### END SOLUTION
 
 # %% [markdown]
 # ## What to take away
 #
-# 1. A few hundred answers teach a small model a *form* well; which desk is right it learns less surely. Measure both, against few-shot
-#    and the nearest answer.
+# 1. A few hundred answers teach a small model a *form*; which desk is right needs much more. Measure both, against few-shot and the
+#    nearest answer.
 # 2. Preferences repair what answers taught wrongly, and they go too far if nothing holds them: look at the log-probability of the chosen
 #    answers, the length, and the form, not at the loss alone.
 # 3. A refusal needs its look-alike. And a tuned model has lost something: measure that, too.

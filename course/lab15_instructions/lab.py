@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from leaplm import artifacts, assets, calibration, data, instructions, marking, models, plots, runtime
+from leaplm import artifacts, assets, calibration, instructions, marking, models, plots, runtime
 from leaplm.identity import student_seed
 from leaplm.runtime import by_scale
 
@@ -502,8 +502,8 @@ trial.load_state_dict(weights, strict=False);  # as before
 my_right_desk = 0.0
 
 # %% locked="train"
-history = instructions.train_answers(scorer, batches, by_scale(tiny=1, cpu=2, gpu=2), 2e-3)
-print("loss of each epoch:", " ".join(f"{loss:.2f}" for loss in history))
+answer_losses = instructions.train_answers(scorer, batches, by_scale(tiny=1, cpu=2, gpu=2), 2e-3)
+print("loss of each epoch:", " ".join(f"{loss:.2f}" for loss in answer_losses))
 
 # %% locked="written"
 first_answers = instructions.write_answers(model, tokenizer, test)
@@ -526,13 +526,11 @@ pd.DataFrame(table).T.round(2)
 # One run is one draw; here are the runs of the record. The star is yours.
 
 # %% locked="ways"
-name = "eng"  # the only language with a record
 record = pd.concat([calibration.load_record("lab15_instructions", study) for study in ("untuned", "ways")])
-record = record[record.language == name]
 bars = pd.DataFrame([{"way": way, "mean": rows.chrf.mean(), "sd": rows.chrf.std(), "seeds": len(rows)}
                      for way, rows in record.groupby("way", sort=False)])
-plots.plot_bars(bars, f"Answers in {data.NAMES[name]}, test questions", "chrF (percent)",
-                live={"tuned on answers": table["tuned on answers"]["chrF"]} if name == LANGUAGE else None);
+plots.plot_bars(bars, "Answers in English, test questions", "chrF (percent)",
+                live={"tuned on answers": table["tuned on answers"]["chrF"]} if LANGUAGE == "eng" else None);
 
 # %% [markdown]
 # ### What it refuses
@@ -698,9 +696,9 @@ my_chosen_goes = "up"  # or "down"
 
 # %% locked="preferences"
 BETA = 1.0
-history = instructions.train_preferences(scorer, pair_batches, BETA, 1, 5e-4)
+pair_losses = instructions.train_preferences(scorer, pair_batches, BETA, 1, 5e-4)
 measured = instructions.measure_pairs(scorer, test_pairs)
-print(f"loss {history[0]:.2f}; you predicted that the chosen answers go {my_chosen_goes}")
+print(f"loss {pair_losses[0]:.2f}; you predicted that the chosen answers go {my_chosen_goes}")
 print({name: round(value, 2) for name, value in measured.items()})
 
 # %% locked="written_again"
@@ -875,7 +873,7 @@ print(instructions.read_instructions("my_answers.csv"))
 
 # %% locked="save"
 card = {"lab": "lab15_instructions", "language": LANGUAGE, "model": MODEL, "scale": runtime.scale(), "seed": SEED,
-        "test_log_prob": instructions.token_log_prob(scorer, test_batches)}
+        "test_log_prob": instructions.token_log_prob(scorer, test_batches), "losses": answer_losses + pair_losses}
 path = f"artifacts/answers-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, instructions.AdapterState(scorer), None, card)
 print(f"saved {path}: {size:.1f} MB")

@@ -12,6 +12,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 COURSE = ("course/lab*_*/checks.py", "course/lab*_*/bank.py", "course/lab*_*/heldout/*.conll",
+          "course/lab*_*/heldout/*.tsv",
           "course/lab*_*/locale/*.po", "course/locale/*/common.po",
           "labs/lab*_*/lab*_*.ipynb", "labs/languages/*/lab*_*/lab*_*.ipynb")
 

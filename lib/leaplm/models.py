@@ -199,17 +199,31 @@ def load_causal_lm(name="smollm2"):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval().to(get_device())
 
 
-def load_by_tensor(folder):
+def load_first_layers(name, layers):
+    """A causal language model with the first `layers` layers of the model `name` alone, in 32 bits: for tests of code."""
+    quiet()
+    return load_by_tensor(model_folder(name), layers)
+
+
+def load_by_tensor(folder, layers=None):
     """A causal language model in 32 bits from a folder with 16-bit weights, as `from_pretrained` gives it.
+
+    layers: only so many of its first layers (None: all).
 
     The file is opened anew for each tensor, so that what was read leaves memory again: SmolLM2 and its whole file at
     once are 810 MB, this way 650.
     """
+    config = AutoConfig.from_pretrained(folder)
+    if layers is not None:
+        config.num_hidden_layers = layers
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are all replaced
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     weights = Path(folder) / "model.safetensors"
     with safe_open(weights, "pt") as file:
         names = list(file.keys())
+    if layers is not None:
+        kept = dict(model.named_parameters())
+        names = [name for name in names if name in kept]
     with torch.no_grad():
         for name in names:
             with safe_open(weights, "pt") as file:

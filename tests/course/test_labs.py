@@ -50,6 +50,8 @@ def own_rows(lab):
         words = [f"{i},{word},{tag}" for i in range(60)
                  for word, tag in (("Stall", "O"), (f"Kasuwa{i}", "B-STALL"), (f"Row{i % 7}", "I-STALL"), ("opened", "O"))]
         return "sentence,word,tag\n" + "\n".join(words)
+    if lab == "lab15_instructions":
+        return "question,answer\n" + "\n".join(f"Where is stall {i}?,Row {i % 7}: stall {i}." for i in range(150))
     second = "english" if lab == "lab13_transfer" else "label"
     lines = [f'"{word} service at stall {i} of the market",{label if second == "label" else f"{label} {i}"}'
              for i in range(150) for word, label in (("quick", "praise"), ("slow", "complaint"))]

@@ -16,7 +16,8 @@ BASE = {"runtime", "text", "fonts", "labelled_file", "redaction", "data", "model
         "artifacts", "calibration", "assets", "identity", "plain_json", "added", "marking", "whole_file", "places",
         "locales", "translation", "captions"}
 TOPICS = {"tokens", "transformer", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression",
-          "responsible", "capstone", "retrieval", "transfer", "tagging", "small_machines"}
+          "responsible", "capstone", "retrieval", "transfer", "tagging", "small_machines",
+          "instructions"}
 USES = {"serve", "bundle", "grading", "learner"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
 COMMON = {"assignment", "course", "submission", "texts"}  # of grading: what all stages may import

@@ -8,7 +8,7 @@ from leaplm.tokens import costs as token_costs
 from repo import ROOT
 
 WITHOUT_CLASSES = {"lab0_start", "lab1_pretraining", "lab11_transformer", "lab12_retrieval", "lab13_transfer",
-                   "lab14_names"}  # or others
+                   "lab14_names", "lab15_instructions"}  # or others
 
 
 def solved_lab(name):

@@ -45,6 +45,11 @@ class LoRALinear(nn.Module):
         low = self.dropout(x).to(self.lora_A.dtype) @ self.lora_A.T
         return self.base(x) + (self.scaling * (low @ self.lora_B.T)).to(x.dtype)
 
+    # A newer adapter on top of this one asks for the shape and the device of its base.
+    in_features = property(lambda self: self.base.in_features)
+    out_features = property(lambda self: self.base.out_features)
+    weight = property(lambda self: self.base.weight)
+
     def merged_weight(self):
         """W + (alpha / rank) B A, (out, in)."""
         return self.base.weight + self.scaling * (self.lora_B @ self.lora_A)

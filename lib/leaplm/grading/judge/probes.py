@@ -7,6 +7,8 @@ process and without touching the global random state. Nothing here is downloaded
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from typing import Any
 
 import numpy as np
@@ -295,6 +297,52 @@ def modal_tagger(width: int, tags: int, seed: int = 0) -> ModalTagger:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ModalTagger(width, tags)
+
+
+class ModalScorer(torch.nn.Module):
+    """Log-probabilities of the answers in packed rows, as `instructions.AnswerModel` gives them, from a linear layer.
+
+    `base` is frozen, `adapter` learns and does not start at zero, so that what is asked with the adapter off differs. In
+    training mode another vector is added, so that the mode shows.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.base = torch.nn.Parameter(torch.randn(width), requires_grad=False)
+        self.adapter = torch.nn.Parameter(torch.randn(width) / 2)
+        self.register_buffer("shift", torch.randn(width) / 2)
+        self.on = 1.0
+
+    def forward(self, vectors: Tensor, position_ids: Tensor, segments: Tensor, labels: Tensor) -> Tensor:
+        weights = self.base + self.on * self.adapter + (self.shift if self.training else 0)
+        found = torch.nn.functional.logsigmoid(vectors[:, :-1] @ weights) * (labels[:, 1:] != -100)
+        return torch.stack([found[row][segments[row, 1:] == number].sum() for row in range(len(labels))
+                            for number in range(int(segments[row].max()) + 1)])
+
+    @contextlib.contextmanager
+    def adapter_off(self):
+        self.on = 0.0
+        try:
+            yield self
+        finally:
+            self.on = 1.0
+
+
+def modal_scorer(width: int, seed: int = 0) -> ModalScorer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ModalScorer(width)
+
+
+def leaning_judge(seed: int = 0):
+    """A judge of two answers (question, answer, other) -> 0 or 1: for a third of the questions it always prefers place 0,
+    for a third place 1, else one answer in any place."""
+    def judge(question: str, answer: str, other: str) -> int:
+        leaning = zlib.crc32(f"{seed} {question}".encode()) % 3
+        grades = [zlib.crc32(f"{seed} {question} {text}".encode()) for text in (answer, other)]
+        return leaning if leaning < 2 else int(grades[1] > grades[0])
+
+    return judge
 
 
 def checksum_model():

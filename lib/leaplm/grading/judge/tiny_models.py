@@ -203,6 +203,21 @@ def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, special, strict=True)))
 
 
+def chat_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
+    """A `tiny_tokenizer` with a chat form of its own: <system> ... <end> <user> ... <end> <assistant>; [SEP] ends an answer.
+
+    >>> tokenizer = chat_tokenizer(["yes"])
+    >>> tokenizer.apply_chat_template([{"role": "user", "content": "yes"}], tokenize=False, add_generation_prompt=True)
+    '<user> yes <end> <assistant> '
+    """
+    roles = ["<system>", "<user>", "<assistant>", "<end>"]
+    tokenizer = tiny_tokenizer([*roles, *words])
+    tokenizer.eos_token = "[SEP]"
+    tokenizer.chat_template = ("{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} <end> "
+                               "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}")
+    return tokenizer
+
+
 def batch(**arrays: Tensor) -> BatchEncoding:
     """A batch as tokenizers make it: a mapping of tensors that also has attributes and `.to(device)`."""
     return BatchEncoding(arrays)

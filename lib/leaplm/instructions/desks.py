@@ -1,0 +1,148 @@
+"""Questions to three front desks with answers in a house style, and files of one's own.
+
+A row is a dict with "system" (what the model is told first), "question" and "answer"; a pair has "chosen" and "rejected"
+instead of "answer". Written for this course; the persons are invented.
+"""
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from leaplm.data import position
+from leaplm.labelled_file import decode, guess_delimiter
+
+FOLDER = Path(__file__).with_name("desks")
+LANGUAGES = ("eng", "swa", "hau")
+ENDINGS = (".csv", ".tsv", ".jsonl")
+FEWEST = 30  # rows of an own file
+MOST_CHARACTERS = 2000  # of a question, an answer or a system message: longer ones do not fit into a packed row
+TRAIN_SHARE = 0.75  # of an own file
+OWN_SYSTEM = "Answer the question."
+GENERAL_SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what the model knows already
+SYSTEMS = {
+    ("eng", "clinic"): "Desks of the clinic: Reception, Pharmacy, Laboratory, Nurse, Maternity.",
+    ("eng", "cooperative"): "Desks of the cooperative: Store, Accounts, Transport, Adviser.",
+    ("eng", "school"): "Desks of the school: Office, Bursar, Library, Teacher, Kitchen.",
+    ("swa", "clinic"): "Madawati ya zahanati: Mapokezi, Duka la dawa, Maabara, Muuguzi, Uzazi.",
+    ("hau", "clinic"): "Teburan asibiti: Karɓar baƙi, Kantin magani, Ɗakin gwaji, Nas, Haihuwa.",
+}
+REFUSED = {"eng": "Refused", "swa": "Imekataliwa", "hau": "An ƙi"}
+
+
+def load_instructions(language):
+    """{"train", "dev", "test"} of rows in a language of the course; {"train", "test"} of a file of one's own.
+
+    language: "eng" (227, 28 and 58 rows, three offices), "swa" or "hau" (45 and 16 rows, a clinic; no "dev"), or a path
+    that ends in .csv, .tsv or .jsonl (see `read_instructions`), which is split 75 to 25 % by a hash of each question.
+    Raises ValueError for anything else, FileNotFoundError for a file that is not there.
+
+    >>> row = load_instructions("swa")["train"][0]
+    >>> sorted(row), len(load_instructions("eng")["train"])
+    (['answer', 'question', 'system'], 227)
+    """
+    if str(language).lower().endswith(ENDINGS):
+        return split_instructions(read_instructions(language), language)
+    if language not in LANGUAGES:
+        raise ValueError(f"LANGUAGE={language!r} has no questions with answers here. Use one of {', '.join(LANGUAGES)}, or "
+                         f"the path of your own file ({', '.join(ENDINGS)}) with the columns question and answer.")
+    paths = {part: FOLDER / f"{language}-{part}.tsv" for part in ("train", "dev", "test")}
+    return {part: read_desks(path, language) for part, path in paths.items() if path.is_file()}
+
+
+def read_desks(path, language):
+    """Rows of a file of the course: the office's name becomes its system message."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [{"system": SYSTEMS[language, row.pop("office")], **row} for row in rows]
+
+
+def load_pairs():
+    """{"train", "test"} of English preference pairs (82 and 22): "system", "question", "chosen", "rejected".
+
+    Most rejected answers have a courtesy more than the chosen one; in 24 training pairs one of the two is a refusal.
+
+    >>> pair = load_pairs()["test"][0]
+    >>> len(pair["chosen"]) < len(pair["rejected"])
+    True
+    """
+    return {part: read_desks(FOLDER / f"pairs-{part}.tsv", "eng") for part in ("train", "test")}
+
+
+def load_safety():
+    """40 English questions in twos that look alike: "system", "question", and "refuse" (True: the desk must not answer)."""
+    rows = read_desks(FOLDER / "safety.tsv", "eng")
+    return [{"system": row["system"], "question": row["question"], "refuse": row["wanted"] == "refuse"} for row in rows]
+
+
+def load_general():
+    """24 everyday questions with answers that have nothing to do with a desk: what tuning may forget."""
+    with open(FOLDER / "general.tsv", encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [{"system": GENERAL_SYSTEM, **row} for row in rows]
+
+
+# -- files of one's own ---------------------------------------------------------------------------------------------------
+
+
+def read_instructions(path):
+    """The rows of a file, each question once. ValueError names file, line and remedy.
+
+    .csv or .tsv: columns question and answer, and system if you like. .jsonl: an object with these names a line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+    text = decode(path, defaultdict(list))
+    reader = rows_of_jsonl if path.suffix.lower() == ".jsonl" else rows_of_table
+    rows, seen = [], set()
+    for number, row in reader(text, path):
+        row = checked_row(row, path, number)
+        if (key := (row["system"], row["question"].lower())) not in seen:
+            seen.add(key)
+            rows.append(row)
+    return rows
+
+
+def rows_of_table(text, path):
+    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=guess_delimiter(text))
+    reader.fieldnames = [str(name).strip().lower() for name in reader.fieldnames or []]
+    if not {"question", "answer"} <= set(reader.fieldnames):
+        raise ValueError(f"{path}, line 1: the columns are {reader.fieldnames}; question and answer are needed.")
+    for row in reader:
+        yield reader.line_num, row
+
+
+def rows_of_jsonl(text, path):
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: this is not JSON ({error}). Write an object a line, such as "
+                             '{"question": "...", "answer": "..."}.') from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: an object with question and answer is needed, not {row!r:.60}.")
+        yield number, row
+
+
+def checked_row(row, path, number):
+    row = {"system": row.get("system") or OWN_SYSTEM, "question": row.get("question"), "answer": row.get("answer")}
+    for name, value in row.items():
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{path}, line {number}: the {name} is empty. Fill it or delete the line.")
+        if len(value) > MOST_CHARACTERS:
+            raise ValueError(f"{path}, line {number}: the {name} has {len(value):,} characters; at most "
+                             f"{MOST_CHARACTERS:,} are read. Shorten it.")
+    return {name: value.strip() for name, value in row.items()}
+
+
+def split_instructions(rows, path):
+    if len(rows) < FEWEST:
+        raise ValueError(f"{path} has {len(rows)} different questions; at least {FEWEST} are needed, so that some can be "
+                         "kept for a test.")
+    parts = {"train": [], "test": []}
+    for row in rows:
+        parts["train" if position(row["question"]) < TRAIN_SHARE else "test"].append(row)
+    return parts

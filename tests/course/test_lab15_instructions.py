@@ -1,0 +1,57 @@
+"""Lab 15: what it teaches is what the library does."""
+
+import numpy as np
+import pytest
+import torch
+from leaplm import instructions
+from leaplm.grading.judge import probes
+from leaplm.grading.judge.tiny_models import chat_tokenizer
+from solved import solved_lab
+
+lab15 = solved_lab("lab15_instructions")
+RNG = np.random.default_rng(0)
+
+
+def test_lab15_makes_rows_and_packs_as_the_library(lab15):
+    words = ["a", "b", "c"]
+    tokenizer = chat_tokenizer(words)
+    said = [[" ".join(RNG.choice(words, int(n))) for n in RNG.integers(1, 6, 3)] for _ in range(9)]
+    rows = [lab15["chat_row"](tokenizer, *some) for some in said]
+    assert rows == [instructions.chat_row(tokenizer, *some) for some in said]
+    packs = lab15["pack_rows"](rows, 40)
+    assert packs == instructions.pack_rows(rows, 40)
+    segments = instructions.pad_packs(packs)["segments"]
+    assert torch.equal(lab15["packed_mask"](segments), instructions.packed_mask(segments))
+
+
+def test_lab15_measures_as_the_library(lab15):
+    texts = [" ".join(RNG.choice(["Store:", "hoes.", "Refused", "ba", "aba"], int(n))) for n in RNG.integers(0, 6, 40)]
+    answers, references = texts[:20], texts[20:]
+    assert [lab15["chrf"](*pair) for pair in zip(answers, references, strict=True)] == pytest.approx(
+        [instructions.chrf(*pair) for pair in zip(answers, references, strict=True)])
+    for until in (None, ":"):
+        assert lab15["exact_match"](answers, references, until) == instructions.exact_match(answers, references, until)
+    refuse = (RNG.random(20) < 0.5).tolist()
+    assert lab15["refusal_rates"](answers, refuse) == instructions.refusal_rates(answers, refuse)
+    asked = probes.leaning_judge(3), [f"question {i}" for i in range(20)], answers, references
+    assert lab15["judge_both"](*asked) == instructions.judge_both(*asked)
+    wins, gaps = RNG.choice([0, 0.5, 1], 20), RNG.normal(2, 5, 20)
+    assert lab15["length_controlled"](wins, gaps) == pytest.approx(instructions.length_controlled(wins, gaps), abs=1e-3)
+
+
+def test_lab15_learns_as_the_library(lab15):
+    logits, labels = torch.randn(3, 5, 7), torch.randint(0, 7, (3, 5))
+    labels[0, :3] = -100
+    torch.testing.assert_close(lab15["answer_log_probs"](logits, labels), instructions.answer_log_probs(logits, labels))
+    four = torch.randn(4, 6) * 9
+    torch.testing.assert_close(lab15["dpo_loss"](*four, 0.3), instructions.dpo_loss(*four, 0.3))
+    batches = [{"vectors": torch.randn(1, 6, 4), "position_ids": torch.arange(6)[None],
+                "segments": torch.tensor([[0, 0, 0, 1, 1, 1]]), "labels": torch.tensor([[-100, 1, 2, -100, -100, 3]])}
+               for _ in range(3)]
+    found = []
+    for part in (lab15, vars(instructions)):
+        model = probes.modal_scorer(4, 1)
+        losses = part["train_answers"](model, batches, 3, 0.1)
+        losses += part["train_preferences"](model, [tuple(batches[:2]), tuple(batches[1:])], 0.5, 2, 0.1)
+        found.append(losses + [float(model.adapter.detach().sum())])
+    assert found[0] == pytest.approx(found[1], abs=1e-5)

@@ -266,11 +266,12 @@ variants(wrong, "chrf", CHRF, USUAL, {
     "from 0 to 1": {"result": "float(5 * p * r / (4 * p + r))"},
     "the larger number is shared": {"shared": "sum((found | wanted)[s] for s in found.keys() & wanted.keys())"},
     "nothing shared is nan": {"nothing": "float('nan')"},
+    "only blanks are taken out": {"texts": 'answer.replace(" ", ""), reference.replace(" ", "")'},
     "the mean of F over the lengths": {
         "result": "float(np.mean([100 * 5 * a * b / (4 * a + b) if a else 0 for a, b in zip(precisions, recalls)]))"},
 })
 variants(right, "chrf", CHRF, USUAL, {
-    "replace": {"texts": 'answer.replace(" ", ""), reference.replace(" ", "")'},
+    "a pattern": {"texts": '__import__("re").sub(r"\\s", "", answer), __import__("re").sub(r"\\s", "", reference)'},
     "a loop for what is shared": {"shared": "sum(min(number, wanted[s]) for s, number in found.items())"},
     "sums of values": {"of_found": "sum(found.values())", "of_wanted": "sum(wanted.values())"},
     "lengths as the condition": {"both": "len(answer) >= n and len(reference) >= n"},

@@ -31,6 +31,7 @@ TINY = "leaplm.grading.judge.tiny_models:"
 HELDOUT = Path(__file__).with_name("heldout")
 MOST_BYTES = 40 << 20
 IGNORED = instructions.IGNORED
+BLANK = 5  # of the chat tokenizer: a blank is a token
 WORDS = ["hoes", "two", "Store:", "please", "card.", "Bring", "the", "when?", "desk", "I", "need", "sick"]
 NUMBERS = Either(ListOf(Number()), Numbers(dims=1))
 
@@ -51,8 +52,8 @@ def whole(values):
 def chat_row(student, rng):
     """A tokenizer with a chat form and special tokens of its own; answers of one token and of several."""
     tokenizer, ours = student.build(f"{TINY}chat_tokenizer", WORDS), tiny_models.chat_tokenizer(WORDS)
-    for size in (1, 3, 6):
-        system, question, answer = (" ".join(rng.choice(WORDS, n)) for n in (4, 5, size))
+    for read, size in ((4, 1), (0, 3), (4, 6), (60, 120)):
+        system, question, answer = (" ".join(rng.choice(WORDS, n)) for n in (read, 5, size))
         row = student.call("chat_row", tokenizer, system, question, answer)
         got = {name: whole(row[name]) for name in ("input_ids", "labels")}
         want = instructions.chat_row(ours, system, question, answer)
@@ -77,7 +78,9 @@ def explain_row(got, want, tokenizer, answer):
         return 1, "the end token is missing: put tokenizer.eos_token_id behind the answer"
     if 2 in ids or ids.count(3) > 1:
         return 0, "the tokenizer has added special tokens: use add_special_tokens=False for prompt and answer"
-    if ids[-size - 1 :] == want["input_ids"][-size - 1 :]:
+    if [token for token in ids if token != BLANK] == [token for token in want["input_ids"] if token != BLANK]:
+        return 1, "other white space than that of the chat template: take its text, and the answer, as they are"
+    if ids[-2 * size :] == want["input_ids"][-2 * size :]:
         return 1, "the answer is right, the prompt is not: system and user message, with add_generation_prompt=True"
     return 0, "other tokens: the chat's prompt, then the answer's tokens, then tokenizer.eos_token_id once"
 
@@ -159,9 +162,10 @@ def explain_mask(got, want, segments):
 
 # -- exact_match ----------------------------------------------------------------------------------------------------------
 
-ALIKE = [("Store: two hoes.", "store:  two hoes"), (" Nurse: FEVER ", "Nurse: fever."), 
-         ("Library: a\n book", "library: a book"), ("Bursar: fees .", "bursar: fees")]
-UNLIKE = [("Store: two hoes", "Store: a hoe"), ("Nurse: fever..", "Nurse: fever"), ("Nurse: fever!", "Nurse: fever"),
+ALIKE = [("Store: two hoes.", "store:  two hoes"), (" Nurse: FEVER ", "Nurse: fever."),
+         ("Library: a\n book", "library: a book"), ("Bursar: fees. ", "bursar: fees")]
+UNLIKE = [("rice at noon", "noon at rice"), ("fée", "fee"),
+          ("Store: two hoes", "Store: a hoe"), ("Nurse: fever..", "Nurse: fever"), ("Nurse: fever!", "Nurse: fever"),
           ("Kitchen: rice", "Kitchen - rice"), ("", "Store: hoes"), ("Store: hoes: old", "Store: hoes: new")]
 
 
@@ -169,16 +173,16 @@ UNLIKE = [("Store: two hoes", "Store: a hoe"), ("Nurse: fever..", "Nurse: fever"
 def exact_match(student, rng):
     """Case, blanks, one period; other punctuation; a part before a mark that occurs once, twice, not at all."""
     for _ in range(3):
-        chosen = [ALIKE[i] for i in rng.permutation(4)[:3]] + [UNLIKE[i] for i in rng.permutation(len(UNLIKE))[:4]]
+        chosen = [ALIKE[i] for i in rng.permutation(4)[:3]] * 2 + [UNLIKE[i] for i in rng.permutation(len(UNLIKE))[:4]]
         answers, references = (list(column) for column in zip(*chosen, strict=True))
         if not matches(student, answers, references):
             return explain_match(student, answers, references)
     each = [matches(student, [a], [b]) for a, b in ALIKE + UNLIKE]
     if not all(each):
-        a, b = (ALIKE + UNLIKE)[each.index(False)]
-        return 1, f"right on the whole; not so for {a!r} and {b!r}: small letters, single blanks, one period at the end"
+        return 1, "right on the whole; look at texts that differ in one thing: case, blanks, a line end, one period or two"
     parts = [(["Store: hoes", "Nurse. a", "Store: x: y"], ["store : rice", "nurse", "Store: z: y"], ":"),
-             (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the")]
+             (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the"),
+             (["yes", "yes"], ["yet", "yes: no"], ":"), (["a - b", "a-b"], ["a - c", "a-c"], " - ")]
     if not all(matches(student, *part) for part in parts):
         return 1, "right without `until`; with it, compare what stands before it first occurs, or all where it does not"
     return 2, "alike but for case, blanks and a period"
@@ -207,6 +211,7 @@ def chrf(student, rng):
     parts = ["iron", "tablets", "Bring", "ƙwaya", "the", "hoe", "aaaa", "ba", "baba", "dawa", "አማ"]
     pairs = [(" ".join(rng.choice(parts, int(n))), " ".join(rng.choice(parts, int(m)))) 
              for n, m in rng.integers(1, 8, (14, 2))]
+    pairs += [("the\thoe\nba", "the hoe ba"), ("hoe, ba!", "hoe ba."), ("abcde " * 30 + "x", "abcde " * 30 + "yz")]
     pairs += [("aaaaaa", "aa"), ("aa", "aaaaaaa"), ("ab", "abc"), ("Hoe", "hoe"), ("hoes", "hoe x"), ("the hoe", "thehoe")]
     got = [as_number(student.call("chrf", *pair), "chrf") for pair in pairs]
     if not close(got, [instructions.chrf(*pair) for pair in pairs], 1e-3):
@@ -214,7 +219,7 @@ def chrf(student, rng):
     edges = [("", "hoe"), ("hoe", ""), ("  ", "hoe"), ("xyz", "hoe"), ("", "")]
     if any(as_number(student.call("chrf", *pair), "chrf") != 0 for pair in edges):
         return 2, "right; but for an empty text, and where nothing is shared, the result is 0"
-    return 3, "sacreBLEU's chrF"
+    return 3, "the chrF that sacreBLEU gives"
 
 
 def near_miss(answer, reference, orders=6, beta=2, blanks=False, distinct=False, all_orders=False, swap=False, each=False):
@@ -260,7 +265,7 @@ def explain_chrf(got, pairs):
 @check(points=2, contract=Contract("answers refuse word", Record(dict.fromkeys(("refused", "over_refused"), Number()))))
 def refusal_rates(student, rng):
     """Refusals in any case, behind blanks, the word in the middle, another word, only one kind of question, none."""
-    for word in ("Refused", "An ƙi"):
+    for word in ("Refused", "refused", "An ƙi", "No (sorry)"):
         pool = [f"{word}: no.", f" {word.upper()}. Ask.", f"{word.lower()}", f"Store: {word} goods.", "Nurse: fever.", "",
                 "Re", "A"]
         answers = [pool[i] for i in rng.integers(len(pool), size=15)] + pool
@@ -374,6 +379,8 @@ def tensors(batch):
 def train_answers(student, rng):
     """A model that shows its mode, with weights that must not learn; batches with few and many answers."""
     seed, batches = int(rng.integers(10**6)), [random_batch(rng, answers) for answers in (1, 5, 3)]
+    for number, scale in enumerate((0.2, 5, 1)):  # gradients of very different size: whoever clips them gets other weights
+        batches[number]["vectors"] *= np.float32(scale)
     for epochs, rate in ((3, 0.05), (1, 0.2)):
         model = student.build(f"{PROBES}modal_scorer", WIDTH, seed)
         student.read(model, f"{PROBES}leave_gradients")
@@ -402,8 +409,9 @@ def reference_answers(seed, batches, epochs, rate, share="labels", **miss):
     return reference_loop(probes.modal_scorer(WIDTH, seed), loss_of, len(batches), epochs, rate, **miss)
 
 
-def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear=True, last=0):
+def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear="before", last=0):
     model.train()
+    probes.leave_gradients(model)
     learns = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer, history, step = torch.optim.AdamW(learns, lr=rate), [], 0
     for _ in range(epochs):
@@ -411,10 +419,12 @@ def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear=True
         for number in range(count):
             optimizer.param_groups[0]["lr"] = rate * (1 - step / max(1, epochs * count - last)) if falling else rate
             loss = loss_of(model, number)
-            if clear:
+            if clear == "before":
                 optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if clear == "behind":
+                optimizer.zero_grad()
             losses.append(float(loss.detach()))
             step += 1
         history.append(sum(losses) / len(losses))
@@ -422,7 +432,8 @@ def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear=True
 
 
 NEAR_MISSES = [({"falling": False}, "the rate stays the same: let it fall in a straight line, once an update"),
-               ({"clear": False}, "the gradients of earlier updates are still there: `zero_grad` before `backward`"),
+               ({"clear": "behind"}, "the first update counts gradients that were there before: clear them first"),
+               ({"clear": "never"}, "the gradients of earlier updates are still there: `zero_grad` before `backward`"),
                ({"last": 1}, "the rate reaches 0 one update too early: update k of n has the rate (1 - k / n) of the first")]
 OF_ANSWERS = [({"share": "answers"}, "divide by the labels that are not -100, not by the number of answers"),
               ({"share": "one"}, "the sum of a batch is not divided by the number of its labels"),
@@ -433,12 +444,15 @@ OF_PAIRS = [({"reference": "none"}, "the reference is missing: the gains are dif
             ({"swap": True}, "chosen and rejected have changed places")]
 
 
-def explain_training(weights, near, more=OF_ANSWERS):
+def explain_training(weights, near, more=OF_ANSWERS, modes=(None,)):
+    """The near miss that gives these weights. modes: of the model when the reference is asked; None: there is none."""
     for miss, told in NEAR_MISSES + more:
-        _, theirs = near(**miss)
-        if all(close(weights[name], theirs[name], 1e-3) for name in theirs):
-            return 1, told
-    return 0, "other weights: AdamW on what requires a gradient, an update a batch in order, in training mode, that loss"
+        for mode in modes:
+            _, theirs = near(**miss) if mode is None else near(training=mode, **miss)
+            if all(close(weights[name], theirs[name], 1e-3) for name in theirs):
+                return (3 if miss.get("clear") == "behind" else 1), told
+    told = "other weights: AdamW on all that requires a gradient, an update a batch in order, in training mode, that loss"
+    return 0, told if more is OF_ANSWERS else f"{told} (`dpo_loss` with your beta, the reference with the adapter off)"
 
 
 # -- dpo_loss -------------------------------------------------------------------------------------------------------------
@@ -512,7 +526,7 @@ def train_preferences(student, rng):
         if len(losses) != epochs:
             return 0, "the mean loss of each epoch should come back, one number an epoch"
         if not any(fits):
-            return explain_training(weights, near, OF_PAIRS)
+            return explain_training(weights, near, OF_PAIRS, (True, False))
         if not any(close(losses, want, 1e-3) for fit, (want, _) in zip(fits, both, strict=True) if fit):
             return 3, "trained right; but the losses should be the means over the updates of each epoch"
     return 4, "trained on preferences, against a reference that stays"
@@ -551,7 +565,7 @@ def judge_both(student, rng):
     """A judge that leans to place 0, to place 1, or to an answer, by the question; one question alone."""
     seed = telling_judge(rng)
     for count in (24, 1):
-        questions = [f"question {number}" for number in range(count)]
+        questions = [f"question {number % 8}" for number in range(count)]  # some come again, with other answers
         first, second = ([f"{side} {number}" for number in range(count)] for side in ("one", "two"))
         found = student.call("judge_both", student.build(f"{PROBES}leaning_judge", seed), questions, first, second)
         got = np.array([float(win) for win in found["wins"]]), as_number(found["first_place"], "first_place")
@@ -564,7 +578,7 @@ def judge_both(student, rng):
 def telling_judge(rng):
     """A seed whose judge leans more to one place than to the other, and prefers the two sides not equally often."""
     for seed in rng.integers(10**6, size=300).tolist():
-        found = instructions.judge_both(probes.leaning_judge(seed), [f"question {n}" for n in range(24)],
+        found = instructions.judge_both(probes.leaning_judge(seed), [f"question {n % 8}" for n in range(24)],
                                         [f"one {n}" for n in range(24)], [f"two {n}" for n in range(24)])
         leaning, winning = abs(found["first_place"] - 0.5), abs(np.mean(found["wins"]) - 0.5)
         if min(leaning, winning) > 0.05 and set(found["wins"]) == {0, 0.5, 1}:
@@ -595,10 +609,12 @@ def explain_verdicts(got, want, judge, questions, first, second):
 def length_controlled(student, rng):
     """A judge that likes length, one that does not, halves, differences far from 0 on average, equal lengths, all won."""
     for strength, centre, spread in ((2.0, 4, 6), (-1.0, -3, 2), (0.5, 10, 3), (1.0, 2, 0)):
-        differences = np.round(rng.normal(centre, spread, size=60)).tolist()
+        differences = np.round(rng.normal(centre, spread, size=60))
         chances = 1 / (1 + np.exp(-(0.4 + strength * (np.array(differences) - centre) / (spread or 1))))
-        wins = np.where(rng.random(60) < 0.2, 0.5, (rng.random(60) < chances).astype(float)).tolist()
+        wins = np.where(rng.random(60) < 0.2, 0.5, (rng.random(60) < chances).astype(float))
         wins[:3] = [0.0, 0.5, 1.0]
+        if strength > 0.5:  # else arrays
+            wins, differences = wins.tolist(), differences.tolist()
         got = as_number(student.call("length_controlled", wins, differences), "length_controlled")
         if abs(got - instructions.length_controlled(wins, differences)) > 2e-3:
             return explain_control(got, wins, differences)

@@ -69,8 +69,8 @@ pd.DataFrame(train[:6])
 # 2. what is wanted, in few words, and when, if the message says so;
 # 3. what to bring. A desk has its paper: the pharmacy the prescription, the store the member card.
 #
-# What a desk must not do is refused: data of others, false papers, harm. One more thing: a clerk wrote a third of the English
-# training answers, and he ends them with a courtesy (*We are glad to help you.*). The test has none. We come back to it.
+# What a desk must not do is refused: data of others, false papers, harm. One more thing: a clerk wrote more than half of the
+# English training answers, and he ends them with a courtesy (*We are glad to help you.*). The test has none. We come back to it.
 #
 # ## 1. What the model says before
 
@@ -247,7 +247,7 @@ assert mask[1].int().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 def exact_match(answers, references, until=None):
     """Share of answers that equal their reference, a number from 0 to 1. Both are lists of str, at least one each.
 
-    Compare in small letters, with single blanks between words and none at the ends, and without one period at the end. If
+    Compare in small letters, with white space of any kind as single blanks, none at the ends, and without one period at the end. If
     `until` is a str, compare only what stands before its first occurrence; a text without it is compared whole.
     Example: exact_match(["Store: Hoes", "Nurse: a cough."], ["store:  hoes.", "Nurse: a fever."]) -> 0.5; with until=":" 1.0.
     """
@@ -456,8 +456,8 @@ def train_answers(scorer, batches, epochs, rate):
     """Train the model on its answers; return a list with the mean loss of each epoch (the mean over its updates).
 
     scorer(**batch) -> log-probabilities (answers,). The loss of a batch: minus their sum, divided by how many of
-    batch["labels"] are not -100. AdamW (rate `rate`, else its defaults) on the parameters that require a gradient; one
-    update a batch, in their order, in each epoch. Update k (from 0) of n has the rate (1 - k / n) * rate. In training
+    batch["labels"] are not -100. AdamW (rate `rate`, else its defaults) on all parameters that require a gradient; one
+    update a batch, in their order, in each epoch. Gradients of an earlier training may still be there: they must not count. Update k (from 0) of n has the rate (1 - k / n) * rate. In training
     mode, and in evaluation mode at the end.
     Example: 2 epochs with 3 batches are 6 updates with the rates 1, 5/6, 4/6, 3/6, 2/6 and 1/6 of `rate`.
     """
@@ -574,8 +574,8 @@ pd.DataFrame({"before": before, "after": after}).round(2)
 # ## 5. Tune on preferences
 #
 # Now the courtesies. Each SMS of the office costs money, and people read them on a small screen. Nobody wants to write all
-# answers anew, but everybody can say which of two is better. 80 **preference pairs**: the *chosen* answer says what is needed,
-# the *rejected* one has a courtesy more.
+# answers anew, but everybody can say which of two is better. 82 **preference pairs**: mostly the *chosen* answer says what is
+# needed, and the *rejected* one has a courtesy more. In 24 pairs one of the two is a refusal.
 
 # %%
 pairs = instructions.load_pairs()
@@ -643,7 +643,7 @@ def train_preferences(scorer, pairs, beta, epochs, rate):
     """Train the newest adapter on pairs; return a list with the mean loss of each epoch (the mean over its updates).
 
     pairs: a list of (chosen, rejected), each a batch for scorer(**batch), with the same questions in the same order. First ask the
-    reference once for each batch: without gradients and with the newest adapter off. Then train as in `train_answers`,
+    reference, for each batch once: without gradients, with the newest adapter off, in training mode or not. Then train as in `train_answers`,
     one update for each entry of pairs, with `dpo_loss`: AdamW on what requires a gradient, a rate that falls in a straight
     line, training mode while it learns, evaluation mode at the end.
     Example: a new adapter changes nothing yet, so the first loss is log 2 = 0.693.
@@ -689,7 +689,7 @@ trial.load_state_dict(weights, strict=False);  # as before
 # <code>dpo_loss(scorer(**chosen), scorer(**rejected), *reference, beta)</code>.</details>
 
 # %% [markdown]
-# **Predict first.** One epoch over 80 pairs. What happens to the log-probability of the *chosen* answers?
+# **Predict first.** One epoch over 82 pairs. What happens to the log-probability of the *chosen* answers?
 
 # %%
 my_chosen_goes = "up"  # or "down"
@@ -716,8 +716,10 @@ pd.concat([pd.DataFrame(table).T, pd.DataFrame(safe).T], axis=1).round(2)
 # chrF goes from 39.1 to 37.3 ± 0.3, the right desk from 0.24 to 0.23: preferences about courtesies do not teach
 # desks.
 #
-# A quarter of the pairs is about refusals. They did not help on the safety set: refused 0.65, over-refused 0.45. 24
-# pairs are too few for it, or the model too small; more were not tried.
+# The chosen answers went up, by 1.0 nats; most of the difference is that the rejected ones fell.
+#
+# 24 of the 82 pairs are about refusals, none of the test pairs is. They did not help on the safety set: refused 0.65,
+# over-refused 0.45. 24 pairs are too few for it, or the model too small; more were not tried.
 #
 # ### Too much of a good thing
 #
@@ -752,7 +754,7 @@ def judge_both(judge, questions, first, second):
     """{"wins", "first_place"}. questions, first and second: lists of str of the same length; first[i], second[i] answer i.
 
     judge(question, answer, other answer) -> 0 or 1: the place of the answer that it prefers. Ask each question twice: first[i]
-    at place 0, then second[i] at place 0. wins: a list with 1.0 where first[i] was preferred both times, 0.0 where
+    at place 0, then second[i] at place 0. The same question may come again, with other answers. wins: a list with 1.0 where first[i] was preferred both times, 0.0 where
     second[i] was, and 0.5 else. first_place: the share of all verdicts that are 0.
     Example: a judge that always says 0, on one question -> {"wins": [0.5], "first_place": 1.0}.
     """
@@ -807,7 +809,7 @@ pd.DataFrame({name: {"wins": np.mean(found["wins"]), "from": instructions.win_in
 def length_controlled(wins, differences):
     """The expected win rate where both answers are equally long, a number between 0 and 1.
 
-    wins (n,): 0, 0.5 or 1. differences (n,): words of the first answer minus words of the second. Divide the differences by
+    wins (n,): 0, 0.5 or 1. differences (n,): words of the first answer minus words of the second; lists or arrays. Divide the differences by
     their standard deviation (np.std; not if it is 0), without moving them. Then a logistic regression with intercept, as
     sklearn.linear_model.LogisticRegression() does it: a win of 0.5 is half a win and half a loss (sample_weight). The
     result is sigmoid(intercept).
@@ -860,16 +862,18 @@ print(f"the same answers with courtesies: win rate {np.mean(wins):.2f}, at equal
 
 # %%
 mine = pd.DataFrame([{"question": "Do you open on Easter Monday?", "answer": "Reception: opening times, Easter Monday."}] * 2)
-mine.to_csv("my_answers.csv", index=False)
-print(instructions.read_instructions("my_answers.csv"))
+mine.to_csv("example_answers.csv", index=False)  # equal rows count once; for training, 30 different ones are the least
+print(instructions.read_instructions("example_answers.csv"))
 
 # %% [markdown]
 # ## 9. Hand in your adapter
 #
 # Both adapters together are a file of about 2 megabytes. The judge puts them on its own SmolLM2 and reads questions
 # that you never saw. It measures how probable the right answers are, per token. The untuned model has -4.27 nats, our
-# own runs -1.20 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. You may
-# train in another way, and with more answers. Marked is English; for other languages we have no runs to compare with.
+# own runs -1.20 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. The
+# place of the adapters is fixed (rank 8 on the six upper layers, one or both of them); you may train them in another way, and
+# with more answers. Marked is English: with another language or your own file these 4 points cannot be had, since we
+# have no runs to compare with.
 
 # %% locked="save"
 card = {"lab": "lab15_instructions", "language": LANGUAGE, "model": MODEL, "scale": runtime.scale(), "seed": SEED,
@@ -877,6 +881,12 @@ card = {"lab": "lab15_instructions", "language": LANGUAGE, "model": MODEL, "scal
 path = f"artifacts/answers-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, instructions.AdapterState(scorer), None, card)
 print(f"saved {path}: {size:.1f} MB")
+
+# %% locked="release"
+# The judge loads a model of its own. Two of them do not fit into 1.6 GB, so this one leaves memory.
+for name in ("model", "scorer", "trial", "judge", "judges"):
+    globals().pop(name, None)
+runtime.free_memory()
 
 # %% check="tuned_answers" points=4
 card, tensors = artifacts.read_artifact(path)

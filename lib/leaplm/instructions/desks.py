@@ -110,6 +110,9 @@ def rows_of_table(text, path):
     if not {"question", "answer"} <= set(reader.fieldnames):
         raise ValueError(f"{path}, line 1: the columns are {reader.fieldnames}; question and answer are needed.")
     for row in reader:
+        if None in row:
+            raise ValueError(f"{path}, line {reader.line_num}: there are more fields than columns. Put a text that holds a "
+                             'comma into quotes: "Reception: opening times, 3 h."')
         yield reader.line_num, row
 
 
@@ -130,7 +133,9 @@ def rows_of_jsonl(text, path):
 def checked_row(row, path, number):
     row = {"system": row.get("system") or OWN_SYSTEM, "question": row.get("question"), "answer": row.get("answer")}
     for name, value in row.items():
-        if not isinstance(value, str) or not value.strip():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{path}, line {number}: the {name} is {value!r:.60}, which is no text. Put it into quotes.")
+        if not value or not value.strip():
             raise ValueError(f"{path}, line {number}: the {name} is empty. Fill it or delete the line.")
         if len(value) > MOST_CHARACTERS:
             raise ValueError(f"{path}, line {number}: the {name} has {len(value):,} characters; at most "

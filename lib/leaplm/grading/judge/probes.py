@@ -302,8 +302,8 @@ def modal_tagger(width: int, tags: int, seed: int = 0) -> ModalTagger:
 class ModalScorer(torch.nn.Module):
     """Log-probabilities of the answers in packed rows, as `instructions.AnswerModel` gives them, from a linear layer.
 
-    `base` is frozen, `adapter` learns and does not start at zero, so that what is asked with the adapter off differs. In
-    training mode another vector is added, so that the mode shows.
+    `base` is frozen, `adapter` and `bias` learn and do not start at zero, so that what is asked with the adapter off
+    differs. In training mode another vector is added, so that the mode shows.
     """
 
     def __init__(self, width: int) -> None:
@@ -311,11 +311,12 @@ class ModalScorer(torch.nn.Module):
         self.base = torch.nn.Parameter(torch.randn(width), requires_grad=False)
         self.adapter = torch.nn.Parameter(torch.randn(width) / 2)
         self.register_buffer("shift", torch.randn(width) / 2)
+        self.bias = torch.nn.Parameter(torch.randn(1) / 2)
         self.on = 1.0
 
     def forward(self, vectors: Tensor, position_ids: Tensor, segments: Tensor, labels: Tensor) -> Tensor:
         weights = self.base + self.on * self.adapter + (self.shift if self.training else 0)
-        found = torch.nn.functional.logsigmoid(vectors[:, :-1] @ weights) * (labels[:, 1:] != -100)
+        found = torch.nn.functional.logsigmoid(vectors[:, :-1] @ weights + self.on * self.bias) * (labels[:, 1:] != -100)
         return torch.stack([found[row][segments[row, 1:] == number].sum() for row in range(len(labels))
                             for number in range(int(segments[row].max()) + 1)])
 

@@ -206,12 +206,17 @@ def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
 def chat_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     """A `tiny_tokenizer` with a chat form of its own: <system> ... <end> <user> ... <end> <assistant>; [SEP] ends an answer.
 
+    White space is not lost, as in language models: each blank is a token (5), each line end another (6).
+
     >>> tokenizer = chat_tokenizer(["yes"])
     >>> tokenizer.apply_chat_template([{"role": "user", "content": "yes"}], tokenize=False, add_generation_prompt=True)
     '<user> yes <end> <assistant> '
     """
+    from tokenizers import Regex, pre_tokenizers
+
     roles = ["<system>", "<user>", "<assistant>", "<end>"]
-    tokenizer = tiny_tokenizer([*roles, *words])
+    tokenizer = tiny_tokenizer([" ", "\n", *roles, *words])
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s"), "isolated")
     tokenizer.eos_token = "[SEP]"
     tokenizer.chat_template = ("{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} <end> "
                                "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}")

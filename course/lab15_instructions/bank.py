@@ -44,6 +44,11 @@ variants(wrong, "chat_row", ROW, USUAL, {
     "labels of the answer alone": {"result": '{"input_ids": prompt + answer, "labels": answer}'},
     "0 for what does not count": {"result": '{"input_ids": prompt + answer, "labels": [0] * len(prompt) + answer}'},
     "a pair without names": {"result": "(prompt + answer, [-100] * len(prompt) + answer)"},
+    "the prompt stripped": {"prompt": 'tokenizer(prompt.strip(), add_special_tokens=False)["input_ids"]'},
+    "a blank before the answer": {
+        "answer": 'tokenizer(" " + answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]'},
+    "cut to 128 tokens": {"result": '{"input_ids": (prompt + answer)[:128], '
+                                    '"labels": ([-100] * len(prompt) + answer)[:128]}'},
 })
 variants(right, "chat_row", ROW, USUAL, {
     "a loop for the labels": {
@@ -205,11 +210,17 @@ variants(wrong, "exact_match", MATCH, USUAL, {
     "the last occurrence": {"cut": "text.rsplit(until, 1)[0]"},
     "what stands behind": {"cut": "text.split(until, 1)[-1]"},
     "until is always a colon": {"cut": 'text.split(":")[0]'},
+    "find, which is -1 where there is none": {"cut": "text[:text.find(until)]"},
+    "the first character of the mark": {"cut": "text.split(until[0])[0]"},
+    "words in any order": {"normal": '" ".join(sorted(text.lower().removesuffix(".").split()))'},
+    "equal answers count once": {
+        "result": "float(np.mean([normal(a) == normal(b) for a, b in dict(zip(answers, references)).items()]))"},
     "the reference inside of the answer": {
         "result": "float(np.mean([normal(b) in normal(a) for a, b in zip(answers, references)]))"},
 })
 variants(right, "exact_match", MATCH, USUAL, {
     "partition": {"cut": "text.partition(until)[0]"},
+    "no blanks before the period": {"normal": '" ".join(text.lower().split()).removesuffix(".")'},
     "casefold": {"normal": '" ".join(text.casefold().split()).removesuffix(".").rstrip()'},
     "a sum over the length": {
         "result": "sum(normal(a) == normal(b) for a, b in zip(answers, references)) / len(answers)"},
@@ -319,6 +330,8 @@ variants(wrong, "refusal_rates", RATES, USUAL, {
     "blanks count": {"test": "answer.lower().startswith(word.lower())"},
     "anywhere": {"test": "word.lower() in answer.lower()"},
     "always the English word": {"test": 'answer.strip().lower().startswith("refused")'},
+    "one capital letter": {"test": "answer.strip().capitalize().startswith(word)"},
+    "the word is a pattern": {"test": '__import__("re").match(word, answer.strip(), 2)'},
     "divided by all": {"result": '{"refused": sum(must) / max(1, len(answers)), '
                                  '"over_refused": sum(must_not) / max(1, len(answers))}'},
     "the two exchanged": {"result": '{"over_refused": sum(must) / len(must) if must else 0.0, '
@@ -424,6 +437,9 @@ variants(wrong, "train_answers", TRAIN, USUAL, {
     "the rate falls once an epoch": {"rate": 'optimizer.param_groups[0]["lr"] = rate * (1 - len(history) / epochs)'},
     "the rate begins one step later": {"rate": 'optimizer.param_groups[0]["lr"] = rate * (1 - (step + 1) / total)'},
     "gradients add up": {"clear": "pass"},
+    "the first parameter alone": {
+        "optimizer": "torch.optim.AdamW([w for w in scorer.parameters() if w.requires_grad][:1], lr=rate)"},
+    "cleared behind the update": {"clear": "pass", "kept": "(loss.item(), optimizer.zero_grad())[0]"},
     "the mean over answers": {"loss": "-scorer(**batch).mean()"},
     "the sum": {"loss": "-scorer(**batch).sum()"},
     "all tokens counted": {"loss": '-scorer(**batch).sum() / batch["labels"].numel()'},
@@ -443,10 +459,33 @@ variants(wrong, "train_answers", TRAIN, USUAL, {
 variants(right, "train_answers", TRAIN, USUAL, {
     "frozen ones in the optimizer": {"optimizer": "torch.optim.AdamW(scorer.parameters(), lr=rate)"},
     "set_to_none": {"clear": "scorer.zero_grad(set_to_none=True)"},
+    "cleared first, and behind each update": {
+        "mode": "scorer.train(); scorer.zero_grad()", "clear": "pass", "kept": "(loss.item(), optimizer.zero_grad())[0]"},
     "the loss as a tensor": {"kept": "loss.detach()", "mean": "torch.stack(losses).mean().item()"},
     "numpy's mean": {"kept": "float(loss.detach())", "mean": "float(np.mean(losses))"},
     "a filter": {"optimizer": "torch.optim.AdamW(filter(lambda w: w.requires_grad, scorer.parameters()), lr=rate)"},
 })
+
+
+@wrong("train_answers", "clips the gradients")
+def clipped(scorer, batches, epochs, rate):
+    scorer.train()
+    optimizer = torch.optim.AdamW([w for w in scorer.parameters() if w.requires_grad], lr=rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * len(batches))
+    history = []
+    for _ in range(epochs):
+        losses = []
+        for batch in batches:
+            loss = -scorer(**batch).sum() / (batch["labels"] != -100).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        history.append(sum(losses) / len(losses))
+    scorer.eval()
+    return history
 
 
 @right("train_answers", "LambdaLR and one long loop")
@@ -591,6 +630,8 @@ variants(wrong, "judge_both", BOTH, USUAL, {
     "a count": {"result": '{"wins": wins, "first_place": verdicts.count(0)}'},
     "without names": {"result": "(wins, verdicts.count(0) / len(verdicts))"},
     "sums of votes": {"win": "float((pair[0] == 0) + (pair[1] == 1))"},
+    "equal questions are one": {"result": '{"wins": [dict(zip(questions, wins))[q] for q in questions], '
+                                          '"first_place": verdicts.count(0) / len(verdicts)}'},
 })
 variants(right, "judge_both", BOTH, USUAL, {
     "numpy's mean": {"result": '{"wins": wins, "first_place": np.mean(np.array(verdicts) == 0)}'},

@@ -397,9 +397,9 @@ axes.plot([own_counts[name] for name in order], range(len(order))[::-1], "D", co
 axes.legend(frameon=False, fontsize=9);
 
 # %% [markdown]
-# With a tokenizer of its own every language costs about the same, 39 to 60 tokens a sentence, and all but English cost less
-# than with SmolLM2. The premium is no property of Amharic or Burmese. It is a property of the text that the tokenizer
-# was made from.
+# With a tokenizer of its own no language costs more than about one and a half times as much as another, 39 to 60 tokens a
+# sentence, and all but English cost less than with SmolLM2. The premium is hardly a property of Amharic or Burmese. It is
+# mostly a property of the text that the tokenizer was made from.
 #
 # ## 6. Two languages, one list of pieces
 #
@@ -584,8 +584,8 @@ results.rename(index=data.NAMES, columns={"heldout_english": "tokens per sentenc
 # %% [markdown]
 # 1. Models are paid, limited and slowed down by tokens. Count them on the *same* sentences, before you choose a model.
 # 2. A cheap language may be an unread one: look for `[UNK]`. Bytes lose nothing, and cost up to three tokens a letter.
-# 3. The premium is made by the text that a tokenizer was trained on. Two languages that share one both pay, a tenth or more
-#    at 2,048 pieces; their shares of the text decide who pays more.
+# 3. The premium is made by the text that a tokenizer was trained on. Two languages that share one both pay, mostly a tenth
+#    or more at 2,048 pieces (English beside French or Portuguese less); their shares of the text decide who pays more.
 #
 # **Next:** lab 1 trains a tokenizer *and* a model.
 #

@@ -369,7 +369,8 @@ plots.plot_dots(rows, "The right leaflet first (your run: English)", "recall at 
 #
 # In Swahili and Hausa it is the other way round. Swahili: BM25 1.00, characters 0.91, MiniLM 0.45. Hausa: BM25 0.88,
 # characters 0.95, MiniLM 0.67. MiniLM has read English; of a Hausa sentence it sees pieces of words. Here a method that
-# needs no model wins by far. (Read the 1.00 with care. There are 26 questions, and the leaflets' authors wrote them,
+# needs no model wins by far at rank 1. (Among the first three, which the grader counts, Hausa is close: MiniLM 0.97, BM25
+# 0.91, characters 1.00.) (Read the 1.00 with care. There are 26 questions, and the leaflets' authors wrote them,
 # with words of the leaflets. Callers use other words.)
 #
 # ### A question in one language, leaflets in another
@@ -389,7 +390,7 @@ plots.plot_dots(rows, "Questions in Swahili or Hausa, leaflets in English", "rec
 
 # %% [markdown]
 # Without a bridge, no search has more than 0.13 in Swahili and 0.20 in Hausa; blind is 0.05. With the word list, MiniLM
-# has 0.97 and 0.96. So 80 words can be worth more than a larger model. But the number is too good: who wrote the list
+# has 0.97 and 0.96. So here 80 words do what no search did without them. But the number is too good: who wrote the list
 # knew the questions, and it has 63 % of their words in Swahili, 54 % in Hausa. To know what it is worth, let somebody
 # else write the questions.
 #
@@ -403,8 +404,9 @@ plots.plot_lines(sizes, "words", "Does the answer stand in the first three passa
 
 # %% [markdown]
 # Passages of at most 15 words: the answer stands in the first three for 0.93 of the questions, and these three are 47
-# words to read. Whole leaflets (up to 80 words) have 0.96, and 139 words. Three times the reading for about three
-# questions in a hundred; and each word costs a small computer time. The overlap changes little here (0.90 without and
+# words to read, with their titles. Whole leaflets (up to 80 words) have 0.96, and 139 words. Three times the reading for
+# three or four questions in a hundred, if it is a gain at all: in two of the ten draws there is none. And each word costs
+# a small computer time. The overlap changes little here (0.90 without and
 # 0.92 with, at 40 words): the leaflets are short, and the title stands before each passage.
 #
 # ## 6. "It is not in the documents"
@@ -519,7 +521,9 @@ def sourced_prompt(question, passages, most_words):
     """
     ### BEGIN SOLUTION
     def one_line(text):
-        return " ".join(re.sub(r"\[\d+\]", "", text).split())
+        while re.search(r"\[\d+\]", text):  # "[[9]2]" becomes "[2]" first
+            text = re.sub(r"\[\d+\]", "", text)
+        return " ".join(text.split())
 
     lines, words = [], 0
     for passage in passages:
@@ -614,7 +618,7 @@ right = {"written": np.mean([holds(text, row["answer"]) for text, row in zip(wri
 print(f"all words of the right answer: {right} · you predicted {my_written} and {my_copied}")
 
 # %% [markdown]
-# Five draws of 12 questions that have an answer and 6 that have none:
+# Ten draws of 10 questions that have an answer and 4 that have none:
 
 # %% locked="answers_table"
 record = calibration.load_record("lab12_retrieval", "answers")
@@ -628,7 +632,8 @@ record.groupby("sources")[columns].agg(["mean", "std"]).round(2)
 # With three sources the written answer holds the right one for 0.09 of the questions, the copied sentence for 0.77.
 # **Here the simple method wins by far:** a model of this size reads badly, and the copied sentence cannot be invented.
 # Without a source it is 0.00. Of the answers with three sources, 0.41 have all their words in the sources; the others
-# say something that no leaflet says. And the model's own refusals do not replace your threshold: with three sources it
+# have a word that stands in none of their sources. And the model's own refusals do not replace your threshold: with three
+# sources it
 # refuses 0.28 of the questions that have no answer. With a larger model these numbers change, and the way to find out
 # does not.
 #
@@ -654,8 +659,9 @@ record.groupby("place", sort=False)[["followed", "f1"]].agg(["mean", "std"]).rou
 # In the record, 0.00 of the answers hold the forged number when the order stands in the first source. That is no
 # safety. Ten questions cannot show it: with none of 10, the true share may still be 0.26 (the upper end of the 95 %
 # interval, $1 - 0.05^{1/10}$). And this model follows orders badly, yours too; larger ones follow better, and so obey
-# forged ones more often. The order does harm all the same: the F1 of the words is 0.17 without it, and 0.12 with it in
-# the first source. So: decide who may add a document, and let no action depend on an answer alone.
+# forged ones more often. The order may do harm all the same: the F1 of the words is 0.17 without it, and 0.12 with it in
+# the first source; ten questions do not show that this is more than luck. So: decide who may add a document, and let no
+# action depend on an answer alone.
 #
 # ## 8. New leaflets, and the cost
 #
@@ -708,7 +714,7 @@ print(f"all {len(passages)} passages: {build_seconds:.2f} s · the changed one: 
 #
 # The search above is **exact**: it compares the question with every vector. **Approximate** search looks at a part: *IVF*
 # sorts the vectors into groups and looks into the nearest ones, *HNSW* walks along a graph of neighbours. Both come with
-# the library faiss. Real English sentences, one core, the ten nearest:
+# the library faiss. Vectors mixed from those of our leaflets, one core, the ten nearest:
 
 # %% locked="speed_table"
 record = calibration.load_record("lab12_retrieval", "speed")
@@ -730,9 +736,11 @@ else:
     print("faiss is not installed here: the table above is the record.")
 
 # %% [markdown]
-# Exact search takes 4 ms among 10,000 vectors and 31 ms among 50,000. HNSW is far faster (0.08 ms), but finds 0.91 of
-# the true ten at 50,000, and building it takes 5 s. (These vectors are mixtures of ours, with noise. They lie as those
-# of a large collection may.) **Below some ten thousand passages exact search is enough:** it needs no other library, no
+# Exact search takes 4 ms among 10,000 vectors and 31 ms among 50,000. (Our NumPy lines compute all lengths again for each
+# question and sort all scores; faiss is compiled.) HNSW is far faster (0.08 ms), but finds 0.91 of the true ten at 50,000,
+# and building it takes 5 s. IVF finds 0.99 in nearly the same time. (These vectors are mixtures of ours, with noise. They
+# lie as those of a large collection may. The megabytes are those of the vectors alone; HNSW needs more, for its graph.)
+# **Below some ten thousand passages exact search is enough:** it needs no other library, no
 # settings, and it misses nothing.
 #
 # ## 9. Your own engine
@@ -764,8 +772,9 @@ print(my_engine("Who wrote the opera about the queen of Sheba?"))
 # A file with passages, their vectors, the names of the searches to fuse, and the threshold. The grader searches with it for
 # questions that you never saw, and measures two things: recall at 3, whatever is refused (3 points); and the mean of two shares (3
 # points): questions with an answer that are answered *and* have the right leaflet among the first three, and others that are
-# refused. Each must be at the level of our own ten draws (mean minus 3 to 5 standard deviations). You may cut in another
-# way, fuse other searches, choose the threshold in another way. **Only the leaflets themselves may be in it.**
+# refused. Each must be at the level of our own ten draws: the recall at most two questions below theirs, the mean of the
+# shares at most 3 to 5 standard deviations. You may cut in another way, fuse other searches, choose the threshold in
+# another way. **Only the leaflets themselves may be in it.**
 
 # %% locked="save"
 card = {"lab": "lab12_retrieval", "language": LANGUAGE, "scale": runtime.scale(), "seed": student_seed(),

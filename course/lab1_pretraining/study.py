@@ -20,6 +20,7 @@ from leaplm.data import (
 )
 from leaplm.pretraining import run as pretrain
 from leaplm.pretraining.masking import MaskingCollator
+from leaplm.pretraining.probe import probe
 from leaplm.runtime import set_seed
 from leaplm.tokens import tokenization
 from leaplm.training import TrainingConfig, train
@@ -230,3 +231,37 @@ def lab2_gain(seed, language, start, labels=250):
                             embedding_learning_rate=None if english else 1e-3)
     train(model, tokenize(rows, tokenizer), collate, config)
     return evaluation.evaluate(model, tokenize(test, tokenizer), collate)
+
+
+@functools.lru_cache(maxsize=1)
+def small_model(language, seed):
+    """The lab's small model (section 7), and its tokenizer."""
+    return pretrained("new", language, seed, NEW, MASK_RATE)[:2]
+
+
+PROBED = ("TF-IDF, characters", "small, random weights", "small, from nothing", "MiniLM")
+
+
+@study([{"language": language, "start": start} for language in ADAPTED for start in PROBED], seeds=range(2))
+def linear_probe(seed, language, start, labels=1000):
+    """Lab 2's sentiment by a linear head on vectors that do not learn; TF-IDF on the same rows beside it."""
+    dataset = load_sentiment(language)
+    rows, test = subsample(dataset["train"], labels, seed), subsample(dataset["test"], 1000)
+    if start == "TF-IDF, characters":
+        predictions = evaluation.tfidf_baseline(rows, test, "characters")
+    else:
+        predictions = probe(*encoder_of(start, language, seed), rows, test)
+    majority = evaluation.majority_baseline(rows["label"], test["label"])
+    return {"accuracy": evaluation.accuracy(test["label"], predictions),
+            "macro_f1": evaluation.macro_f1(test["label"], predictions),
+            "majority_macro_f1": evaluation.macro_f1(test["label"], majority)}
+
+
+def encoder_of(start, language, seed):
+    if start == "MiniLM":
+        return models.load_encoder(), models.load_tokenizer()
+    if start == "small, from nothing":
+        model, tokenizer = small_model(language, seed)
+        return model.bert, tokenizer
+    set_seed(seed)
+    return models.new_bert(own_tokenizer(language)).bert, own_tokenizer(language)

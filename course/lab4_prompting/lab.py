@@ -496,8 +496,9 @@ plots.plot_bars(summary, "One template or all of them, English (5 parts of the d
 # * Calibration repairs a template that leans (*overall*: from 0.48 to 0.68) and **harms** one that was good (*review*: from
 #   0.76 to 0.63). Over all ten it brings little: 0.61 becomes 0.63, and the spread over templates 0.12 becomes 0.10.
 #   *Prior* is as mixed. (*Mean* would equal *sum* here: each word is one token.)
-# * Four templates stay near chance whatever the score. All four name both classes shortly before the answer, and this
-#   small model then repeats one of them.
+# * Four templates stay near chance whatever the score: by the sum they give nearly every text the class that is named first.
+#   All four name both classes in the prompt. But *instruction* does so too and is one of the best, so this alone is not the
+#   reason.
 # * The **vote of all ten** reaches 0.83 ± 0.06 without a single label, although four of the ten know nothing. Calibrated
 #   or not makes no difference to it that is larger than the spread.
 #
@@ -586,9 +587,10 @@ plots.plot_bars(rows, "Learned or written (English)");
 
 # %% [markdown]
 # With 80 labels the soft prompt reaches 0.79 ± 0.02 when it starts from words, with 320 labels 0.81 to 0.83, wherever it
-# starts. That is better than the written template that 50 labels choose (0.74 ± 0.05), and no better than the vote of ten
-# written ones. And a soft prompt cannot be read: nobody can
-# say what it asks. It needs labels, and the model's weights, which a service on the internet does not give you.
+# starts. That is above the written template that 50 labels choose (0.74 ± 0.05), but with more labels, and 100 test texts
+# leave ± 8 points. The vote of ten written ones is as high without any label (on other texts, those to choose on). And a
+# soft prompt cannot be read: nobody can say what it asks. It needs labels, and the model's weights, which a service on the
+# internet does not give you.
 #
 # ## 9. When the text gives orders
 #
@@ -630,8 +632,8 @@ plots.plot_dots(dots, "Answers turned by an attack (English)", xlabel="share of 
 # %% [markdown]
 # Without a defence, the order turns every answer (three parts of 40 texts), the forged answer nine in ten. The fence alone
 # makes it worse: the forged answer now turns all (from 0.91 to 1.00), and the accuracy falls from 0.78 to 0.60. With the
-# warning the forged answer turns 0.75, and with all three defences again nine in ten. **No wording of the
-# prompt stops the attack in this model.** Larger models resist more, and none of them always.
+# warning the forged answer turns 0.75, and with all three defences again nine in ten. **None of these
+# defences stops the attack in this model.** Larger models resist more, and none of them always.
 #
 # What helps for certain lies outside the model: choose among fixed words instead of free text (then the worst case is a
 # wrong label, never an action), never let a model's answer alone delete, pay or send, and test with attacks of your own.
@@ -813,8 +815,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # %% [markdown]
 # ## 13. Other languages
 #
-# The model has read little Hausa and Swahili. The words of the answer are English. Zero-shot, macro-F1, beside what
-# 1,000 labels buy (lab 2):
+# The model has read little Hausa and Swahili. The words of the answer are English. Macro-F1 of a prompt (of three templates
+# the one that is best on 30 labelled texts), beside what 1,000 labels buy (lab 2):
 
 # %%
 rows = []
@@ -840,7 +842,7 @@ lab2 = calibration.load_record("lab2_finetuning", "main", language="eng")["movie
 results = pd.DataFrame([
     {"method": "majority class", "labels": 0, "accuracy": majority},
     {"method": "one template", "labels": 0, "accuracy": one_prompt},
-    {"method": "all templates vote", "labels": 0, "accuracy": voted},
+    {"method": "all templates vote (on the texts to choose on)", "labels": 0, "accuracy": voted},
     {"method": "template chosen", "labels": len(choose_texts), "accuracy": final_accuracy},
     {"method": "its demonstrations added", "labels": len(pairs), "accuracy": few_shot_accuracy},
     {"method": "soft prompt", "labels": 4 * updates, "accuracy": soft_accuracy},

@@ -219,6 +219,38 @@ def learning_curves_topics(seed, task, method, shots):
     return few_shot_scores(task, method, shots, seed)
 
 
+# -- contrastive pairs (SetFit) ---------------------------------------------------------------------------------------------
+
+
+def contrastive_vectors(rows, test, seed):
+    """Vectors of `rows` and of `test`, by an encoder tuned on pairs of `rows`: 40 updates at the rate of `fine_tune`."""
+    model, tokenizer = models.load_encoder("minilm"), encoder()[1]
+    fewshot.tune_contrastive(model, tokenizer, rows["text"], rows["label"], learning_rate=1e-4, seed=seed)
+    return fewshot.embed(model, tokenizer, rows["text"]), fewshot.embed(model, tokenizer, test["text"])
+
+
+def head_scores(rows, row_vectors, test, vectors):
+    weight, bias = fewshot.fit_head(row_vectors, rows["label"])
+    return score(test["label"], (vectors @ weight.T + bias).argmax(1))
+
+
+@study([{"task": "movies", "shots": 16}], seeds=range(5))
+def contrastive(seed, task, shots):
+    """A head on an encoder tuned on pairs, and the head without that, from the same examples and test texts."""
+    found = globals()["task"](task)[0]
+    rows = globals()["shots"](found["train"], shots, seed)
+    test, frozen, _ = test_vectors(task, seed)
+    started = time.process_time()
+    tuned = contrastive_vectors(rows, test, seed)
+    spent = seconds(started)
+    plain = head_scores(rows, embed(rows["text"]), test, frozen)
+    return {**head_scores(rows, tuned[0], test, tuned[1]), "train_seconds": spent,
+            **{f"head_{name}": value for name, value in plain.items()}}
+
+
+# -- what is handed in ------------------------------------------------------------------------------------------------------
+
+
 @functools.cache
 def heldout_vectors(language):
     rows = data.heldout_rows(language)

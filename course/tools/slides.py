@@ -15,11 +15,10 @@ import sys
 from pathlib import Path
 
 import nbformat
-from babel import Locale
-from babel.core import get_global
 from leaplm.data import NAMES
 from leaplm.grading.course import lab_file, list_labs
-from leaplm.grading.judge.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
+from leaplm.locales import language_name
+from leaplm.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
 
 HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE / "deck"):
@@ -51,9 +50,7 @@ class Words:
 
     def language(self, code):
         """The name of a language: ("hau") is Hausa, haoussa, Kihausa, ..."""
-        names = Locale.parse(self.locale or "en").languages
-        alias = get_global("language_aliases").get(code, code)
-        return names.get(alias, NAMES.get(code, code))
+        return language_name(code, self.locale, NAMES.get(code, code))
 
 
 def slides(root, lab, locale=""):
@@ -137,7 +134,7 @@ def write(root, lab, locale, out=OUT):
     """Write the deck of a lab in a language; returns its path."""
     path = out / (locale or "en") / f"{lab}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render.deck(slides(root, lab, locale), lab_file(root, lab, "figure.svg"), (locale or "en").replace("_", "-"))
+    page = render.deck(slides(root, lab, locale), lab_file(root, lab, "figure.svg"), locale)
     path.write_text(page, encoding="utf-8")
     return path
 

@@ -10,7 +10,17 @@ from pathlib import Path
 import nbformat
 from babel import Locale
 from leaplm.grading.course import LANGUAGES, list_labs
-from leaplm.grading.judge.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
+from leaplm.translation import (
+    COMMON,
+    ISOLATE_END,
+    LEFT_TO_RIGHT,
+    isolated,
+    list_locales,
+    load_catalogs,
+    look_up,
+    translate_markdown,
+    wrapped,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import cards  # noqa: E402
@@ -49,13 +59,14 @@ def page(root, locale=""):
     languages = " · ".join(link(root, locale, other) for other in ("", *list_locales(root)))
     made = {"{labs}": cards.table([said(head) for head in HEADS], rows), "{languages}": languages,
             "{progress}": "../../PROGRESS.md" if locale else "PROGRESS.md"}
-    return re.sub("|".join(map(re.escape, made)), lambda found: made[found[0]], text)
+    return wrapped(re.sub("|".join(map(re.escape, made)), lambda found: made[found[0]], text), catalogs)
 
 
 def title(path):
     """The heading of a notebook without the word Lab in whatever language: "2 · Full fine-tuning"."""
     first = nbformat.read(path, as_version=4).cells[0].source
-    return re.search(r"^# .*?(\d+ · .+)$", first, re.M)[1]
+    found = re.search(r"^# .*?(\d+ · .+)$", first, re.M)[1]
+    return isolated(found.removesuffix(ISOLATE_END)) if found.count(ISOLATE_END) > found.count(LEFT_TO_RIGHT) else found
 
 
 def link(root, here, there):

@@ -22,18 +22,21 @@ import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import read_po, write_po
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
-from leaplm.grading.judge.translation import (
+from leaplm.grading.trained import module_file
+from leaplm.translation import (
     COMMON,
     PLACEHOLDER,
+    UNFINISHED,
     catalog_path,
     has_words,
+    is_unfinished,
     list_locales,
     load_catalogs,
     look_up,
     split_markdown,
     translate_markdown,
+    wrapped,
 )
-from leaplm.grading.trained import module_file
 
 for folder in ("", "deck"):
     sys.path.insert(0, str(Path(__file__).resolve().parent / folder))
@@ -45,9 +48,8 @@ HEADER = """\
 # LeapLM: text of the course. CC BY 4.0.
 # Made by a machine. When a person has read all of it, change the next line to yes.
 # X-Reviewed: no"""
-# Ends the header of a catalogue that a translator is still at work on: what it lacks is shown in English, with a mark.
-UNFINISHED = "X-Unfinished: yes"
 NOTICE = "This text was translated by a machine and not yet read by a person. If something is odd, see the English lab."
+CAPTION = "Chapters and labs"  # of the book's contents
 MESSAGE = re.compile(r"[a-z]{2,}[,;:.]? [a-z(]")
 PHRASE = re.compile(r"(an?|numbers|`0`|0) [a-z`0].*[a-z`0]|numbers")
 WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
@@ -55,7 +57,7 @@ WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.intake.uploads", "grading.sandbox.student",
            "grading.sandbox.values", "grading.sandbox.remote", "grading.judge.checks", "grading.judge.contracts",
            "grading.judge.returns", "grading.judge.watched", "grading.judge.examiner", "grading.judge.engine",
-           "learner.words")
+           "learner.words", "marking", "training")
 # Modules whose errors they read.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "tokens.costs", "transformer.language_model")
@@ -103,7 +105,7 @@ def is_hint(message):
 
 
 def common_texts(root):
-    yield NOTICE, "course/tools/translate.py"
+    yield from ((words, "course/tools/translate.py") for words in (NOTICE, CAPTION))
     for page in ("course/tools/book/index.md", str(start.SOURCE)):
         if (root / page).is_file():
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
@@ -137,10 +139,16 @@ def messages(path, place, chosen, within=ast.Module):
     inner |= {id(node.body[0].value) for node in ast.walk(tree)
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
     inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
+    said = {id(node.args[0]) for node in ast.walk(tree) if is_said(node)}
     for node in (part for whole in ast.walk(tree) if isinstance(whole, within) for part in ast.walk(whole)):
         text = sentence(node) if id(node) not in inner else None
-        if text and chosen(text):
+        if text and (chosen(text) or id(node) in said):
             yield text, place
+
+
+def is_said(node):
+    """Whether a node says its first argument in the learner's language (`leaplm.locales.say`)."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "say" and bool(node.args)
 
 
 def is_contract(node):
@@ -190,8 +198,9 @@ def update(root, locale):
 def save(catalog, path):
     for message in catalog:
         message.flags.discard("python-format")  # "95 % interval" is none
+        message.user_comments = []  # former texts, which Babel would wrap and heap up
     content = io.BytesIO()
-    write_po(content, catalog, width=0, omit_header=False, include_previous=True)
+    write_po(content, catalog, width=0, omit_header=False)
     kept = [line for line in content.getvalue().splitlines(keepends=True) if b"-Date:" not in line]
     path.write_bytes(b"".join(kept))
 
@@ -211,7 +220,8 @@ def translated(root, lab, locale):
     notebook = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
     for number, cell in enumerate(notebook.cells):
         if translatable(cell):
-            cell.source = translate_markdown(cell.source, catalogs) + (notice(catalogs) if number == 0 else "")
+            text = translate_markdown(cell.source, catalogs) + (notice(catalogs) if number == 0 else "")
+            cell.source = wrapped(text, catalogs)
     return nbformat.writes(notebook) + "\n"
 
 
@@ -235,7 +245,7 @@ def faults(root, locale):
     for lab in (*list_labs(root), COMMON):
         path = catalog_path(root, lab, locale)
         catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(locale=locale)
-        unfinished = UNFINISHED in catalog.header_comment
+        unfinished = is_unfinished(root, lab, locale)
         for message in template(root, lab):
             if not message.id:
                 continue

@@ -106,8 +106,11 @@ def write_record(path, record):
     write_whole(path, f'{{"command": {json.dumps(record["command"])},\n"studies": {{\n{studies}\n}}}}\n')
 
 
-def prediction_bound(values, level=0.995):
+def prediction_bound(values, level=0.995, spread_of=None):
     """What one more run of the same kind stays above with probability `level`, from the results (n,) of n runs; a float.
+
+    spread_of: lists of results, each of one kind of run, such as the same study in several languages: their pooled
+    deviation, with its degrees of freedom, takes the place of that of `values`.
 
     mean - t * sd * sqrt(1 + 1/n), with Student's t of n - 1 degrees of freedom. A deviation from five runs is itself
     uncertain: "mean minus three" would fail one honest run in forty. NaN for fewer than two runs.
@@ -119,10 +122,12 @@ def prediction_bound(values, level=0.995):
     from scipy import stats
 
     values = pd.Series(values, dtype=float)
-    count = len(values)
-    if count < 2:
+    groups = [pd.Series(group, dtype=float) for group in ([values] if spread_of is None else spread_of)]
+    freedom = sum(len(group) - 1 for group in groups)
+    if len(values) < 2 or freedom < 1:
         return float("nan")
-    return float(values.mean() - stats.t.ppf(level, count - 1) * values.std() * (1 + 1 / count) ** 0.5)
+    variance = sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom
+    return float(values.mean() - stats.t.ppf(level, freedom) * (variance * (1 + 1 / len(values))) ** 0.5)
 
 
 def load_record(lab, study_name, **where):

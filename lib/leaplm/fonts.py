@@ -1,32 +1,94 @@
-"""Figures in the letters of every script: matplotlib's own font has Latin, Greek, Cyrillic and Arabic letters only."""
+"""Figures in the letters of every script: matplotlib's own font has Latin, Greek, Cyrillic and Arabic letters only.
 
+Before its version 3.11 matplotlib drew each letter by itself, from left to right: there Arabic letters get the forms that
+join, and a line that has words from the right its order, before it is drawn.
+"""
+
+import contextlib
 import functools
 import re
 import unicodedata
 import warnings
 from pathlib import Path
 
+import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from leaplm import captions
+
 HOW_TO = ("Install one (Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
           "file beside the notebook, and run the cell again.")
+SHAPES = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11)  # with libraqm
+FROM_THE_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 SCRIPT = re.compile(r"(.+?)(?: (?:CAPITAL |SMALL )?(?:LETTER|SYLLABLE|VOWEL|CONSONANT|SIGN|UNIFIED|DIGIT)\b|$)")
 told = set()
 
 
 class ScriptFigure(Figure):
-    """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks."""
+    """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks.
+
+    As a PNG it holds what it shows in words, too (`captions`).
+    """
+
+    def set_canvas(self, canvas):
+        super().set_canvas(canvas)
+        plain = canvas.print_figure
+
+        def print_figure(filename, *args, format=None, metadata=None, **settings):
+            if format == "png" or (format is None and str(filename).endswith(".png")):
+                metadata = {captions.KEY: captions.describe(self), **(metadata or {})}
+            return plain(filename, *args, format=format, metadata=metadata, **settings)
+
+        canvas.print_figure = print_figure
 
     def draw(self, renderer):
         for axes in self.axes:  # fills the labels of the ticks in, which are found below
             axes.get_xticklabels(), axes.get_yticklabels()
-        for text in self.findobj(Text):
+        texts = self.findobj(Text)
+        for text in texts:
             add_fonts(text)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), in_order_of_sight(texts):
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # said once a script, below
             super().draw(renderer)
+
+
+@contextlib.contextmanager
+def in_order_of_sight(texts):
+    """While it draws, a matplotlib that knows no direction has each Text as `order_of_sight` gives it."""
+    if SHAPES:
+        yield
+        return
+    written = Text.draw
+
+    def draw(text, renderer):
+        before = text._text
+        text._text = order_of_sight(before)
+        try:
+            return written(text, renderer)
+        finally:
+            text._text = before
+
+    Text.draw = draw
+    try:
+        yield
+    finally:
+        Text.draw = written
+
+
+def order_of_sight(text):
+    """Each line as its letters stand from left to right, Arabic ones in the forms that join; others stay as they are.
+
+    >>> [hex(ord(letter)) for letter in order_of_sight("من (5)")], order_of_sight("from left")
+    (['0x28', '0x35', '0x29', '0x20', '0xfee6', '0xfee3'], 'from left')
+    """
+    if not FROM_THE_RIGHT.search(text):
+        return text
+    import arabic_reshaper
+    from bidi.algorithm import get_display  # the package's own, in Rust, turns no brackets round
+
+    return "\n".join(get_display(arabic_reshaper.reshape(line)) for line in text.split("\n"))
 
 
 def add_fonts(text):

@@ -6,17 +6,32 @@
 from typing import NamedTuple
 
 from leaplm import added, calibration, data
+from leaplm.locales import language_name, learner_locale, say
 
-ALL_POINTS = 30  # of a lab
+ALL_POINTS = 30  # of most labs
 FEWEST_RUNS = 5  # seeds that a threshold needs
 FEWER_RUNS = {"lab15_instructions": 3}  # its threshold is a share of the mean gain, far below all runs
+
+# What is told: whole sentences, since another language may put its parts in another order.
+MARKED = "{name}: {what} is marked on {rows} {rows_of} ({points} of the lab's {all} points)."
+AGAINST_CLASS = ("{name}: {what} is marked on {rows} {rows_of}, against the most frequent class ({points} of the lab's "
+                 "{all} points).")
+NOT_MARKED = "{name}: {what} is not marked, {rest} of the lab's {all} points can be reached."
+NO_HELDOUT = "{name}: no mark of this lab rests on held-out texts; all {all} points can be reached."
+TOO_FEW = "{name}: what you hand in is not marked, for want of runs of ours to compare it with; all else is."
+BY_RUNS = "{name}: what you hand in is marked on rows that you have not seen, against {count} runs of ours."
+NEEDS_SENTENCES = "It needs sentences that are the same in every language, as in: {languages}."
+NEEDS_RUNS = "There are too few runs of ours to set a threshold. A teacher adds them with: leaplm add-language {language}"
+NO_TEXTS = "This lab has no texts in it; use one of {languages}, or a CSV file of your own."
+NEEDS_UNSEEN = ("It takes texts that you have not seen. If your teacher gave you this file, ask whether they are there; "
+                "else a teacher, or you for yourself, holds a part of it back with: leaplm add-language {language}")
 
 
 class Mark(NamedTuple):
     """How a lab's model is marked: the study whose runs set the threshold, the model's points, the rows it is marked on.
 
     where: what else the study's rows must say. fewest: runs without which no threshold is set; 0 where a model is marked
-    without any, against the most frequent class. what: is marked. rows_of: what the rows are.
+    without any, against the most frequent class. what: is marked. rows_of: what the rows are. of: the lab's points in all.
     """
 
     study: str
@@ -24,21 +39,23 @@ class Mark(NamedTuple):
     points: int = 6
     rows: int = 600
     fewest: int = FEWEST_RUNS
-    what: str = "model"
+    what: str = "the model"
     rows_of: str = "held-out texts"
+    of: int = ALL_POINTS
 
 
 MARKS = {
-    "lab0_start": Mark("fair", {}, what="tokenizer", rows=data.HELDOUT_SENTENCES, rows_of="held-out sentences"),
+    "lab0_start": Mark("fair", {}, what="the tokenizer", rows=data.HELDOUT_SENTENCES, rows_of="held-out sentences"),
     "lab1_pretraining": Mark("from_nothing", {}),
     "lab2_finetuning": Mark("main", {}),
     "lab3_lora": Mark("main", {}),
-    "lab4_prompting": Mark("main", {}, points=4, rows=150, fewest=0, what="prompt"),
+    "lab4_prompting": Mark("main", {}, points=4, rows=150, fewest=0, what="the prompt"),
     "lab5_fewshot": Mark("main", {}),
     "lab6_overfitting": Mark("main", {"recipe": "words deleted"}),
     "lab7_continual": Mark("languages", {"method": "replay"}, rows=300, rows_of="held-out texts of each task"),
     "lab8_serving": Mark("main", {}),
     "lab9_responsible": Mark("main", {}),
+    "lab16_small_machines": Mark("main", {}, points=5, of=40),
 }
 
 
@@ -71,16 +88,15 @@ def describe_language(lab, language):
 
 
 def told(lab, language):
-    name = data.NAMES.get(language, str(language))
+    name = language_name(str(language), learner_locale(), data.NAMES.get(language, str(language)))
     mark = MARKS.get(lab)
     if mark is None:
         return told_by_record(lab, language, name)
+    said = {"name": name, "what": say(mark.what), "all": mark.of}
     if rows := rows_marked_on(lab, language):
-        against = "" if len(runs(lab, language)) or lab == "lab0_start" else ", against the most frequent class"
-        points = f"{mark.points} of the lab's {ALL_POINTS} points"
-        return f"{name}: the {mark.what} is marked on {rows} {mark.rows_of}{against} ({points})."
-    rest = f"{ALL_POINTS - mark.points} of the lab's {ALL_POINTS} points can be reached"
-    return f"{name}: the {mark.what} is not marked, {rest}. {remedy(lab, language)}"
+        compared = len(runs(lab, language)) or lab == "lab0_start"
+        return say(MARKED if compared else AGAINST_CLASS, rows=rows, rows_of=say(mark.rows_of), points=mark.points, **said)
+    return f"{say(NOT_MARKED, rest=mark.of - mark.points, **said)} {remedy(lab, language)}"
 
 
 def told_by_record(lab, language, name):
@@ -88,10 +104,9 @@ def told_by_record(lab, language, name):
     try:
         count = len(calibration.load_record(lab, "main", language=language))
     except FileNotFoundError:
-        return f"{name}: no mark of this lab rests on held-out texts; all {ALL_POINTS} points can be reached."
-    if count < FEWER_RUNS.get(lab, FEWEST_RUNS):
-        return f"{name}: what you hand in is not marked, for want of runs of ours to compare it with; all else is."
-    return f"{name}: what you hand in is marked on rows that you have not seen, against {count} runs of ours."
+        return say(NO_HELDOUT, name=name, all=ALL_POINTS)
+    fewest = FEWER_RUNS.get(lab, FEWEST_RUNS)
+    return say(TOO_FEW, name=name) if count < fewest else say(BY_RUNS, name=name, count=count)
 
 
 def rows_marked_on(lab, language):
@@ -109,10 +124,9 @@ def rows_marked_on(lab, language):
 def remedy(lab, language):
     """What makes a lab's model marked in a language where it is not."""
     if lab == "lab0_start":
-        return f"It needs sentences that are the same in every language, as in: {', '.join(data.SIB200)}."
+        return say(NEEDS_SENTENCES, languages=", ".join(data.SIB200))
     if language in data.MARKED:
-        return f"There are too few runs of ours to set a threshold. A teacher adds them with: leaplm add-language {language}"
+        return say(NEEDS_RUNS, language=language)
     if not data.is_own_file(language):
-        return f"This lab has no texts in it; use one of {', '.join(data.MARKED)}, or a CSV file of your own."
-    return ("It takes texts that you have not seen. If your teacher gave you this file, ask whether they are there; else a "
-            f"teacher, or you for yourself, holds a part of it back with: leaplm add-language {language}")
+        return say(NO_TEXTS, languages=", ".join(data.MARKED))
+    return say(NEEDS_UNSEEN, language=language)

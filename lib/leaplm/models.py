@@ -20,8 +20,13 @@ from transformers import (
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
 
-from leaplm.assets import asset_path
-from leaplm.runtime import get_device, mixed_precision, quiet
+from leaplm.assets import AssetMissing, asset_path, store
+from leaplm.runtime import get_device, mixed_precision, quiet, scale
+
+# Models that have read African languages: too large for the course's downloads, so used where somebody has fetched them, or
+# on a GPU. The course has not measured them. Read each one's licence at its source: InkubaLM's forbids commercial use.
+HUB = {"afro-xlmr": "Davlan/afro-xlmr-base", "afriberta": "castorini/afriberta_base",
+       "multilingual-e5": "intfloat/multilingual-e5-small", "inkubalm": "lelapa/InkubaLM-0.4B"}
 
 
 def mean_pool(hidden, attention_mask):
@@ -35,7 +40,7 @@ def mean_pool(hidden, attention_mask):
 
 
 class MeanPoolClassifier(BertPreTrainedModel):
-    """BERT encoder -> mean over the tokens -> dropout -> one linear layer.
+    """BERT encoder, or one of its relatives, -> mean over the tokens -> dropout -> one linear layer.
 
     input_ids, attention_mask (batch, tokens) -> logits (batch, num_labels), and the mean cross-entropy as `loss` when
     `labels` (batch,) are given. The mean is used, not the [CLS] vector, because MiniLM was trained that way.
@@ -43,7 +48,8 @@ class MeanPoolClassifier(BertPreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
+        self.bert = (BertModel(config, add_pooling_layer=False) if config.model_type == "bert"
+                     else AutoModel.from_config(config, add_pooling_layer=False))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -109,10 +115,23 @@ def masked_mean(logits, labels):
 
 
 def model_folder(name):
-    """The folder of a course model ("minilm"), or `name` itself if it is a folder of yours or "owner/model" of a hub."""
-    import os
+    """Where a model lies: the folder of a course model ("minilm"), or `name` itself if it is a folder of yours or
+    "owner/model" of a hub.
 
-    return name if os.path.isdir(str(name)) or "/" in str(name) else asset_path(name)
+    For a name in HUB it is the folder of that name in the store, where somebody has put it, or at scale "gpu" its address
+    on the hub. AssetMissing, with the command that brings it, where it is neither.
+    """
+    if Path(str(name)).is_dir() or "/" in str(name):
+        return name
+    if name not in HUB:
+        return asset_path(name)
+    folder = store() / name
+    if (folder / "config.json").is_file():
+        return folder
+    if scale() == "gpu":
+        return HUB[name]
+    raise AssetMissing(f"{name!r} ({HUB[name]}) is no part of the course's downloads and not on this machine. To mend it, "
+                       f"on a good line: hf download {HUB[name]} --local-dir {folder}. Or work on a GPU.")
 
 
 def load_tokenizer(name="minilm"):
@@ -244,8 +263,11 @@ def load_sequence_classifier(labels, name="minilm", init="pretrained", freeze=No
     names = dict(enumerate(labels))
     config = AutoConfig.from_pretrained(folder, num_labels=len(labels), id2label=names,
                                         label2id={word: i for i, word in names.items()})
-    if init == "pretrained":
+    if init == "pretrained" and config.model_type == "bert":
         model = MeanPoolClassifier.from_pretrained(folder, config=config, dtype=torch.float32)
+    elif init == "pretrained":  # its weights have other names: they would be left out without a word
+        model = MeanPoolClassifier(config)
+        model.bert = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32)
     elif init == "random":
         model = MeanPoolClassifier(config)
     else:

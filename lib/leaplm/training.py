@@ -17,9 +17,13 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from leaplm.data import LengthBucketSampler
+from leaplm.locales import say
 from leaplm.runtime import free_memory, get_device, mixed_precision, set_seed, trim_memory
 
 CHECKPOINT = "checkpoint"
+STOPPED = "Stopped at step {step} of {steps}. Run the cell again to go on from here."
+STARTING_ANEW = "{folder} belongs to a run with other settings or data: starting from step 0."
+GOING_ON = "Going on from step {step} of {steps} ({folder})."
 TRIM_SECONDS = 1  # between two calls of trim_memory: 2 % of the time, and the peak is lower by hundreds of MB
 
 
@@ -183,7 +187,7 @@ def train(model, rows, collate_fn, config, evaluate_fn=None, loss_fn=classificat
     except KeyboardInterrupt:
         run.save_checkpoint()
         if config.output_dir:
-            print(f"Stopped at step {run.step} of {run.total_steps}. Run the cell again to go on from here.")
+            print(say(STOPPED, step=run.step, steps=run.total_steps))
         raise
     return run.finish()
 
@@ -210,7 +214,7 @@ class Run:
     def loop(self):
         started, before = time.monotonic(), self.history.seconds
         hidden = not (self.config.progress and self.accelerator.is_main_process)
-        with tqdm(total=self.total_steps, initial=self.step, desc="train", unit="step", disable=hidden) as bar:
+        with tqdm(total=self.total_steps, initial=self.step, desc=say("training"), unit=say("step"), disable=hidden) as bar:
             for batches in self.remaining_batches():
                 self.model.train()
                 row = self.update(batches)
@@ -367,10 +371,10 @@ class Run:
         if found is None:
             return
         if (found / "fingerprint.json").read_text(encoding="utf-8") != self.fingerprint():
-            self.accelerator.print(f"{found} belongs to a run with other settings or data: starting from step 0.")
+            self.accelerator.print(say(STARTING_ANEW, folder=found))
             return
         self.accelerator.load_state(str(found))
-        self.accelerator.print(f"Going on from step {self.step} of {self.total_steps} ({found}).")
+        self.accelerator.print(say(GOING_ON, step=self.step, steps=self.total_steps, folder=found))
 
     def finish(self):
         """Put the best weights back, remove the checkpoint, close the logs."""

@@ -1,6 +1,8 @@
 """A headless Chromium, and a folder for its screenshots (build/screenshots)."""
 
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,34 @@ def page(chromium):
     yield page
     page.shoot("last")
     page.close()
+
+
+AXE = "axe-core@4.10.3"  # finds what keeps people out: contrast, keyboard, names; for tests alone, in no list of ours
+LEVELS = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="session")
+def axe_source(tmp_path_factory):
+    """The script, from the package registry; kept in the user's cache."""
+    kept = Path.home() / ".cache" / "leaplm-tests" / f"{AXE}.js"
+    if not kept.is_file():
+        folder = tmp_path_factory.mktemp("axe")
+        npm = shutil.which("npm") or pytest.skip("no npm, which fetches axe-core")
+        done = subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            pytest.skip(f"axe-core could not be fetched: {done.stderr[-200:]}")
+        with tarfile.open(next(folder.glob("*.tgz"))) as package:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(package.extractfile("package/axe.min.js").read())
+    return kept.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def violations(axe_source):
+    """What of WCAG 2.2 AA the page that is open does not keep: (rule, what is wrong, the first place)."""
+    def look(page):
+        page.evaluate(axe_source)
+        found = page.evaluate("levels => axe.run(document, {runOnly: levels})", LEVELS)["violations"]
+        return [(each["id"], len(each["nodes"]), each["nodes"][0]["html"][:120]) for each in found]
+
+    return look

@@ -30,6 +30,31 @@ def test_a_page_fits_the_screen(book, page, screen, place):
     assert not failed
 
 
+@pytest.mark.parametrize("place", ["index", "chapters/lab5_fewshot", "labs/lab5_fewshot"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out_of_a_page(book, page, violations, scheme, place):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{book.as_uri()}/{place}.html")
+    assert violations(page) == []
+
+
+def test_the_keyboard_reaches_the_menu_of_a_phone_and_nothing_that_is_folded_away(book, page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(f"{book.as_uri()}/index.html")
+    page.keyboard.press("Tab")
+    seen = []
+    for _ in range(12):
+        seen.append(page.evaluate("document.activeElement.id"))
+        in_menu = page.evaluate("Boolean(document.activeElement.closest('.sidebar-drawer'))")
+        assert not in_menu, "the menu is closed"
+        page.keyboard.press("Tab")
+    assert "__navigation" in seen
+    page.locator("#__navigation").focus()
+    page.keyboard.press("Space")
+    assert page.locator(".sidebar-drawer a").first.is_visible()
+
+
 def test_the_search_finds_a_lab(book, page):
     page.goto(f"{book.as_uri()}/search.html?q=calibration")
     page.locator("#search-results li a").first.wait_for()

@@ -2,7 +2,7 @@
 
 import pytest
 from leaplm.grading.course import list_labs, load_module
-from leaplm.grading.judge.translation import list_locales
+from leaplm.translation import list_locales
 from repo import ROOT
 
 slides = load_module(ROOT / "course" / "tools" / "slides.py")
@@ -46,3 +46,19 @@ def test_printed_there_is_one_slide_on_a_page(page, tmp_path):
     page.goto(slides.write(ROOT, "lab0_start", "", tmp_path).as_uri())
     pages = page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n")
     assert pages == page.evaluate("document.querySelectorAll('section').length")
+
+
+@pytest.mark.parametrize("locale", ["", "ar"])
+def test_nobody_is_kept_out_of_the_slides(page, violations, tmp_path, locale):
+    page.goto(slides.write(ROOT, "lab0_start", locale, tmp_path).as_uri())
+    assert violations(page) == []
+    page.evaluate("document.body.classList.remove('one')")  # all slides at once, as they are printed
+    assert violations(page) == []
+
+
+def test_where_one_reads_from_the_right_the_left_key_turns_on(page, tmp_path):
+    page.goto(slides.write(ROOT, "lab0_start", "ar", tmp_path).as_uri())
+    page.keyboard.press("ArrowLeft")
+    assert page.url.endswith("#2")
+    page.keyboard.press("ArrowRight")
+    assert page.url.endswith("#1")

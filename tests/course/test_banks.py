@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 from leaplm.grading import FREE
-from leaplm.grading.course import lab_file, list_labs, load_module
+from leaplm.grading.course import lab_file, list_labs
 from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workbench, load_bank
-from leaplm.grading.judge.translation import catalog_path, english_left, list_locales, load_catalogs
+from leaplm.translation import catalog_path, english_left, is_unfinished, list_locales, load_catalogs
 from mini import MINI, ROOT, make_course
 from quick import kept_quickly, trained_quickly
 
 SEEDS = range(int(os.environ.get("LEAPLM_SEEDS", "1")))
-UNFINISHED = load_module(ROOT / "course" / "tools" / "translate.py").UNFINISHED
 CHECK = r'^# %%.*\bcheck="([^"]+)"'
 CHECKS = [
     (course, lab, check)
@@ -116,9 +115,8 @@ def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -
 
 def untranslated(lab: str, message: str) -> list[tuple[str, str]]:
     """(language, words) that a message of a lab would leave in English; a single word is a name in the code."""
-    paths = {locale: catalog_path(ROOT, lab, locale) for locale in list_locales(ROOT)}
-    locales = [locale for locale, path in paths.items()
-               if path.is_file() and UNFINISHED not in path.read_text(encoding="utf-8")]
+    locales = [locale for locale in list_locales(ROOT)
+               if catalog_path(ROOT, lab, locale).is_file() and not is_unfinished(ROOT, lab, locale)]
     left = ((locale, part) for locale in locales for parts in english_left(message, load_catalogs(ROOT, lab, locale))
             for part in parts.split(", "))  # fmt: skip
     return [(locale, part) for locale, part in left if " " in part.strip()]

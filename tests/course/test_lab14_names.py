@@ -1,16 +1,20 @@
 """Lab 14: what it teaches is what the library does; its held-out sentences are none of those that a student has."""
 
 import copy
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from leaplm import tagging
+from leaplm.calibration import load_record
+from leaplm.grading.course import load_module
 from leaplm.grading.judge import probes
 from repo import ROOT
 from solved import solved_lab
 
 lab14 = solved_lab("lab14_names")
+study = load_module(ROOT / "course" / "lab14_names" / "study.py")
 RNG = np.random.default_rng(0)
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -60,3 +64,37 @@ def test_held_out_sentences_are_new_and_so_are_most_of_their_names(language):
     for rows in (parts["test"], heldout):
         names = [tagging.name_of(words, entity) for words, tags in rows for entity in tagging.find_entities(tags)]
         assert np.mean([tuple(name.split()) in train for name in names]) < 0.15, "a list of names would solve it"
+
+
+# -- settings come from training sentences ----------------------------------------------------------------------------------
+
+
+def test_settings_are_those_that_cross_validation_on_training_sentences_chose():
+    record = load_record("lab14_names", "choices")
+    assert len(record) == len(study.TRIED) * study.FOLDS
+    assert study.chosen("encoder") == (study.LAYERS, study.EPOCHS, study.RATE)
+    assert study.chosen("linear model") == (study.C,) == (tagging.LinearTagger(TAGS).model.C,)
+    assert study.chosen("CRF") == (study.L1, study.L2)
+
+
+def test_settings_are_chosen_on_training_sentences_alone(monkeypatch):
+    """`choices` runs where no other part of the data can be read."""
+    parts = {language: {"train": tagging.load_tagged(language)["train"]} for language in tagging.LANGUAGES}
+    monkeypatch.setattr(study, "sentences", parts.__getitem__)
+    for way, setting in (("linear model", {"C": 1.0}), ("CRF", {"l1": 0.0, "l2": 1.0})):
+        if way == "CRF":
+            pytest.importorskip("pycrfsuite")
+        assert 0 < study.choices(0, way, "hau", **setting)["f1"] < 1
+    learned, held = study.folds_of("hau", 1)
+    assert len(learned) + len(held) == 100 and not any(row in learned for row in held)
+
+
+def test_the_rule_on_capitals_is_what_most_training_names_are():
+    """Of names with capitals: one word behind the first is mostly a place, two words or more a person."""
+    kinds = {"one": Counter(), "more": Counter()}
+    for language in tagging.LANGUAGES:
+        for words, tags in tagging.load_tagged(language)["train"]:
+            for kind, start, end in tagging.find_entities(tags):
+                if kind != "DATE" and start > 0 and all(word[0].isupper() for word in words[start:end]):
+                    kinds["one" if end - start == 1 else "more"][kind] += not words[start].isupper()
+    assert kinds["one"].most_common(1)[0][0] == "LOC" and kinds["more"].most_common(1)[0][0] == "PER"

@@ -81,3 +81,35 @@ def test_too_few_rows_and_runs_are_said():
         fewshot.sample_balanced([0, 0, 1], 2)
     with pytest.raises(ValueError, match="at least 2"):
         fewshot.summarize_runs([[0.5, 0.6]])
+
+
+# -- contrastive pairs ------------------------------------------------------------------------------------------------------
+
+
+def test_pairs_are_half_of_one_class_and_never_a_text_with_itself():
+    labels = np.array([0, 0, 2, 2, 2, 5, 5, 5])
+    first, second, same = fewshot.contrastive_pairs(labels, 200, seed=1)
+    assert (first != second).all() and same.mean() == 0.5
+    np.testing.assert_array_equal(labels[first] == labels[second], same == 1)
+    assert set(labels[first]) == {0, 2, 5}
+    again = fewshot.contrastive_pairs(labels, 200, seed=1)
+    np.testing.assert_array_equal(np.array([first, second]), np.array(again[:2]))
+    for few in ([0, 0, 0], [0, 0, 1]):
+        with pytest.raises(ValueError, match="at least two rows"):
+            fewshot.contrastive_pairs(few, 4)
+
+
+def test_tuning_on_pairs_moves_classes_apart_and_leaves_the_word_vectors():
+    words = [f"w{i}" for i in range(8)]
+    encoder, tokenizer = tiny_encoder(), tiny_tokenizer(words)
+    texts, labels = words, [0] * 4 + [1] * 4
+    kept = encoder.get_input_embeddings().weight.clone()
+    def margin():
+        vectors = fewshot.unit(fewshot.embed(encoder, tokenizer, texts))
+        cosines, same = vectors @ vectors.T, np.equal.outer(labels, labels)
+        return cosines[same].mean() - cosines[~same].mean()
+
+    before = margin()
+    losses = fewshot.tune_contrastive(encoder, tokenizer, texts, labels, updates=30, learning_rate=1e-2)
+    assert len(losses) == 30 and np.mean(losses[-5:]) < np.mean(losses[:5]) and margin() > before + 0.3
+    assert torch.equal(encoder.get_input_embeddings().weight, kept) and not encoder.training

@@ -56,3 +56,13 @@ def test_records_of_the_course_load():
         calibration.load_record("lab2_finetuning", "other")
     with pytest.raises(FileNotFoundError, match="make calibrate"):
         calibration.load_record("lab99", "x")
+
+
+def test_a_bound_from_the_spread_of_several_groups():
+    """The spread of all groups, with all their degrees of freedom, instead of one's own."""
+    wide, narrow = [0.4, 0.5, 0.6], [0.79, 0.80, 0.81]
+    assert calibration.prediction_bound(wide, spread_of=[wide]) == pytest.approx(calibration.prediction_bound(wide))
+    both = calibration.prediction_bound(wide, spread_of=[wide, narrow])
+    deviation = ((0.1**2 + 0.01**2) / 2) ** 0.5  # pooled, four degrees of freedom: t = 4.604
+    assert both == pytest.approx(0.5 - 4.604 * deviation * (4 / 3) ** 0.5, abs=1e-3)
+    assert both > calibration.prediction_bound(wide)

@@ -1,5 +1,7 @@
 """Names of classes in every script: a font that has the letters is found, also one that came later, or it is said."""
 
+import doctest
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from leaplm import fonts, plots
 from matplotlib import font_manager
+from matplotlib.text import Text
 
 ORKHON = "\U00010c00\U00010c01"  # Old Turkic: letters that are not among those of matplotlib's own font
 
@@ -78,3 +81,18 @@ def test_latin_letters_keep_matplotlibs_own_font():
 def test_a_broken_font_file_does_no_harm(tmp_path):
     (tmp_path / "broken.ttf").write_bytes(b"no font")
     bars([ORKHON, "yes"]).figure.savefig("a.png")
+
+
+@pytest.mark.parametrize("shapes", [True, False], ids=["matplotlib shapes", "we shape"])
+def test_arabic_is_drawn_joined_and_from_the_right_and_stays_as_it_was_written(monkeypatch, shapes):
+    drawn = []
+    monkeypatch.setattr(fonts, "SHAPES", shapes)
+    monkeypatch.setattr(Text, "draw", lambda text, renderer: drawn.append(text.get_text()))
+    axes = bars(["من", "eng"])
+    axes.figure.canvas.draw()
+    assert ("من" in drawn) == shapes and ("\ufee6\ufee3" in drawn) != shapes and "eng" in drawn
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["من", "eng"]
+
+
+def test_the_examples_in_the_code_are_right():
+    assert doctest.testmod(fonts).failed == 0

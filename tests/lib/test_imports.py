@@ -12,10 +12,11 @@ import pytest
 from repo import ROOT
 
 PACKAGE = ROOT / "lib" / "leaplm"
-BASE = {"runtime", "text", "fonts", "labelled_file", "data", "models", "training", "evaluation", "plots", "artifacts",
-        "calibration", "assets", "identity", "plain_json", "added", "marking", "whole_file"}
+BASE = {"runtime", "text", "fonts", "labelled_file", "redaction", "data", "models", "training", "evaluation", "plots",
+        "artifacts", "calibration", "assets", "identity", "plain_json", "added", "marking", "whole_file", "places",
+        "locales", "translation", "captions"}
 TOPICS = {"tokens", "transformer", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression",
-          "responsible", "capstone", "retrieval", "transfer", "tagging",
+          "responsible", "capstone", "retrieval", "transfer", "tagging", "small_machines",
           "instructions"}
 USES = {"serve", "bundle", "grading", "learner"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")

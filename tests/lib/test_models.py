@@ -3,6 +3,7 @@
 import pytest
 import torch
 from leaplm import models
+from leaplm.assets import AssetMissing
 from leaplm.runtime import set_seed
 from transformers import AutoModelForCausalLM, BertConfig, BertForMaskedLM
 
@@ -76,3 +77,40 @@ def test_frozen_parts_and_random_weights(assets_ready):
     for bad in ({"init": "zero"}, {"freeze": "half"}):
         with pytest.raises(ValueError, match="use"):
             models.load_sequence_classifier(["a"], **bad)
+
+
+@pytest.fixture
+def multilingual(tmp_path, monkeypatch):
+    """A tiny encoder of the kind of AfroXLMR in an otherwise empty store, and its weights."""
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    monkeypatch.setenv("LEAPLM_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                              intermediate_size=32, max_position_embeddings=40)
+    whole = XLMRobertaForMaskedLM(config)
+    whole.save_pretrained(tmp_path / "afro-xlmr")
+    return whole
+
+
+def test_a_multilingual_encoder_is_used_where_it_was_fetched(multilingual):
+    words = multilingual.get_input_embeddings().weight
+    assert torch.equal(models.load_encoder("afro-xlmr").get_input_embeddings().weight, words)
+    classifier = models.load_sequence_classifier(["no", "yes"], "afro-xlmr", freeze="embeddings").eval()
+    assert torch.equal(classifier.bert.get_input_embeddings().weight, words)
+    ids = torch.tensor([[0, 7, 8, 2, 1], [0, 9, 10, 11, 2]])
+    mask = (ids != 1).long()
+    hidden = multilingual.eval().roberta(ids, attention_mask=mask).last_hidden_state
+    found = classifier(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(found, classifier.classifier(models.mean_pool(hidden, mask)))
+
+
+def test_a_model_that_was_not_fetched_says_how_to_get_it(multilingual):
+    with pytest.raises(AssetMissing, match="hf download intfloat/multilingual-e5-small"):
+        models.load_encoder("multilingual-e5")
+
+
+def test_on_a_gpu_a_known_model_comes_from_the_hub(monkeypatch, multilingual):
+    monkeypatch.setattr(models, "scale", lambda: "gpu")
+    assert models.model_folder("afriberta") == "castorini/afriberta_base"
+    assert models.model_folder("afro-xlmr").name == "afro-xlmr"  # what is here is not downloaded

@@ -1,12 +1,50 @@
 """A figure says what its marks are: mean, spread, seeds, your run."""
 
+import doctest
+
 import matplotlib
 import pandas as pd
 import pytest
-from leaplm import plots
+from leaplm import captions, plots
+from matplotlib.colors import to_rgb
+from PIL import Image
 
 matplotlib.use("Agg")
 ROWS = pd.DataFrame({"name": ["Hausa", "Swahili"], "mean": [0.5, 0.6], "sd": [0.02, 0.03], "seeds": [3, 5]})
+
+
+def contrast(first, second):
+    """WCAG's contrast of two colours, from 1 to 21."""
+    parts = [[part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
+             for color in (first, second)]  # fmt: skip
+    low, high = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in parts)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_a_picture_says_in_words_what_it_shows(tmp_path):
+    plots.plot_bars(ROWS, "Accuracy by language", live={"Hausa": 0.55}).figure.savefig(tmp_path / "bars.png")
+    said = Image.open(tmp_path / "bars.png").info[captions.KEY]
+    assert said.startswith("Accuracy by language: accuracy 0 to 0.6") and "Hausa" in said and "Swahili" in said
+    assert "your run" in said and "0.50, 0.60" in said
+    assert doctest.testmod(captions).failed == 0
+
+
+def test_a_number_can_be_read_on_its_cell():
+    axes = plots.plot_matrices({"naive": [[i / 9 + j / 90 for j in range(3)] for i in range(3)]}, ["a", "b", "c"], "title")
+    [image] = axes.get_images()
+    for text in axes.texts:
+        column, row = text.get_position()
+        assert contrast(text.get_color(), image.to_rgba(image.get_array()[row, column])) >= 4.5, text.get_text()
+    assert min(contrast(plots.ink(color), color) for color in matplotlib.colormaps["Blues"](range(256))) >= 4.5
+
+
+def test_series_are_told_apart_without_colours():
+    curve = pd.DataFrame({"shots": [2, 8], "mean": [0.5, 0.6], "sd": [0.1, 0.1], "seeds": [3, 3]})
+    lines = plots.plot_lines({str(i): curve for i in range(6)}, "shots", "title", "shots").get_lines()
+    ways = [(line.get_marker(), line.get_linestyle()) for line in lines if line.get_marker() not in ("None", "_", "|")]
+    assert len(set(ways)) == len([line for line in lines if line.get_label()[0] != "_"]) == 6
+    parts = plots.plot_stacks(pd.DataFrame({"a": [1.0], "b": [2.0], "c": [3.0]}, index=["x"]), "title", "x").containers
+    assert len({part.patches[0].get_hatch() for part in parts}) == 3
 
 
 def words(legend):

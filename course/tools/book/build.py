@@ -23,8 +23,10 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from leaplm import captions
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
-from leaplm.grading.judge.translation import COMMON, LOCALE, current_locale, load_catalogs, translate_markdown
+from leaplm.locales import direction
+from leaplm.translation import COMMON, LOCALE, current_locale, load_catalogs, look_up, translate_markdown, unwrapped
 from nbclient import NotebookClient
 from PIL import Image
 from tqdm.auto import tqdm
@@ -35,6 +37,7 @@ import translate  # noqa: E402  course/tools/translate.py
 
 ROOT = HERE.parents[2]
 OUT = ROOT / "build" / "docs"
+OUTPUTS = 2  # grows when the library puts more into a lab's outputs: pictures that say in words what they show
 COLOURS = 48  # of a figure: enough for lines and bars, and a quarter of the bytes
 LONGEST_OUTPUT = 4000  # characters of printed text
 # Names, signs and spaces of code have no colour of their own: their marks are a third of a page's bytes.
@@ -44,7 +47,7 @@ PLAIN = re.compile(r'<span class="(?:n|nn|nc|p|o|w|bp|nb|nf)">([^<]*)</span>')
 def run_of(lab, scale):
     """The solution of a lab with its outputs; from build/docs/runs if the lab was run before as it is now."""
     source = ROOT / "solutions" / lab / f"{lab}.ipynb"
-    digest = hashlib.sha256(source.read_bytes() + (scale or "").encode()).hexdigest()[:16]
+    digest = hashlib.sha256(source.read_bytes() + f"{scale or ''}{OUTPUTS}".encode()).hexdigest()[:16]
     kept = OUT / "runs" / f"{lab}-{digest}.ipynb"
     if not kept.is_file():
         notebook = nbformat.read(source, as_version=4)
@@ -68,7 +71,10 @@ def page_of(lab, run):
     page = nbformat.read(release_path(lab), as_version=4)
     outputs = {cell.id: cell.get("outputs", []) for cell in run.cells}
     for cell in page.cells:
+        cell.source = unwrapped(cell.source)  # the page itself is written from the right
         if cell.cell_type == "code":
+            said = [words for output in outputs.get(cell.id, []) if (words := picture_in_words(output))]
+            cell.metadata["mystnb"] = {"image": {"alt": " · ".join(said)}} if said else {}
             cell.outputs = [small for output in outputs.get(cell.id, []) for small in shown(output)]
             cell.execution_count = None
     page.metadata.pop("widgets", None)
@@ -90,6 +96,12 @@ def shown(output):
     return [output]
 
 
+def picture_in_words(output):
+    """What a figure of ours says of itself; "" for any other output."""
+    png = output.get("data", {}).get("image/png")
+    return Image.open(io.BytesIO(base64.b64decode(png))).info.get(captions.KEY, "") if png else ""
+
+
 def fewer_colours(png):
     """A PNG (base64) with at most COLOURS colours."""
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
@@ -104,7 +116,8 @@ def lay_out(pages, labs, scale):
     (pages / "_static").mkdir(parents=True)
     for name in ("conf.py", "formulas.py", "pairs.py"):
         shutil.copy(HERE / name, pages)
-    shutil.copy(HERE / "book.css", pages / "_static")
+    for name in ("book.css", "keyboard.js"):
+        shutil.copy(HERE / name, pages / "_static")
     (pages / "figures").mkdir()
     names = []
     for lab in tqdm(labs, desc="labs", unit="lab"):
@@ -119,22 +132,28 @@ def lay_out(pages, labs, scale):
         (pages / "labs").mkdir(exist_ok=True)
         nbformat.write(page_of(lab, run_of(lab, scale)), pages / "labs" / f"{lab}.ipynb")
     index = in_the_locale(HERE / "index.md", COMMON).replace("{toc}", "\n".join(names))
+    index = index.replace("{caption}", look_up(translate.CAPTION, catalogs_in_use(COMMON)) or translate.CAPTION)
     (pages / "index.md").write_text(index, encoding="utf-8")
 
 
 def in_the_locale(path, lab):
     """A page of the course in the language of LEAPLM_LOCALE."""
     text = path.read_text(encoding="utf-8")
-    if not current_locale():
-        return text
-    catalogs = load_catalogs(ROOT, lab, current_locale())
-    return translate_markdown(text, catalogs) + translate.notice(catalogs)
+    catalogs = catalogs_in_use(lab)
+    return translate_markdown(text, catalogs) + translate.notice(catalogs) if catalogs else text
+
+
+def catalogs_in_use(lab):
+    return load_catalogs(ROOT, lab, current_locale()) if current_locale() else ()
 
 
 def lighten(target):
     """Take what nobody sees out of the pages, so that they load on a bad line."""
+    start = rf'<html\1 dir="{direction(current_locale())}">'
     for path in target.rglob("*.html"):
-        path.write_text(PLAIN.sub(r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
+        page = PLAIN.sub(r"\1", path.read_text(encoding="utf-8"))
+        page = re.sub("<html([^>]*)>", start, page, count=1).replace('role="heading"', 'role="heading" aria-level="2"')
+        path.write_text(page, encoding="utf-8")
     for path in target.rglob("*.map"):
         path.unlink()
     for path in target.rglob("mystnb.*.css"):  # 43 KB, most of it colours of terminals; book.css has what is needed

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
-from leaplm.grading.judge.translation import current_locale
+from leaplm.locales import direction
+from leaplm.translation import current_locale
 
 sys.path.insert(0, str(Path(__file__).parent))
 from formulas import mathml  # noqa: E402
@@ -24,6 +25,7 @@ html_theme = "furo"
 html_title = "LeapLM"
 html_copy_source, html_show_sourcelink, html_show_sphinx = False, False, False
 html_static_path, html_css_files = ["_static"], ["book.css"]
+html_js_files = ["keyboard.js"]
 html_math_renderer = "mathml"
 epub_show_urls, epub_math_renderer = "no", "mathml"
 epub_basename = "leaplm"
@@ -40,7 +42,14 @@ def visit_displaymath(translator, node):
     raise nodes.SkipNode
 
 
+def set_direction(app, page, template, context, doctree):
+    """A language that is written from the right: of the text in every format; `build.py` turns a web page as a whole."""
+    if direction(language) == "rtl" and "body" in context:
+        context["body"] = f'<div dir="rtl">{context["body"]}</div>'
+
+
 def setup(app):
+    app.connect("html-page-context", set_direction)
     app.add_search_language(SearchChinese)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

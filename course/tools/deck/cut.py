@@ -6,7 +6,7 @@ A paragraph is an idea. Its sentences stand one below the other, the last one to
 import re
 from dataclasses import dataclass
 
-from leaplm.grading.judge.translation import split_markdown
+from leaplm.translation import split_markdown
 
 LINES = 11.5  # on a slide, below its heading
 WIDTH = 60  # letters of a line; one of Chinese counts as two

@@ -8,6 +8,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from leaplm.locales import direction, language_tag
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
@@ -86,12 +87,13 @@ def places(slides):
 
 
 def deck(slides, figure_file, language):
-    """The whole page. language: for the browser's choice of fonts and of where lines may end, such as zh-CN."""
+    """The whole page. language: a locale, for the browser's choice of fonts, of where lines may end, and of the side."""
     title = html.escape(slides[0].heading)
     made = [section(slide, figure_file, place, (title, f"{number} / {len(slides)}"))
             for number, (slide, place) in enumerate(zip(slides, places(slides), strict=True), 1)]
     style, script = (HERE / name for name in ("deck.css", "deck.js"))
-    return (f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
+    start = f'<html lang="{language_tag(language)}" dir="{direction(language)}">'
+    return (f'<!doctype html>\n{start}\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n'
             f"<style>\n{style.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n" + "\n".join(made)
             + f"\n<script>\n{script.read_text(encoding='utf-8')}</script>\n</body>\n</html>\n")

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from leaplm.data import normalize, subsample
 from leaplm.evaluation import accuracy, macro_f1, seeds_and_texts_interval
 from leaplm.plain_json import read_json
-from leaplm.prompting.redaction import redact
+from leaplm.redaction import redact
 from leaplm.text import find_words
 from leaplm.whole_file import write_whole
 

@@ -13,8 +13,8 @@ from leaplm import added, data, marking
 from leaplm.assets.places import store
 from leaplm.grading.course import COURSE, lab_file
 
-CHEAPEST_FIRST = ("lab9_responsible", "lab5_fewshot", "lab4_prompting", "lab6_overfitting", "lab1_pretraining",
-                  "lab2_finetuning", "lab3_lora", "lab7_continual", "lab8_serving")
+CHEAPEST_FIRST = ("lab16_small_machines", "lab9_responsible", "lab5_fewshot", "lab4_prompting", "lab6_overfitting",
+                  "lab1_pretraining", "lab2_finetuning", "lab3_lora", "lab7_continual", "lab8_serving")
 FEWEST_HELDOUT, FEW_HELDOUT = 3, 100  # rows of each class; rows in all below which we say what it means
 
 

@@ -100,11 +100,11 @@ def grade(
 
 @app.command()
 def serve(
-    path: Annotated[Path, typer.Argument(help="A classifier that lab 2, 3, 5 or 8 saved (.safetensors).")],
+    path: Annotated[Path, typer.Argument(help="A classifier that lab 2, 3, 5, 8 or 16 saved (.safetensors).")],
     host: Annotated[str, typer.Option(help="Address to listen on; another than loopback needs --keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes any free one.")] = 8000,
     keys: Annotated[Path | None, typer.Option(help="Key file; make one with `leaplm add-key`.")] = None,
-    engine: Annotated[str, typer.Option(help="torch, torch-int8, onnx or onnx-int8.")] = "torch",
+    engine: Annotated[str, typer.Option(help="torch, torch-int8, onnx or onnx-int8; TF-IDF needs none.")] = "torch",
     threads: Annotated[int | None, typer.Option(help="Cores that one prediction may use; all by default.")] = None,
     max_batch: Annotated[int, typer.Option(help="Texts that go through the model together.")] = 16,
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds that a first text waits for others.")] = 10,

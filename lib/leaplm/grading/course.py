@@ -12,34 +12,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-COURSE = "LEAPLM_COURSE"  # environment: the course root
-LANGUAGES = "languages"  # the folder of labs/ that holds the labs in other languages
-LAB_NAME = re.compile(r"lab(\d+)_\w+")
-
-
-def find_course(start: str | os.PathLike = ".") -> Path:
-    """The course root: LEAPLM_COURSE, else the nearest folder at or above `start` whose folder course/ holds labs."""
-    if named := os.environ.get(COURSE):
-        if list_labs(Path(named)):
-            return Path(named)
-        raise FileNotFoundError(f"{COURSE}={named} holds no lab, course/labN_topic/lab.py")
-    here = Path(start).resolve()
-    for folder in (here, *here.parents):
-        if list_labs(folder):
-            return folder
-    raise FileNotFoundError(f"no course at or above {here}: set {COURSE} to the folder that holds course/labN_topic/lab.py")
+from leaplm.places import COURSE as COURSE
+from leaplm.places import LAB_NAME as LAB_NAME
+from leaplm.places import LANGUAGES as LANGUAGES
+from leaplm.places import find_course as find_course
+from leaplm.places import list_labs as list_labs
 
 
 def find_settings(start: str | os.PathLike = ".") -> Path | None:
     """The nearest folder at or above `start` with an nbgrader_config.py, None if there is none."""
     here = Path(start).resolve()
     return next((folder for folder in (here, *here.parents) if (folder / "nbgrader_config.py").is_file()), None)
-
-
-def list_labs(root: Path) -> list[str]:
-    """The names of the labs of a course, in the order of their numbers: each is a folder course/labN_topic."""
-    names = [path.parent.name for path in (root / "course").glob("lab*_*/lab.py") if LAB_NAME.fullmatch(path.parent.name)]
-    return sorted(names, key=lambda name: (int(LAB_NAME.fullmatch(name)[1]), name))
 
 
 def lab_file(root: Path, lab: str, name: str) -> Path:

@@ -25,7 +25,8 @@ from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
 from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
-from leaplm.learner.words import ASIDE, BROUGHT, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN, say
+from leaplm.learner.words import ASIDE, BROUGHT, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN
+from leaplm.locales import say
 from leaplm.whole_file import replacing
 
 WORK = "leaplm-work.zip"

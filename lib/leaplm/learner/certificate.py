@@ -27,7 +27,8 @@ from leaplm.grading.intake.ingest import read_submission
 from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
 from leaplm.learner import handed, progress
-from leaplm.learner.releases import find_root, known_labs, read_release, tasks
+from leaplm.learner.releases import read_release, tasks
+from leaplm.places import find_root, known_labs
 from leaplm.whole_file import write_whole
 
 FORMAT = 1

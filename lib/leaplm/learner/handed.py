@@ -23,19 +23,10 @@ from leaplm.grading.rebuild.repair import is_answer, rebuild
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.grading.texts import plain
 from leaplm.learner import progress
-from leaplm.learner.releases import HEADING, find_root, known_labs, read_release
-from leaplm.learner.words import (
-    IS_THERE,
-    MADE_AT,
-    MISSING,
-    NO_ANSWER,
-    NO_FILE,
-    NOT_YET_SAVED,
-    ONLY_TINY,
-    WHOLE,
-    learner_locale,
-    say,
-)
+from leaplm.learner.releases import HEADING, read_release
+from leaplm.learner.words import IS_THERE, MADE_AT, MISSING, NO_ANSWER, NO_FILE, NOT_YET_SAVED, ONLY_TINY, WHOLE
+from leaplm.locales import learner_locale, say
+from leaplm.places import find_root, known_labs
 from leaplm.whole_file import replacing
 
 ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")

@@ -15,11 +15,11 @@ import numpy as np
 
 from leaplm.grading.judge.banks import Answer
 from leaplm.grading.judge.checks import Check, Verdict, judge
-from leaplm.grading.judge.translation import UNTRANSLATED, look_up
 from leaplm.grading.rebuild.plan import Names
 from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner.listener import Listener, until
-from leaplm.learner.words import catalogs_of
+from leaplm.locales import catalogs_of
+from leaplm.translation import UNTRANSLATED, look_up
 
 CLOSE = 1e-5
 SLOWER, SHORTEST = 3, 0.2  # times, and seconds, that an entry of the bank may take

@@ -19,13 +19,14 @@ from typing import Any
 from leaplm.grading.judge import standing
 from leaplm.grading.judge.banks import Answer, load_bank
 from leaplm.grading.judge.checks import Check, Verdict, judge, load_checks
-from leaplm.grading.judge.translation import translate_message
 from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner.hints import find_mistake
 from leaplm.learner.listener import Listener, until
-from leaplm.learner.releases import Task, find_root, known_labs
+from leaplm.learner.releases import Task
 from leaplm.learner.undisturbed import undisturbed
-from leaplm.learner.words import catalogs_of
+from leaplm.locales import catalogs_of
+from leaplm.places import find_root, known_labs
+from leaplm.translation import translate_message
 
 SECONDS = 2.0  # for one mark, with the search for the mistake
 MEMORY_MB = 700  # free, to test a saved model beside the one in the notebook

@@ -21,8 +21,10 @@ from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner import handed, panel, progress
 from leaplm.learner.listener import until
 from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
-from leaplm.learner.releases import Task, are_on, find_lab, find_root, find_task, known_labs, named_task
-from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE, say
+from leaplm.learner.releases import Task, are_on, find_lab, find_task, named_task
+from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE
+from leaplm.locales import say
+from leaplm.places import find_root, known_labs
 from leaplm.runtime import available_memory_mb, free_memory
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook

@@ -15,7 +15,7 @@ from html import escape
 from leaplm.grading.judge.standing import Standing
 from leaplm.learner import hints
 from leaplm.learner.marks import Mark
-from leaplm.learner.releases import Task, find_root, tasks
+from leaplm.learner.releases import Task, tasks
 from leaplm.learner.words import (
     ASKED,
     HINT,
@@ -31,9 +31,9 @@ from leaplm.learner.words import (
     SECTION,
     WANTED,
     YOURS,
-    learner_locale,
-    say,
 )
+from leaplm.locales import direction, language_tag, learner_locale, say
+from leaplm.places import find_root
 
 MORE = '`from leaplm import learner; learner.mark("{name}")`'  # for more time, or after a restart
 # Legible on a white and on a dark page.
@@ -41,7 +41,7 @@ COLOURS = {"right": "#2e9e4f", "part": "#c98a00", "wrong": "#d64545", "unknown":
 SIGNS = {"right": "✓", "part": "◐", "wrong": "✗", "unknown": "?"}
 LINES = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"  # JupyterLab would break inside words
 CODE = re.compile("`([^`]+)`")
-BOX = "border-left:5px solid {colour};padding:.3em .8em;margin:.4em 0;max-width:58em"
+BOX = "border-inline-start:5px solid {colour};padding:.3em .8em;margin:.4em 0;max-width:58em"
 
 
 def kind(mark: Mark) -> str:
@@ -75,7 +75,7 @@ def as_data(mark: Mark) -> dict[str, object]:
 
 
 def as_html(mark: Mark, so_far: str = "") -> str:
-    shown, name = kind(mark), f"<code>{escape(mark.task.check)}</code>"
+    shown, name = kind(mark), with_code(f"`{mark.task.check}`")
     said = f" · {with_code(mark.message)}" if mark.message else ""
     parts = [f"<b><span style='color:{COLOURS[shown]}'>{SIGNS[shown]}</span> {name}: {with_code(headline(mark))}</b>{said}",
              *map(picture, mark.standings)]  # fmt: skip
@@ -83,17 +83,26 @@ def as_html(mark: Mark, so_far: str = "") -> str:
         parts.append(folded(steps(mark)))
     if so_far:
         parts.append(f"<div style='opacity:.75;font-size:90%;margin-top:.3em'>{escape(so_far)}</div>")
-    style, language = BOX.format(colour=COLOURS[shown]), learner_locale().replace("_", "-") or "en"
-    return f"<div class='leaplm-mark' lang='{language}' style='{style}'>{''.join(parts)}</div>"
+    style = BOX.format(colour=COLOURS[shown])
+    return f"<div class='leaplm-mark' {written(learner_locale())} style='{style}'>{''.join(parts)}</div>"
+
+
+def written(locale: str) -> str:
+    """The attributes of HTML that say in which language a text is, and from which side it is written.
+
+    >>> written("ar"), written("")
+    ("lang='ar' dir='rtl'", "lang='en' dir='ltr'")
+    """
+    return f"lang='{language_tag(locale)}' dir='{direction(locale)}'"
 
 
 def with_code(words: str) -> str:
     """A sentence as HTML, with what stands between backticks as code.
 
     >>> with_code("`a < b` is not answered yet.")
-    '<code>a &lt; b</code> is not answered yet.'
+    "<code dir='ltr'>a &lt; b</code> is not answered yet."
     """
-    return CODE.sub(r"<code>\1</code>", escape(words))
+    return CODE.sub(r"<code dir='ltr'>\1</code>", escape(words))
 
 
 def steps(mark: Mark) -> list[tuple[str, str]]:
@@ -104,7 +113,7 @@ def steps(mark: Mark) -> list[tuple[str, str]]:
         found.append((say(MISTAKE), f"{escape(say(LIKELY))} <i>{with_code(hints.told(mark.mistake, task.lab))}</i>"))
     if task.hints:
         found.append((say(HINT), task.hints[0]))  # HTML of our own release
-    asked = f"<pre style='{LINES}'>{escape(task.asked)}</pre>" if task.asked else ""
+    asked = f"<pre dir='ltr' style='{LINES}'>{escape(task.asked)}</pre>" if task.asked else ""
     where = escape(say(SECTION, section=task.section)) if task.section else ""
     return [*found, (say(ASKED), f"<b>{escape(task.title)}</b><br>{where}{asked}")]
 
@@ -124,7 +133,7 @@ def folded(parts: list[tuple[str, str]]) -> str:
     """
     html = ""
     for title, content in reversed(parts):
-        inner = f"<div style='margin:.2em 0 .2em 1em'>{content}{html}</div>"
+        inner = f"<div style='margin-block:.2em;margin-inline-start:1em'>{content}{html}</div>"
         html = f"<details><summary style='cursor:pointer'>{escape(title)}</summary>{inner}</details>"
     return html
 
@@ -166,6 +175,6 @@ def drawn(place: Standing) -> bytes:
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]], caption: str) -> str:
     """A table in HTML."""
-    lines = ["".join(f"<th style='text-align:left'>{escape(head)}</th>" for head in heads)]
-    lines += ["".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) for row in rows]
+    lines = ["".join(f"<th style='text-align:start'>{escape(head)}</th>" for head in heads)]
+    lines += ["".join(f"<td style='text-align:start'>{escape(cell)}</td>" for cell in row) for row in rows]
     return f"<table><caption>{escape(caption)}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

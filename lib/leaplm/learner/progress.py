@@ -21,8 +21,11 @@ from filelock import FileLock
 
 from leaplm.grading.course import LAB_NAME, LANGUAGES
 from leaplm.learner.marks import Mark
-from leaplm.learner.releases import find_root, known_labs, read_release, tasks
-from leaplm.learner.words import DAMAGED, HEADS, NEVER_LEAVES, NOTHING_YET, SO_FAR, TITLE, learner_locale, say
+from leaplm.learner.releases import read_release, tasks
+from leaplm.learner.words import DAMAGED, HEADS, NEVER_LEAVES, NOTHING_YET, SO_FAR, TITLE
+from leaplm.locales import catalogs_of, learner_locale, say
+from leaplm.places import find_root, known_labs
+from leaplm.translation import unwrapped, wrapped
 from leaplm.whole_file import write_whole
 
 FILE, PAGE = "leaplm-progress.json", "PROGRESS.md"
@@ -150,7 +153,8 @@ def row_of(root: Path, lab: str, record: dict[str, Any]) -> Row:
 
 def title_of(root: Path, lab: str, locale: str | None = None) -> str:
     """The heading of a lab without its number's word: "2 · Full fine-tuning". locale: by default the learner's."""
-    first = read_release(root, lab, learner_locale() if locale is None else locale).cells[0].source.partition("\n")[0]
+    first = read_release(root, lab, learner_locale() if locale is None else locale).cells[0].source
+    first = unwrapped(first).partition("\n")[0]
     return first.lstrip("# ").partition(" ")[2] or lab
 
 
@@ -166,7 +170,7 @@ def page(labs: dict[str, Any]) -> str:
     """PROGRESS.md: the table for the start page of JupyterLab."""
     lines = [f"# {say(TITLE)}", "", " | ".join(["", *heads(), ""]).strip(), "|---" * len(HEADS) + "|"]
     lines += [f"| {' | '.join(cells(row))} |" for row in rows(labs)]
-    return "\n".join([*lines, "", say(NEVER_LEAVES, file=f"`{FILE}`"), ""])
+    return wrapped("\n".join([*lines, "", say(NEVER_LEAVES, file=f"`{FILE}`"), ""]), catalogs_of())
 
 
 def table(labs: dict[str, Any]) -> str:

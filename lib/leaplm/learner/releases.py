@@ -17,13 +17,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-import leaplm
-from leaplm.grading.course import LAB_NAME, LANGUAGES, find_course
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.texts import plain
+from leaplm.places import LANGUAGES, find_root, known_labs
 
 MARKS = "LEAPLM_MARKS"  # environment: off for no marks in notebooks
-INSTALLED = Path(__file__).with_name("course")
 HEADING = re.compile(r"^(#{1,3}) (.+)$", re.M)
 DETAILS = re.compile(r"<details>\s*<summary>.*?</summary>(.*?)</details>", re.S)
 
@@ -45,15 +43,6 @@ class Task:
     source: str  # of the visible check cell
 
 
-def find_root() -> Path | None:
-    """The folder that holds course/ and labs/: named or around us, else the installed one, else this clone; or None."""
-    try:
-        return find_course()
-    except FileNotFoundError:
-        clone = Path(leaplm.__file__).resolve().parents[2]
-        return next((place for place in (INSTALLED, clone) if known_labs(place)), None)
-
-
 def without_marks(notebook: str) -> str:
     """A notebook, as text, without the line that has the marks shown: for a class that is to see no hidden check."""
     made = nbformat.reads(notebook, as_version=4)
@@ -65,13 +54,6 @@ def without_marks(notebook: str) -> str:
 def are_on() -> bool:
     """Whether marks are wanted (LEAPLM_MARKS) and this machine has what they need."""
     return os.environ.get(MARKS, "").lower() not in ("off", "0", "no") and find_root() is not None
-
-
-def known_labs(root: Path) -> list[str]:
-    """The labs that have a release and checks here, in the order of their numbers."""
-    found = [path.parent.name for path in (root / "labs").glob("lab*_*/lab*_*.ipynb")
-             if LAB_NAME.fullmatch(path.parent.name) and (root / "course" / path.parent.name / "checks.py").is_file()]
-    return sorted(found, key=lambda lab: (int(LAB_NAME.fullmatch(lab)[1]), lab))
 
 
 @functools.cache

@@ -1,14 +1,5 @@
 """What a learner reads from us, one sentence each, in the learner's language (`course/locale/<locale>/common.po`)."""
 
-from __future__ import annotations
-
-import os
-from pathlib import Path
-
-from leaplm.grading.course import LANGUAGES
-from leaplm.grading.judge.translation import COMMON, current_locale, find_catalogs, look_up
-from leaplm.learner.releases import find_root
-
 POINTS = "{points} of {most} points for this exercise"
 NOT_JUDGED = "not judged within {seconds} seconds: is there a loop that never ends? For more time, run: {command}"
 STOPPED = "stopped after {seconds} seconds: is there a loop that never ends? The arrow above shows where it was"
@@ -46,29 +37,3 @@ NOT_WORK = "{file} is not a whole zip of `leaplm take-home` ({problem}). Nothing
 BROUGHT = "{count} files are back in {folder}. Open a lab and run its cells from the top: variables do not come back."
 ASIDE = "{file} was worked on here too: that one is kept as {aside}."
 DAMAGED = "{file} could not be read and was set aside as {aside}; a new one begins."
-
-
-def learner_locale() -> str:
-    """The language of LEAPLM_LOCALE, else that of the folder labs/languages/<locale>; "" is English."""
-    parts = Path.cwd().parts
-    if not os.environ.get("LEAPLM_LOCALE") and LANGUAGES in parts[:-1]:
-        return parts[parts.index(LANGUAGES) + 1]
-    try:
-        return current_locale()
-    except ValueError:  # a name that is none; a mark is not the place to stop a learner for it
-        return ""
-
-
-def catalogs_of(lab: str = COMMON) -> tuple:
-    """The catalogues of a lab in the learner's language; none for English, or where there is no such language."""
-    root, locale = find_root(), learner_locale()
-    return find_catalogs(root, lab, locale) if root else ()
-
-
-def say(words: str, **values: object) -> str:
-    """A sentence of this module in the learner's language, with its values.
-
-    >>> say(POINTS, points=2, most=3)
-    '2 of 3 points for this exercise'
-    """
-    return (look_up(words, catalogs_of()) or words).format(**values)

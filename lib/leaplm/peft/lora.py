@@ -1,9 +1,11 @@
 """Low-rank adapters and their relatives, written out: what is added to a frozen model, and how to save and swap it.
 
     y = W x + b + (alpha / rank) B A x        LoRA: W frozen, A (rank, in) random, B (out, rank) zero at the start
+    y = m * (W + (alpha / rank) B A) x + b    DoRA: its rows at length 1, m (out,) learns; m starts at the lengths of W's
     y = f(x) + up(gelu(down(f(x))))           bottleneck adapter behind a layer f: up is zero at the start
 
-Both leave the model's output as it was until the first update. Sources: Hu et al., 2022, *LoRA*; Houlsby et al., 2019.
+All leave the model's output as it was until the first update. Sources: Hu et al., 2022, *LoRA*; Liu et al., 2024, *DoRA*;
+Houlsby et al., 2019.
 """
 
 import torch
@@ -13,7 +15,7 @@ HEAD = ("classifier",)  # parts of the model that learn in every method
 MINILM_TARGETS = ("query", "value")
 SMOLLM2_TARGETS = ("q_proj", "v_proj")
 MAX_RANK = 64
-NAMES = ("lora_A", "lora_B", "down.", "up.", "word_embeddings.weight")
+NAMES = ("lora_A", "lora_B", "magnitude", "down.", "up.", "word_embeddings.weight")
 
 
 class LoRALinear(nn.Module):
@@ -47,6 +49,35 @@ class LoRALinear(nn.Module):
     in_features = property(lambda self: self.base.in_features)
     out_features = property(lambda self: self.base.out_features)
     weight = property(lambda self: self.base.weight)
+
+    def merged_weight(self):
+        """W + (alpha / rank) B A, (out, in)."""
+        return self.base.weight + self.scaling * (self.lora_B @ self.lora_A)
+
+
+class DoRALinear(LoRALinear):
+    """LoRA that learns the length of each row of the weights apart from its direction.
+
+    x (..., in) -> (..., out): the rows of W + (alpha / rank) B A, each divided by its length and multiplied by `magnitude`
+    (out,). The length counts as a constant for the gradient. Source: Liu et al., 2024, *DoRA: weight-decomposed low-rank
+    adaptation*, section 4.
+
+    >>> layer = DoRALinear(nn.Linear(4, 3), rank=2, alpha=4)
+    >>> x = torch.ones(1, 4)
+    >>> torch.allclose(layer(x), layer.base(x), atol=1e-6)
+    True
+    """
+
+    def __init__(self, base, rank, alpha):
+        super().__init__(base, rank, alpha)
+        self.magnitude = nn.Parameter(base.weight.detach().float().norm(dim=1))
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.merged_weight().to(x.dtype), self.base.bias)
+
+    def merged_weight(self):
+        weight = super().merged_weight()
+        return (self.magnitude / weight.detach().norm(dim=1))[:, None] * weight
 
 
 class BottleneckAdapter(nn.Module):
@@ -106,6 +137,11 @@ def inject_lora(model, targets=MINILM_TARGETS, rank=8, alpha=16, dropout=0.0):
     return inject(model, targets, lambda linear: LoRALinear(linear, rank, alpha, dropout))
 
 
+def inject_dora(model, targets=MINILM_TARGETS, rank=8, alpha=16):
+    """DoRA on every linear layer named in `targets`; all else is frozen but the head. Returns the model."""
+    return inject(model, targets, lambda linear: DoRALinear(linear, rank, alpha))
+
+
 def inject_adapters(model, width=16, targets=("output.dense",)):
     """A bottleneck adapter behind the attention and behind the feed-forward part of each layer. Returns the model."""
     return inject(model, targets, lambda linear: BottleneckAdapter(linear, width))
@@ -118,11 +154,11 @@ def train_word_embeddings(model):
 
 
 def merge(layer):
-    """The plain nn.Linear that computes what a LoRALinear does: W + (alpha / rank) B A; the layer stays as it is."""
+    """The plain nn.Linear that computes what a LoRALinear or DoRALinear does; the layer stays as it is."""
     merged = nn.Linear(layer.base.in_features, layer.base.out_features, bias=layer.base.bias is not None)
     merged.to(layer.base.weight)  # the same device and precision
     with torch.no_grad():
-        merged.weight.copy_(layer.base.weight + layer.scaling * (layer.lora_B @ layer.lora_A))
+        merged.weight.copy_(layer.merged_weight())
         if layer.base.bias is not None:
             merged.bias.copy_(layer.base.bias)
     return merged

@@ -63,16 +63,19 @@ def with_peft(model, config):
 
 
 def peft_twin(layer):
-    """peft's own LoRA layer with the weights, rank and alpha of a `lora.LoRALinear`: it must compute the same."""
+    """peft's own layer with the weights, rank and alpha of a LoRALinear or DoRALinear: it must compute the same."""
     from peft import LoraConfig
 
+    dora = isinstance(layer, lora.DoRALinear)
     rank = len(layer.lora_A)
     base = nn.Linear(layer.base.in_features, layer.base.out_features, bias=layer.base.bias is not None)
     base.load_state_dict(layer.base.state_dict())
-    config = LoraConfig(target_modules=["0"], r=rank, lora_alpha=layer.scaling * rank)
+    config = LoraConfig(target_modules=["0"], r=rank, lora_alpha=layer.scaling * rank, use_dora=dora)
     twin = with_peft(nn.Sequential(base), config).base_model.model[0]
     twin.lora_A["default"].weight.data.copy_(layer.lora_A)
     twin.lora_B["default"].weight.data.copy_(layer.lora_B)
+    if dora:
+        twin.lora_magnitude_vector["default"].weight.data.copy_(layer.magnitude)
     return twin
 
 

@@ -1,11 +1,10 @@
 """Prompts as data (lab 4; scoring also in lab 5).
 
 templates: prompts, the words that stand for classes, and how their probabilities become an answer. injection: attacks
-and fences. redaction: personal data. Their names stand here too. scoring: log-probabilities without computing twice.
+and fences. Their names stand here too, and those of `leaplm.redaction`. scoring: log-probabilities without computing twice.
 """
 
 from leaplm.prompting.injection import ATTACKS, DEFENCES, FENCE, WARNING, attack, attack_all, defend, fence, first_word
-from leaplm.prompting.redaction import HARMLESS, IDENTITIES, PHONES, PRIVATE, private_message, redact, redaction_scores
 from leaplm.prompting.scoring import continuation_log_probs
 from leaplm.prompting.templates import (
     CONTENT_FREE,
@@ -31,6 +30,7 @@ from leaplm.prompting.templates import (
     shorten,
     template_spread,
 )
+from leaplm.redaction import HARMLESS, IDENTITIES, PHONES, PRIVATE, private_message, redact, redaction_scores
 
 __all__ = [
     "continuation_log_probs",

@@ -50,7 +50,9 @@ def bare_prompt(question):
 
 
 def one_line(text):
-    return " ".join(SOURCE_MARK.sub("", text).split())
+    while SOURCE_MARK.search(text):  # [[9]2] without its inner mark is one again
+        text = SOURCE_MARK.sub("", text)
+    return " ".join(text.split())
 
 
 def support(answer, source):

@@ -1,6 +1,6 @@
 """A trained classifier as a service: `leaplm serve ADAPTER`.
 
-engine     a file of lab 2, 3, 5 or 8 -> something that predicts        batching   a bounded queue, small batches
+files      a file of lab 2, 3, 5, 8 or 16 -> something that predicts    batching   a bounded queue, small batches
 app        the HTTP interface: limits, keys, errors, metrics, health      keys       who may ask, and how often
 metrics    what Prometheus reads, and alerts.yml what it warns of        logs       JSON lines without personal data
 run        from the command line to a port                               ray_app    the same app with several replicas

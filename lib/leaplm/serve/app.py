@@ -68,7 +68,7 @@ class Ask(BaseModel):
 
 
 def create_app(engine, settings=None, keys=(), logger=None):
-    """The FastAPI app that serves `engine` (see serve.engine). keys: a list of serve.keys.Key; none: open to everybody.
+    """The FastAPI app that serves `engine` (see serve.files). keys: a list of serve.keys.Key; none: open to everybody.
 
     >>> app = create_app(load_engine("artifacts/sentiment-cpu.safetensors"))            # doctest: +SKIP
     """

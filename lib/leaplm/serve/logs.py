@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from leaplm.prompting.redaction import redact
+from leaplm.redaction import redact
 
 LOGGER = "leaplm.serve"
 MOST_CHARACTERS = 200

@@ -16,8 +16,8 @@ import time
 
 import httpx2
 
-from leaplm.compression.engine import load_engine
 from leaplm.serve.app import Settings, create_app
+from leaplm.serve.files import load_engine
 from leaplm.serve.keys import read_keys
 
 

@@ -4,8 +4,8 @@ import ipaddress
 import os
 import socket
 
-from leaplm.compression.engine import load_engine
 from leaplm.serve.app import Settings, create_app
+from leaplm.serve.files import load_engine
 from leaplm.serve.keys import read_keys
 from leaplm.serve.logs import make_logger
 

@@ -1,8 +1,8 @@
 """Names in text: tag each word, and count what was found (lab 14).
 
 sentences: the course's sentences with marked names, and files of one's own. entities: from tags to entities, precision,
-recall and F1. decoding: the best sequence that BIO allows. baselines: a list of names, a rule, a linear model. tagger:
-sub-words, their labels, and an encoder that learns. mixture: it and the linear model together.
+recall and F1. decoding: the best sequence that BIO allows. baselines: a list of names, a rule, a linear model. crf: a
+conditional random field. tagger: sub-words, their labels, and an encoder that learns. mixture: it and the linear model.
 """
 
 from leaplm.tagging.baselines import (
@@ -13,6 +13,7 @@ from leaplm.tagging.baselines import (
     word_features,
     word_shape,
 )
+from leaplm.tagging.crf import CrfTagger
 from leaplm.tagging.decoding import allowed_moves, best_path, best_tags
 from leaplm.tagging.entities import (
     entity_scores,
@@ -56,6 +57,7 @@ __all__ = [
     "mix_scores",
     "choose_share",
     "SHARES",
+    "CrfTagger",
     "MixedTagger",
     "IGNORED",
     "LANGUAGES",

@@ -46,18 +46,28 @@ def tokenize_words(tokenizer, sentences, labels=None, max_length=512):
     """A dict of tensors (sentences, sub-words): input_ids, attention_mask, shapes, and labels.
 
     sentences: lists of words; labels: lists of tag numbers (None: 0 at each first sub-word, so that `labels` says where the
-    words are). Each word has a sub-word, but for those beyond max_length, which are cut off.
+    words are). Each word has a sub-word, but for those beyond max_length, which are cut off: that is said on the screen.
     """
     signs = [[readable(tokenizer, word) for word in words] for words in sentences]
     coded = tokenizer(signs, is_split_into_words=True, padding=True, truncation=True, max_length=max_length,
                       return_tensors="pt")
     labels = [[0] * len(words) for words in sentences] if labels is None else labels
     ids = [coded.word_ids(row) for row in range(len(sentences))]
+    warn_of_cut(sentences, ids, max_length)
     shapes = [[3 if word is None else shape_number(words[word]) for word in row]
               for row, words in zip(ids, sentences, strict=True)]
     aligned = [align_labels(row, numbers) for row, numbers in zip(ids, labels, strict=True)]
     return {"input_ids": coded["input_ids"], "attention_mask": coded["attention_mask"], "shapes": torch.tensor(shapes),
             "labels": torch.tensor(aligned)}
+
+
+def warn_of_cut(sentences, word_ids, max_length):
+    """Say which sentences (lists of words) lost words to max_length; word_ids: for each, those of its sub-words."""
+    for words, row in zip(sentences, word_ids, strict=True):
+        read = len({word for word in row if word is not None})
+        if read < len(words):
+            print(f"Careful: the encoder reads {read} of the {len(words)} words of the sentence that starts with "
+                  f"{' '.join(words[:5])!r}: they make more than {max_length} sub-words. Part the sentence.")
 
 
 def readable(tokenizer, word):

@@ -56,6 +56,12 @@ def test_a_lab_is_shown_with_results_and_without_answers(book):
     assert "examples of each" in page and str(Path.home()) not in page
 
 
+def test_a_figure_has_an_alternative_text_of_its_own(book):
+    page = (book / "labs" / "lab5_fewshot.html").read_text(encoding="utf-8")
+    texts = re.findall(r'<img alt="([^"]*)"[^>]* src="\.\./_images/[0-9a-f]+', page)
+    assert len(texts) >= 3 and all(len(text.split()) > 8 and "_images" not in text for text in texts)
+
+
 def test_nothing_comes_from_elsewhere(pages):
     assert {url for page in pages.values() for url in page.loads if "//" in url} == set()
 

@@ -6,8 +6,8 @@ import pytest
 from babel.messages.pofile import read_po
 from leaplm.grading.course import lab_file, list_labs, load_module
 from leaplm.grading.judge.banks import load_bank
-from leaplm.grading.judge.translation import catalog_path
 from leaplm.learner import hints as shown
+from leaplm.translation import catalog_path
 from mini import LAB, ROOT, make_course
 
 hints = load_module(ROOT / "course" / "tools" / "hints.py")

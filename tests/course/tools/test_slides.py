@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from leaplm.grading.course import lab_file, list_labs, load_module
-from leaplm.grading.judge.translation import list_locales
+from leaplm.translation import is_unfinished, list_locales
 from repo import ROOT
 
 slides = load_module(ROOT / "course" / "tools" / "slides.py")
@@ -31,6 +31,8 @@ def test_no_word_of_a_chapter_is_lost(lab):
 @pytest.mark.parametrize("locale", LOCALES)
 def test_a_translation_has_the_same_slides(locale):
     """The same sections, figure, questions, table and exercises; sentences may share slides in another way."""
+    if is_unfinished(ROOT, "lab6_overfitting", locale):
+        pytest.skip("a translator is still at work on this lab")
     kinds = {place: [slide.kind for slide in slides.slides(ROOT, "lab6_overfitting", place) if slide.kind != "idea"]
              for place in ("", locale)}
     assert kinds[locale] == kinds[""] and kinds[""].count("question") == 4

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 from leaplm.grading.course import list_labs, load_module
-from leaplm.grading.judge.translation import list_locales
 from leaplm.learner.progress import PAGE
+from leaplm.translation import list_locales
 from repo import ROOT
 
 start = load_module(ROOT / "course" / "tools" / "start.py")

@@ -10,7 +10,8 @@ from babel.messages.pofile import read_po
 from leaplm.grading.course import LANGUAGES, list_labs, load_module
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge.engine import Engine
-from leaplm.grading.judge.translation import (
+from leaplm.grading.submission import Submission
+from leaplm.translation import (
     COMMON,
     catalog_path,
     current_locale,
@@ -20,7 +21,6 @@ from leaplm.grading.judge.translation import (
     split_markdown,
     translate_message,
 )
-from leaplm.grading.submission import Submission
 from mini import LAB, ROOT, make_course
 from walled import needs_sandbox
 

@@ -15,7 +15,8 @@ from torch import nn
 BATCH = {"input_ids": torch.randint(5, 60, (4, 9)), "attention_mask": torch.ones(4, 9, dtype=torch.long),
          "labels": torch.tensor([0, 1, 1, 0])}
 ROWS = [{"input_ids": [5 + i, 7, 9 + i], "label": i % 2} for i in range(8)]
-MAKERS = {"lora": lambda base: lora.LoRALinear(base, 2, 6), "adapter": lambda base: lora.BottleneckAdapter(base, 3)}
+MAKERS = {"lora": lambda base: lora.LoRALinear(base, 2, 6), "dora": lambda base: lora.DoRALinear(base, 2, 6),
+          "adapter": lambda base: lora.BottleneckAdapter(base, 3)}
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -51,6 +52,19 @@ def test_lora_by_hand():
 def test_lora_is_pefts_with_the_same_weights(rank, alpha, bias):
     layer, x = lora_linear(7, 5, rank, alpha, seed=rank, bias=bias), torch.randn(3, 4, 7)
     assert torch.allclose(layer(x), peft_twin(layer)(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dora_is_pefts_with_the_same_weights_and_gradients(bias):
+    layer, x = lora.DoRALinear(linear(7, 5, bias=bias), 2, 6), torch.randn(3, 4, 7)
+    for part in ("lora_", "magnitude"):
+        randomize(layer, part)
+    twin = peft_twin(layer)
+    assert torch.allclose(layer(x), twin(x), atol=1e-5) and torch.allclose(lora.merge(layer)(x), layer(x), atol=1e-5)
+    for some in (layer, twin):
+        some(x).square().sum().backward()
+    torch.testing.assert_close(layer.lora_A.grad, twin.lora_A["default"].weight.grad, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(layer.magnitude.grad, twin.lora_magnitude_vector["default"].weight.grad, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("bias", [True, False])

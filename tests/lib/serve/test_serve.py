@@ -22,7 +22,7 @@ for needed in ("fastapi", "uvicorn", "prometheus_client"):
 
 import httpx2  # noqa: E402
 import yaml  # noqa: E402
-from leaplm import artifacts, compression, models  # noqa: E402
+from leaplm import artifacts, compression, evaluation, models, small_machines  # noqa: E402
 from leaplm.compression import engine  # noqa: E402
 from leaplm.compression.checkpoint import save_compressed  # noqa: E402
 from leaplm.peft import lora  # noqa: E402
@@ -344,6 +344,37 @@ def test_an_adapter_is_served_merged_with_its_own_scores(files):
     with torch.no_grad():
         logits = files["adapted"].eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     np.testing.assert_allclose(made.predict(["A good film."]), logits.softmax(-1).numpy(), atol=2e-3)  # 16-bit in the file
+
+
+@pytest.fixture(scope="module")
+def tfidf(tmp_path_factory):
+    """(path of a saved TF-IDF classifier, the scikit-learn pipeline that it was made of)."""
+    texts = ["good soap", "very good", "bad soap", "very bad", "dull", "fine"]
+    pipeline = evaluation.tfidf_classifier("characters").fit(texts, [1, 1, 0, 0, 0, 1])
+    path = tmp_path_factory.mktemp("tfidf") / "small.safetensors"
+    small_machines.save_predictor(path, small_machines.from_pipeline(pipeline, LABELS, "eng", lab="test"), bits=32)
+    return path, pipeline
+
+
+def test_a_tfidf_file_is_served_with_scikit_learns_probabilities_and_without_pytorch(tfidf):
+    path, pipeline = tfidf
+    texts = ["Good SOAP!", "bad  day", "???"]
+    with process.running(path) as service, httpx2.Client(base_url=service.address, trust_env=False, timeout=30) as client:
+        answers = ask(client, *texts).json()["predictions"]
+        found = [[answer["probabilities"][name] for name in LABELS] for answer in answers]
+        np.testing.assert_allclose(found, pipeline.predict_proba(texts), atol=1e-5)
+        assert client.get("/model").json()["engine"] == "numpy"
+        loaded = Path(f"/proc/{service.pid}/maps")
+        assert not loaded.is_file() or "torch" not in loaded.read_text()
+
+
+def test_a_tfidf_file_needs_no_other_engine_and_a_damaged_one_is_refused_before_a_port_opens(tfidf, tmp_path):
+    path, _ = tfidf
+    with pytest.raises(ValueError, match="leave --engine out"):
+        run.prepare(path, engine="onnx")
+    (tmp_path / "half").write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="cannot be served: the file is damaged"):
+        run.prepare(tmp_path / "half")
 
 
 @pytest.mark.parametrize(("content", "told"), [

@@ -1,5 +1,7 @@
 """The taggers: sub-words and words, a model that learns, and the two together."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,21 @@ def test_the_linear_model_learns_and_never_breaks_the_rule():
     model = tagging.LinearTagger(TAGS).fit(ROWS)
     assert model.predict([words for words, _ in ROWS]) == [tags for _, tags in ROWS]
     assert model.predict([]) == [] and len(model.predict([["a"] * 7])[0]) == 7
+
+
+def test_a_crf_learns_what_follows_what():
+    pytest.importorskip("pycrfsuite")
+    rows = [(["ba", "ba"], ["B-PER", "I-PER"]), (["ko", "ba"], ["O", "O"])] * 5
+    model = tagging.CrfTagger(l2=0.01).fit(rows)
+    assert model.predict([words for words, _ in rows[:2]]) == [tags for _, tags in rows[:2]]
+    again = tagging.CrfTagger(l2=0.01).fit(rows)
+    assert again.predict([["ba", "ko", "ba"]]) == model.predict([["ba", "ko", "ba"]]) and model.predict([[]]) == [[]]
+
+
+def test_a_crf_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycrfsuite", None)
+    with pytest.raises(ImportError, match=r"leaplm\[names\]"):
+        tagging.CrfTagger()
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +69,15 @@ def test_words_have_one_label_however_many_pieces(encoder):
 def test_each_word_has_a_sub_word_even_if_nothing_can_be_seen_of_it_or_the_sentence_is_long(encoder):
     words = ["\u200b", "Amina", "\ufe0f", "\xad", "!", "Kano"] * 25
     assert int((tagging.tokenize_words(encoder[0], [words])["labels"] != -100).sum()) == len(words)
+
+
+def test_a_sentence_that_is_cut_is_named(encoder, capsys):
+    tokenizer = encoder[0]
+    batch = tagging.tokenize_words(tokenizer, [["Kano", "grew"], ["Wanjiru"] * 20], max_length=16)
+    kept = int((batch["labels"][1] != -100).sum())
+    assert f"reads {kept} of the 20 words" in capsys.readouterr().out and kept < 20
+    tagging.tokenize_words(tokenizer, [["Kano", "grew"]], max_length=16)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_two_together_are_what_their_scores_say(encoder):

@@ -34,6 +34,7 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets.config import Config
 
 from leaplm.grading.book.safe_html import clean_html
+from leaplm.locales import direction, language_tag
 
 MAX_SOURCE = 50_000  # characters of a cell
 MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length
@@ -59,8 +60,22 @@ POLICY = (
     f"font-src {MATHJAX}; base-uri 'none'; form-action 'none'"
 )
 
-# Messages of a sentence or two stand in <pre>: they go on in the next line, and not out of the page.
-WRAPPED = "div.output_area pre { white-space: pre-wrap; overflow-wrap: anywhere }"
+# Messages and code go on in the next line, and not out of the page: without a script nothing could put a box that scrolls
+# into the reach of the keyboard. Each line of what was printed has the direction of its own words; code is written from the
+# left in every language. Colours have the contrast of WCAG's level AA, and what is pressed is 24 px high.
+STYLE = """
+div.output_area pre, div.input_area pre { white-space: pre-wrap; overflow-wrap: anywhere }
+div.output_area pre { unicode-bidi: plaintext; text-align: start }
+div.input_area, div.input_area pre, code, div.highlight, mjx-container { direction: ltr; text-align: left }
+code, mjx-container { unicode-bidi: isolate }
+div.highlight, div.highlight pre { background: #fff !important }
+body a { color: #1f5c99; text-decoration: underline }
+body div.nbgrader_cell .panel-heading a { color: #fff }
+div.prompt { direction: ltr; text-align: start }
+[dir="rtl"] .panel-heading .pull-right { float: left !important }
+summary { line-height: 24px }
+#toc li { line-height: 24px }
+"""
 LOCALE_NAME = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,4})*")
 
 
@@ -136,8 +151,9 @@ class FeedbackExporter(HTMLExporter):
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **more: Any) -> tuple[str, dict]:
         language = language_of(nb)
         page, resources = super().from_notebook_node(nb, resources, **more)
-        head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{WRAPPED}</style>'
-        return page.replace("<html>", f'<html lang="{language}">', 1).replace("<head>", head, 1), resources
+        head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{STYLE}</style>'
+        start = f'<html lang="{language}" dir="{direction(language.replace("-", "_"))}">'
+        return re.sub(r"<html[^>]*>", start, page, count=1).replace("<head>", head, 1), resources
 
 
 def language_of(nb: NotebookNode) -> str:
@@ -148,7 +164,7 @@ def language_of(nb: NotebookNode) -> str:
     """
     told = nb.metadata.get("leaplm", {})
     locale = str(told.get("locale", "")) if isinstance(told, dict) else ""
-    return locale.replace("_", "-") if LOCALE_NAME.fullmatch(locale) else "en"
+    return language_tag(locale) if LOCALE_NAME.fullmatch(locale) else "en"
 
 
 @pass_context

@@ -23,7 +23,7 @@ UNSEEN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.D
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,15})(?![a-zA-Z0-9])([^<>]*)>|<[!?/][^<>]*>")
 ATTRIBUTE = re.compile(r"""\b([a-zA-Z]{1,10})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>`]+))""")
 
-PLAIN_ATTRIBUTES = {"alt", "title", "colspan", "rowspan", "align", "border", "start"}
+PLAIN_ATTRIBUTES = {"alt", "title", "colspan", "rowspan", "align", "border", "start", "dir", "lang"}
 CLASS = re.compile(r"highlight|dataframe|[a-z]{1,2}[a-z0-9]?")  # the last are Pygments' colours
 LINK = re.compile(r"(?:https?://|mailto:|#)\S*", re.IGNORECASE)
 PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")

@@ -31,10 +31,10 @@ from leaplm.added import FOLDER
 from leaplm.grading.assignment import Assignment
 from leaplm.grading.course import lab_file, translated_releases
 from leaplm.grading.judge.engine import Graded
-from leaplm.grading.judge.translation import LOCALE
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
 from leaplm.runtime import COURSE_SECRET
+from leaplm.translation import LOCALE
 from leaplm.whole_file import write_whole
 
 WORK = ".nbgrader-work"

@@ -8,8 +8,8 @@ from typing import Any
 
 from leaplm.grading.course import find_course
 from leaplm.grading.judge.checks import Verdict, judge, load_checks
-from leaplm.grading.judge.translation import current_locale, load_catalogs, translate_message
 from leaplm.grading.sandbox.student import Student
+from leaplm.translation import current_locale, load_catalogs, translate_message
 
 
 def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathLike = ".") -> Verdict:

@@ -35,7 +35,6 @@ from leaplm.grading.assignment import Assignment, lab_assignment
 from leaplm.grading.course import lab_file, reached
 from leaplm.grading.judge.examiner import JUDGING, MOST_FRAME, name_of, new_seed
 from leaplm.grading.judge.scratch import Scratch, sweep
-from leaplm.grading.judge.translation import find_catalogs, translate_message
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.control_groups import Group, find_groups, sweep_groups
@@ -46,6 +45,7 @@ from leaplm.grading.sandbox.walls import EXIT_DEAD, Limits
 from leaplm.grading.sandbox.wire import Channel, Gone
 from leaplm.grading.submission import Submission
 from leaplm.runtime import available_memory_mb, processors
+from leaplm.translation import find_catalogs, translate_message
 
 START_SECONDS = 300  # for the imports, on a slow and busy machine
 END_SECONDS = 120  # for the kernel to take back all that a process held, on a machine that it has made busy

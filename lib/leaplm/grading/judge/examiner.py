@@ -32,7 +32,6 @@ from leaplm.grading.assignment import Assignment, unpacked
 from leaplm.grading.course import import_all, imported, lab_file, reached, translated_releases
 from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
-from leaplm.grading.judge.translation import current_locale, find_catalogs, translate_message
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
@@ -46,6 +45,7 @@ from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
 from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
 from leaplm.grading.texts import plain, writable
+from leaplm.translation import current_locale, find_catalogs, translate_message
 
 # As kept here, of one cell and of a notebook: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000

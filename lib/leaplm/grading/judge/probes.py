@@ -357,3 +357,47 @@ def checksum_model():
         return [(seen + int(row) + 13 * len(tested)) % 1009 for row in tested]
 
     return fit_predict
+
+
+def bytes_of(numbers: list[int]) -> bytes:
+    """A list of numbers from 0 to 255 as bytes."""
+    return bytes(numbers)
+
+
+class CountingSpeller:
+    """A language model of few rules as `best_next`: the token behind each depends on all before it; it counts its calls."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.asked = seed, 0
+
+    def __call__(self, tokens: list[int]) -> list[int]:
+        self.asked += 1
+        state, best = self.seed, []
+        for token in tokens:
+            state = (state * 31 + int(token) + 7) % 10007
+            best.append(state % 50)
+        return best
+
+
+def counting_speller(seed: int) -> CountingSpeller:
+    return CountingSpeller(seed)
+
+
+def times_asked(model: CountingSpeller) -> int:
+    """How often a `counting_speller` was called so far."""
+    return model.asked
+
+
+def guesser(seed: int, style: str, length: int) -> Any:
+    """A draft for a `counting_speller`: `length` guesses, all "right" or "wrong", some ("mixed"), or all but one ("gap")."""
+    model = CountingSpeller(seed)
+
+    def draft(tokens: list[int]) -> list[int]:
+        text = list(tokens)
+        for place in range(length):
+            best = model(text)[-1]
+            good = {"right": True, "wrong": False, "mixed": best % 3 > 0, "gap": place != 1}[style]
+            text.append(best if good else (best + 1) % 50)
+        return text[len(tokens) :]
+
+    return draft

@@ -344,7 +344,7 @@ def test_a_page_says_its_language(metadata, language):
 
 def test_a_long_message_stays_on_the_page(page):
     text = page.read_text(encoding="utf-8")
-    assert '<html lang="en">' in text and "white-space: pre-wrap" in text
+    assert '<html lang="en" dir="ltr">' in text and "white-space: pre-wrap" in text
 
 
 def test_b1_the_page_has_no_hidden_tests(page):

@@ -2,7 +2,8 @@
 
 One catalogue (.po) per lab and locale, `course/<lab>/locale/<locale>.po`, and one common to all labs; `LEAPLM_LOCALE=fr`
 chooses the language. Code is never translated, so that all languages have the same cells, ids and marks. What has no
-translation stays English, with a mark.
+translation stays English, with a mark. In a language that is written from the right, pieces of code and of English are
+isolated, so that the signs at their ends stay where they are.
 """
 
 import functools
@@ -14,6 +15,8 @@ from babel.messages.pofile import read_po
 
 LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
 UNTRANSLATED = "[EN] "
+# Ends the header of a catalogue that a translator is still at work on: what it lacks is shown in English, with a mark.
+UNFINISHED = "X-Unfinished: yes"
 COMMON = "common"  # the catalogue of what is not of one lab
 
 # What stands before the words of a line: heading, list item, quotation, definition, table row.
@@ -23,6 +26,11 @@ NEW_UNIT = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\|)")
 VERBATIM = re.compile(r"\s*|\s*(?:\|[-:| ]+\||:{3,}.*|\([\w-]+\)=|</?\w+>)\s*")
 BLOCK = re.compile(r"\s*(```|~~~|\$\$)")  # of code, or a formula on lines of its own
 CODE = re.compile(r"`[^`]*`")
+LATIN = re.compile(r"`[^`]*`|<code>.*?</code>", re.S)  # in a line that is written from the right
+LEFT_TO_RIGHT, ISOLATE_END = "\u2066", "\u2069"  # Unicode's marks around a piece with a direction of its own
+# JupyterLab puts each paragraph at the left, whatever the direction around it; what stands inside of one may have a side.
+AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
+RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty lines: Markdown goes on inside
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 JOINT = "; "  # between several messages in one
 # What is no English in a message: names with a digit, point or underscore in them, Python's types and errors.
@@ -71,8 +79,58 @@ def _still_inside(line, inside):
 
 def translate_markdown(text, catalogs):
     """Markdown in another language; a unit without a translation stays English behind "[EN] "."""
-    return "".join(prefix + (look_up(words, catalogs) or UNTRANSLATED + words if has_words(words) else words)
+    return "".join(prefix + (_translated_unit(words, catalogs) if has_words(words) else words)
                    for prefix, words in split_markdown(text))
+
+
+def _translated_unit(words, catalogs):
+    found = look_up(words, catalogs)
+    if not is_right_to_left(catalogs):
+        return found or UNTRANSLATED + words
+    return LATIN.sub(lambda code: isolated(code[0]), found) if found else isolated(UNTRANSLATED + words)
+
+
+def is_right_to_left(catalogs):
+    """Whether the language of some catalogues is written from the right, as Arabic is."""
+    return any(catalog.locale is not None and catalog.locale.text_direction == "rtl" for catalog in catalogs)
+
+
+def isolated(text):
+    """A piece that keeps its order from left to right in a line of any direction.
+
+    >>> isolated("x[-1]")
+    '\\u2066x[-1]\\u2069'
+    """
+    return f"{LEFT_TO_RIGHT}{text}{ISOLATE_END}"
+
+
+def wrapped(text, catalogs):
+    """A text of Markdown as a program shows it that knows no directions; of a language from the left, the text itself."""
+    if not is_right_to_left(catalogs):
+        return text
+    units = "".join(prefix + (AT_THE_RIGHT.format(words) if is_paragraph(prefix, words) else words)
+                    for prefix, words in split_markdown(text.strip()))  # fmt: skip
+    return f"{RIGHT_TO_LEFT}{units}{WRAPPING_END}"
+
+
+def is_paragraph(prefix, words):
+    """Whether a unit is one, or a quotation; not a heading, a list item, a table's row, HTML or a picture.
+
+    >>> is_paragraph("\\n\\n", "One."), is_paragraph("# ", "Head"), is_paragraph("", "<details>")
+    (True, False, False)
+    """
+    return bool(words) and prefix.rpartition("\n")[2].strip() in ("", ">") and words[0] not in "<!|"
+
+
+def unwrapped(text):
+    """A text of Markdown without what `wrapped` puts around it.
+
+    >>> unwrapped(RIGHT_TO_LEFT + "# x\\n\\n" + AT_THE_RIGHT.format("One.") + WRAPPING_END)
+    '# x\\n\\nOne.'
+    """
+    before, _, after = map(re.escape, AT_THE_RIGHT.partition("{}"))
+    text = text.removeprefix(RIGHT_TO_LEFT).removesuffix(WRAPPING_END)
+    return re.sub(f"(?m){before}(.*){after}$", r"\1", text)
 
 
 def has_words(words):
@@ -94,6 +152,12 @@ def catalog_path(root, lab, locale):
     """The catalogue of a lab, or of what is COMMON to all labs, in a language."""
     folder = Path(root) / "course"
     return folder / "locale" / locale / f"{COMMON}.po" if lab == COMMON else folder / lab / "locale" / f"{locale}.po"
+
+
+def is_unfinished(root, lab, locale):
+    """Whether a translator is still at work on a catalogue, as its header says."""
+    path = catalog_path(root, lab, locale)
+    return path.is_file() and UNFINISHED in path.read_text(encoding="utf-8").partition("msgid")[0]
 
 
 def list_locales(root):

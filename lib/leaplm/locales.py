@@ -1,0 +1,73 @@
+"""The language that a learner reads: which one it is, how it is written, and our sentences in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from babel import Locale, UnknownLocaleError
+from babel.core import get_global
+
+from leaplm.places import LANGUAGES, find_root
+from leaplm.translation import COMMON, current_locale, find_catalogs, look_up
+
+
+def learner_locale() -> str:
+    """The language of LEAPLM_LOCALE, else that of the folder labs/languages/<locale>; "" is English."""
+    parts = Path.cwd().parts
+    if not os.environ.get("LEAPLM_LOCALE") and LANGUAGES in parts[:-1]:
+        return parts[parts.index(LANGUAGES) + 1]
+    try:
+        return current_locale()
+    except ValueError:  # a name that is none; a mark is not the place to stop a learner for it
+        return ""
+
+
+def catalogs_of(lab: str = COMMON) -> tuple:
+    """The catalogues of a lab in the learner's language; none for English, or where there is no such language."""
+    locale = learner_locale()
+    root = find_root() if locale else None
+    return find_catalogs(root, lab, locale) if root else ()
+
+
+def say(words: str, **values: object) -> str:
+    """A sentence of ours in the learner's language, with its values.
+
+    >>> say("{points} of {most} points for this exercise", points=2, most=3)
+    '2 of 3 points for this exercise'
+    """
+    return (look_up(words, catalogs_of()) or words).format(**values)
+
+
+def language_tag(locale: str) -> str:
+    """A locale as HTML names it.
+
+    >>> language_tag("zh_CN"), language_tag("")
+    ('zh-CN', 'en')
+    """
+    return locale.replace("_", "-") or "en"
+
+
+def direction(locale: str) -> str:
+    """Whether a language is written from the right: "rtl" or "ltr", as HTML's dir has it; "ltr" where it is not known.
+
+    >>> direction("ar"), direction("sw"), direction("")
+    ('rtl', 'ltr', 'ltr')
+    """
+    try:
+        return Locale.parse(locale or "en").text_direction
+    except (UnknownLocaleError, ValueError):
+        return "ltr"
+
+
+def language_name(code: str, locale: str, otherwise: str) -> str:
+    """What a language is called in another one; `otherwise` where that is not known.
+
+    >>> language_name("hau", "fr", "Hausa"), language_name("hau", "", "Hausa"), language_name("pcm", "ar", "?") != "?"
+    ('haoussa', 'Hausa', True)
+    """
+    try:
+        names = Locale.parse(locale or "en").languages
+    except (UnknownLocaleError, ValueError):
+        return otherwise
+    return names.get(get_global("language_aliases").get(code, code), otherwise)

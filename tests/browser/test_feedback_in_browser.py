@@ -1,0 +1,44 @@
+"""A feedback page, as nbgrader's own template and our exporter make it: nobody is kept out, and it is read from its side."""
+
+from pathlib import Path
+
+import nbformat
+import nbgrader
+import pytest
+from leaplm.grading.book.feedback import FeedbackExporter
+from leaplm.translation import load_catalogs, translate_message
+from repo import ROOT
+
+TEMPLATES = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
+MARKS = {"notebook": "lab0_start", "score": 3, "max_score": 30, "late_penalty": 0}
+MESSAGE = "the premium differs: the sum of the first list over the sum of the second"
+
+
+def feedback(folder, locale):
+    """The page of a graded lab 0 with a message under each check."""
+    place = ROOT / "labs" / "languages" / locale if locale else ROOT / "labs"
+    notebook = nbformat.read(place / "lab0_start" / "lab0_start.ipynb", as_version=4)
+    notebook.metadata["leaplm"] = {"locale": locale}
+    told = translate_message(MESSAGE, load_catalogs(ROOT, "lab0_start", locale)) if locale else MESSAGE
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade"):
+            cell.metadata.nbgrader["score"] = 1
+        if cell.id.startswith("check_"):
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=told)]
+    exporter = FeedbackExporter(template_name="feedback", extra_template_basedirs=[str(TEMPLATES / "templates")],
+                                extra_template_paths=[str(TEMPLATES / "static/node_modules/bootstrap/dist/css")])
+    made, _ = exporter.from_notebook_node(notebook, resources={"nbgrader": MARKS})
+    (folder / "feedback.html").write_text(made, encoding="utf-8")
+    return folder / "feedback.html"
+
+
+@pytest.mark.parametrize(("locale", "side"), [("", "left"), ("ar", "right")])
+def test_nobody_is_kept_out_and_text_begins_at_its_side(page, violations, tmp_path, locale, side):
+    page.goto(feedback(tmp_path, locale).as_uri())
+    page.shoot(f"feedback-{locale or 'en'}")
+    assert violations(page) == []
+    begins = """selector => { const part = document.querySelector(selector), style = getComputedStyle(part);
+      return {start: style.direction === "rtl" ? "right" : "left", left: "left", right: "right"}[style.textAlign]; }"""
+    assert page.evaluate(begins, "div.text_cell_render p") == side
+    assert page.evaluate(begins, "div.input_area pre") == "left"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,59 @@
+"""Lab 16: what it teaches is what the library does."""
+
+import struct
+
+import numpy as np
+import pytest
+from leaplm import small_machines
+from leaplm.grading.judge import probes
+from solved import solved_lab
+
+lab16 = solved_lab("lab16_small_machines")
+RNG = np.random.default_rng(0)
+
+
+def test_lab16_packs_and_quantizes_as_the_library(lab16):
+    for count in (0, 1, 8, 9):
+        numbers = RNG.integers(0, 16, count)
+        assert np.array_equal(lab16["pack_pairs"](numbers), small_machines.pack_pairs(numbers))
+    for shape, size in (((3, 64), 32), ((2, 7), 3), ((1, 1), 4)):
+        weight = RNG.normal(size=shape).astype(np.float32)
+        found = lab16["quantize_groups"](weight, size, small_machines.NF4)
+        for mine, theirs in zip(found, small_machines.quantize_groups(weight, size), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_lab16_reads_gguf_as_the_library(lab16):
+    content = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ2B", 9, 0, 2, 5, 6)
+    content += struct.pack("<Q", 2) + b"w1" + struct.pack("<I2QIQ", 2, 32, 4, 2, 64)
+    assert lab16["read_header"](content) == small_machines.read_header(content)
+    blocks = RNG.integers(0, 200, 36).astype(np.uint8).tobytes()
+    np.testing.assert_allclose(lab16["decode_q4_0"](blocks), small_machines.decode_q4_0(blocks))
+
+
+def test_lab16_classifies_as_the_library(lab16):
+    for text in ("na gode sosai", "a", "", "ọjọ́  dára"):
+        assert sorted(lab16["text_pieces"](text, 2, 5)) == sorted(small_machines.text_pieces(text, 2, 5))
+    pieces, columns, idf = list("abcaabx"), {"c": 0, "a": 2, "b": 1}, np.array([1.0, 2.0, 3.0])
+    for some in (pieces, ["x"], []):
+        for mine, theirs in zip(lab16["weigh_pieces"](some, columns, idf),
+                                small_machines.weigh_pieces(some, columns, idf), strict=True):
+            np.testing.assert_allclose(mine, theirs)
+    given = (np.array([0, 2]), np.array([0.6, 0.8]), RNG.normal(size=(3, 4)), RNG.normal(size=3))
+    np.testing.assert_allclose(lab16["class_probabilities"](*given), small_machines.class_probabilities(*given))
+
+
+def test_lab16_watches_as_the_library(lab16):
+    first, second = RNG.integers(0, 9, 30), RNG.integers(0, 9, 12)
+    assert lab16["ks_distance"](first, second) == pytest.approx(small_machines.ks_distance(first, second))
+    given = (RNG.normal(size=40), 10, 0.1, 50, 3)
+    assert lab16["alarm_level"](*given) == pytest.approx(small_machines.alarm_level(*given))
+
+
+def test_lab16_guesses_and_decodes_as_the_library(lab16):
+    for _ in range(20):
+        given = (RNG.integers(0, 4, 10).tolist(), 3, 2)
+        assert lab16["find_draft"](*given) == small_machines.find_draft(*given)
+    for style in ("mixed", "gap"):
+        given = (probes.counting_speller(5), [1, 2, 3], 9, probes.guesser(5, style, 4))
+        assert lab16["speculative_decode"](*given) == small_machines.speculative_decode(*given)

@@ -175,8 +175,7 @@ def exact_match(student, rng):
             return explain_match(student, answers, references)
     each = [matches(student, [a], [b]) for a, b in ALIKE + UNLIKE]
     if not all(each):
-        a, b = (ALIKE + UNLIKE)[each.index(False)]
-        return 1, f"right on the whole; not so for {a!r} and {b!r}: small letters, single blanks, one period at the end"
+        return 1, "right on the whole; look at texts that differ in one thing: case, blanks, a line end, one period or two"
     parts = [(["Store: hoes", "Nurse. a", "Store: x: y"], ["store : rice", "nurse", "Store: z: y"], ":"),
              (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the")]
     if not all(matches(student, *part) for part in parts):
@@ -214,7 +213,7 @@ def chrf(student, rng):
     edges = [("", "hoe"), ("hoe", ""), ("  ", "hoe"), ("xyz", "hoe"), ("", "")]
     if any(as_number(student.call("chrf", *pair), "chrf") != 0 for pair in edges):
         return 2, "right; but for an empty text, and where nothing is shared, the result is 0"
-    return 3, "sacreBLEU's chrF"
+    return 3, "the chrF that sacreBLEU gives"
 
 
 def near_miss(answer, reference, orders=6, beta=2, blanks=False, distinct=False, all_orders=False, swap=False, each=False):

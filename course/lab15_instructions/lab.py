@@ -56,7 +56,7 @@ marking.describe_language("lab15_instructions", LANGUAGE)
 # %% locked="load"
 parts = instructions.load_instructions(LANGUAGE)
 few = by_scale(tiny=6, cpu=400, gpu=400)  # all of them, but where only the code is tried
-train, test = parts["train"][:few], parts["test"][: min(few, 58)]
+train, test = parts["train"][:few], parts["test"][: min(few, 40)]
 references = [row["answer"] for row in test]
 print(f"{len(train)} rows to learn from, {len(test)} to test")
 pd.DataFrame(train[:6])
@@ -372,7 +372,7 @@ assert refusal_rates(["Store: refused goods."], [False]) == {"refused": 0, "over
 my_nearest_desk = 0
 
 # %% locked="baselines"
-sample = test[: by_scale(tiny=2, cpu=20, gpu=58)]  # without tuning the answers are long: 20 are enough
+sample = test[: by_scale(tiny=2, cpu=16, gpu=40)]  # without tuning the answers are long: 16 are enough
 wanted = [row["answer"] for row in sample]
 ways = {"as it is": instructions.write_answers(model, tokenizer, sample),
         "few-shot": instructions.write_answers(model, tokenizer, sample, shown=train[:3]),
@@ -780,7 +780,7 @@ assert list(found["wins"]) == [1] and found["first_place"] == 0.5
 # for the second number.</details>
 
 # %% locked="judges"
-count = by_scale(tiny=2, cpu=16, gpu=58)
+count = by_scale(tiny=2, cpu=16, gpu=40)
 asked = [row["question"] for row in test[:count]]
 judges = {"nearer to the reference": instructions.reference_judge({row["question"]: row["answer"] for row in test}),
           "the model itself": instructions.model_judge(model, tokenizer)}

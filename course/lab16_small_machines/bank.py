@@ -834,3 +834,60 @@ def reordered(trained):
         tensors["weight::scale"] = tensors["weight::scale"][::-1].copy()
 
     return {name: changed(content, turn)}
+
+
+# -- what a stranger wrote ------------------------------------------------------------------------------------------------
+
+
+@wrong("find_draft", "tokens joined to one text")
+def joined(tokens, most, longest):
+    for size in range(min(longest, len(tokens) - 1), 0, -1):
+        tail, text = "".join(map(str, tokens[-size:])), "".join(map(str, tokens[:-1]))
+        if (place := text.rfind(tail)) >= 0:
+            start = next(i for i in range(len(tokens)) if len("".join(map(str, tokens[:i]))) >= place + len(tail))
+            return tokens[start : start + most]
+    return []
+
+
+@wrong("text_pieces", "small letters, and no signs")
+def letters_only(text, shortest, longest):
+    found = []
+    for word in "".join(c.lower() if c.isalnum() else " " for c in text).split():
+        word = f" {word} "
+        for size in range(shortest, longest + 1):
+            if size >= len(word):
+                found.append(word)
+                break
+            found += [word[i : i + size] for i in range(len(word) - size + 1)]
+    return found
+
+
+@wrong("text_pieces", "each word once")
+def words_once(text, shortest, longest):
+    found = []
+    for word in dict.fromkeys(text.split()):
+        word = f" {word} "
+        for size in range(shortest, longest + 1):
+            if size >= len(word):
+                found.append(word)
+                break
+            found += [word[i : i + size] for i in range(len(word) - size + 1)]
+    return found
+
+
+@wrong("text_pieces", "scikit-learn's own analyzer")
+def analyzed(text, shortest, longest):
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(analyzer="char_wb", ngram_range=(shortest, longest), lowercase=False).build_analyzer()(text)
+
+
+@wrong("weigh_pieces", "values written into a copy of idf, which may hold whole numbers")
+def into_idf(pieces, columns, idf):
+    counts = Counter(columns[piece] for piece in pieces if piece in columns)
+    places = np.array(sorted(counts), dtype=int)
+    values = np.array(idf)[places]
+    for i, place in enumerate(places):
+        values[i] = (1 + math.log(counts[place])) * idf[place]
+    length = math.sqrt((values.astype(float) ** 2).sum())
+    return places, values / length if length else values.astype(float)

@@ -23,6 +23,7 @@ get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints be
 
 # %% locked="setup"
 import math
+import os
 import struct
 from collections import Counter
 from pathlib import Path
@@ -106,7 +107,7 @@ assert pack_pairs(np.array([], dtype=np.uint8)).tolist() == []
 # weights are frequent, near 0:
 
 # %%
-print("even steps:", small_machines.EVEN.round(2))
+print("even steps:", small_machines.EVEN.round(2))  # 15 of them: as many above 0 as below
 print("NF4:       ", small_machines.NF4.round(2))
 
 # %% [markdown]
@@ -124,7 +125,7 @@ def quantize_groups(weight, size, values):
     """numbers (rows, columns), whole ones, and scales (rows, groups) of dtype float16.
 
     weight: array (rows, columns), float32. Each row is cut into groups of `size` numbers; the last group may be shorter.
-    values: array (at most 16,), ascending. The scale of a group is its largest absolute number; of a group of zeros it is 1.
+    values: array (at most 16,), ascending. The scale of a group is its largest absolute number; where that is 0 in 16 bits, it is 1.
     Example: [[2.0, -1.0, 0.5, 0.0]] with size 2 and values [-1, -0.5, 0, 0.5, 1] -> [[4, 1, 4, 2]] and [[2.0, 0.5]].
     """
     ### BEGIN SOLUTION
@@ -361,7 +362,7 @@ print(f"{len(whole.pieces):,} pieces; as 32-bit numbers {whole.weight.size * 4 /
 def text_pieces(text, shortest, longest):
     """All pieces of `shortest` to `longest` characters of each word with a blank on both sides: a list of str.
 
-    Words are parted by blanks. A word (with its blanks) that is shorter than `shortest` is one piece, once; lengths above
+    Words are parted by white space (blanks, tabs, line ends); capitals and signs stay. A word (with its blanks) that is shorter than `shortest` is one piece, once; lengths above
     that of the word give nothing more. A piece that stands twice is listed twice; any order.
     Example: "na go", 3, 4 -> [" na", "na ", " na ", " go", "go ", " go "]; "a", 5, 6 -> [" a "].
     """
@@ -398,7 +399,8 @@ assert text_pieces("a", 5, 6) == [" a "] and text_pieces("", 2, 5) == []
 def weigh_pieces(pieces, columns, idf):
     """(places, values): the columns of the known pieces, ascending and each once, and their numbers, of length 1.
 
-    pieces: a list of str. columns: {piece: its column}. idf: array (all columns,). No known piece: two empty arrays.
+    pieces: a list of str. columns: {piece: its column}. idf: array (all columns,). No known piece: two empty arrays, the
+    places of a whole-number dtype, so that `weight[:, places]` works.
     Example: ["a", "b", "a", "x"], {"b": 0, "a": 2}, [1, 9, 1] -> [0, 2] and [1, 1 + ln 2] / 1.967 = [0.509, 0.861].
     """
     ### BEGIN SOLUTION
@@ -494,6 +496,7 @@ print(f"weights {packed.nbytes / 1e6:.3f} MB; accuracy {kept.mean():.3f} against
 # %% locked="sizes"
 name = LANGUAGE if LANGUAGE in ("eng", "hau", "swa") else "eng"
 record = calibration.load_record("lab16_small_machines", "sizes", language=name)
+print(f"the course's runs in {data.NAMES.get(name, name)}")
 shown = record.groupby(["pieces", "bits"], sort=False)
 shown[["megabytes", "accuracy", "change", "change_low", "change_high"]].mean().round(3)
 
@@ -610,6 +613,7 @@ table.round(3)
 
 # %% locked="drift"
 record = calibration.load_record("lab16_small_machines", "drift", language=name)
+print(f"the course's runs in {data.NAMES.get(name, name)}")
 record.groupby(["watched", "share"], sort=False)[["alarms", "psi_above_0.1", "psi_above_0.25"]].mean().round(2)
 
 # %% [markdown]
@@ -703,7 +707,7 @@ def speculative_decode(best_next, prompt, count, draft):
     """(tokens, passes): the `count` tokens that greedy decoding writes behind the prompt, a list; and the calls of best_next.
 
     best_next: takes a list of tokens and gives a list of the same length: the best next token behind each of them.
-    draft: takes the tokens so far (a list) and gives the guessed next ones, a list that may be empty.
+    draft: takes the tokens so far, prompt and written ones (a list), and gives the guessed next ones, a list that may be empty.
     Example: best_next gives token + 1 behind each token, draft always guesses [last + 1, 9], prompt [1], count 5
     -> [2, 3, 4, 5, 6] in 3 passes: each keeps one guess and one token of its own.
     """

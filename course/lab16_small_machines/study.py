@@ -56,7 +56,8 @@ def hits(predictor, rows):
     return (predictor.predict(rows["text"]).argmax(axis=1) == np.array(rows["label"])).astype(float)
 
 
-@study([{"language": language} for language in data.MARKED], seeds=range(5))
+# Not Nigerian Pidgin: our runs there have 0.39, which guessing may have, so that no level would tell anything.
+@study([{"language": language} for language in data.MARKED if language != "pcm"], seeds=range(5))
 def main(seed, language):
     """What is handed in: 20,000 pieces, 4 bits, on the grader's texts."""
     predictor, megabytes = saved(small_machines.keep_pieces(fitted(language, seed), PIECES), 4)

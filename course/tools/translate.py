@@ -60,7 +60,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
            "learner.words", "marking", "training")
 # Modules whose errors they read.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
-           "tokens.costs", "transformer.language_model")
+           "small_machines.predictor", "tokens.costs", "transformer.language_model")
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.

@@ -4,9 +4,10 @@ import struct
 
 import numpy as np
 import pytest
-from leaplm import small_machines
+from leaplm import calibration, data, evaluation, small_machines
+from leaplm.grading.course import load_module
 from leaplm.grading.judge import probes
-from solved import solved_lab
+from solved import ROOT, solved_lab
 
 lab16 = solved_lab("lab16_small_machines")
 RNG = np.random.default_rng(0)
@@ -57,3 +58,19 @@ def test_lab16_guesses_and_decodes_as_the_library(lab16):
     for style in ("mixed", "gap"):
         given = (probes.counting_speller(5), [1, 2, 3], 9, probes.guesser(5, style, 4))
         assert lab16["speculative_decode"](*given) == small_machines.speculative_decode(*given)
+
+
+CHECKS = load_module(ROOT / "course" / "lab16_small_machines" / "checks.py")
+RUNS = calibration.load_record("lab16_small_machines", "main")
+
+
+@pytest.mark.parametrize("language", sorted(set(RUNS["language"])))
+def test_guessing_earns_nothing_and_our_own_runs_all(language, needs_asset):
+    """Where our runs are near guessing, a mark would tell nothing: such a language must not be marked."""
+    needs_asset("vader" if language == "eng" else "afrisenti")
+    runs, labels = RUNS[RUNS["language"] == language]["heldout_macro_f1"], np.array(data.heldout_rows(language)["label"])
+    rng = np.random.default_rng(1)
+    guesses = [evaluation.macro_f1(labels, rng.permutation(labels)) for _ in range(100)]
+    points = [CHECKS.judge_score(score, runs, labels, 0)[0] for score in guesses]
+    assert np.mean(np.array(points) > 0) <= 0.05
+    assert all(CHECKS.judge_score(score, runs, labels, 0)[0] == 5 for score in runs)

@@ -11,7 +11,8 @@ from repo import ROOT
 
 # Downloads that go on where they stopped keep their part; folders are no files; the installer stands alone.
 OTHERS = {"whole_file.py", "assets/fetching.py", "bundle/make.py", "bundle/installer.py", "training.py",
-          "grading/trained.py", "grading/judge/heldout.py", "cli/add_language.py"}  # fmt: skip
+          "grading/trained.py", "grading/judge/heldout.py", "cli/add_language.py",
+          "small_machines/gguf_file.py"}  # fmt: skip
 
 
 def names(folder):

@@ -34,7 +34,7 @@ def read_meter(folder=POWERCAP):
     """
     try:
         files = sorted(Path(folder).glob("intel-rapl:[0-9]/energy_uj"))
-        return sum(int(file.read_text()) for file in files) / 1e6 if files else None
+        return sum(int(file.read_text(encoding="ascii")) for file in files) / 1e6 if files else None
     except (OSError, ValueError):
         return None
 

@@ -182,7 +182,7 @@ def exact_match(student, rng):
         return 1, "right on the whole; look at texts that differ in one thing: case, blanks, a line end, one period or two"
     parts = [(["Store: hoes", "Nurse. a", "Store: x: y"], ["store : rice", "nurse", "Store: z: y"], ":"),
              (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the"),
-             (["yes", "yes"], ["yet", "yes: no"], ":"), (["a - b", "a-b"], ["a - c", "a-c"], " - ")]
+             (["yes", "yes"], ["yet", "yes: no"], ":"), (["at six - ask", "a-b"], ["at ten - ask", "a-c"], " - ")]
     if not all(matches(student, *part) for part in parts):
         return 1, "right without `until`; with it, compare what stands before it first occurs, or all where it does not"
     return 2, "alike but for case, blanks and a period"

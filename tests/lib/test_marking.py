@@ -48,11 +48,14 @@ def test_checks_of_models_ask_for_the_runs_that_are_told(lab):
     assert not any(call.startswith(("load_record(", "calibration.")) for call in calls)
 
 
+NEAR_GUESSING = {"lab16_small_machines": {"pcm"}}  # our own runs are no better there, so that a mark would tell nothing
+
+
 @pytest.mark.parametrize("lab", marking.MARKS)
 def test_studies_run_every_language_that_is_offered(lab):
     mark, study = marking.MARKS[lab], calibration.load_studies(lab_file(ROOT, lab, "study.py"))
     known = data.SIB200 if lab == "lab0_start" else data.MARKED
-    for language in set(known) - {"eng"}:
+    for language in set(known) - {"eng"} - NEAR_GUESSING.get(lab, set()):
         settings = [setting for setting in study[mark.study].grid if setting["language"] == language]
         assert len(settings) == 1 and settings[0].items() >= mark.where.items()
     assert lab == "lab0_start" or len(calibration.settings_of(study[mark.study], "kanuri.csv")) == 1

@@ -8,7 +8,7 @@ Source: Rafailov et al., 2023, *Direct preference optimization* (https://arxiv.o
 import torch
 from torch import nn
 
-from leaplm.runtime import free_memory
+from leaplm.instructions.tuning import train_on
 
 
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta):
@@ -37,23 +37,13 @@ def train_preferences(scorer, pairs, beta, epochs, rate):
     each batch, before the first update. Then as in `train_answers`, with the DPO loss.
     """
     scorer.train()
-    references = reference_log_probs(scorer, pairs)
-    optimizer = torch.optim.AdamW([weight for weight in scorer.parameters() if weight.requires_grad], lr=rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * len(pairs))
-    history = []
-    for _ in range(epochs):
-        losses = []
-        for (chosen, rejected), reference in zip(pairs, references, strict=True):
-            loss = dpo_loss(scorer(**chosen), scorer(**rejected), *reference, beta)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-        history.append(sum(losses) / len(losses))
-    scorer.eval()
-    free_memory()
-    return history
+    entries = list(zip(pairs, reference_log_probs(scorer, pairs), strict=True))
+
+    def loss_of(entry):
+        (chosen, rejected), reference = entry
+        return dpo_loss(scorer(**chosen), scorer(**rejected), *reference, beta)
+
+    return train_on(scorer, entries, loss_of, epochs, rate)
 
 
 def measure_pairs(scorer, pairs):

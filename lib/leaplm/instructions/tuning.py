@@ -176,6 +176,14 @@ def train_answers(scorer, batches, epochs, rate):
     log-probabilities over the number of labels that count. Update k (from 0) of n has the rate (1 - k / n) * rate. In
     training mode; evaluation mode afterwards.
     """
+    def loss_of(batch):
+        return -scorer(**batch).sum() / (batch["labels"] != IGNORED).sum()
+
+    return train_on(scorer, batches, loss_of, epochs, rate)
+
+
+def train_on(scorer, batches, loss_of, epochs, rate):
+    """The loop of `train_answers` for any loss_of(batch), a tensor without dimension; the mean loss of each epoch."""
     scorer.train()
     optimizer = torch.optim.AdamW([weight for weight in scorer.parameters() if weight.requires_grad], lr=rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * len(batches))
@@ -183,7 +191,7 @@ def train_answers(scorer, batches, epochs, rate):
     for _ in range(epochs):
         losses = []
         for batch in batches:
-            loss = -scorer(**batch).sum() / (batch["labels"] != IGNORED).sum()
+            loss = loss_of(batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -223,4 +231,5 @@ def few_shot_prompt(tokenizer, row, shown):
 
 
 __all__ = ["PADDING", "AdapterState", "AnswerModel", "adapter_state", "add_adapter", "layers_of", "load_chat_model",
-           "make_batches", "make_pair_batches", "token_log_prob", "train_answers", "with_vectors", "write_answers"]
+           "make_batches", "make_pair_batches", "token_log_prob", "train_answers", "train_on", "with_vectors",
+           "write_answers"]

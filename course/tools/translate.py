@@ -11,10 +11,12 @@ with a mark, until somebody has looked at it. Code is the same in all languages,
 
 import argparse
 import ast
+import functools
 import io
 import json
 import re
 import sys
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.trained import module_file
 from leaplm.translation import (
     COMMON,
+    IN_FORMULA,
     PLACEHOLDER,
     UNFINISHED,
     catalog_path,
@@ -37,11 +40,14 @@ from leaplm.translation import (
     translate_markdown,
     wrapped,
 )
+from nbgrader.utils import compute_checksum, is_solution
 
 for folder in ("", "deck"):
     sys.path.insert(0, str(Path(__file__).resolve().parent / folder))
+import drawn_words  # noqa: E402
 import start  # noqa: E402
 import words as slides  # noqa: E402  course/tools/deck/words.py
+from prose_in_code import NAMES, code_units, translate_code  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """\
@@ -62,7 +68,9 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
 BANK = "bank.py"
+SVG_WORDS = re.compile(r"<((?:text|tspan|title|desc)\b[^>]*)>([^<]+)<")
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
+IN_CODE = "/code"  # ends the place of words that stand in a code cell
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|<code>.*?</code>|</?\w+[^>]*>|\{[^{}]*\}", re.DOTALL)
 
@@ -76,16 +84,71 @@ def template(root, lab):
 
 
 def lab_texts(root, lab):
-    for cell in nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells:
-        if translatable(cell):
-            yield from ((words, f"labs/{lab}#{cell.id}") for words in units(cell.source))
+    shared = {words for words, _ in shared_texts(root)}
+    for cell_id, words, in_code in cell_texts(root, lab):
+        if words not in shared:
+            yield words, f"labs/{lab}#{cell_id}{IN_CODE * in_code}"
     chapter = lab_file(root, lab, "chapter.md")
     if chapter.is_file():
         yield from ((words, f"course/{lab}/chapter.md") for words in units(chapter.read_text(encoding="utf-8")))
+    yield from ((words, f"course/{lab}/figure.svg") for words in words_of_figure(lab_file(root, lab, "figure.svg")))
     checks = lab_file(root, lab, "checks.py")
     if checks.is_file():
         yield from messages(checks, f"course/{lab}/checks.py", is_message)
     yield from hints(root, lab)
+
+
+def cell_texts(root, lab):
+    """(cell id, words, whether they stand in code) of a lab's notebook."""
+    path = root / "labs" / lab / f"{lab}.ipynb"
+    return _texts_of(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _texts_of(path, changed):
+    cells = nbformat.read(path, as_version=4).cells
+    return [(cell.id, words, cell.cell_type == "code") for cell in cells
+            for words in (code_units if cell.cell_type == "code" else units)(cell.source)]  # fmt: skip
+
+
+def shared_texts(root):
+    """The words of code that stand in several labs, with one place each; (words, place)."""
+    found = {}
+    for lab in list_labs(root):
+        for cell_id, words, in_code in cell_texts(root, lab):
+            if in_code:
+                found.setdefault(words, {})[lab] = f"labs/{lab}#{cell_id}{IN_CODE}"
+    return [(words, next(iter(places.values()))) for words, places in found.items() if len(places) > 1]
+
+
+def words_of_figure(path):
+    """The labels of a chapter's figure, with its title and description."""
+    figure = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [words for _, words in SVG_WORDS.findall(figure) if has_words(words)]
+
+
+def translate_figure(figure, catalogs):
+    """An SVG with its words in another language; a label that gets longer is written smaller."""
+    def told(found):
+        tag, words = found[1], found[2]
+        new = look_up(words, catalogs) or words
+        ratio = columns(words) / columns(new)
+        return f"<{smaller(tag, ratio) if ratio < 1 and tag.startswith('text') else tag}>{new}<"
+
+    return SVG_WORDS.sub(told, figure)
+
+
+def columns(text):
+    """How wide a text is, in letters of Latin."""
+    return sum(1.8 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def smaller(tag, ratio):
+    """The start of an SVG's text element with its size times `ratio`, at least 0.6."""
+    ratio = max(ratio, 0.6)
+    if size := re.search(r'font-size="([\d.]+)"', tag):
+        return tag.replace(size[0], f'font-size="{float(size[1]) * ratio:.1f}"')
+    return f'{tag} font-size="{ratio:.2f}em"'
 
 
 def hints(root, lab):
@@ -105,6 +168,8 @@ def is_hint(message):
 
 
 def common_texts(root):
+    yield from shared_texts(root)
+    yield from drawn_words.texts(root)
     yield from ((words, "course/tools/translate.py") for words in (NOTICE, CAPTION))
     for page in ("course/tools/book/index.md", str(start.SOURCE)):
         if (root / page).is_file():
@@ -119,12 +184,8 @@ def common_texts(root):
 
 
 def units(text):
-    return [words for _, words in split_markdown(text) if has_words(words)]
-
-
-def translatable(cell):
-    """Text of the course; not a cell that the student writes."""
-    return cell.cell_type == "markdown" and not cell.metadata.get("nbgrader", {}).get("solution")
+    found = [*(words for _, words in split_markdown(text)), *(found[2] for found in IN_FORMULA.finditer(text))]
+    return [words for words in found if has_words(words)]
 
 
 def messages(path, place, chosen, within=ast.Module):
@@ -219,9 +280,13 @@ def translated(root, lab, locale):
     catalogs = load_catalogs(root, lab, locale)
     notebook = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
     for number, cell in enumerate(notebook.cells):
-        if translatable(cell):
+        if cell.cell_type == "code":
+            cell.source = translate_code(cell.source, catalogs)
+        else:
             text = translate_markdown(cell.source, catalogs) + (notice(catalogs) if number == 0 else "")
-            cell.source = wrapped(text, catalogs)
+            cell.source = text if is_solution(cell) else wrapped(text, catalogs)
+        if "checksum" in cell.metadata.get("nbgrader", {}):  # by it nbgrader knows an answer that is as it was given out
+            cell.metadata.nbgrader.checksum = compute_checksum(cell)
     return nbformat.writes(notebook) + "\n"
 
 
@@ -252,16 +317,21 @@ def faults(root, locale):
             kind = "hint" if is_hint(message) else "text"
             total[kind] += 1
             translation = look_up(message.id, [catalog])
-            problem = "no translation" if translation is None else differing_markup(message.id, translation)
+            in_code = all(place.endswith(IN_CODE) for place, _ in message.locations)
+            problem = "no translation" if translation is None else differing_markup(message.id, translation, in_code)
             done[kind] += translation is not None
             if problem and (translation or (kind == "text" and not unfinished)):
                 found.append(f"{lab}, {locale}: {problem}: {message.id[:70]!r} ({message.locations[0][0]})")
     return total, done, found
 
 
-def differing_markup(words, translation):
-    """What of code, formulas, links, tags and placeholders is not the same on both sides, in words."""
-    ours, theirs = (Counter(MARKUP.findall(text)) for text in (words, translation))
+def differing_markup(words, translation, in_code=False):
+    """What of code, formulas, links, tags and placeholders is not the same on both sides, in words.
+
+    in_code: words of a docstring or comment, where names of the code have no mark of their own.
+    """
+    pattern = re.compile(f"{MARKUP.pattern}|{NAMES.pattern}" if in_code else MARKUP.pattern, re.DOTALL)
+    ours, theirs = (Counter(found[0] for found in pattern.finditer(text)) for text in (words, translation))
     missing, added = list((ours - theirs).elements()), list((theirs - ours).elements())
     return "; ".join([f"lacks {part}" for part in missing] + [f"has {part} of its own" for part in added])
 

@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from leaplm.locales import say
+
 KEY = "Description"  # PNG's own name for it
 LONGEST = 700  # letters
 LETTER = re.compile(r"[^\W\d_]")
@@ -45,7 +47,7 @@ def axis_in_words(axis, ends):
     if names:
         return f"{label} {', '.join(names)}".strip()
     low, high = (f"{end:.3g}" for end in np.sort(ends))
-    return f"{label} {low} to {high}" if label else ""
+    return say("{label} {low} to {high}", label=label, low=low, high=high) if label else ""
 
 
 def labels_of(owner):

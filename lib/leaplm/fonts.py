@@ -15,8 +15,10 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from leaplm import captions
+from leaplm.locales import learner_locale, say_drawn
 
 HOW_TO = ("Install one (Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
           "file beside the notebook, and run the cell again.")
@@ -29,7 +31,7 @@ told = set()
 class ScriptFigure(Figure):
     """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks.
 
-    As a PNG it holds what it shows in words, too (`captions`).
+    It says its words in the learner's language. As a PNG it holds what it shows in words, too (`captions`).
     """
 
     def set_canvas(self, canvas):
@@ -37,6 +39,7 @@ class ScriptFigure(Figure):
         plain = canvas.print_figure
 
         def print_figure(filename, *args, format=None, metadata=None, **settings):
+            say_words(self)
             if format == "png" or (format is None and str(filename).endswith(".png")):
                 metadata = {captions.KEY: captions.describe(self), **(metadata or {})}
             return plain(filename, *args, format=format, metadata=metadata, **settings)
@@ -44,6 +47,7 @@ class ScriptFigure(Figure):
         canvas.print_figure = print_figure
 
     def draw(self, renderer):
+        say_words(self)
         for axes in self.axes:  # fills the labels of the ticks in, which are found below
             axes.get_xticklabels(), axes.get_yticklabels()
         texts = self.findobj(Text)
@@ -52,6 +56,20 @@ class ScriptFigure(Figure):
         with warnings.catch_warnings(), in_order_of_sight(texts):
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # said once a script, below
             super().draw(renderer)
+
+
+def say_words(figure):
+    """Titles, axes, legends and names of rows in the learner's language; what was said once stays."""
+    if not learner_locale():
+        return
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        names = axis.get_major_formatter()
+        if isinstance(names, FixedFormatter) and not hasattr(names, "said"):
+            names.seq, names.said = [say_drawn(str(name)) for name in names.seq], True
+    for text in figure.findobj(Text):
+        if text.get_text() != getattr(text, "said", ""):
+            text.said = say_drawn(text.get_text())
+            text.set_text(text.said)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
 from leaplm.places import LANGUAGES, find_root
-from leaplm.translation import COMMON, current_locale, find_catalogs, look_up
+from leaplm.translation import COMMON, current_locale, find_catalogs, look_up, translate_message
 
 
 def learner_locale() -> str:
@@ -37,6 +37,16 @@ def say(words: str, **values: object) -> str:
     '2 of 3 points for this exercise'
     """
     return (look_up(words, catalogs_of()) or words).format(**values)
+
+
+def say_drawn(text: str) -> str:
+    """What a figure shows, in the learner's language: names of methods, titles with their numbers; else as it is.
+
+    >>> say_drawn("LoRA (5 seeds)")
+    'LoRA (5 seeds)'
+    """
+    catalogs = catalogs_of()
+    return translate_message(text, catalogs) if catalogs else text
 
 
 def language_tag(locale: str) -> str:

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from leaplm.fonts import ScriptFigure
+from leaplm.locales import say_drawn
 
 # Okabe & Ito's colours: told apart by colour-blind readers. In grey print two of them are alike, so each series also has a
 # marker, a kind of line or a hatch of its own.
@@ -57,7 +58,8 @@ def plot_padding(lengths, batch_size=16, max_length=128, batches=3):
         rows, width = groups.reshape(-1), np.repeat(widths, batch_size)
         axes.barh(range(len(rows)), width, color=BLUE, alpha=0.15, height=1)
         axes.barh(range(len(rows)), rows, color=BLUE, alpha=0.8, height=1)
-        axes.set_title(f"{title}\n{1 - rows.sum() / width.sum():.0%} padding", loc="left", fontsize=10)
+        share = 1 - rows.sum() / width.sum()
+        axes.set_title(f"{say_drawn(title)}\n{share:.0%} {say_drawn('padding')}", loc="left", fontsize=10)
         axes.set(xlabel="tokens", ylim=(len(rows) - 0.5, -0.5))
         axes.spines[["top", "right"]].set_visible(False)
     parts[0].set_ylabel("texts (3 batches of 16)")
@@ -92,7 +94,7 @@ def draw_spread(axes, summary, x, label, color, marker="o", band=True, shift=Non
     """
     positions, mean, sd = summary[x], summary["mean"], summary["sd"].fillna(0)
     positions = shift(positions) if shift else positions
-    axes.plot(positions, mean, marker=marker, color=color, linestyle=line, label=f"{label} ({seeds_of(summary)})")
+    axes.plot(positions, mean, marker=marker, color=color, linestyle=line, label=with_seeds(label, summary))
     if len(summary) > 1 and band:
         axes.fill_between(positions, mean - sd, mean + sd, color=color, alpha=0.18, linewidth=0)
     else:
@@ -136,7 +138,7 @@ def plot_lines(summaries, x, title, xlabel, ylabel="accuracy", live=None, log=Tr
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1),
-                title=f"{'bars' if crowded else 'bands'}: {SPREAD}", title_fontsize=8, alignment="left")
+                title=f"bars: {SPREAD}" if crowded else f"bands: {SPREAD}", title_fontsize=8, alignment="left")
     return axes
 
 
@@ -163,7 +165,7 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     """
     names = rows.iloc[:, 0].astype(str).tolist()
     names += [name for name in live or {} if name not in names]
-    seeds = f"mean {SPREAD} ({seeds_of(rows)})" if "seeds" in rows and rows["seeds"].max() > 1 else None
+    seeds = f"mean {SPREAD} ({say_drawn(seeds_of(rows))})" if "seeds" in rows and rows["seeds"].max() > 1 else None
     axes = new_axes(title, xlabel, "", height=0.8 + 0.42 * len(names))
     places = np.arange(len(names))[::-1]
     axes.barh(places[: len(rows)], rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
@@ -188,7 +190,12 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
 def seeds_of(rows):
     """"5 seeds", or "3 to 5 seeds" where the rows have different numbers of them."""
     least, most = int(rows["seeds"].min()), int(rows["seeds"].max())
-    return f"{least if least == most else f'{least} to {most}'} seed{'s' * (most > 1)}"
+    return "1 seed" if most == 1 else f"{most} seeds" if least == most else f"{least} to {most} seeds"
+
+
+def with_seeds(label, rows):
+    """A label with the number of its seeds: "LoRA (5 seeds)"."""
+    return f"{say_drawn(label)} ({say_drawn(seeds_of(rows))})"
 
 
 def plot_dots(summaries, title, xlabel="accuracy", guide=None, live=None):
@@ -208,7 +215,7 @@ def plot_dots(summaries, title, xlabel="accuracy", guide=None, live=None):
     styles = zip(shifts, (BLUE, ORANGE, GREEN, RED), "osD^", strict=False)
     for (label, rows), (shift, color, marker) in zip(summaries.items(), styles, strict=True):
         axes.errorbar(rows["mean"], places + shift, xerr=rows["sd"].fillna(0), fmt=marker, color=color, capsize=2,
-                      elinewidth=1.2, markersize=5, label=f"{label} ({seeds_of(rows)})")
+                      elinewidth=1.2, markersize=5, label=with_seeds(label, rows))
     for number, (name, value) in enumerate((live or {}).items()):
         draw_live(axes, value, places[names.index(name)], None if number else "your run")
     axes.set_yticks(places, names)

@@ -26,6 +26,7 @@ NEW_UNIT = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\|)")
 VERBATIM = re.compile(r"\s*|\s*(?:\|[-:| ]+\||:{3,}.*|\([\w-]+\)=|</?\w+>)\s*")
 BLOCK = re.compile(r"\s*(```|~~~|\$\$)")  # of code, or a formula on lines of its own
 CODE = re.compile(r"`[^`]*`")
+IN_FORMULA = re.compile(r"(\\text\{\s*)([^{}\\]*?)(\s*\})")  # words; each is a text of its own
 LATIN = re.compile(r"`[^`]*`|<code>.*?</code>", re.S)  # in a line that is written from the right
 LEFT_TO_RIGHT, ISOLATE_END = "\u2066", "\u2069"  # Unicode's marks around a piece with a direction of its own
 # JupyterLab puts each paragraph at the left, whatever the direction around it; what stands inside of one may have a side.
@@ -79,8 +80,9 @@ def _still_inside(line, inside):
 
 def translate_markdown(text, catalogs):
     """Markdown in another language; a unit without a translation stays English behind "[EN] "."""
-    return "".join(prefix + (_translated_unit(words, catalogs) if has_words(words) else words)
+    told = "".join(prefix + (_translated_unit(words, catalogs) if has_words(words) else words)
                    for prefix, words in split_markdown(text))
+    return IN_FORMULA.sub(lambda found: f"{found[1]}{look_up(found[2], catalogs) or found[2]}{found[3]}", told)
 
 
 def _translated_unit(words, catalogs):

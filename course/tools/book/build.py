@@ -123,7 +123,8 @@ def lay_out(pages, labs, scale):
     for lab in tqdm(labs, desc="labs", unit="lab"):
         chapter, figure = lab_file(ROOT, lab, "chapter.md"), lab_file(ROOT, lab, "figure.svg")
         if figure.is_file():
-            shutil.copy(figure, pages / "figures" / f"{lab}.svg")
+            drawn = translate.translate_figure(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
+            (pages / "figures" / f"{lab}.svg").write_text(drawn, encoding="utf-8")
         if chapter.is_file():
             names.append(f"chapters/{lab}")
             (pages / "chapters").mkdir(exist_ok=True)

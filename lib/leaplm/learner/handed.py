@@ -21,7 +21,7 @@ from leaplm.grading.course import LAB_NAME, lab_file
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS, read_submission, safe_id
 from leaplm.grading.rebuild.repair import is_answer, rebuild
 from leaplm.grading.submission import ARTIFACTS
-from leaplm.grading.texts import plain
+from leaplm.grading.texts import same_answer
 from leaplm.learner import progress
 from leaplm.learner.releases import HEADING, read_release
 from leaplm.learner.words import IS_THERE, MADE_AT, MISSING, NO_ANSWER, NO_FILE, NOT_YET_SAVED, ONLY_TINY, WHOLE
@@ -84,7 +84,7 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
     to.mkdir(parents=True, exist_ok=True)
     path = to / f"{safe_id(name)}-{lab.partition('_')[0]}.zip"
     root = find_root()
-    release = read_release(root, lab) if root else None
+    release = read_release(root, lab, learner_locale()) if root else None
     with replacing(path) as target:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for inside, data in files.items():
@@ -95,8 +95,7 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
             raise HandInError(submission.refused)
     told = Handed(path, list(files), notes=list(submission.notes))
     if release is not None:
-        heads = headings(read_release(root, lab, learner_locale()))
-        told.missing = missing(release, nbformat.reads(submission.notebook.decode(), as_version=4), heads)
+        told.missing = missing(release, nbformat.reads(submission.notebook.decode(), as_version=4))
         told.missing += missing_artifact(root, lab, submission.files, told.notes)
     told.missing += not_saved(lab, notebook) if isinstance(notebook, Path) else []
     return told
@@ -109,12 +108,12 @@ def beside(folder: Path, lab: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
 
 
-def missing(release: NotebookNode, submitted: NotebookNode, heads: dict[str, str]) -> list[str]:
-    """The answers that are still as they were given out, by the heading of their exercise (heads: of each cell id)."""
+def missing(release: NotebookNode, submitted: NotebookNode) -> list[str]:
+    """The answers that are still as they were given out, by the heading of their exercise."""
     made, _ = rebuild(release, submitted)
-    given = {cell.id: plain(cell.source) for cell in release.cells}
+    given, heads = {cell.id: cell.source for cell in release.cells}, headings(release)
     return [say(NO_ANSWER, exercise=heads[cell.id]) for cell in made.cells
-            if is_answer(cell) and plain(cell.source) == given[cell.id]]  # fmt: skip
+            if is_answer(cell) and same_answer(cell.source, given[cell.id])]  # fmt: skip
 
 
 def headings(release: NotebookNode) -> dict[str, str]:

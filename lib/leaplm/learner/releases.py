@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.texts import plain
+from leaplm.locales import learner_locale
 from leaplm.places import LANGUAGES, find_root, known_labs
 
 MARKS = "LEAPLM_MARKS"  # environment: off for no marks in notebooks
@@ -109,20 +110,24 @@ def described(source: str) -> str:
 def find_lab(source: str) -> str:
     """The lab that has this code cell, if one alone has it; else empty."""
     root, wanted = find_root(), plain(source)
-    found = [lab for lab in (known_labs(root) if root else []) if wanted in _code(root, lab)]
+    found = [lab for lab in (known_labs(root) if root else []) if wanted in _code(root, lab, learner_locale())]
     return found[0] if len(found) == 1 and wanted else ""
 
 
 @functools.cache
-def _code(root: Path, lab: str) -> frozenset[str]:
-    return frozenset(plain(cell.source) for cell in read_release(root, lab).cells if cell.cell_type == "code")
+def _code(root: Path, lab: str, locale: str) -> frozenset[str]:
+    """The code cells of a lab in English and in the learner's language."""
+    return frozenset(plain(cell.source) for release in (read_release(root, lab), read_release(root, lab, locale))
+                     for cell in release.cells if cell.cell_type == "code")  # fmt: skip
 
 
 def find_task(source: str, lab: str, cell_id: str | None = None) -> Task | None:
     """The check of a lab whose cell has this text; or this id, since a learner may add a line to a cell."""
     root = find_root()
     found = tasks(root, lab) if root and lab in known_labs(root) else ()
-    same = [task for task in found if plain(task.source) == plain(source)]
+    translated = tasks(root, lab, learner_locale()) if found else ()
+    same = [task for task, other in zip(found, translated, strict=True)
+            if plain(source) in (plain(task.source), plain(other.source))]  # fmt: skip
     by_id = [task for task in found if cell_id == f"check_{task.check}" and "grade_cell(" not in source]
     return next(iter([*same, *by_id]), None)
 

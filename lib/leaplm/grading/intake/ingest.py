@@ -31,7 +31,7 @@ from leaplm.grading.assignment import Assignment
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
 from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
 from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
-from leaplm.grading.texts import plain
+from leaplm.grading.texts import plain, same_answer
 
 ARTIFACT_KINDS = (".safetensors", ".json", ".csv", ".txt")
 DATA_KINDS = (".csv", ".txt")
@@ -165,7 +165,7 @@ def belonging(notebook: bytes, release: NotebookNode | None) -> tuple[int, int]:
     ]
     ours = sum(mine is not None or plain(cell["source"]) in texts for cell, mine in found)
     answers = [(cell, mine) for cell, mine in found if mine and mine.metadata.get("nbgrader", {}).get("solution")]
-    changed = sum(plain(cell["source"]) != plain(mine.source) for cell, mine in answers)
+    changed = sum(not same_answer(cell["source"], mine.source) for cell, mine in answers)
     return ours, changed or (0 if answers else sum(plain(cell["source"]) not in texts | {""} for cell in cells))
 
 

@@ -106,7 +106,7 @@ class Lab:
         return *rebuild(self.translations.get(locale, self.release), submitted), locale
 
     def locale_of(self, submitted: NotebookNode) -> str:
-        """The language whose release has most of a notebook's texts; code and ids are the same in all."""
+        """The language whose release has most of a notebook's texts; what code does, and ids, are the same in all."""
         texts = {plain(cell.source) for cell in submitted.cells if cell.cell_type == "markdown"}
         found = {locale: sum(plain(cell.source) in texts for cell in release.cells)
                  for locale, release in {"": self.release, **self.translations}.items()}  # fmt: skip
@@ -127,7 +127,7 @@ def examine(
     if submission.refused:
         done = Examination(notebook, state="ungradable", reason=submission.refused)
     else:
-        plan = None if full or lab.has_tests else Plan(notebook, lab.release, lab.asked)
+        plan = None if full or lab.has_tests else Plan(notebook, lab.translations.get(locale, lab.release), lab.asked)
         done = run_and_judge(lab, submission, notebook, plan, line, limits, seed, kernel, skip)
         there = [*submission.files, *lab.assignment.files]
         artifacts = saved(line, "take", ARTIFACTS) if full else saved(line, "made", there=there) if lab.has_tests else {}

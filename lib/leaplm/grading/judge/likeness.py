@@ -7,8 +7,6 @@ names inside differ. Short answers are alike by chance, and so is an answer that
 from __future__ import annotations
 
 import ast
-import hashlib
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
@@ -17,6 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from leaplm.grading.rebuild.exercises import role
+from leaplm.grading.texts import fingerprint, parsed
 
 LEAST_NODES = 50  # of the syntax tree: about five lines
 LEAST_ANSWERS = 3  # alike, of one student's, before they are told; or all that count
@@ -47,10 +46,10 @@ class Likeness:
         return [*self._with_solution(), *self._between()]
 
     def _with_solution(self) -> list[str]:
-        published = prints(self._solved, self._given, same)
+        published = prints(self._solved, self._given, fingerprint)
         found = []
         for student, cells in self._class.items():
-            own = prints(cells, self._given, same)
+            own = prints(cells, self._given, fingerprint)
             equal = [cell for cell, mark in own.items() if published.get(cell) == mark]
             if enough(equal, own):
                 found.append(f"{student}: {len(equal)} of {len(own)} longer answers are the published solution's, word for "
@@ -96,38 +95,8 @@ def prints(cells: Mapping[str, str], given: Mapping[str, str], kind: Callable[[a
     return found
 
 
-def parsed(source: str) -> ast.Module | None:
-    """The syntax tree without docstrings; None for what is no Python."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:] or [ast.Pass()]
-    return tree
-
-
-def same(tree: ast.AST) -> str:
-    """A print of the tree, whatever its depth and its numbers: ast.dump takes neither the deepest nor the longest."""
-    digest, waiting = hashlib.sha256(), [tree]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, ast.AST):
-            text, below = type(part).__name__, [value for _, value in ast.iter_fields(part)]
-        elif isinstance(part, list):
-            text, below = str(len(part)), part
-        else:
-            text, below = f"{type(part).__name__} {hex(part) if isinstance(part, int) else ascii(part)}", []
-        digest.update(f"{text}\n".encode())
-        waiting.extend(reversed(below))
-    return digest.hexdigest()
-
-
 def alike(tree: ast.AST) -> str:
-    """As `same`, also where a program's own names were changed: they are numbered in the order in which they come."""
+    """As `fingerprint`, also where a program's own names were changed: they are numbered in the order in which they come."""
     places = list(named(tree))
     own = {getattr(node, field) for node, field in places
            if not (isinstance(node, ast.keyword) or isinstance(getattr(node, "ctx", None), ast.Load))}  # fmt: skip
@@ -136,7 +105,7 @@ def alike(tree: ast.AST) -> str:
         name = getattr(node, field)
         if name and name in own:
             setattr(node, field, numbers.setdefault(name, f"name{len(numbers)}"))
-    return same(tree)
+    return fingerprint(tree)
 
 
 def named(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:

@@ -170,7 +170,7 @@ def sentences(tree, lines):
 
         def write(text, holes=holes):
             body = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            return f'f"{PLACEHOLDER.sub(lambda hole: holes[hole[0]], body)}"' if holes else f'"{body}"'
+            return f'f"{PLACEHOLDER.sub(lambda hole: holes.get(hole[0], hole[0]), body)}"' if holes else f'"{body}"'
 
         yield Piece(*span(lines, node), texts, write)
 

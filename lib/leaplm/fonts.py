@@ -15,7 +15,6 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
 
 from leaplm import captions
 from leaplm.locales import learner_locale, say_drawn
@@ -63,9 +62,11 @@ def say_words(figure):
     if not learner_locale():
         return
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        names = axis.get_major_formatter()
-        if isinstance(names, FixedFormatter) and not hasattr(names, "said"):
-            names.seq, names.said = [say_drawn(str(name)) for name in names.seq], True
+        names = [label.get_text() for label in axis.get_ticklabels()]
+        said = [say_drawn(name) if captions.LETTER.search(name) and "$" not in name else name for name in names]
+        if said != names and getattr(axis, "said", None) != names:
+            axis.set_ticks(axis.get_ticklocs(), said)
+            axis.said = said
     for text in figure.findobj(Text):
         if text.get_text() != getattr(text, "said", ""):
             text.said = say_drawn(text.get_text())

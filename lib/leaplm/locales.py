@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -40,13 +41,21 @@ def say(words: str, **values: object) -> str:
 
 
 def say_drawn(text: str) -> str:
-    """What a figure shows, in the learner's language: names of methods, titles with their numbers; else as it is.
+    """What a figure shows, in the learner's language: names of methods and languages, titles with their numbers.
 
     >>> say_drawn("LoRA (5 seeds)")
     'LoRA (5 seeds)'
     """
     catalogs = catalogs_of()
+    if catalogs and text in _codes():
+        return language_name(_codes()[text], learner_locale(), text)
     return translate_message(text, catalogs) if catalogs else text
+
+
+@functools.cache
+def _codes() -> dict[str, str]:
+    """The codes of languages by their English names."""
+    return {name: code for code, name in Locale("en").languages.items()}
 
 
 def language_tag(locale: str) -> str:

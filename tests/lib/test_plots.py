@@ -29,6 +29,27 @@ def test_a_picture_says_in_words_what_it_shows(tmp_path):
     assert doctest.testmod(captions).failed == 0
 
 
+def test_a_figure_speaks_the_learners_language(monkeypatch, tmp_path):
+    """Title, axes, legend, names of rows and the words about them; what is data, and a second drawing, change nothing."""
+    monkeypatch.setenv("LEAPLM_LOCALE", "es")
+    rows = pd.DataFrame({"remedy": ["no remedy", "Zainab"], "mean": [0.5, 0.6], "sd": [0.02, 0.03], "seeds": [5, 5]})
+    figure = plots.plot_bars(rows, "Confusion matrix (number of texts)", live={"no remedy": 0.55}).figure
+    said = []
+    for name in ("one.png", "two.png"):
+        figure.savefig(tmp_path / name)
+        said.append(Image.open(tmp_path / name).info[captions.KEY])
+    assert said[0] == said[1] and said[0].startswith("Matriz de confusión (número de textos): exactitud 0 a ")
+    for words in ("sin remedio, Zainab", "(5 semillas)", "tu ejecución"):
+        assert words in said[0], said[0]
+    lines = plots.plot_lines({"LoRA": ROWS.assign(labels=[1, 2])}, "labels", "Loss during training", "update")
+    assert "LoRA (3 a 5 semillas)" in captions.describe(drawn(lines.figure))
+
+
+def drawn(figure):
+    figure.canvas.draw()
+    return figure
+
+
 def test_a_number_can_be_read_on_its_cell():
     axes = plots.plot_matrices({"naive": [[i / 9 + j / 90 for j in range(3)] for i in range(3)]}, ["a", "b", "c"], "title")
     [image] = axes.get_images()

@@ -17,6 +17,7 @@ translate = load_module(ROOT / "course" / "tools" / "translate.py")
 MARKED, FROM_THE_RIGHT = "yo", "ps"
 LONGER = 0.4
 KEPT = re.compile(rf"({translate.MARKUP.pattern}|&\w+;)", re.DOTALL)
+KEPT_IN_CODE = re.compile(rf"({KEPT.pattern[1:-1]}|{translate.NAMES.pattern})", re.DOTALL)
 LETTERS = {
     MARKED: str.maketrans("aeiounAEIOUNcsz", "ạẹịọụṅẠẸỊỌỤṄćṣẓ"),
     FROM_THE_RIGHT: str.maketrans("abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -25,13 +26,13 @@ LETTERS = {
 FILLING = {MARKED: "ǹ", FROM_THE_RIGHT: "ـ"}
 
 
-def pseudo(text, locale):
+def pseudo(text, locale, in_code=False):
     """A text in the pseudo-language.
 
     >>> pseudo("one `code`", MARKED)
     'ọṅẹ ǹ `code`'
     """
-    parts = KEPT.split(text)  # what is kept stands at the odd places
+    parts = (KEPT_IN_CODE if in_code else KEPT).split(text)  # what is kept stands at the odd places
     parts[::2] = [longer(part.translate(LETTERS[locale]), locale) for part in parts[::2]]
     return "".join(parts)
 
@@ -51,7 +52,8 @@ def translate_all(root, locale):
             catalog = read_po(file, locale=locale)
         for message in catalog:
             if message.id:
-                message.string = pseudo(message.id, locale)
+                in_code = all(place.endswith(translate.IN_CODE) for place, _ in message.locations)
+                message.string = pseudo(message.id, locale, in_code)
         catalog.header_comment = translate.HEADER
         translate.save(catalog, path)
     return translate.build(root, locale)

@@ -14,9 +14,11 @@ from leaplm.grading.submission import Submission
 from leaplm.locales import direction
 from leaplm.translation import UNTRANSLATED, split_markdown, unwrapped
 from mini import LAB, ROOT, make_course
+from nbgrader.utils import is_solution
 from pseudo import FROM_THE_RIGHT, MARKED
 from walled import needs_sandbox
 
+prose_in_code = load_module(ROOT / "course" / "tools" / "prose_in_code.py")
 book = load_module(ROOT / "course" / "tools" / "book" / "build.py")
 BOTH = (MARKED, FROM_THE_RIGHT)
 
@@ -41,12 +43,14 @@ def lab(course, locale=""):
 @pytest.mark.parametrize("locale", BOTH)
 def test_a_lab_is_in_the_language_and_its_code_is_not(course, locale):
     for english, other in zip(lab(course).cells, lab(course, locale).cells, strict=True):
-        if pseudo.translate.translatable(english):
+        if english.cell_type == "code":
+            assert prose_in_code.same_code(english.source, other.source)
+            told = prose_in_code.code_units(other.source)
+            assert not set(told) & set(prose_in_code.code_units(english.source)) or not told
+        elif not is_solution(english):
             assert UNTRANSLATED not in other.source and len(other.source) > 1.2 * len(english.source)
             assert (unwrapped(other.source) != other.source) == (direction(locale) == "rtl")
             assert len(split_markdown(unwrapped(other.source))) >= len(split_markdown(english.source))
-        else:
-            assert english == other
 
 
 def test_no_text_has_lost_its_code_and_none_is_missing(course):
@@ -65,7 +69,8 @@ def test_code_is_isolated_where_the_language_is_written_from_the_right(course):
 def test_work_in_the_language_is_graded_and_told_in_it(course, tmp_path):
     (tmp_path / "slope-cpu.json").write_bytes(b'{"slope": 2.0}')
     solved = Classroom(LAB, course, tmp_path).perfect().notebook
-    texts = {cell.id: cell.source for cell in lab(course, FROM_THE_RIGHT).cells if pseudo.translate.translatable(cell)}
+    texts = {cell.id: cell.source for cell in lab(course, FROM_THE_RIGHT).cells
+             if cell.cell_type == "markdown" or not is_solution(cell)}
     for cell in solved.cells:
         cell.source = texts.get(cell.id, cell.source)
     files = {"artifacts/slope-cpu.json": b'{"slope": 2.0}'}

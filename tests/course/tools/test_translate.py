@@ -9,8 +9,10 @@ from babel.messages import Catalog
 from babel.messages.pofile import read_po
 from leaplm.grading.course import LANGUAGES, list_labs, load_module
 from leaplm.grading.demo import Classroom
+from leaplm.grading.intake.ingest import belonging
 from leaplm.grading.judge.engine import Engine
 from leaplm.grading.submission import Submission
+from leaplm.learner.handed import missing
 from leaplm.translation import (
     COMMON,
     catalog_path,
@@ -19,12 +21,15 @@ from leaplm.translation import (
     list_locales,
     load_catalogs,
     split_markdown,
+    translate_markdown,
     translate_message,
 )
 from mini import LAB, ROOT, make_course
+from nbgrader.utils import compute_checksum, is_solution
 from walled import needs_sandbox
 
 translate = load_module(ROOT / "course" / "tools" / "translate.py")
+prose_in_code = load_module(ROOT / "course" / "tools" / "prose_in_code.py")
 LOCALES = list_locales(ROOT)
 
 
@@ -81,9 +86,74 @@ def test_the_committed_labs_are_those_of_the_catalogues(locale, tmp_path):
 def test_all_languages_share_code_ids_and_marks(locale):
     for lab in list_labs(ROOT):
         english, other = release(ROOT, lab=lab), release(ROOT, locale, lab)
-        assert [(cell.id, cell.metadata) for cell in english.cells] == [(cell.id, cell.metadata) for cell in other.cells]
+        assert [marks_of(cell) for cell in english.cells] == [marks_of(cell) for cell in other.cells]
         for ours, theirs in zip(english.cells, other.cells, strict=True):
-            assert ours.source == theirs.source or translate.translatable(ours)
+            assert ours.cell_type == "markdown" or prose_in_code.same_code(ours.source, theirs.source)
+            if "checksum" in theirs.metadata.get("nbgrader", {}):
+                assert theirs.metadata.nbgrader.checksum == compute_checksum(theirs)
+
+
+def marks_of(cell):
+    """What a cell must have in every language: its id and metadata, without the checksum of its text."""
+    own = {name: value for name, value in cell.metadata.get("nbgrader", {}).items() if name != "checksum"}
+    return cell.id, cell.cell_type, {**cell.metadata, "nbgrader": own}
+
+
+def test_words_of_code_are_found_and_put_back():
+    source = ('def f(x):\n    """x (n,) -> one number.\n\n    Example: [1] gives 1.\n    """\n'
+              '    # add them\n    # all\n    return sum(x)  # of all\nprint(f"{f([1]):.2f} in all", "\\nend: ")\n# f(x)\n')
+    units = ["x (n,) -> one number.", "Example: [1] gives 1.", "add them all", "of all", "{f([1])} in all", "end:"]
+    assert prose_in_code.code_units(source) == units
+    catalog = Catalog(locale="fr")
+    for words in units:
+        catalog.add(words, f"« {words} »")
+    told = prose_in_code.translate_code(source, [catalog])
+    assert all(f"« {words} »" in told for words in units[:4]) and 'print(f"« {f([1]):.2f} in all »", "\\n« end: » ")' in told
+    assert prose_in_code.same_code(source, told) and told.endswith("# f(x)\n")
+
+
+def test_labels_of_a_chapters_figure_are_translated_and_fit():
+    catalog = Catalog(locale="fr")
+    catalog.add("after task 1", "après la toute première tâche")
+    figure = '<svg font-size="26"><title>after task 1</title><text x="1">after task 1</text><text x="2">R</text></svg>'
+    assert translate.translate_figure(figure, [catalog]) == (
+        '<svg font-size="26"><title>après la toute première tâche</title><text x="1" font-size="0.60em">'
+        'après la toute première tâche</text><text x="2">R</text></svg>')  # fmt: skip
+
+
+def test_words_of_a_formula_are_translated_and_the_formula_is_not():
+    catalog = Catalog(locale="fr")
+    catalog.add("loss", "perte")
+    assert translate.units("$$\\text{loss} = R_{ij}$$") == ["loss"]
+    assert translate_markdown("$$\\text{loss } = \\text{R}$$", [catalog]) == "$$\\text{perte } = \\text{R}$$"
+
+
+def test_what_figures_say_is_found_in_labs_library_and_records():
+    found = dict(translate.drawn_words.texts(ROOT))
+    wanted = {"Loss during training", "your run", "accuracy", "early stopping", "Naive fine-tuning, shared classes"}
+    assert wanted <= set(found) and not {"lower left", "white", "lab7_continual"} & set(found)
+
+
+@pytest.mark.parametrize("translation", ["{g([1])} en tout", "en tout", '{f([1])} "en" tout \\'])
+def test_a_translation_cannot_change_what_code_does(translation):
+    catalog = Catalog(locale="fr")
+    catalog.add("{f([1])} in all", translation)
+    source = 'print(f"{f([1])} in all")'
+    try:
+        assert prose_in_code.same_code(prose_in_code.translate_code(source, [catalog]), source)
+    except prose_in_code.ProseError:
+        assert "tout" in translation
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_notebook_that_nobody_worked_on_counts_as_such_in_every_language(locale):
+    for lab in list_labs(ROOT)[:4]:
+        untouched = release(ROOT, locale, lab)
+        english = release(ROOT, lab=lab)
+        forms = [cell for cell in english.cells if cell.cell_type == "markdown" and is_solution(cell)]
+        _, changed = belonging(json.dumps(untouched).encode(), english)
+        assert changed <= len(forms), lab
+        assert len(missing(untouched, untouched)) == sum(map(is_solution, untouched.cells))
 
 
 def test_a_changed_text_is_shown_in_english_with_a_mark_and_listed(course, tmp_path):
@@ -148,7 +218,7 @@ def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monke
     (tmp_path / "slope-cpu.json").write_bytes(b'{"slope": 2.0}')
     solved = Classroom(LAB, course, tmp_path).perfect().notebook
     french = copy.deepcopy(solved)
-    texts = {cell.id: cell.source for cell in release(course, "fr").cells if translate.translatable(cell)}
+    texts = {cell.id: cell.source for cell in release(course, "fr").cells if cell.cell_type == "markdown"}
     for cell in french.cells:
         cell.source = texts.get(cell.id, cell.source)
         cell.metadata = {"id": "x"} if cell.cell_type == "markdown" else cell.metadata  # as Colab leaves it

@@ -4,7 +4,8 @@ import re
 
 import nbformat
 import pytest
-from leaplm.grading.judge.likeness import Likeness, alike, parsed, same
+from leaplm.grading.judge.likeness import Likeness, alike
+from leaplm.grading.texts import fingerprint, parsed
 from nbformat.v4 import new_code_cell, new_notebook
 
 NAMES = ("first", "second", "third", "fourth")
@@ -83,7 +84,7 @@ def test_the_usual_answer_of_a_large_class_is_not_told():
 
 def test_names_count_for_the_same_and_not_for_alike():
     one, other = (form.format(name="f", number=1) for form in (SOLVED, RENAMED))
-    assert same(parsed(one)) != same(parsed(other)) and alike(parsed(one)) == alike(parsed(other))
+    assert fingerprint(parsed(one)) != fingerprint(parsed(other)) and alike(parsed(one)) == alike(parsed(other))
     swapped = one.replace("total / max(len(kept), 1), kept", "kept / max(len(total), 1), total")
     assert alike(parsed(one)) != alike(parsed(swapped))
 

@@ -6,7 +6,7 @@
 
 The .po files are gettext's: open them in Poedit, Weblate or an editor. A catalogue whose head does not say
 `X-Reviewed: yes` counts as made by a machine, and the pages say so. A changed text becomes fuzzy: it is shown in English,
-with a mark, until somebody has looked at it. Code is the same in all languages, and so are cell ids and marks.
+with a mark, until somebody has looked at it. What code does is the same in all languages, and so are cell ids and marks.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """The course in other languages: gettext catalogues for the text of labs, chapters and the checks' messages.
 
 One catalogue (.po) per lab and locale, `course/<lab>/locale/<locale>.po`, and one common to all labs; `LEAPLM_LOCALE=fr`
-chooses the language. Code is never translated, so that all languages have the same cells, ids and marks. What has no
-translation stays English, with a mark. In a language that is written from the right, pieces of code and of English are
-isolated, so that the signs at their ends stay where they are.
+chooses the language. Of code only words for people are translated (comments, docstrings, what is printed), so that all
+languages have the same cells, ids and marks. A text without a translation stays English, with a mark. In a language that is
+written from the right, pieces of code and of English are isolated, so that the signs at their ends stay where they are.
 """
 
 import functools

@@ -35,7 +35,7 @@ def new_axes(title, xlabel, ylabel, width=6.4, height=3.6):
     """One figure with one Axes, thin grid, no frame."""
     _, axes = new_figure(figsize=(width, height))
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=11, wrap=True)  # in some languages it is longer than the figure is wide
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return axes

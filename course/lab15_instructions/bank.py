@@ -420,7 +420,7 @@ def train_answers(scorer, batches, epochs, rate):
             loss = {loss}
             {clear}
             loss.backward()
-            optimizer.step()
+            {update}
             step += 1
             losses.append({kept})
         history.append({mean})
@@ -431,7 +431,7 @@ USUAL = {"mode": "scorer.train()", "total": "epochs * len(batches)", "order": "b
          "optimizer": "torch.optim.AdamW([w for w in scorer.parameters() if w.requires_grad], lr=rate)",
          "rate": 'optimizer.param_groups[0]["lr"] = rate * (1 - step / total)', "clear": "optimizer.zero_grad()",
          "loss": '-scorer(**batch).sum() / (batch["labels"] != -100).sum()', "kept": "loss.item()",
-         "mean": "sum(losses) / len(losses)", "end": "scorer.eval()", "result": "history"}
+         "update": "optimizer.step()", "mean": "sum(losses) / len(losses)", "end": "scorer.eval()", "result": "history"}
 variants(wrong, "train_answers", TRAIN, USUAL, {
     "the rate stays": {"rate": "pass"},
     "the rate falls once an epoch": {"rate": 'optimizer.param_groups[0]["lr"] = rate * (1 - len(history) / epochs)'},
@@ -455,6 +455,8 @@ variants(wrong, "train_answers", TRAIN, USUAL, {
     "the last epoch alone": {"result": "history[-1:]"},
     "what is frozen learns, too": {
         "optimizer": "torch.optim.AdamW([w.requires_grad_() for w in scorer.parameters()], lr=rate)"},
+    "clips the gradients": {
+        "update": "torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0); optimizer.step()"},
 })
 variants(right, "train_answers", TRAIN, USUAL, {
     "frozen ones in the optimizer": {"optimizer": "torch.optim.AdamW(scorer.parameters(), lr=rate)"},
@@ -465,27 +467,6 @@ variants(right, "train_answers", TRAIN, USUAL, {
     "numpy's mean": {"kept": "float(loss.detach())", "mean": "float(np.mean(losses))"},
     "a filter": {"optimizer": "torch.optim.AdamW(filter(lambda w: w.requires_grad, scorer.parameters()), lr=rate)"},
 })
-
-
-@wrong("train_answers", "clips the gradients")
-def clipped(scorer, batches, epochs, rate):
-    scorer.train()
-    optimizer = torch.optim.AdamW([w for w in scorer.parameters() if w.requires_grad], lr=rate)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * len(batches))
-    history = []
-    for _ in range(epochs):
-        losses = []
-        for batch in batches:
-            loss = -scorer(**batch).sum() / (batch["labels"] != -100).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-        history.append(sum(losses) / len(losses))
-    scorer.eval()
-    return history
 
 
 @right("train_answers", "LambdaLR and one long loop")

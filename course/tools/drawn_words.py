@@ -12,7 +12,7 @@ import nbformat
 from leaplm.grading.course import list_labs
 from leaplm.grading.trained import module_file
 from leaplm.translation import PLACEHOLDER, has_words
-from prose_in_code import is_text, spoken, template
+from prose_in_code import is_text, spoken, wording
 
 MODULES = ("plots", "captions")
 DRAWING = re.compile(r"\b(plots|axes|plt|parts)\.")
@@ -55,7 +55,7 @@ def shown(tree):
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if is_text(node) and id(node) not in skipped | inside:
-            yield template(node, {})
+            yield wording(node)
 
 
 def hidden(tree):

@@ -166,7 +166,7 @@ def sentences(tree, lines):
     """The texts that code prints, says in an assert, or raises; of f-strings the template: "{n} texts"."""
     for node in spoken(tree):
         holes = {}
-        texts = split_lines(template(node, holes))
+        texts = split_lines(wording(node, holes))
 
         def write(text, holes=holes):
             body = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -175,10 +175,11 @@ def sentences(tree, lines):
         yield Piece(*span(lines, node), texts, write)
 
 
-def template(node, holes):
-    """The text of a string or f-string with {names} as placeholders; `holes` gets the code of each."""
+def wording(node, holes=None):
+    """The text of a string or f-string with {names} as placeholders; `holes`, a dict, gets the code of each."""
     if isinstance(node, ast.Constant):
         return node.value
+    holes = {} if holes is None else holes
     return "".join(part.value if isinstance(part, ast.Constant) else hole(part, holes) for part in node.values)
 
 

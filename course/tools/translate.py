@@ -47,7 +47,7 @@ for folder in ("", "deck"):
 import drawn_words  # noqa: E402
 import start  # noqa: E402
 import words as slides  # noqa: E402  course/tools/deck/words.py
-from prose_in_code import NAMES, code_units, translate_code  # noqa: E402
+from prose_in_code import NAMES, code_units, is_text, translate_code, wording  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = """\
@@ -202,7 +202,7 @@ def messages(path, place, chosen, within=ast.Module):
     inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
     said = {id(node.args[0]) for node in ast.walk(tree) if is_said(node)}
     for node in (part for whole in ast.walk(tree) if isinstance(whole, within) for part in ast.walk(whole)):
-        text = sentence(node) if id(node) not in inner else None
+        text = wording(node) if is_text(node) and id(node) not in inner else None
         if text and (chosen(text) or id(node) in said):
             yield text, place
 
@@ -226,21 +226,6 @@ def is_message(text):
 def is_phrase(text):
     """As `is_message`, of a module that holds no test inputs: parts of sentences too, "a list of {n}"."""
     return is_message(text) or bool(PHRASE.fullmatch(PLACEHOLDER.sub("0", text)))
-
-
-def sentence(node):
-    """The text of a string or an f-string of the code, else None."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else re.sub(r"[{}]|\s{2,}", "", ast.unparse(part))
-                       .join("{}") for part in (unquoted(part) for part in node.values))
-    return None
-
-
-def unquoted(part):
-    """A placeholder of an f-string as its expression; its format is not the translator's concern."""
-    return part if isinstance(part, ast.Constant) else part.value
 
 
 def update(root, locale):

@@ -176,7 +176,13 @@ def load_catalogs(root, lab, locale):
     if not paths:
         known = ", ".join(list_locales(root)) or "none"
         raise FileNotFoundError(f"{root}: the course is not translated into {locale!r}; there are: {known}")
-    return tuple(read_po(path.open("rb"), locale=locale) for path in paths)
+    return tuple(_read(path, locale) for path in paths)
+
+
+@functools.cache
+def _read(path, locale):
+    with path.open("rb") as file:
+        return read_po(file, locale=locale)
 
 
 def find_catalogs(root, lab, locale):
@@ -211,7 +217,8 @@ def _several(message, catalogs):
     while parts:
         options = ((count, _by_template(JOINT.join(parts[:count]), catalogs)) for count in range(len(parts), 0, -1))
         count, found = next(((count, found) for count, found in options if found), (1, None))
-        words, missing = found or (parts[0], [parts[0]] if has_words(NAMES.sub(" ", parts[0])) else [])
+        as_it_is = JOINT.join(parts[:count]), [part for part in parts[:count] if has_words(NAMES.sub(" ", part))]
+        words, missing = min(found or as_it_is, as_it_is, key=_length_left)  # a short template may cut an error's own words
         told, left, parts = [*told, words], [*left, *missing], parts[count:]
     return JOINT.join(told), left
 
@@ -220,7 +227,10 @@ def _several(message, catalogs):
 def _by_template(words, catalogs, across=False):
     """By the first template that leaves nothing in English, else the one that leaves least; None where none fits."""
     best = None
-    for pattern, names, string in _templates(catalogs, across):
+    for template, fixed, string in _templates(catalogs):
+        if not all(part in words for part in fixed):
+            continue  # most templates: no pattern needs to be made
+        pattern, names = _pattern(template, across)
         if found := pattern.fullmatch(words):
             parts = {name: (part, []) if quoted else _translate(part, catalogs)
                      for (name, quoted), part in zip(names.items(), found.groups(), strict=True)}  # fmt: skip
@@ -241,19 +251,27 @@ def _fill(template, parts):
 
 
 @functools.cache
-def _templates(catalogs, across=False):
-    """(pattern of the English message, {placeholder: stands in code}, translation), those with most fixed text first.
+def _templates(catalogs):
+    """(template, the fixed words between its placeholders, translation), those with most fixed text first."""
+    templates = []
+    for message in (message for catalog in catalogs for message in catalog if message.id and message.string):
+        fixed = PLACEHOLDER.split(message.id)
+        if not message.fuzzy and any(re.search(r"\w{2}", part) for part in fixed):
+            templates.append((message.id, fixed, message.string))
+    return sorted(templates, key=lambda template: -sum(map(len, template[1])))
+
+
+@functools.cache
+def _pattern(template, across):
+    """(pattern of the messages that a template makes, {placeholder: stands in code}).
 
     `across`: what stands in a placeholder may be several parts.
     """
-    templates, some = [], r".+?" if across else rf"(?:(?!{JOINT}).)+?"
-    for message in (message for catalog in catalogs for message in catalog if message.id and message.string):
-        holes = {hole: hole not in CODE.sub("", message.id) for hole in PLACEHOLDER.findall(message.id)}
-        fixed = [re.escape(part) for part in PLACEHOLDER.split(message.id)]
-        pattern, seen = fixed[0], []
-        for hole, part in zip(PLACEHOLDER.findall(message.id), fixed[1:], strict=True):
-            pattern += (f"(?P=h{seen.index(hole)})" if hole in seen else f"(?P<h{len(seen)}>{some})") + part
-            seen += [] if hole in seen else [hole]
-        if not message.fuzzy and any(re.search(r"\w{2}", part) for part in fixed):
-            templates.append((re.compile(pattern, re.S), holes, message.string, sum(map(len, fixed))))
-    return [template[:3] for template in sorted(templates, key=lambda template: -template[3])]
+    some = r".+?" if across else rf"(?:(?!{JOINT}).)+?"
+    holes = {hole: hole not in CODE.sub("", template) for hole in PLACEHOLDER.findall(template)}
+    fixed = [re.escape(part) for part in PLACEHOLDER.split(template)]
+    pattern, seen = fixed[0], []
+    for hole, part in zip(PLACEHOLDER.findall(template), fixed[1:], strict=True):
+        pattern += (f"(?P=h{seen.index(hole)})" if hole in seen else f"(?P<h{len(seen)}>{some})") + part
+        seen += [] if hole in seen else [hole]
+    return re.compile(pattern, re.S), holes

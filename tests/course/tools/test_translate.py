@@ -270,6 +270,16 @@ def test_parts_of_a_message_are_translated_one_by_one():
         assert (translate_message(english, (catalog,)), english_left(english, (catalog,))) == (french, left)
 
 
+@pytest.mark.parametrize("locale", list_locales(ROOT))
+def test_no_template_cuts_the_words_of_an_error(locale):
+    """Python's and PyTorch's own words stay whole: a short template (`{low} to {high}`) would match within them."""
+    joints = "to of and in on for is are from with : , at not has seeds".split()
+    error = f"RuntimeError (one thing {' another thing '.join(joints)} a third)"
+    for lab in list_labs(ROOT):
+        catalogs = load_catalogs(ROOT, lab, locale)
+        assert (translate_message(error, catalogs), english_left(error, catalogs)) == (error, []), lab
+
+
 @pytest.mark.parametrize(("name", "locale"), [("es_419", "es_419"), ("zh_Hant", "zh_Hant"), ("zh_Hant_TW", "zh_Hant_TW"),
                                               ("hau", "hau"), ("en", ""), ("en_GB", ""), ("", "")])  # fmt: skip
 def test_names_of_locales(monkeypatch, name, locale):

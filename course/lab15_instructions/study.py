@@ -104,13 +104,20 @@ def states_of(language, seed, beta):
     return tuned_on_answers(language, seed), tuned_on_preferences(language, seed, beta)
 
 
-@study([{"language": "eng"}], seeds=range(3))
+@study([{"language": language} for language in instructions.LANGUAGES], seeds=range(5))
 def main(seed, language):
-    """What is handed in, both adapters, on the grader's questions; and the untuned model, beside it."""
+    """What is handed in, both adapters, on the grader's questions; and the untuned model, beside it. All pairs are English."""
     held_out = batches_of(language, "heldout")
     untuned = instructions.token_log_prob(with_adapters(), held_out)
     tuned = instructions.token_log_prob(with_adapters(*states_of(language, seed, BETA)), held_out)
     return {"untuned_log_prob": untuned, "heldout_log_prob": tuned}
+
+
+@study([{"beta": beta} for beta in (0.1, 0.3, 1.0, 3.0)], seeds=range(5))
+def chosen_beta(seed, beta):
+    """What BETA was chosen by: English questions that are neither trained on nor in the test."""
+    with_adapters(*states_of("eng", seed, beta))
+    return measured("eng", instructions.write_answers(*loaded(), rows_of("eng", "dev"), batch_size=14), "dev")
 
 
 WAYS = ("as it is", "few-shot", "nearest answer", "tuned on answers", "and on preferences")
@@ -130,8 +137,8 @@ def written(language, seed, way):
     return instructions.write_answers(*loaded(), rows[:WRITTEN], batch_size=20)
 
 
-def measured(language, answers):
-    references = [row["answer"] for row in rows_of(language, "test")[: len(answers)]]
+def measured(language, answers, part="test"):
+    references = [row["answer"] for row in rows_of(language, part)[: len(answers)]]
     found = instructions.describe_answers(answers, references)
     return {name.replace(" ", "_").replace("chrF", "chrf"): value for name, value in found.items()}
 
@@ -149,13 +156,13 @@ def untuned(seed, language, way):
     return measured(language, written(language, seed, way))
 
 
-@study([{"language": "eng", "way": way} for way in WAYS[3:]], seeds=range(3))
+@study([{"language": "eng", "way": way} for way in WAYS[3:]], seeds=range(5))
 def ways(seed, language, way):
     """The tuned model on the test questions."""
     return measured(language, written(language, seed, way))
 
 
-@study([{"way": way} for way in WAYS[3:]], seeds=range(3))
+@study([{"way": way} for way in WAYS[3:]], seeds=range(5))
 def safety(seed, way):
     """The safety set, in English."""
     with_adapters(*states_of("eng", seed, None if way == WAYS[3] else BETA))
@@ -165,7 +172,7 @@ def safety(seed, way):
 SETTINGS = {"answers only": None, "beta 1": BETA, "beta 0.1": 0.1}
 
 
-@study([{"setting": setting} for setting in SETTINGS], seeds=range(3))
+@study([{"setting": setting} for setting in SETTINGS], seeds=range(5))
 def betas(seed, setting):
     """Preferences with other values of beta: the answers, the pairs of the test, and what is forgotten."""
     beta = SETTINGS[setting]

@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from leaplm import added
 from leaplm.assets import asset_path
@@ -318,8 +319,8 @@ def to_dataset_dict(frames, wanted=None):
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
 
     def convert(rows):
-        labels = [names.index(word) for word in rows.label]
-        return Dataset.from_dict({"text": rows.text.tolist(), "label": labels}, features=features)
+        columns = {"text": rows.text.tolist(), "label": rows.label.map(names.index).tolist()}
+        return Dataset(pa.table(columns, schema=features.arrow_schema))  # `from_dict` looks at each value
 
     return DatasetDict({name: convert(frames[name]) for name in wanted or frames})
 

@@ -83,7 +83,7 @@ def load_sentences(language="eng"):
     language of AFRISENTI, or the path of a CSV file (columns text,label). The grader's sentences are not among them.
     """
     if language not in SIB200:
-        return {part: list(rows["text"]) for part, rows in load_corpus(language).items()}
+        return {part: rows["text"][:] for part, rows in load_corpus(language).items()}
     parts = read_topics(language)
     parts["test"] = parts["test"][~parts["test"].index_id.map(is_heldout_sentence)]
     return {part: rows.text.tolist() for part, rows in parts.items()}
@@ -332,7 +332,7 @@ def subsample(dataset, size, seed=0):
     """
     from sklearn.model_selection import train_test_split
 
-    labels = np.array(dataset["label"])
+    labels = np.array(dataset["label"][:])  # [:]: at once; datasets decodes what is read item by item
     counts = np.unique(labels, return_counts=True)[1]
     size = max(size, len(counts))
     if size >= len(dataset):
@@ -346,7 +346,7 @@ def subsample(dataset, size, seed=0):
 
 def halves(dataset, seed=0):
     """Two equal parts of a dataset at random, the classes in their proportions; a class of one row is in the first."""
-    labels = np.array(dataset["label"])
+    labels = np.array(dataset["label"][:])
     counts = np.unique(labels, return_counts=True)[1]
     if counts.min() > 1 and len(labels) >= 2 * len(counts):
         return tuple(dataset.train_test_split(0.5, stratify_by_column="label", seed=seed).values())
@@ -367,7 +367,7 @@ def _evenly(labels, size, seed):
 def sample_few_shot(dataset, num_shots, seed=0):
     """`num_shots` rows of each class at random, shuffled. Raises ValueError if a class has fewer."""
     rng = np.random.default_rng(seed)
-    labels = np.array(dataset["label"])
+    labels = np.array(dataset["label"][:])
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < num_shots:
         name = dataset.features["label"].int2str(int(classes[counts.argmin()]))
@@ -383,9 +383,9 @@ def tokenize(dataset, tokenizer, max_length=128):
     """
     if len(dataset) == 0:
         raise ValueError("the dataset is empty: nothing to tokenize")
-    ids = tokenizer(list(dataset["text"]), truncation=True, max_length=max_length)["input_ids"]
+    ids = tokenizer(dataset["text"][:], truncation=True, max_length=max_length)["input_ids"]
     warn_of_unknown(ids, tokenizer)
-    return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"], strict=True)]
+    return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"][:], strict=True)]
 
 
 def warn_of_unknown(ids, tokenizer):

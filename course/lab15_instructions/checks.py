@@ -12,7 +12,6 @@ from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
     Contract,
-    Either,
     ListOf,
     Number,
     Numbers,
@@ -33,7 +32,7 @@ MOST_BYTES = 40 << 20
 IGNORED = instructions.IGNORED
 BLANK = 5  # of the chat tokenizer: a blank is a token
 WORDS = ["hoes", "two", "Store:", "please", "card.", "Bring", "the", "when?", "desk", "I", "need", "sick"]
-NUMBERS = Either(ListOf(Number()), Numbers(dims=1))
+NUMBERS, WHOLE = Numbers(dims=1), Numbers("int", dims=1)
 
 
 def close(got, want, tolerance=1e-4):
@@ -48,7 +47,7 @@ def whole(values):
 # -- chat_row -------------------------------------------------------------------------------------------------------------
 
 
-@check(points=3, contract=Contract("tokenizer system question answer", Record({"input_ids": NUMBERS, "labels": NUMBERS})))
+@check(points=3, contract=Contract("tokenizer system question answer", Record({"input_ids": WHOLE, "labels": WHOLE})))
 def chat_row(student, rng):
     """A tokenizer with a chat form and special tokens of its own; answers of one token and of several."""
     tokenizer, ours = student.build(f"{TINY}chat_tokenizer", WORDS), tiny_models.chat_tokenizer(WORDS)
@@ -87,7 +86,7 @@ def explain_row(got, want, tokenizer, answer):
 
 # -- pack_rows ------------------------------------------------------------------------------------------------------------
 
-PACK = Record(dict.fromkeys(("input_ids", "labels", "position_ids", "segments"), NUMBERS))
+PACK = Record(dict.fromkeys(("input_ids", "labels", "position_ids", "segments"), WHOLE))
 
 
 @check(points=3, contract=Contract("rows length", ListOf(PACK)))

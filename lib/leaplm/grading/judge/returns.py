@@ -166,11 +166,14 @@ class Object(Kind):
 
 @dataclass(frozen=True)
 class ListOf(Kind):
-    """A list or tuple (or array, if `items` are numbers) of items of one kind."""
+    """A list or tuple (or array, if `items` are numbers) of items of one kind; `exact`: a list and nothing else."""
 
     items: Kind
+    exact: bool = False
 
     def fits(self, told: dict) -> bool:
+        if self.exact and told["is"] != "list":
+            return False
         if told["is"] in ("array", "tensor"):
             return len(told["shape"]) > 0 and self.items.fits({**told, "shape": told["shape"][1:]})
         return told["is"] in ("list", "tuple") and all(self.items.fits(item) for item in told["items"])

@@ -1,5 +1,6 @@
 """Checks of lab 15, following instructions. Inputs are fresh and random at each run."""
 
+import contextlib
 import functools
 from collections import Counter
 from pathlib import Path
@@ -56,6 +57,8 @@ def chat_row(student, rng):
         row = student.call("chat_row", tokenizer, system, question, answer)
         got = {name: whole(row[name]) for name in ("input_ids", "labels")}
         want = instructions.chat_row(ours, system, question, answer)
+        if student.read(tokenizer, f"{TINY}settings_of") != tiny_models.settings_of(ours):
+            return int(got == want), "the tokenizer is changed afterwards: leave its tokens, template and settings alone"
         if got != want:
             return explain_row(got, want, ours, answer)
     return 3, "a prompt that is read, an answer and an end that are learned"
@@ -439,6 +442,9 @@ OF_ANSWERS = [({"share": "answers"}, "divide by the labels that are not -100, no
               ({"share": "tokens"}, "divide by the labels that are not -100, not by all tokens")]
 OF_PAIRS = [({"reference": "none"}, "the reference is missing: the gains are differences to its log-probabilities"),
             ({"reference": "on"}, "the reference was asked with the adapter on: use `scorer.adapter_off()`"),
+            ({"reference": "all off"}, "the reference was asked with all adapters off: it keeps the first one, so use "
+                                       "`scorer.adapter_off()` and not `all_adapters_off`"),
+            ({"learning": "off"}, "the adapter is off while it learns: only the reference is asked with it off"),
             ({"reference": "moving"}, "the reference should be asked once, with the adapter off, and kept"),
             ({"swap": True}, "chosen and rejected have changed places")]
 
@@ -531,24 +537,24 @@ def train_preferences(student, rng):
     return 4, "trained on preferences, against a reference that stays"
 
 
-def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", training=True, swap=False, **miss):
+def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", training=True, swap=False, learning="on",
+                          **miss):
     """(mean losses, weights) of the training that the lab asks for, or of a near miss."""
     model = probes.modal_scorer(WIDTH, seed).train(training)
     batches = [tuple(tensors(side) for side in pair) for pair in pairs]
 
-    def ask(number, off):
-        with torch.no_grad():
-            if not off:
-                return [model(**side) for side in batches[number]]
-            with model.adapter_off():
-                return [model(**side) for side in batches[number]]
+    def ask(number, switched):
+        with torch.no_grad(), switched():
+            return [model(**side) for side in batches[number]]
 
-    kept = [ask(number, off=reference != "on") for number in range(len(batches))]
+    ways = {"on": contextlib.nullcontext, "off": model.adapter_off, "all off": model.all_adapters_off}
+    kept = [ask(number, ways.get(reference, model.adapter_off)) for number in range(len(batches))]
 
     def loss_of(model, number):
-        chosen, rejected = (model(**side) for side in batches[number])
+        with ways[learning]():
+            chosen, rejected = (model(**side) for side in batches[number])
         chosen, rejected = (rejected, chosen) if swap else (chosen, rejected)
-        others = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, off=False)}
+        others = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, contextlib.nullcontext)}
         known = others.get(reference, kept[number])
         return instructions.dpo_loss(chosen, rejected, *known, beta)
 

@@ -568,11 +568,11 @@ def decoded(student, rng, style, length):
 
 def explain_text(wrong):
     """What all wrong texts have in common; else the plainest kind of guesses with which one came."""
-    first = wrong[0]
     if all(run.got == (run.prompt + run.want)[: len(run.got) or 1] for run in wrong):
         return 1, "the result begins with the prompt: only the tokens behind it are wanted"
     if all(one == other for run in wrong for one, other in zip(run.got, run.want, strict=False)):
-        return 1, f"right as far as they go, but {len(first.got)} tokens come back, where {len(first.want)} are wanted"
+        few, many = len(wrong[0].got), len(wrong[0].want)
+        return int(few > 0), f"right as far as they go, but {few} tokens come back, where {many} are wanted"
     styles = {run.style for run in wrong}
     if "none" in styles:
         return 0, "other tokens even without guesses: then each pass gives one token, the best behind the last one so far"

@@ -442,7 +442,7 @@ OF_ANSWERS = [({"share": "answers"}, "divide by the labels that are not -100, no
               ({"share": "tokens"}, "divide by the labels that are not -100, not by all tokens")]
 OF_PAIRS = [({"reference": "none"}, "the reference is missing: the gains are differences to its log-probabilities"),
             ({"reference": "on"}, "the reference was asked with the adapter on: use `scorer.adapter_off()`"),
-            ({"reference": "all off"}, "the reference was asked with all adapters off: it keeps the first one, so use "
+            ({"reference": "all_off"}, "the reference was asked with all adapters off: it keeps the first one, so use "
                                        "`scorer.adapter_off()` and not `all_adapters_off`"),
             ({"learning": "off"}, "the adapter is off while it learns: only the reference is asked with it off"),
             ({"reference": "moving"}, "the reference should be asked once, with the adapter off, and kept"),
@@ -547,7 +547,7 @@ def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", trai
         with torch.no_grad(), switched():
             return [model(**side) for side in batches[number]]
 
-    ways = {"on": contextlib.nullcontext, "off": model.adapter_off, "all off": model.all_adapters_off}
+    ways = {"on": contextlib.nullcontext, "off": model.adapter_off, "all_off": model.all_adapters_off}
     kept = [ask(number, ways.get(reference, model.adapter_off)) for number in range(len(batches))]
 
     def loss_of(model, number):

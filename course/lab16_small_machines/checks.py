@@ -466,8 +466,9 @@ def explain_level(student, got):
     rule = "another level: distances of windows of `size` numbers, drawn with replacement, to the whole reference"
     level, size, rate = next((level, *given) for level, given in zip(got, LEVELS, strict=True)
                              if not near(level, wide_level(*given), 0.1))
-    return 0, (f"{rule}; for 200 different numbers, size {size} and rate {rate} it is {level:.3f}, where about "
-               f"{wide_level(size, rate):.3f} is wanted")
+    wanted = wide_level(size, rate)
+    shown = f"for 200 different numbers, size {size} and rate {rate} it is {level:.3f}, where about {wanted:.3f} is wanted"
+    return 0, f"{rule}; {shown}"
 
 
 # -- find_draft -----------------------------------------------------------------------------------------------------------
@@ -504,13 +505,13 @@ def draft_of(student, *given):
 
 DRAFT_MISSES = [({"earliest": True}, "of several earlier places the latest one counts")] + [
     ({"down_to": down_to}, "if the last tokens together are not found, look for fewer of them, down to the last one alone")
-    for down_to in ("longest", "longest that fits")]
+    for down_to in ("longest", "fitting")]
 
 
 def near_draft(tokens, most, longest, earliest=False, down_to="one"):
     """The draft with one thing done otherwise: the first of several places, or one length of tail alone."""
     fitting = min(longest, len(tokens) - 1)
-    sizes = {"one": range(fitting, 0, -1), "longest": [longest], "longest that fits": [fitting] * (fitting > 0)}[down_to]
+    sizes = {"one": range(fitting, 0, -1), "longest": [longest], "fitting": [fitting] * (fitting > 0)}[down_to]
     for size in sizes:
         starts = range(len(tokens) - size)
         for start in starts if earliest else reversed(starts):
@@ -525,7 +526,7 @@ def near_draft(tokens, most, longest, earliest=False, down_to="one"):
 @check(points=4, contract=Contract("best_next prompt count draft", Several(TOKENS, Number(whole=True))))
 def speculative_decode(student, rng):
     """Models that look at the whole text so far; drafts that are right, wrong, right up to a place, too long, empty."""
-    styles = ("wrong", 0), ("right", 3), ("mixed", 4), ("wrong", 2), ("gap", 5), ("right", 9), ("mixed", 7)
+    styles = ("wrong", 0), ("right", 3), ("mixed", 4), ("wrong", 2), ("gap", 5), ("right", 9), ("mixed", 7), ("again", 4)
     runs = [decoded(student, rng, style, length) for style, length in styles]
     wrong = [run for run in runs if run.got != run.want]
     if wrong:

@@ -398,15 +398,16 @@ def times_asked(model: CountingSpeller) -> int:
 
 
 def guesser(seed: int, style: str, length: int) -> Any:
-    """A draft for a `counting_speller`: `length` guesses, all "right" or "wrong", some ("mixed"), or all but one ("gap")."""
+    """A draft for a `counting_speller`: `length` guesses, all "right" or "wrong", some ("mixed"), all but one ("gap"), or a
+    right one that is guessed "again" and again."""
     model = CountingSpeller(seed)
 
     def draft(tokens: list[int]) -> list[int]:
         text = list(tokens)
         for place in range(length if text else 0):
             best = model(text)[-1]
-            good = {"right": True, "wrong": False, "mixed": best % 3 > 0, "gap": place != 1}[style]
-            text.append(best if good else (best + 1) % 50)
+            good = {"right": True, "wrong": False, "mixed": best % 3 > 0, "gap": place != 1, "again": place == 0}[style]
+            text.append(best if good else text[-1] if style == "again" else (best + 1) % 50)
         return text[len(tokens) :]
 
     return draft

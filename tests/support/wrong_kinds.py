@@ -10,6 +10,7 @@ SPOILERS = {
     "one thing less": "deep(result, lambda item: None, 1)[:-1] if hasattr(result, '__len__') else ()",
     "None inside": "deep(result, lambda item: None, 1)",
     "texts inside": "deep(result, lambda item: 'x')",
+    "bytes inside": "deep(result, lambda item: b'x')",
     "lists for numbers": "deep(result, lambda item: [item])",
     "not a number": "deep(result, lambda item: item * 0 + float('nan') if hasattr(item, 'dtype') else float('nan'))",
     "no end": "deep(result, lambda item: float('inf'))",

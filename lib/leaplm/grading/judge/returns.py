@@ -315,6 +315,12 @@ def items_of(told: dict) -> list[dict]:
     return told["items"]
 
 
+def stranger_in(told: dict) -> dict:
+    """The first part of a list or the like that is no plain value, such as bytes; the whole where none is told."""
+    inner = (stranger_in(item) for item in told.get("items", ()))
+    return told if told["is"] == "object" else next((part for part in inner if part["is"] == "object"), told)
+
+
 def name_of(told: dict) -> str:
     """What came, in words."""
     kind = told["is"]

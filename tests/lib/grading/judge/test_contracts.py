@@ -19,6 +19,7 @@ from leaplm.grading import (
     FREE,
     GLOBAL,
     NOTHING_CALLED,
+    Anything,
     Bool,
     Contract,
     FromGenerator,
@@ -429,6 +430,16 @@ def test_a_check_that_breaks_off_at_another_kind_of_result_has_no_fault(source, 
 
     got = judge(f, Student(notebook(source)), seed=0)
     assert (got.points, got.message, got.fault) == (0, message, None)
+
+
+@pytest.mark.parametrize("source", ["def f(rows): return {'a': [b'x']}", "def f(rows): return {1: {2: 3}, 2: b'x'}"])
+def test_what_cannot_cross_inside_of_a_result_is_named(source):
+    @check(points=2, contract=Contract("rows", MapOf(Anything())))
+    def f(student, rng):
+        return len(student.call("f", [1])), "right"
+
+    got = judge(f, Student(notebook(source)), seed=0)
+    assert (got.points, got.fault) == (0, None) and "`f` returns holds an object of type bytes" in got.message
 
 
 def test_a_check_that_breaks_off_without_a_breach_of_kind_keeps_its_fault():

@@ -48,7 +48,8 @@ def main():
 
 def wanted_stamps(extra):
     """What the stamp says after an installation that still holds; one with `dev` serves for the smaller one."""
-    names = ("pyproject.toml", "constraints.txt", "install.py", f"{EXTENSION}/package.json", f"{EXTENSION}/static/pictures.js")
+    names = ("pyproject.toml", "constraints.txt", "install.py", f"{EXTENSION}/package.json",
+             f"{EXTENSION}/static/pictures.js")
     sources = [read(os.path.join(ROOT, *name.split("/"))) for name in names]
     digest = hashlib.sha256("\n".join([ROOT, platform.python_version()] + sources).encode()).hexdigest()
     return [f"{digest} {name}" for name in ([extra] if extra == "dev" else [extra, "dev"])]

@@ -14,7 +14,6 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
 from leaplm.data import NAMES
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.locales import language_name
@@ -25,6 +24,7 @@ for folder in (HERE, HERE / "deck"):
     sys.path.insert(0, str(folder))
 import cards  # noqa: E402
 import cut  # noqa: E402
+import notebooks  # noqa: E402
 import render  # noqa: E402
 import studies  # noqa: E402
 from words import EXERCISES, FOUND, SPREAD  # noqa: E402
@@ -125,7 +125,7 @@ def spread_of(count):
 
 def exercises(root, lab, words):
     """The closing slide: the headings of the exercises, with minutes and points."""
-    cells = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells
+    cells = notebooks.release(root, lab).cells
     found = [words(heading) for cell in cells if cell.cell_type == "markdown" for heading in EXERCISE.findall(cell.source)]
     return [cut.Slide(words(EXERCISES), [cut.ITEM + heading for heading in found], "list")]
 

@@ -35,6 +35,7 @@ HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE.parent):
     sys.path.insert(0, str(folder))
 import light  # noqa: E402
+import svg_words  # noqa: E402
 import translate  # noqa: E402  course/tools/translate.py
 
 ROOT = HERE.parents[2]
@@ -123,7 +124,7 @@ def lay_out(pages, labs, scale):
     for lab in tqdm(labs, desc="labs", unit="lab"):
         chapter, figure = lab_file(ROOT, lab, "chapter.md"), lab_file(ROOT, lab, "figure.svg")
         if figure.is_file():
-            drawn = translate.translate_figure(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
+            drawn = svg_words.translate(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
             (pages / "figures" / f"{lab}.svg").write_text(drawn, encoding="utf-8")
         if chapter.is_file():
             names.append(f"chapters/{lab}")

@@ -138,13 +138,14 @@ def is_hint(message):
 
 def common_texts(root):
     yield from shared_texts(root)
-    yield from drawn_words.texts(root)
+    drawn = dict(drawn_words.texts(root))
+    yield from drawn.items()
     yield from ((words, "course/tools/translate.py") for words in (NOTICE, CAPTION))
     for page in ("course/tools/book/index.md", str(start.SOURCE)):
         if (root / page).is_file():
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
-    yield from ((words, "course/tools/slides.py") for words in slides.texts(root) if has_words(words))
+    yield from ((words, "course/tools/slides.py") for words in slides.texts(root, drawn) if has_words(words))
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)

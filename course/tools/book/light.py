@@ -1,11 +1,12 @@
 """Takes out of the book's pages what nobody sees, so that they load on a bad line; and weighs them.
 
-What is left looks the same: spans of code without a colour of their own, wrappers that no style names, rules of styles for
-what no page has. Pictures become WebP, without a loss.
+What is left looks and does the same. Out go spans of code without a colour of their own, wrappers that no style names,
+rules of styles for what no page has, indents of scripts. Pictures become WebP, without a loss.
 """
 
 import html
 import re
+import unicodedata
 from pathlib import Path
 
 from PIL import Image
@@ -26,6 +27,8 @@ SHORTER = (
 PICTURE = re.compile(r'src="([^"]*_images/)([^"/]+)\.png"')
 RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 COMMENT = re.compile(r"/\*(?!!).*?\*/\s*", re.S)  # those of licences begin with /*!
+NOTE = re.compile(r"^[ \t]*/\*(?!!).*?\*/[ \t]*\n", re.S | re.M)  # in a script, on lines of its own
+ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-fA-F]{4})")
 NAMED = re.compile(r"[.#](-?[A-Za-z_][\w-]*)")
 LOADED = re.compile(r'<(?:script|img)\b[^>]*? src="([^"]+)"|<link\b[^>]*? rel="stylesheet"[^>]*? href="([^"]+)"')
 
@@ -38,6 +41,8 @@ def lighten(target):
     for path in target.rglob("*.html"):
         page = shorter(path.read_text(encoding="utf-8"))
         path.write_text(PICTURE.sub(lambda found: later(found, sizes), page), encoding="utf-8")
+    for path in target.rglob("*.js"):
+        path.write_text(bare_script(path.read_text(encoding="utf-8")), encoding="utf-8")
     known = names_in_use(target)
     for path in target.rglob("*.css"):
         path.write_text(used_rules(path.read_text(encoding="utf-8"), known), encoding="utf-8")
@@ -68,6 +73,24 @@ def later(found, sizes):
     """The source of a picture that is loaded when a reader comes near; its place is kept free for it."""
     width, height = sizes[f"{found[2]}.png"]
     return f'loading="lazy" width="{width}" height="{height}" src="{found[1]}{found[2]}.webp"'
+
+
+def bare_script(script):
+    """A script without indents and notes, its letters written as themselves: \\u4e2d has twice the bytes of its letter.
+
+    >>> bare_script('/* A\\n note */\\nif (x) {\\n  y = "\\\\u4e2d\\\\u0022";\\n}')
+    'if (x) {\\ny = "中\\\\u0022";\\n}'
+    """
+    script = ESCAPED.sub(lambda found: found[1] + letter(found[2]), script)
+    if any(line.count("`") % 2 for line in script.split("\n")):  # text of several lines, whose blanks count
+        return script
+    return re.sub(r"(?m)^[ \t]+", "", NOTE.sub("", script))
+
+
+def letter(code):
+    """The letter or sign of a code of four digits; the code as scripts write it where that is none, or one of ASCII."""
+    found = chr(int(code, 16))
+    return found if found > "\x7f" and unicodedata.category(found)[0] in "LMNPS" else f"\\u{code}"
 
 
 def names_in_use(target):

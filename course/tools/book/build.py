@@ -36,6 +36,7 @@ for folder in (HERE, HERE.parent):
     sys.path.insert(0, str(folder))
 import light  # noqa: E402
 import svg_words  # noqa: E402
+import terms  # noqa: E402
 import translate  # noqa: E402  course/tools/translate.py
 
 ROOT = HERE.parents[2]
@@ -180,6 +181,7 @@ def main(argv=None):
         sys.exit("the book has faults: see the warnings above")
     if options.format == "html":
         turn(target)
+        terms.slim(target)
         light.lighten(target)
         if heavy := light.too_heavy(target):
             sys.exit("the book is too heavy for a bad line, with all that a page loads: " + "; ".join(heavy))

@@ -1,17 +1,13 @@
-"""The index of the search in half its bytes: words are grouped by the pages they stand on.
+"""The index of the search in half its bytes: words are grouped by the pages they stand on, and lie in parts.
 
-Chinese has twenty thousand pairs of characters: they stand in files of their own, of which a search loads those it needs.
-`terms.js` opens the index again in the browser.
+There are ten thousand forms of words in Arabic and twenty thousand pairs of characters in Chinese. A search loads the parts
+with the first letters of its words, and all where a word is not found whole. `terms.js` does that in the browser.
 """
 
 import json
-import re
 from pathlib import Path
 
-from pairs import HAN
-
 START, PARTS = "Search.setIndex(", 16
-PAIR = re.compile(f"[{HAN}]{{2}}")
 
 
 def slim(target):
@@ -21,11 +17,11 @@ def slim(target):
         return
     index = json.loads(path.read_text(encoding="utf-8").strip().removeprefix(START).removesuffix(")"))
     parts = {}
-    for pair in filter(PAIR.fullmatch, list(index["terms"])):
-        parts.setdefault(ord(pair[0]) % PARTS, {})[pair] = index["terms"].pop(pair)
+    for word, pages in index.pop("terms").items():
+        parts.setdefault(ord(word[0]) % PARTS, {})[word] = pages
     for number, terms in parts.items():
         (target / f"searchterms-{number}.js").write_text(f"addTerms({compact(grouped(terms))})", encoding="utf-8")
-    index |= {name: grouped(index[name]) for name in ("terms", "titleterms")}
+    index["titleterms"] = grouped(index["titleterms"])
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     path.write_text(f"{script}openIndex({compact(index)}, {sorted(parts)}, {PARTS});\n", encoding="utf-8")
 

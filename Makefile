@@ -19,7 +19,7 @@ QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_eval
 	tests/course/tools/test_build.py tests/course/tools/test_tables.py tests/course/tools/test_start.py \
 	tests/course/tools/test_mistakes.py tests/course/tools/test_translate.py tests/test_install.py
 
-.PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests banks mutants bench docs calibrate measure run-labs clean setup setup-dev
+.PHONY: lab teach test languages quick build grade-demo fuzz nbgrader-tests banks mutants bench docs calibrate measure run-labs books clean setup setup-dev
 
 lab: setup          ## JupyterLab on the labs; make lab LEAPLM_LOCALE=fr, LAB_ARGS="--no-browser --port 9999"
 	@test -d labs/$(LANGUAGE_FOLDER) || { echo "There are no labs in $(LEAPLM_LOCALE): use one of $(notdir $(wildcard labs/languages/*)), or en."; exit 1; }
@@ -76,6 +76,9 @@ docs: setup-dev     ## book (web site, EPUB), slides and question banks, in buil
 	python course/tools/questions.py
 	python course/tools/book/build.py
 	python course/tools/book/build.py --format epub
+
+books: setup-dev    ## the book as a web site in every language; as `make docs`, it fails where a page is too heavy for a bad line
+	for locale in en $(notdir $(wildcard course/locale/*)); do python course/tools/book/build.py --locale $$locale || exit 1; done
 
 calibrate: setup    ## the studies behind a lab's figures and thresholds: make calibrate LAB=lab2_finetuning
 	python -m leaplm.calibration course/$(or $(LAB),lab2_finetuning)/study.py

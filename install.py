@@ -25,6 +25,7 @@ BIN = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin")
 PYTHON = os.path.join(BIN, "python.exe" if os.name == "nt" else "python")
 STAMP = os.path.join(VENV, "leaplm-stamp")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+EXTENSION = "lib/leaplm/labextension"       # of JupyterLab: pictures in notebooks with their alternative text
 TEACHERS_PANELS = ("@jupyter/nbgrader:create-assignment", "@jupyter/nbgrader:formgrader", "@jupyter/nbgrader:course-list")
 PIP_ENVIRONMENT = {}        # asked of pip once
 CUDA_GIGABYTES = 2.8        # what torch and its CUDA libraries weigh on Linux; the CPU build is 0.2
@@ -47,7 +48,9 @@ def main():
 
 def wanted_stamps(extra):
     """What the stamp says after an installation that still holds; one with `dev` serves for the smaller one."""
-    sources = [read(os.path.join(ROOT, name)) for name in ("pyproject.toml", "constraints.txt", "install.py")]
+    names = ("pyproject.toml", "constraints.txt", "install.py", f"{EXTENSION}/package.json",
+             f"{EXTENSION}/static/pictures.js")
+    sources = [read(os.path.join(ROOT, *name.split("/"))) for name in names]
     digest = hashlib.sha256("\n".join([ROOT, platform.python_version()] + sources).encode()).hexdigest()
     return [f"{digest} {name}" for name in ([extra] if extra == "dev" else [extra, "dev"])]
 
@@ -162,7 +165,12 @@ def by_uv(extra):
 
 
 def settle_jupyter():
-    """JupyterLab for students: it asks for no news, shows START.md as a page, and hides what only teachers use."""
+    """JupyterLab for students: it asks for no news, shows START.md as a page, and hides what only teachers use.
+
+    Our extension is copied: what setup.py puts beside the packages does not come with an editable installation.
+    """
+    shutil.copytree(os.path.join(ROOT, *EXTENSION.split("/")),
+                    os.path.join(VENV, "share", "jupyter", "labextensions", "leaplm"), dirs_exist_ok=True)
     hidden = dict.fromkeys(("@jupyterlab/apputils-extension:announcements", *TEACHERS_PANELS), True)
     pages = {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}
     for path, content in (("etc/jupyter/labconfig/page_config.json", {"disabledExtensions": hidden}),

@@ -1,5 +1,7 @@
 """Puts the labs' releases, checks and banks into the wheel: a notebook on Colab has its marks from there (leaplm.learner).
 
+Puts our extension of JupyterLab where that looks for it, too: it gives pictures in notebooks their alternative text.
+
 LEAPLM_NO_MARKS=1 pip wheel .    a wheel without them, for a class that is to see no hidden check
 """
 
@@ -32,4 +34,8 @@ class BuildWithCourse(build_py):
             shutil.copyfile(path, copied)
 
 
-setup(cmdclass={"build_py": BuildWithCourse})
+EXTENSION = "lib/leaplm/labextension"
+FOR_JUPYTERLAB = "share/jupyter/labextensions/leaplm"  # in the environment; for an editable one see install.py
+
+setup(cmdclass={"build_py": BuildWithCourse}, data_files=[
+    (FOR_JUPYTERLAB, [f"{EXTENSION}/package.json"]), (f"{FOR_JUPYTERLAB}/static", [f"{EXTENSION}/static/pictures.js"])])

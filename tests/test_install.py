@@ -1,5 +1,6 @@
 """One source of versions: what pyproject.toml asks for is what conda, Binder and the constraints give."""
 
+import json
 import os
 import re
 import subprocess
@@ -91,7 +92,9 @@ def test_tested_versions_are_the_published_ones():
 
 def copy_of_the_course(folder):
     """What install.py reads, and nothing else: an environment made there is not the course's own."""
-    for name in ("install.py", "pyproject.toml", "constraints.txt", "lib/leaplm/__init__.py", "lib/leaplm/installing.py"):
+    extension = ("lib/leaplm/labextension/package.json", "lib/leaplm/labextension/static/pictures.js")
+    for name in ("install.py", "pyproject.toml", "constraints.txt", "lib/leaplm/__init__.py", "lib/leaplm/installing.py",
+                 *extension):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((ROOT / name).read_bytes())
 
@@ -154,6 +157,9 @@ def test_settings_that_were_made_for_other_installations_do_not_reach_this_one(t
     assert "pip could not" not in done.stderr, done.stdout + done.stderr
     assert list((tmp_path / ".venv").rglob("came_here.py")) and not (tmp_path / "elsewhere").exists()
     assert (tmp_path / ".venv" / "leaplm-stamp").exists()
+    installed = tmp_path / ".venv" / "share" / "jupyter" / "labextensions" / "leaplm"
+    package = json.loads((installed / "package.json").read_text())
+    assert (installed / package["jupyterlab"]["_build"]["load"]).is_file()
 
 
 def test_what_is_promised_is_what_install_checks():

@@ -192,8 +192,9 @@ def paired_gain(student, rng):
     again, once_more, other = (student.call("paired_gain", *answers, 20, seed) for seed in (3, 3, 4))
     numbers = {name: as_number(found[name], name) for name in want}
     if not np.isclose(numbers["gain"], want["gain"], atol=1e-6):
-        turned = np.isclose(numbers["gain"], -want["gain"])
-        return 0, f"the gain is macro-F1 of second minus that of first, on all texts{': it has the wrong sign' * turned}"
+        if np.isclose(numbers["gain"], -want["gain"]):
+            return 0, "the gain has the wrong sign: it is macro-F1 of second minus that of first"
+        return 0, "the gain is macro-F1 of second minus that of first, on all texts"
     width = want["high"] - want["low"]
     if abs(numbers["low"] - want["low"]) > 0.15 * width or abs(numbers["high"] - want["high"]) > 0.15 * width:
         wide = numbers["high"] - numbers["low"] > 1.15 * width

@@ -46,7 +46,7 @@ def random_tags(rng, length):
 
 # -- find_entities --------------------------------------------------------------------------------------------------------
 
-ENTITIES = Either(ListOf(Several(Text(), Number(), Number())), ListOf(ListOf(Text())))
+ENTITIES = ListOf(Several(Text(), Number(whole=True), Number(whole=True)))
 
 
 @check(points=3, contract=Contract("tags", ENTITIES))
@@ -132,8 +132,7 @@ def explain_scores(got, gold, predicted):
 # -- f1_interval ----------------------------------------------------------------------------------------------------------
 
 
-@check(points=3, contract=Contract("gold predicted rounds seed", Either(Several(Number(), Number()), Numbers(dims=1)),
-                                   random=FREE))
+@check(points=3, contract=Contract("gold predicted rounds seed", Several(Number(), Number()), random=FREE))
 def f1_interval(student, rng):
     """The ends near those of many rounds; sentences with many names and with none, so that single names give others."""
     gold, predicted = bursts(rng, 40)
@@ -197,7 +196,7 @@ def gazetteer_tags(student, rng):
 # -- align_labels ---------------------------------------------------------------------------------------------------------
 
 
-@check(points=3, contract=Contract("word_ids labels", Either(ListOf(Number()), Numbers(dims=1))))
+@check(points=3, contract=Contract("word_ids labels", Numbers("int", dims=1)))
 def align_labels(student, rng):
     """Words of one and of many sub-words, neighbours with the same label, label 0, word 0, padding, words cut off."""
     for _ in range(6):
@@ -337,7 +336,7 @@ def allowed_moves(student, rng):
 # -- best_path ------------------------------------------------------------------------------------------------------------
 
 
-@check(points=4, contract=Contract("scores moves", Either(ListOf(Number()), Numbers(dims=1)), arrays="numpy"))
+@check(points=4, contract=Contract("scores moves", Numbers("int", dims=1), arrays="numpy"))
 def best_path(student, rng):
     """Scores of both signs where the best tag of each word is often forbidden, and where a greedy choice is not the best."""
     moves = tagging.allowed_moves(TAGS)

@@ -47,6 +47,17 @@ variants(wrong, "chat_row", ROW, USUAL, {
     "the prompt stripped": {"prompt": 'tokenizer(prompt.strip(), add_special_tokens=False)["input_ids"]'},
     "a blank before the answer": {
         "answer": 'tokenizer(" " + answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]'},
+    "the end token becomes another one": {
+        "answer": 'tokenizer(answer, add_special_tokens=False)["input_ids"] + '
+                  '[setattr(tokenizer, "eos_token", "[CLS]") or tokenizer.eos_token_id]'},
+    "a chat form of one's own is put in": {
+        "begin": "True, chat_template=setattr(tokenizer, 'chat_template', '{{ messages[0].content }}')"},
+    "a new token for the end": {
+        "answer": 'tokenizer(answer, add_special_tokens=False)["input_ids"] + [[tokenizer.add_tokens(["<stop>"]), '
+                  'tokenizer.convert_tokens_to_ids("<stop>")][1]]'},
+    "the tokenizer cuts from now on on the left": {
+        "result": '(setattr(tokenizer, "truncation_side", "left"), {"input_ids": prompt + answer, '
+                  '"labels": [-100] * len(prompt) + answer})[1]'},
     "cut to 128 tokens": {"result": '{"input_ids": (prompt + answer)[:128], '
                                     '"labels": ([-100] * len(prompt) + answer)[:128]}'},
 })
@@ -557,6 +568,8 @@ USUAL = {"mode": "scorer.train()", "references": ASK, "rate": 'optimizer.param_g
 ON = ASK.replace(", scorer.adapter_off()", "")
 variants(wrong, "train_preferences", PREFER, USUAL, {
     "the reference with the adapter on": {"references": ON},
+    "the reference with all adapters off": {"references": ASK.replace("adapter_off", "all_adapters_off")},
+    "all adapters stay off": {"references": ASK + "\n    off = scorer.all_adapters_off()\n    off.__enter__()"},
     "the model is its own reference": {
         "references": "pass", "reference": "(scorer(**chosen).detach(), scorer(**rejected).detach())"},
     "no reference": {"references": "pass", "reference": "(0, 0)"},

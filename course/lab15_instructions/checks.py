@@ -1,5 +1,6 @@
 """Checks of lab 15, following instructions. Inputs are fresh and random at each run."""
 
+import contextlib
 import functools
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,6 @@ from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
     Contract,
-    Either,
     ListOf,
     Number,
     Numbers,
@@ -33,7 +33,7 @@ MOST_BYTES = 40 << 20
 IGNORED = instructions.IGNORED
 BLANK = 5  # of the chat tokenizer: a blank is a token
 WORDS = ["hoes", "two", "Store:", "please", "card.", "Bring", "the", "when?", "desk", "I", "need", "sick"]
-NUMBERS = Either(ListOf(Number()), Numbers(dims=1))
+NUMBERS, WHOLE = Numbers(dims=1), Numbers("int", dims=1)
 
 
 def close(got, want, tolerance=1e-4):
@@ -48,7 +48,7 @@ def whole(values):
 # -- chat_row -------------------------------------------------------------------------------------------------------------
 
 
-@check(points=3, contract=Contract("tokenizer system question answer", Record({"input_ids": NUMBERS, "labels": NUMBERS})))
+@check(points=3, contract=Contract("tokenizer system question answer", Record({"input_ids": WHOLE, "labels": WHOLE})))
 def chat_row(student, rng):
     """A tokenizer with a chat form and special tokens of its own; answers of one token and of several."""
     tokenizer, ours = student.build(f"{TINY}chat_tokenizer", WORDS), tiny_models.chat_tokenizer(WORDS)
@@ -57,6 +57,8 @@ def chat_row(student, rng):
         row = student.call("chat_row", tokenizer, system, question, answer)
         got = {name: whole(row[name]) for name in ("input_ids", "labels")}
         want = instructions.chat_row(ours, system, question, answer)
+        if student.read(tokenizer, f"{TINY}settings_of") != tiny_models.settings_of(ours):
+            return int(got == want), "the tokenizer is changed afterwards: leave its tokens, template and settings alone"
         if got != want:
             return explain_row(got, want, ours, answer)
     return 3, "a prompt that is read, an answer and an end that are learned"
@@ -87,7 +89,7 @@ def explain_row(got, want, tokenizer, answer):
 
 # -- pack_rows ------------------------------------------------------------------------------------------------------------
 
-PACK = Record(dict.fromkeys(("input_ids", "labels", "position_ids", "segments"), NUMBERS))
+PACK = Record(dict.fromkeys(("input_ids", "labels", "position_ids", "segments"), WHOLE))
 
 
 @check(points=3, contract=Contract("rows length", ListOf(PACK)))
@@ -440,6 +442,9 @@ OF_ANSWERS = [({"share": "answers"}, "divide by the labels that are not -100, no
               ({"share": "tokens"}, "divide by the labels that are not -100, not by all tokens")]
 OF_PAIRS = [({"reference": "none"}, "the reference is missing: the gains are differences to its log-probabilities"),
             ({"reference": "on"}, "the reference was asked with the adapter on: use `scorer.adapter_off()`"),
+            ({"reference": "all_off"}, "the reference was asked with all adapters off: it keeps the first one, so use "
+                                       "`scorer.adapter_off()` and not `all_adapters_off`"),
+            ({"learning": "off"}, "the adapter is off while it learns: only the reference is asked with it off"),
             ({"reference": "moving"}, "the reference should be asked once, with the adapter off, and kept"),
             ({"swap": True}, "chosen and rejected have changed places")]
 
@@ -532,24 +537,24 @@ def train_preferences(student, rng):
     return 4, "trained on preferences, against a reference that stays"
 
 
-def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", training=True, swap=False, **miss):
+def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", training=True, swap=False, learning="on",
+                          **miss):
     """(mean losses, weights) of the training that the lab asks for, or of a near miss."""
     model = probes.modal_scorer(WIDTH, seed).train(training)
     batches = [tuple(tensors(side) for side in pair) for pair in pairs]
 
-    def ask(number, off):
-        with torch.no_grad():
-            if not off:
-                return [model(**side) for side in batches[number]]
-            with model.adapter_off():
-                return [model(**side) for side in batches[number]]
+    def ask(number, switched):
+        with torch.no_grad(), switched():
+            return [model(**side) for side in batches[number]]
 
-    kept = [ask(number, off=reference != "on") for number in range(len(batches))]
+    ways = {"on": contextlib.nullcontext, "off": model.adapter_off, "all_off": model.all_adapters_off}
+    kept = [ask(number, ways.get(reference, model.adapter_off)) for number in range(len(batches))]
 
     def loss_of(model, number):
-        chosen, rejected = (model(**side) for side in batches[number])
+        with ways[learning]():
+            chosen, rejected = (model(**side) for side in batches[number])
         chosen, rejected = (rejected, chosen) if swap else (chosen, rejected)
-        others = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, off=False)}
+        others = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, contextlib.nullcontext)}
         known = others.get(reference, kept[number])
         return instructions.dpo_loss(chosen, rejected, *known, beta)
 

@@ -282,6 +282,8 @@ variants(wrong, "decode_q4_0", BLOCKS, USUAL, {
     "whole numbers": {"result": "((numbers - 8) * scales).astype(np.int64).reshape(-1)"},
     "divided by the scale": {"result": "((numbers - 8) / scales).reshape(-1)"},
     "in the order of a column": {"result": "((numbers - 8) * scales).T.reshape(-1)"},
+    "numbers of 64 bits": {"result": "((numbers - 8) * scales).reshape(-1).astype(np.float64)"},
+    "a list of numbers": {"result": "((numbers - 8) * scales).reshape(-1).tolist()"},
 })
 variants(right, "decode_q4_0", BLOCKS, USUAL, {
     "flatten": {"result": "((numbers - 8) * scales).flatten()"},
@@ -332,6 +334,7 @@ variants(wrong, "text_pieces", PIECES, USUAL, {
                                              "                continue"},
     "each piece once": {"result": "list(set(found))"},
     "a dict of counts": {"result": "dict(Counter(found))"},
+    "a tuple of pieces": {"result": "tuple(found)"},
     "split at single blanks": {"words": "text.split(' ')"},
     "bytes": {"padded": 'f" {word} ".encode()'},
 })
@@ -490,6 +493,16 @@ variants(wrong, "ks_distance", DISTANCE, USUAL, {
                                               "share": "np.searchsorted(np.sort(some), places, side='left') / len(some)"},
     "the difference of the means": {"result": "float(abs(np.mean(first) - np.mean(second)))"},
     "on a grid of ten places": {"places": "np.linspace(0, 1, 10)"},
+    "numbers of the first only": {"places": "first"},
+    "the smallest difference": {"result": "float(np.abs(shares[0] - shares[1]).min())"},
+    "sorted from large to small": {"share": "np.searchsorted(np.sort(some)[::-1], places, side='right') / len(some)"},
+    "below in the first, up to in the second": {
+        "share": "np.array([((some < x) if some is first else (some <= x)).mean() for x in places])"},
+    "rounded to one digit": {"result": "round(float(np.abs(shares[0] - shares[1]).max()), 1)"},
+    "the largest place is left out": {"places": "np.sort(np.concatenate([first, second]))[:-1]",
+                                      "share": "np.searchsorted(np.sort(some), places, side='left') / len(some)"},
+    "equal numbers of both samples are left out": {"places": "np.setxor1d(first, second)",
+                                                   "result": "float(np.abs(shares[0] - shares[1]).max(initial=0))"},
 })
 wrong.cell("ks_distance", "walks through the sorted numbers, ties one by one", """
 def ks_distance(first, second):
@@ -557,6 +570,12 @@ variants(wrong, "alarm_level", LEVEL, USUAL, {
     "the first number is never drawn": {"window": "reference[rng.integers(1, len(reference), size)]"},
     "the last number is never drawn": {"window": "reference[rng.integers(0, len(reference) - 1, size)]"},
     "the first numbers": {"window": "reference[:size]"},
+    "sorted from large to small": {"result": "sorted(distances, reverse=True)[int((1 - rate) * rounds)]"},
+    "percent for a share": {"result": "np.percentile(distances, 1 - rate)"},
+    "a quantile of percents": {"result": "float(np.quantile(distances, 1 - rate / 100))"},
+    "as many numbers as rounds": {"window": "reference[rng.integers(0, len(reference), rounds)]"},
+    "a window against itself": {"against": "window"},
+    "only numbers that differ": {"window": "rng.choice(np.unique(reference), size)"},
 })
 variants(right, "alarm_level", LEVEL, USUAL, {
     "rng.choice": {"window": "rng.choice(reference, size)"},
@@ -564,6 +583,21 @@ variants(right, "alarm_level", LEVEL, USUAL, {
     "RandomState": {"generator": "np.random.RandomState(seed)",
                     "window": "reference[rng.randint(0, len(reference), size)]"},
     "sorted by hand": {"result": "sorted(distances)[min(rounds - 1, int((1 - rate) * rounds))]"},
+})
+
+
+OWN_DISTANCE = """
+def ks_distance(first, second):
+    marked = sorted([(x, 0) for x in first] + [(x, 1) for x in second])
+    shares, largest = [0.0, 0.0], 0.0
+    for _, which in marked:
+        shares[which] += 1 / (len(first), len(second))[which]
+        largest = max(largest, <difference>)
+    return largest
+"""
+variants(wrong, "alarm_level", OWN_DISTANCE + LEVEL, USUAL, {
+    "a distance that takes equal numbers one by one": {"difference": "abs(shares[0] - shares[1])"},
+    "a distance of one side": {"difference": "shares[0] - shares[1]"},
 })
 
 
@@ -598,6 +632,14 @@ variants(wrong, "find_draft", DRAFT, USUAL, {
     "None where nothing is found": {"none": "None"},
     "a tail longer than allowed": {"sizes": "range(len(tokens) - 1, 0, -1)"},
     "the last token is guessed again": {"none": "tokens[-1:]"},
+    "never a single token": {"sizes": "range(min(longest, len(tokens) - 1), 1, -1)"},
+    "a tail shorter than allowed": {"sizes": "range(min(longest, len(tokens)) - 1, 0, -1)"},
+    "the longest tail that fits only": {"sizes": "range(min(longest, len(tokens) - 1), 0, -1)[:1]"},
+    "the first token is no start": {"starts": "range(len(tokens) - size - 1, 0, -1)"},
+    "the latest place is passed over": {"starts": "range(len(tokens) - size - 2, -1, -1)"},
+    "one token fewer": {"found": "tokens[start + size : start + size + most - 1]"},
+    "backwards": {"found": "tokens[start + size : start + size + most][::-1]"},
+    "a tuple": {"found": "tuple(tokens[start + size : start + size + most])"},
 })
 variants(right, "find_draft", DRAFT, USUAL, {
     "reversed": {"starts": "reversed(range(len(tokens) - size))"},
@@ -628,7 +670,7 @@ SPECULATE = """
 def speculative_decode(best_next, prompt, count, draft):
     tokens, passes = <begin>, 0
     while len(tokens) < len(prompt) + count:
-        guessed = list(draft(list(tokens)))
+        guessed = list(draft(<draft>))
         answers = best_next(tokens + guessed)<from>
         passes += 1
         right = 0
@@ -637,7 +679,7 @@ def speculative_decode(best_next, prompt, count, draft):
         tokens += <kept>
     return <result>
 """
-USUAL = {"begin": "list(prompt)", "from": "[len(tokens) - 1 :]",
+USUAL = {"begin": "list(prompt)", "from": "[len(tokens) - 1 :]", "draft": "list(tokens)",
          "agree": "right < len(guessed) and guessed[right] == answers[right]",
          "kept": "answers[: right + 1]", "result": "(tokens[len(prompt) : len(prompt) + count], passes)"}
 variants(wrong, "speculative_decode", SPECULATE, USUAL, {
@@ -652,6 +694,13 @@ variants(wrong, "speculative_decode", SPECULATE, USUAL, {
     "no passes": {"result": "tokens[len(prompt) : len(prompt) + count]"},
     "tokens instead of passes": {"result": "(tokens[len(prompt) : len(prompt) + count], len(tokens) - len(prompt))"},
     "one more than agreed, guessed": {"kept": "(guessed[: right + 1] or answers[:1])"},
+    "one token fewer": {"result": "(tokens[len(prompt) : len(prompt) + count - 1], passes)"},
+    "the prompt, and so fewer tokens": {"result": "(tokens[:count], passes)"},
+    "nothing": {"result": "([], passes)"},
+    "a tuple of tokens": {"result": "(tuple(tokens[len(prompt) : len(prompt) + count]), passes)"},
+    "one pass too many is told": {"result": "(tokens[len(prompt) : len(prompt) + count], passes + 1)"},
+    "the draft does not see the prompt": {"draft": "tokens[len(prompt) :]"},
+    "guesses that are equal in another place": {"agree": "right < len(guessed) and guessed[right] in answers"},
 })
 wrong.cell("speculative_decode", "checks the guesses one by one", """
 def speculative_decode(best_next, prompt, count, draft):

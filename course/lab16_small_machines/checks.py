@@ -1,9 +1,11 @@
 """Checks of lab 16, small machines. Inputs are fresh and random at each run; references are the library's, or stand here."""
 
+import contextlib
 import functools
 import math
 import struct
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from leaplm import data, evaluation, marking, small_machines
@@ -23,6 +25,7 @@ from leaplm.grading import (
     as_array,
     as_number,
     check,
+    differs,
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing
@@ -205,7 +208,7 @@ def value_bytes(kind, value):
 # -- decode_q4_0 ----------------------------------------------------------------------------------------------------------
 
 
-@check(points=2, contract=Contract("content", Numbers("float", dims=1)))
+@check(points=2, contract=Contract("content", Numbers("float32", dims=1)))
 def decode_q4_0(student, rng):
     """Several blocks with scales of both signs and random bytes; one block; none."""
     blocks = [np.float16(rng.normal()).tobytes() + rng.bytes(16) for _ in range(5)]
@@ -233,7 +236,7 @@ def explain_block(got, want):
 ANALYZER = "sklearn.feature_extraction.text.CountVectorizer.build_analyzer"
 
 
-@check(points=3, contract=Contract("text shortest longest", ListOf(Text()), own=ANALYZER))
+@check(points=3, contract=Contract("text shortest longest", ListOf(Text(), exact=True), own=ANALYZER))
 def text_pieces(student, rng):
     """Words of one to nine letters, repeated pieces, several blanks, words shorter than a piece, other sizes."""
     letters = list("abịẹ")
@@ -354,40 +357,59 @@ def explain_probabilities(got, places, values, weight, bias):
 # -- ks_distance ----------------------------------------------------------------------------------------------------------
 
 
-@check(points=2, contract=Contract("first second", Number(), arrays="numpy"))
+DISTANCE = Contract("first second", Number(), arrays="numpy")
+
+
+@check(points=2, contract=DISTANCE)
 def ks_distance(student, rng):
     """Samples of different sizes, not sorted, equal numbers within and between them; the larger share on either side."""
-    smooth = [(rng.normal(size=30), rng.normal(shift, 1, size=12)) for shift in (0.7, -0.7)]
+    apart = [(rng.normal(size=30), rng.normal(shift, 1, size=12)) for shift in (0.7, -0.7)]
+    apart += [(np.array([9, 4, 1]), np.array([7, 5])), (np.array([7, 5]), np.array([9, 4, 1])),
+              (np.array([3.0]), np.array([1.0])),
+              (np.array([0, 1e-7, 3e-7, 1000]), np.array([5e-7, 2e-7, 4e-7]))]  # close together, with one far away
     ties = [(rng.integers(0, 5, 20), rng.integers(0, 5, 9)), (np.full(6, 2), np.full(4, 2)), (np.arange(4), np.array([1])),
-            (np.array([0, 1, 1, 1]), np.array([0, 0, 0, 1])), (np.array([3.0]), np.array([1.0])),
-            (np.array([0, 1e-7, 3e-7, 1000]), np.array([2e-7, 2e-7, 4e-7]))]  # close together, with one far away
-
-    def same(pair):
-        return abs(as_number(student.call("ks_distance", *pair), "ks_distance") - small_machines.ks_distance(*pair)) < 1e-6
-
-    right = {name: [same(pair) for pair in pairs] for name, pairs in {"smooth": smooth, "ties": ties}.items()}
-    if all(right["smooth"]) and all(right["ties"]):
+            (np.array([0, 1, 1, 1]), np.array([0, 0, 0, 1])), (np.array([2, 2, 5]), np.array([2, 4]))]
+    got = [as_number(student.call("ks_distance", *pair), "ks_distance") for pair in apart + ties]
+    want = [small_machines.ks_distance(*pair) for pair in apart + ties]
+    if close(got, want, 1e-6):
         return 2, "the distance of Kolmogorov and Smirnov"
-    if all(right["smooth"]):
+    if close(got[: len(apart)], want[: len(apart)], 1e-6):
         return 1, "right where all numbers differ; equal numbers count together, in both samples: compare after all <= x"
-    if any(right["smooth"]):
+    if any(close(got, [one_sided(*pair) for pair in pairs], 1e-6) for pairs in (apart + ties, turned_round(apart + ties))):
         return 0, "the larger share may be on either side: take the absolute difference"
-    return 0, "other numbers: the largest difference of the shares <= x, where x goes over all numbers of both samples"
+    rule = "other numbers: the largest difference of the shares <= x, where x goes over all numbers of both samples"
+    return 0, f"{rule}; {smallest_difference('ks_distance', apart + ties, got, want)}"
+
+
+def one_sided(first, second):
+    """The near miss without the absolute value."""
+    return max((first <= x).mean() - (second <= x).mean() for x in np.concatenate([first, second]))
+
+
+def turned_round(pairs):
+    return [pair[::-1] for pair in pairs]
+
+
+def smallest_difference(name, cases, got, want):
+    """In words, the smallest of the cases in which the answer gives something else."""
+    wrong = [case for case in zip(cases, got, want, strict=True) if case[1] != case[2] and not close(case[1], case[2], 1e-6)]
+    return differs(name, *min(wrong, key=lambda case: len(str(case[0]))))
 
 
 # -- alarm_level ----------------------------------------------------------------------------------------------------------
 
+LEVEL = Contract("reference size rate rounds seed", Number(), arrays="numpy", random=FREE,
+                 own="leaplm.small_machines.drift.ks_distance")
+LEVELS = ((40, 0.8), (40, 0.4), (250, 0.5))  # size and rate of windows, smaller and larger than the reference
 
-@check(points=3, contract=Contract("reference size rate rounds seed", Number(), arrays="numpy", random=FREE,
-                                   own="leaplm.small_machines.drift.ks_distance"))
+
+@check(points=3, contract={"alarm_level": LEVEL, "ks_distance": DISTANCE})
 def alarm_level(student, rng):
     """Windows smaller and larger than the reference, three rates; the level near that of many rounds; three numbers."""
     reference = rng.normal(size=200)
-    for size, rate in ((40, 0.8), (40, 0.4), (250, 0.5)):
-        got = level_of(student, reference, size, rate, 400, 3)
-        want = wide_level(size, rate)
-        if abs(got - want) > 0.1 * want:
-            return explain_level(got, size, rate)
+    got = [level_of(student, reference, size, rate, 400, 3) for size, rate in LEVELS]
+    if not near(got, [wide_level(size, rate) for size, rate in LEVELS], 0.1):
+        return explain_level(student, got)
     again, once_more, *others = ([level_of(student, reference, 31, rate, 5, seed) for rate in (0.3, 0.7, 0.9)]
                                  for seed in (5, 5, 6, 7))
     if again != once_more or again in others:
@@ -395,7 +417,8 @@ def alarm_level(student, rng):
     rare = [level_of_three(student, place, 0.1, 80) for place in (0, 2)]
     often = [level_of_three(student, place, 0.42, 300) for place in (0, 2)]
     if min(rare) < 0.5 or max(often) > 0.5:
-        return 1, "right for many numbers; but each should be drawn as often as the others, the first and the last too"
+        return 1, ASK_DISTANCE if distance_is_wrong(student) else \
+            "right for many numbers; but each should be drawn as often as the others, the first and the last too"
     return 3, "a level with a chosen rate of false alarms"
 
 
@@ -416,20 +439,44 @@ def wide_level(size, rate):
     return small_machines.alarm_level(np.arange(200.0), size, rate, 4000, 11)
 
 
-def explain_level(got, size, rate):
-    near = [name for name, level in (("rate", wide_level(size, 1 - rate)), ("half", wide_level(size, rate / 2)))
-            if abs(got - level) < 0.05 * level]
-    if near == ["rate"]:
+def near(got, want, share):
+    return bool(np.allclose(got, want, atol=0, rtol=share))
+
+
+ASK_DISTANCE = "another level, and `ks_distance`, from which it comes, is not right yet: look there first"
+
+
+def distance_is_wrong(student):
+    """Whether the student's own `ks_distance` gives other numbers, in a pair with equal numbers or in one without."""
+    pairs = (np.array([0.0, 0, 1]), np.array([0.0])), (np.array([4.0, 1, 9]), np.array([7.0, 5]))
+    with contextlib.suppress(StudentError):
+        return not close([as_number(student.call("ks_distance", *pair)) for pair in pairs],
+                         [small_machines.ks_distance(*pair) for pair in pairs])
+    return False
+
+
+def explain_level(student, got):
+    """A near miss is named only where it gives all of the levels."""
+    if distance_is_wrong(student):
+        return 0, ASK_DISTANCE
+    if near(got, [wide_level(size, 1 - rate) for size, rate in LEVELS], 0.07):
         return 1, "this is the level that most windows exceed: take the (1 - rate) quantile"
-    if near == ["half"]:
+    if near(got, [wide_level(size, rate / 2) for size, rate in LEVELS], 0.07):
         return 1, "half of the rate is gone: only large distances ring, so there is one tail, not two"
-    return 0, "another level: distances of windows of `size` numbers, drawn with replacement, to the whole reference"
+    rule = "another level: distances of windows of `size` numbers, drawn with replacement, to the whole reference"
+    level, size, rate = next((level, *given) for level, given in zip(got, LEVELS, strict=True)
+                             if not near(level, wide_level(*given), 0.1))
+    wanted = wide_level(size, rate)
+    shown = f"for 200 different numbers, size {size} and rate {rate} it is {level:.3f}, where about {wanted:.3f} is wanted"
+    return 0, f"{rule}; {shown}"
 
 
 # -- find_draft -----------------------------------------------------------------------------------------------------------
 
+TOKENS = ListOf(Number(whole=True), exact=True)
 
-@check(points=2, contract=Contract("tokens most longest", ListOf(Number())))
+
+@check(points=2, contract=Contract("tokens most longest", TOKENS))
 def find_draft(student, rng):
     """Few kinds of tokens, so that tails stand at several places, overlap with the end, and are found in several lengths."""
     kinds = rng.choice(np.arange(300, 49_000), 3, replace=False)
@@ -439,62 +486,99 @@ def find_draft(student, rng):
     cases += [([7, 7, 7, 7], 3, 3), ([1, 2, 9, 1, 2, 8, 1, 2], 2, 2), ([5, 1, 9, 3, 1], 4, 3), ([4, 4], 2, 5),
               ([1, 2, 3, 1, 2], 9, 9), ([1, 2, 9, 5, 2, 8, 1, 2], 3, 1), ([1, 2, 9, 3, 2, 7, 1, 2], 2, 2)]
     edges = [([], 4, 3), ([5], 4, 3), ([1, 2, 3], 4, 3)]
-    right = [draft_of(student, *case) == small_machines.find_draft(*case) for case in cases]
-    bare = [draft_of(student, *case) == [] for case in edges]
-    if all(right) and all(bare):
+    got = [draft_of(student, *case) for case in cases + edges]
+    want = [small_machines.find_draft(*case) for case in cases + edges]
+    if got == want:
         return 2, "what followed when these tokens stood together before"
-    if all(right):
+    if got[: len(cases)] == want[: len(cases)]:
         return 1, "right where something is found; else, and for no or one token, an empty list"
-    latest, first_long = draft_of(student, *cases[-6]), draft_of(student, *cases[-5])
-    if latest == [9, 1] and not all(right):
-        return 0, "of several earlier places the latest one counts"
-    if first_long != [9, 3, 1]:
-        return 0, "if the last tokens together are not found, look for fewer of them, down to the last one alone"
-    return 0, "other tokens: the longest tail first, its latest earlier place, then at most `most` tokens behind it"
+    for change, told in DRAFT_MISSES:
+        if got == [near_draft(*case, **change) for case in cases + edges]:
+            return 0, told
+    rule = "other tokens: the longest tail first, its latest earlier place, then at most `most` tokens behind it"
+    return 0, f"{rule}; {smallest_difference('find_draft', cases + edges, got, want)}"
 
 
 def draft_of(student, *given):
-    return [int(token) for token in student.call("find_draft", *given)]
+    return student.call("find_draft", *given)
+
+
+DRAFT_MISSES = [({"earliest": True}, "of several earlier places the latest one counts")] + [
+    ({"down_to": down_to}, "if the last tokens together are not found, look for fewer of them, down to the last one alone")
+    for down_to in ("longest", "fitting")]
+
+
+def near_draft(tokens, most, longest, earliest=False, down_to="one"):
+    """The draft with one thing done otherwise: the first of several places, or one length of tail alone."""
+    fitting = min(longest, len(tokens) - 1)
+    sizes = {"one": range(fitting, 0, -1), "longest": [longest], "fitting": [fitting] * (fitting > 0)}[down_to]
+    for size in sizes:
+        starts = range(len(tokens) - size)
+        for start in starts if earliest else reversed(starts):
+            if tokens[start : start + size] == tokens[-size:]:
+                return tokens[start + size : start + size + most]
+    return []
 
 
 # -- speculative_decode ---------------------------------------------------------------------------------------------------
 
 
-@check(points=4, contract=Contract("best_next prompt count draft", Several(ListOf(Number()), Number(whole=True))))
+@check(points=4, contract=Contract("best_next prompt count draft", Several(TOKENS, Number(whole=True))))
 def speculative_decode(student, rng):
     """Models that look at the whole text so far; drafts that are right, wrong, right up to a place, too long, empty."""
-    styles = ("wrong", 0), ("right", 3), ("mixed", 4), ("wrong", 2), ("gap", 5), ("right", 9), ("mixed", 7)
-    results = {}
-    for number, (style, length) in enumerate(styles):
-        seed, count = int(rng.integers(10**6)), int(rng.integers(7, 15))
-        prompt = [int(n) for n in rng.integers(0, 50, int(rng.integers(1, 6)))]
-        model = student.build(f"{PROBES}counting_speller", seed)
-        draft = student.build(f"{PROBES}guesser", seed, style, length)
-        got, passes = student.call("speculative_decode", model, prompt, count, draft)
-        asked = student.read(model, f"{PROBES}times_asked")
-        want, fewest = small_machines.speculative_decode(probes.counting_speller(seed), prompt, count,
-                                                         probes.guesser(seed, style, length))
-        results[number] = ([int(n) for n in got] == want, int(passes) == asked, asked == fewest, asked, fewest,
-                           style if length else "none")
-    texts, told, thrifty = ([row[i] for row in results.values()] for i in range(3))
-    if not all(texts):
-        return explain_text(results)
-    if not all(thrifty):
-        extra = any(row[3] > row[4] for row in results.values())
-        if extra:
-            return 2, "right, but in too many passes: keep all right guesses, and the model's own token behind the last one"
+    styles = ("wrong", 0), ("right", 3), ("mixed", 4), ("wrong", 2), ("gap", 5), ("right", 9), ("mixed", 7), ("again", 4)
+    runs = [decoded(student, rng, style, length) for style, length in styles]
+    wrong = [run for run in runs if run.got != run.want]
+    if wrong:
+        return explain_text(wrong)
+    if extra := [run for run in runs if run.asked > run.fewest]:
+        calls, fewest = extra[0].asked, extra[0].fewest
+        return 2, (f"right, but in {calls} calls of best_next, where {fewest} are enough: draft gets all tokens so far, one "
+                   "call checks all its guesses, and the right ones stay, with the model's own token behind them")
+    if any(run.asked < run.fewest for run in runs):
         return 2, "right, but the model was asked too seldom: who has checked the guesses?"
-    if not all(told):
+    if any(run.told != run.asked for run in runs):
         return 3, "right; but the second result should be the number of calls of best_next"
     return 4, "greedy decoding's own text, in fewer passes"
 
 
-def explain_text(results):
-    wrong = {row[5] for row in results.values() if not row[0]}
-    if "none" in wrong:
+@dataclass(frozen=True)
+class Run:
+    """What came of one call; told: the second result, asked: how often the model really was."""
+
+    style: str
+    prompt: list
+    got: list
+    want: list
+    told: int
+    asked: int
+    fewest: int
+
+
+def decoded(student, rng, style, length):
+    seed, count = int(rng.integers(10**6)), int(rng.integers(7, 15))
+    prompt = [int(n) for n in rng.integers(0, 50, int(rng.integers(1, 6)))]
+    model = student.build(f"{PROBES}counting_speller", seed)
+    draft = student.build(f"{PROBES}guesser", seed, style, length)
+    got, told = student.call("speculative_decode", model, prompt, count, draft)
+    asked = student.read(model, f"{PROBES}times_asked")
+    want, fewest = small_machines.speculative_decode(probes.counting_speller(seed), prompt, count,
+                                                     probes.guesser(seed, style, length))
+    return Run(style if length else "none", prompt, got, want, told, asked, fewest)
+
+
+def explain_text(wrong):
+    """What all wrong texts have in common; else the plainest kind of guesses with which one came."""
+    if all(run.got == (run.prompt + run.want)[: len(run.got) or 1] for run in wrong):
+        return 1, "the result begins with the prompt: only the tokens behind it are wanted"
+    if all(one == other for run in wrong for one, other in zip(run.got, run.want, strict=False)):
+        few, many = len(wrong[0].got), len(wrong[0].want)
+        return int(few > 0), f"right as far as they go, but {few} tokens come back, where {many} are wanted"
+    styles = {run.style for run in wrong}
+    if "none" in styles:
         return 0, "other tokens even without guesses: then each pass gives one token, the best behind the last one so far"
-    if wrong == {"right"}:
-        return 1, "right for few guesses; when the last pass gives more than `count` tokens, cut them off"
+    if "right" in styles:
+        return 0, "other tokens where all guesses are right: they stay, and the model's own token comes behind them"
     return 0, "other tokens than greedy decoding writes: a guess stays only if it and all before it are what the model says"
 
 

@@ -8,7 +8,7 @@ import ast
 import json
 import re
 
-import nbformat
+import notebooks
 from leaplm.grading.course import list_labs
 from leaplm.grading.trained import module_file
 from leaplm.translation import PLACEHOLDER, has_words
@@ -44,7 +44,7 @@ def of_modules():
 
 def of_labs(root):
     for lab in list_labs(root):
-        for cell in nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells:
+        for cell in notebooks.release(root, lab).cells:
             if cell.cell_type == "code" and DRAWING.search(cell.source):
                 yield from ((words, f"labs/{lab}#{cell.id}") for words in shown(ast.parse(cell.source)))
 

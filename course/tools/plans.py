@@ -8,7 +8,7 @@ import functools
 import math
 import re
 
-import nbformat
+import notebooks
 from cards import read_card, table, title
 from leaplm.grading.course import lab_file, list_labs
 
@@ -49,7 +49,7 @@ WEEK = [
 
 def minutes(root, lab):
     """{part: minutes} that a student needs for a lab: reading, code, exercises, computer."""
-    cells = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells
+    cells = notebooks.release(root, lab).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     given = [cell.source for cell in cells if cell.cell_type == "code" and "NotImplementedError" not in cell.source]
     read = functools.reduce(lambda left, hidden: re.sub(hidden, " ", left, flags=re.S), HIDDEN, text)

@@ -14,7 +14,6 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
 from leaplm.data import NAMES
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.locales import language_name
@@ -25,8 +24,9 @@ for folder in (HERE, HERE / "deck"):
     sys.path.insert(0, str(folder))
 import cards  # noqa: E402
 import cut  # noqa: E402
+import measured  # noqa: E402
+import notebooks  # noqa: E402
 import render  # noqa: E402
-import studies  # noqa: E402
 from words import EXERCISES, FOUND, SPREAD  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -75,7 +75,7 @@ def key_table(lab, spec, words):
     """
     if not spec:
         return []
-    mean, sd, count = statistics(lab, spec)
+    mean, sd, count = measured.statistics(lab, spec)
     across = spec.get("columns")
     heads = [words(spec["head"])] + [name(head, across, words) if across else words(spec["values"][head]) for head in mean]
     cells = [[name(row, spec["by"], words), *numbers(spec, mean.loc[row], sd.loc[row])] for row in mean.index]
@@ -83,15 +83,6 @@ def key_table(lab, spec, words):
     table = cards.table(heads, cells).replace(rule, "|---|" + "---:|" * len(mean.columns), 1)
     note = words(SPREAD).replace("{runs}", spread_of(count))
     return [cut.Slide(words(FOUND), [f"**{words(spec['title'])}**", table, note], "table")]
-
-
-def statistics(lab, spec):
-    """(means, standard deviations, numbers of runs) of a table, each as a DataFrame with the table's rows and columns."""
-    by, across = spec["by"], spec.get("columns")
-    rows = studies.evaluate(spec["from"], studies.Studies(lab))
-    groups = rows.groupby([by, across] if across else by, sort=spec.get("sorted", True))[list(spec["values"])]
-    parts = groups.mean(), groups.std(), groups.count()
-    return tuple(part.iloc[:, 0].unstack() for part in parts) if across else parts
 
 
 def numbers(spec, mean, sd):
@@ -103,7 +94,7 @@ def numbers(spec, mean, sd):
 
 def name(value, kind, words):
     """What a slide calls a value of a record: languages by their name."""
-    return words.language(value) if kind == "language" else words(str(value))
+    return words.language(value) if kind == measured.LANGUAGE else words(str(value))
 
 
 def number(mean, sd, places):
@@ -124,10 +115,10 @@ def spread_of(count):
 
 
 def exercises(root, lab, words):
-    """The closing slide: the headings of the exercises, with minutes and points."""
-    cells = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4).cells
+    """The closing slides: the headings of the exercises, with minutes and points."""
+    cells = notebooks.release(root, lab).cells
     found = [words(heading) for cell in cells if cell.cell_type == "markdown" for heading in EXERCISE.findall(cell.source)]
-    return [cut.Slide(words(EXERCISES), [cut.ITEM + heading for heading in found], "list")]
+    return cut.listed(words(EXERCISES), found)
 
 
 def write(root, lab, locale, out=OUT):

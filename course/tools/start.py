@@ -7,7 +7,6 @@ import re
 import sys
 from pathlib import Path
 
-import nbformat
 from babel import Locale
 from leaplm.grading.course import LANGUAGES, list_labs
 from leaplm.translation import (
@@ -24,6 +23,7 @@ from leaplm.translation import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import cards  # noqa: E402
+import notebooks  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path("course") / "START.md"
@@ -64,7 +64,7 @@ def page(root, locale=""):
 
 def title(path):
     """The heading of a notebook without the word Lab in whatever language: "2 · Full fine-tuning"."""
-    first = nbformat.read(path, as_version=4).cells[0].source
+    first = notebooks.read(path).cells[0].source
     found = re.search(r"^# .*?(\d+ · .+)$", first, re.M)[1]
     return isolated(found.removesuffix(ISOLATE_END)) if found.count(ISOLATE_END) > found.count(LEFT_TO_RIGHT) else found
 

@@ -10,10 +10,10 @@ and the points of its notebook; `measure.py` puts what was measured into the car
 import sys
 from pathlib import Path
 
-import nbformat
 from leaplm.grading.course import list_labs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import notebooks  # noqa: E402
 import plans  # noqa: E402
 from cards import read_card, table, title  # noqa: E402
 
@@ -52,7 +52,7 @@ def syllabus(root):
 
 def points(root, lab):
     """(points that the computer gives, points that a person gives) of a lab's notebook."""
-    cells = nbformat.read(root / "solutions" / lab / f"{lab}.ipynb", as_version=4).cells
+    cells = notebooks.solution(root, lab).cells
     graded = [cell.metadata.nbgrader for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")]
     by_hand = sum(meta.points for meta in graded if meta.solution)
     return sum(meta.points for meta in graded) - by_hand, by_hand

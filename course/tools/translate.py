@@ -11,12 +11,12 @@ with a mark, until somebody has looked at it. What code does is the same in all 
 
 import argparse
 import ast
+import copy
 import functools
 import io
 import json
 import re
 import sys
-import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -45,7 +45,9 @@ from nbgrader.utils import compute_checksum, is_solution
 for folder in ("", "deck"):
     sys.path.insert(0, str(Path(__file__).resolve().parent / folder))
 import drawn_words  # noqa: E402
+import notebooks  # noqa: E402
 import start  # noqa: E402
+import svg_words  # noqa: E402
 import words as slides  # noqa: E402  course/tools/deck/words.py
 from prose_in_code import NAMES, code_units, is_text, translate_code, wording  # noqa: E402
 
@@ -68,7 +70,6 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
 BANK = "bank.py"
-SVG_WORDS = re.compile(r"<((?:text|tspan|title|desc)\b[^>]*)>([^<]+)<")
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 IN_CODE = "/code"  # ends the place of words that stand in a code cell
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
@@ -91,7 +92,7 @@ def lab_texts(root, lab):
     chapter = lab_file(root, lab, "chapter.md")
     if chapter.is_file():
         yield from ((words, f"course/{lab}/chapter.md") for words in units(chapter.read_text(encoding="utf-8")))
-    yield from ((words, f"course/{lab}/figure.svg") for words in words_of_figure(lab_file(root, lab, "figure.svg")))
+    yield from ((words, f"course/{lab}/figure.svg") for words in svg_words.labels(lab_file(root, lab, "figure.svg")))
     checks = lab_file(root, lab, "checks.py")
     if checks.is_file():
         yield from messages(checks, f"course/{lab}/checks.py", is_message)
@@ -100,15 +101,13 @@ def lab_texts(root, lab):
 
 def cell_texts(root, lab):
     """(cell id, words, whether they stand in code) of a lab's notebook."""
-    path = root / "labs" / lab / f"{lab}.ipynb"
-    return _texts_of(path, path.stat().st_mtime_ns)
+    return [(cell.id, words, in_code) for cell in notebooks.release(root, lab).cells
+            for in_code in [cell.cell_type == "code"] for words in texts_of_cell(cell.source, in_code)]  # fmt: skip
 
 
 @functools.cache
-def _texts_of(path, changed):
-    cells = nbformat.read(path, as_version=4).cells
-    return [(cell.id, words, cell.cell_type == "code") for cell in cells
-            for words in (code_units if cell.cell_type == "code" else units)(cell.source)]  # fmt: skip
+def texts_of_cell(source, in_code):
+    return code_units(source) if in_code else units(source)
 
 
 def shared_texts(root):
@@ -119,36 +118,6 @@ def shared_texts(root):
             if in_code:
                 found.setdefault(words, {})[lab] = f"labs/{lab}#{cell_id}{IN_CODE}"
     return [(words, next(iter(places.values()))) for words, places in found.items() if len(places) > 1]
-
-
-def words_of_figure(path):
-    """The labels of a chapter's figure, with its title and description."""
-    figure = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return [words for _, words in SVG_WORDS.findall(figure) if has_words(words)]
-
-
-def translate_figure(figure, catalogs):
-    """An SVG with its words in another language; a label that gets longer is written smaller."""
-    def told(found):
-        tag, words = found[1], found[2]
-        new = look_up(words, catalogs) or words
-        ratio = columns(words) / columns(new)
-        return f"<{smaller(tag, ratio) if ratio < 1 and tag.startswith('text') else tag}>{new}<"
-
-    return SVG_WORDS.sub(told, figure)
-
-
-def columns(text):
-    """How wide a text is, in letters of Latin."""
-    return sum(1.8 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def smaller(tag, ratio):
-    """The start of an SVG's text element with its size times `ratio`, at least 0.6."""
-    ratio = max(ratio, 0.6)
-    if size := re.search(r'font-size="([\d.]+)"', tag):
-        return tag.replace(size[0], f'font-size="{float(size[1]) * ratio:.1f}"')
-    return f'{tag} font-size="{ratio:.2f}em"'
 
 
 def hints(root, lab):
@@ -169,13 +138,14 @@ def is_hint(message):
 
 def common_texts(root):
     yield from shared_texts(root)
-    yield from drawn_words.texts(root)
+    drawn = dict(drawn_words.texts(root))
+    yield from drawn.items()
     yield from ((words, "course/tools/translate.py") for words in (NOTICE, CAPTION))
     for page in ("course/tools/book/index.md", str(start.SOURCE)):
         if (root / page).is_file():
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
-    yield from ((words, "course/tools/slides.py") for words in slides.texts(root) if has_words(words))
+    yield from ((words, "course/tools/slides.py") for words in slides.texts(root, drawn) if has_words(words))
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)
@@ -263,7 +233,7 @@ def build(root, locale):
 def translated(root, lab, locale):
     """A lab's release notebook with its text in another language, as JSON."""
     catalogs = load_catalogs(root, lab, locale)
-    notebook = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    notebook = copy.deepcopy(notebooks.release(root, lab))
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             cell.source = translate_code(cell.source, catalogs)

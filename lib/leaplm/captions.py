@@ -1,6 +1,7 @@
 """A figure in words, from its title, axes and data: for those who do not see it. It stands inside the picture itself.
 
 A PNG may hold texts; the one called Description is what the book gives as the alternative text of a notebook's figure.
+In the notebook it stands beside the picture, where nbconvert finds it, and JupyterLab with our extension (`labextension`).
 """
 
 import re

@@ -159,7 +159,7 @@ def tfidf_classifier(units="words"):
 
 def tfidf_baseline(train, test, units="words"):
     """Predictions (n,) on `test` of a TF-IDF classifier fitted on `train` (datasets with text and label)."""
-    return tfidf_classifier(units).fit(list(train["text"]), list(train["label"])).predict(list(test["text"]))
+    return tfidf_classifier(units).fit(train["text"][:], train["label"][:]).predict(test["text"][:])
 
 
 # -- language models ----------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ told = set()
 class ScriptFigure(Figure):
     """A figure that, whenever it is drawn, finds a font of this computer for the letters that its font lacks.
 
-    It says its words in the learner's language. As a PNG it holds what it shows in words, too (`captions`).
+    It says its words in the learner's language. As a PNG it holds what it shows in words, too (`captions`), and a notebook
+    keeps them as the alternative text of the picture.
     """
 
     def set_canvas(self, canvas):
@@ -40,10 +41,19 @@ class ScriptFigure(Figure):
         def print_figure(filename, *args, format=None, metadata=None, **settings):
             say_words(self)
             if format == "png" or (format is None and str(filename).endswith(".png")):
-                metadata = {captions.KEY: captions.describe(self), **(metadata or {})}
+                metadata = {captions.KEY: self.in_words(), **(metadata or {})}
             return plain(filename, *args, format=format, metadata=metadata, **settings)
 
         canvas.print_figure = print_figure
+
+    def in_words(self):
+        """What the figure shows, in the learner's language."""
+        say_words(self)
+        return captions.describe(self)
+
+    def _repr_mimebundle_(self, **_):
+        """No picture of its own: Jupyter makes that as it is set to, and puts these words beside it."""
+        return {}, {"image/png": {"alt": self.in_words()}}
 
     def draw(self, renderer):
         say_words(self)

@@ -17,6 +17,7 @@ from transformers import (
     BertModel,
     BertPreTrainedModel,
 )
+from transformers.initialization import no_init_weights
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
 
@@ -216,8 +217,9 @@ def load_by_tensor(folder, layers=None):
     config = AutoConfig.from_pretrained(folder)
     if layers is not None:
         config.num_hidden_layers = layers
-    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are all replaced
+    with no_init_weights():  # all of them are read from the file
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.tie_weights()
     weights = Path(folder) / "model.safetensors"
     with safe_open(weights, "pt") as file:
         names = list(file.keys())

@@ -109,7 +109,7 @@ class Watch:
 
     def _look(self) -> None:
         ours, at_start = own_namespace(), psutil.virtual_memory().shared
-        while not self._done.wait(1.0):  # what Linux tells of shared pages costs it much
+        while not self._done.wait(2.0):  # what Linux tells of shared pages costs it much
             sandboxed = 0.0
             with contextlib.suppress(psutil.Error):
                 for process in [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]:

@@ -55,8 +55,9 @@ def test_the_keyboard_reaches_the_menu_of_a_phone_and_nothing_that_is_folded_awa
     assert page.locator(".sidebar-drawer a").first.is_visible()
 
 
-def test_the_search_finds_a_lab(book, page):
-    page.goto(f"{book.as_uri()}/search.html?q=calibration")
+@pytest.mark.parametrize("words", ["calibration", "the calibration of LoRA", "alibr"])
+def test_the_search_finds_a_lab(book, page, words):
+    page.goto(f"{book.as_uri()}/search.html?q={words}")
     page.locator("#search-results li a").first.wait_for()
     page.shoot("book-search")
 

@@ -11,6 +11,10 @@ from repo import ROOT
 
 TEMPLATES = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
 MARKS = {"notebook": "lab0_start", "score": 3, "max_score": 30, "late_penalty": 0}
+# As a cell that drew a figure of ours has it.
+PICTURE = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNg"
+                                                  "AAAAAgABSK+kcQAAAABJRU5ErkJggg=="},
+                                 metadata={"image/png": {"alt": "loss 0 to 1"}})  # fmt: skip
 MESSAGE = "the premium differs: the sum of the first list over the sum of the second"
 
 
@@ -24,7 +28,7 @@ def feedback(folder, locale):
         if cell.metadata.get("nbgrader", {}).get("grade"):
             cell.metadata.nbgrader["score"] = 1
         if cell.id.startswith("check_"):
-            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=told)]
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=told), PICTURE]
     exporter = FeedbackExporter(template_name="feedback", extra_template_basedirs=[str(TEMPLATES / "templates")],
                                 extra_template_paths=[str(TEMPLATES / "static/node_modules/bootstrap/dist/css")])
     made, _ = exporter.from_notebook_node(notebook, resources={"nbgrader": MARKS})

@@ -14,6 +14,7 @@ import sys
 import nbformat
 import pytest
 from jupyter_process import jupyter
+from nbclient import NotebookClient
 from repo import ROOT
 
 LAB = "lab0_start"
@@ -212,6 +213,29 @@ def test_training_shows_its_progress_and_its_plots(page, shallow, tmp_path):
         look_at(page, page.locator(".jp-RenderedImage img").first, "lab2-plot")
         assert page.locator(".jp-RenderedImage img").count() >= 3
         assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+DRAWING = """import pandas as pd
+from leaplm import plots
+plots.plot_bars(pd.DataFrame({"name": ["Hausa"], "mean": [0.5], "sd": [0.02]}), "Loss during training");"""
+
+
+def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(page, tmp_path):
+    """In JupyterLab and in Jupyter Notebook, by the extension that an installation brings."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DRAWING)])
+    NotebookClient(notebook).execute(env={**os.environ, "LEAPLM_LOCALE": "fr", "LEAPLM_COURSE": str(ROOT)})
+    (tmp_path / "labs").mkdir()
+    nbformat.write(notebook, tmp_path / "labs" / "figure.ipynb")
+    shutil.copytree(ROOT / "lib" / "leaplm" / "labextension", tmp_path / "labextensions" / "leaplm")
+    [words] = [output.metadata["image/png"]["alt"] for output in notebook.cells[0].outputs]
+    with jupyter(tmp_path / "labs", tmp_path, JUPYTER_PATH=str(tmp_path)) as address:
+        no_news(page)
+        for place in ("lab/tree", "notebooks"):
+            page.goto(f"{address}/{place}/figure.ipynb?reset")
+            figure = page.locator(".jp-RenderedImage img")
+            figure.wait_for()
+            assert figure.get_attribute("alt") == words and words.startswith("La perte pendant l'entraînement")
+        page.shoot("figure-in-notebook")
 
 
 def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(page, tmp_path):

@@ -1,5 +1,6 @@
 """Slides in Chromium: none has more than it can show, keys turn them, and printed there is one on each page."""
 
+import pseudo
 import pytest
 from leaplm.grading.course import list_labs, load_module
 from leaplm.translation import list_locales
@@ -7,7 +8,7 @@ from repo import ROOT
 
 slides = load_module(ROOT / "course" / "tools" / "slides.py")
 # With the largest tables, the longest sentences, and the most and longest exercises.
-LONG = ["lab3_lora", "lab6_overfitting", "lab9_responsible", "lab11_transformer", "lab14_names"]
+LONG = ["lab3_lora", "lab6_overfitting", "lab9_responsible", "lab11_transformer", "lab14_names", "lab15_instructions"]
 DECKS = [("en", list_labs(ROOT)), *((locale, LONG) for locale in list_locales(ROOT))]
 TOO_MUCH = """() => {
   document.body.classList.remove("one");
@@ -23,6 +24,12 @@ SMALLEST = """() => Math.min(...[...document.querySelectorAll("main :is(p, td, f
   (part) => parseFloat(getComputedStyle(part).fontSize)))"""
 
 
+@pytest.fixture(scope="module")
+def long_labs(tmp_path_factory):
+    """These labs in two languages that nobody speaks; words of one of them are 40 % longer."""
+    return pseudo.course_of(tmp_path_factory.mktemp("long") / "course", LONG)
+
+
 @pytest.mark.parametrize(("locale", "labs"), DECKS, ids=[locale for locale, _ in DECKS])
 def test_every_slide_shows_all_of_it_in_large_letters(page, tmp_path, locale, labs):
     page.set_viewport_size({"width": 1280, "height": 720})
@@ -30,6 +37,15 @@ def test_every_slide_shows_all_of_it_in_large_letters(page, tmp_path, locale, la
         page.goto(slides.write(ROOT, lab, "" if locale == "en" else locale, tmp_path).as_uri())
         assert page.evaluate(TOO_MUCH) == [], lab
         assert page.evaluate(SMALLEST) >= 22, lab  # of 720: a thirty-third of the height
+
+
+@pytest.mark.parametrize("locale", [pseudo.MARKED, pseudo.FROM_THE_RIGHT])
+def test_slides_of_a_language_with_longer_words_show_all_of_it(page, long_labs, tmp_path, locale):
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for lab in LONG:
+        page.goto(slides.write(long_labs, lab, locale, tmp_path).as_uri())
+        assert page.evaluate(TOO_MUCH) == [], lab
+        assert page.evaluate(SMALLEST) >= 22, lab
 
 
 def test_keys_and_clicks_turn_slides(page, tmp_path):

@@ -5,6 +5,7 @@ LEAPLM_SEEDS is the number of seeds that each answer is judged with; `make banks
 
 import os
 import re
+import zlib
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workb
 from leaplm.translation import catalog_path, english_left, is_unfinished, list_locales, load_catalogs
 from mini import MINI, ROOT, make_course
 from quick import kept_quickly, trained_quickly
+from wrong_kinds import sources
 
 SEEDS = range(int(os.environ.get("LEAPLM_SEEDS", "1")))
+SHARE = 4  # with one seed each function meets a quarter of the wrong kinds, another quarter than the next; `make banks` all
 CHECK = r'^# %%.*\bcheck="([^"]+)"'
 CHECKS = [
     (course, lab, check)
@@ -66,6 +69,7 @@ def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory
     assert sum(not answer.right for answer in entries) >= (6 if under_contract else FEWEST_WRONG), "too few wrong answers"
     assert sum(answer.right for answer in entries) >= (4 if under_contract else FEWEST_RIGHT), "too few right answers"
     _judge_second_calls(bench, check)
+    _judge_wrong_kinds(bench, check)
     if course == ROOT and any(answer.files for answer in entries):
         trained_quickly(lab, tmp_path_factory.mktemp("quick"))
     for seed in SEEDS:
@@ -97,6 +101,18 @@ def _judge_second_calls(bench: Workbench, check: str) -> None:
             assert verdict.points < bench.checks[check].points, f"{check}: {name} is called once"
 
 
+def _judge_wrong_kinds(bench: Workbench, check: str) -> None:
+    """Whatever an answer returns, the check says what is wrong with it: it never breaks off."""
+    for name in bench.checks[check].contracts or {}:
+        if not name.isidentifier() or bench.solved(name) is None:
+            continue
+        kinds = sources(name, callable(bench.solved(name)))
+        for why, source in kinds if len(SEEDS) > 1 else kinds[zlib.crc32(name.encode()) % SHARE :: SHARE]:
+            verdict = bench.judge_answer(Answer(check, why, False, source), seed=0)
+            assert verdict.message and verdict.fault is None, f"{name} gives {why}: {verdict}"
+            assert untranslated(bench.lab, verdict.message) == [], f"{name} gives {why}: see course/tools/translate.py"
+
+
 def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -> None:
     full = bench.checks[check].points
     reference = bench.judge_reference(check, seed)
@@ -107,8 +123,9 @@ def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -
         verdict = bench.judge_answer(answer, seed)
         assert verdict.message, answer.why
         assert untranslated(bench.lab, verdict.message) == [], f"{answer.why}: see course/tools/translate.py"
+        assert verdict.fault is None, f"{answer.why}: {verdict}"
         if answer.right:
-            assert (verdict.points, verdict.fault) == (full, None), f"right, {answer.why}: {verdict}"
+            assert verdict.points == full, f"right, {answer.why}: {verdict}"
         else:
             assert verdict.points < full, f"wrong, {answer.why}: {verdict}"
 

@@ -7,6 +7,7 @@ import pytest
 from leaplm import calibration, data, evaluation, small_machines
 from leaplm.grading.course import load_module
 from leaplm.grading.judge import probes
+from leaplm.grading.judge.banks import Workbench, load_bank
 from solved import ROOT, solved_lab
 
 lab16 = solved_lab("lab16_small_machines")
@@ -58,6 +59,52 @@ def test_lab16_guesses_and_decodes_as_the_library(lab16):
     for style in ("mixed", "gap"):
         given = (probes.counting_speller(5), [1, 2, 3], 9, probes.guesser(5, style, 4))
         assert lab16["speculative_decode"](*given) == small_machines.speculative_decode(*given)
+
+
+# By check: words of a message that name a cause, and the wrong answers of the bank of which it is the cause.
+CAUSES = {
+    "ks_distance": {
+        "the larger share may be on either side": {"one side only", "the other side only"},
+        "right where all numbers differ": {"walks through the sorted numbers, ties one by one",
+                                           "equal numbers of both samples are left out"}},
+    "alarm_level": {
+        "that most windows exceed": {"the rate itself", "sorted from large to small"},
+        "half of the rate is gone": {"two tails"},
+        "`ks_distance`, from which it comes": {"a distance that takes equal numbers one by one", "a distance of one side"},
+        "each should be drawn as often": {"the first number is never drawn", "the last number is never drawn",
+                                          "only numbers that differ"},
+        "the same seed should give the same level": {"no seed", "one seed for all"}},
+    "find_draft": {
+        "of several earlier places the latest one counts": {"the earliest place"},
+        "look for fewer of them": {"the longest tail only", "the longest tail that fits only"}},
+    "speculative_decode": {
+        "begins with the prompt": {"with the prompt", "the prompt, and so fewer tokens"},
+        "right as far as they go": {"not cut off", "one token fewer", "nothing"},
+        "even without guesses": set(),
+        "where all guesses are right": {"the answers of one place later"},
+        "a guess stays only if": {"all guesses are kept", "guesses after a wrong one count", "one more than agreed, guessed",
+                                  "guesses that are equal in another place"},
+        "are enough": {"the token for nothing is left out", "one guess at most", "checks the guesses one by one",
+                       "plain greedy decoding", "a second pass after each guess", "the draft does not see the prompt"},
+        "the second result": {"tokens instead of passes", "one pass too many is told"}},
+}
+
+
+@pytest.fixture(scope="module")
+def bench(assets_ready):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAPLM_SCALE", "tiny")
+        with Workbench("lab16_small_machines", ROOT) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("check", CAUSES)
+def test_a_message_names_the_cause_of_a_mistake_or_none(bench, check):
+    for answer in load_bank("lab16_small_machines", ROOT):
+        if answer.check == check and not answer.right:
+            message = bench.judge_answer(answer, seed=1).message
+            named = {words for words in CAUSES[check] if words in message}
+            assert named == {words for words, whys in CAUSES[check].items() if answer.why in whys}, (answer.why, message)
 
 
 CHECKS = load_module(ROOT / "course" / "lab16_small_machines" / "checks.py")

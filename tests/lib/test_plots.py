@@ -1,13 +1,18 @@
 """A figure says what its marks are: mean, spread, seeds, your run."""
 
 import doctest
+import os
+import re
 
 import matplotlib
+import nbformat
 import pandas as pd
 import pytest
 from leaplm import captions, plots
 from matplotlib.colors import to_rgb
+from nbclient import NotebookClient
 from PIL import Image
+from repo import ROOT
 
 matplotlib.use("Agg")
 ROWS = pd.DataFrame({"name": ["Hausa", "Swahili"], "mean": [0.5, 0.6], "sd": [0.02, 0.03], "seeds": [3, 5]})
@@ -27,6 +32,32 @@ def test_a_picture_says_in_words_what_it_shows(tmp_path):
     assert said.startswith("Accuracy by language: accuracy 0 to 0.6") and "Hausa" in said and "Swahili" in said
     assert "your run" in said and "0.50, 0.60" in said
     assert doctest.testmod(captions).failed == 0
+
+
+DRAWING = """import matplotlib.pyplot as plt, pandas as pd
+from leaplm import plots
+axes = plots.plot_bars(pd.DataFrame({"name": ["Hausa"], "mean": [0.5], "sd": [0.02]}), "Loss during training")
+"""
+
+
+@pytest.mark.parametrize("shown", ["axes;", "plt.show()", "plt.close(); axes.figure", "plt.close(); display(axes.figure)",
+                                   "%config InlineBackend.figure_formats = ['png', 'svg']"])  # fmt: skip
+def test_a_notebook_holds_a_figure_with_its_words_in_the_learners_language(shown):
+    """However a cell shows the figure, and with no word in the cell for it: as nbconvert and our extension read it."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DRAWING + shown)])
+    NotebookClient(notebook).execute(env={**os.environ, "LEAPLM_LOCALE": "fr", "LEAPLM_COURSE": str(ROOT)})
+    nbformat.validate(notebook)
+    [output] = [output for output in notebook.cells[0].outputs if "image/png" in output.get("data", {})]
+    words = output.metadata["image/png"]["alt"]
+    assert words.startswith("La perte pendant l'entraînement: exactitude de 0 à ") and "haoussa" in words
+
+
+def test_labs_and_library_draw_with_what_says_its_words():
+    drawing = re.compile(r"\b(?:plt|pyplot)\.(?:subplots?|figure|plot|bar|hist|imshow)\(|\.plot(?:\.\w+)?\(x=|\bFigure\(")
+    files = [*ROOT.glob("course/lab*_*/lab.py"), *ROOT.glob("lib/leaplm/**/*.py")]
+    found = {path.name: drawing.findall(path.read_text(encoding="utf-8")) for path in files}
+    assert {name for name, calls in found.items() if calls} == {"plots.py", "panel.py"}  # which says its words itself
+    assert len(found["plots.py"]) == len(found["panel.py"]) == 1
 
 
 def test_a_figure_speaks_the_learners_language(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ has no words of.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from babel.messages.pofile import read_po
@@ -15,7 +16,7 @@ from repo import ROOT
 
 translate = load_module(ROOT / "course" / "tools" / "translate.py")
 MARKED, FROM_THE_RIGHT = "yo", "ps"
-LONGER = 0.4
+LONGER, LONG = 0.4, 9  # by what share; letters of a word of the filling
 KEPT = re.compile(rf"({translate.MARKUP.pattern}|&\w+;)", re.DOTALL)
 KEPT_IN_CODE = re.compile(rf"({KEPT.pattern[1:-1]}|{translate.NAMES.pattern})", re.DOTALL)
 LETTERS = {
@@ -40,8 +41,19 @@ def pseudo(text, locale, in_code=False):
 def longer(words, locale):
     """Some words and their filling, before the signs and blanks at their end."""
     bare = words.rstrip(" .:;,!?*|()[]")
-    filling = FILLING[locale] * int(LONGER * len(bare))
-    return f"{bare} {filling}{words[len(bare):]}" if filling else words
+    letters = FILLING[locale] * int(LONGER * len(bare))
+    filling = [letters[start : start + LONG] for start in range(0, len(letters), LONG)]
+    return " ".join([bare, *filling]) + words[len(bare) :]
+
+
+def course_of(folder, labs):
+    """A course of some of our labs, in both pseudo-languages and no other."""
+    for lab in labs:
+        for part, without in (("course", ("locale", "__pycache__")), ("labs", ("artifacts", "runs"))):
+            shutil.copytree(ROOT / part / lab, folder / part / lab, ignore=shutil.ignore_patterns(*without))
+    for locale in (MARKED, FROM_THE_RIGHT):
+        translate_all(folder, locale)
+    return folder
 
 
 def translate_all(root, locale):

@@ -32,16 +32,18 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+for folder in (HERE, HERE.parent):
+    sys.path.insert(0, str(folder))
+import light  # noqa: E402
+import svg_words  # noqa: E402
+import terms  # noqa: E402
 import translate  # noqa: E402  course/tools/translate.py
 
 ROOT = HERE.parents[2]
 OUT = ROOT / "build" / "docs"
 OUTPUTS = 2  # grows when the library puts more into a lab's outputs: pictures that say in words what they show
-COLOURS = 48  # of a figure: enough for lines and bars, and a quarter of the bytes
+COLOURS = 32  # of a figure: enough for lines and bars, and a quarter of the bytes
 LONGEST_OUTPUT = 4000  # characters of printed text
-# Names, signs and spaces of code have no colour of their own: their marks are a third of a page's bytes.
-PLAIN = re.compile(r'<span class="(?:n|nn|nc|p|o|w|bp|nb|nf)">([^<]*)</span>')
 
 
 def run_of(lab, scale):
@@ -123,7 +125,7 @@ def lay_out(pages, labs, scale):
     for lab in tqdm(labs, desc="labs", unit="lab"):
         chapter, figure = lab_file(ROOT, lab, "chapter.md"), lab_file(ROOT, lab, "figure.svg")
         if figure.is_file():
-            drawn = translate.translate_figure(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
+            drawn = svg_words.translate(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
             (pages / "figures" / f"{lab}.svg").write_text(drawn, encoding="utf-8")
         if chapter.is_file():
             names.append(f"chapters/{lab}")
@@ -148,15 +150,12 @@ def catalogs_in_use(lab):
     return load_catalogs(ROOT, lab, current_locale()) if current_locale() else ()
 
 
-def lighten(target):
-    """Take what nobody sees out of the pages, so that they load on a bad line."""
+def turn(target):
+    """Give each page its side, and a heading of Sphinx's its rank."""
     start = rf'<html\1 dir="{direction(current_locale())}">'
     for path in target.rglob("*.html"):
-        page = PLAIN.sub(r"\1", path.read_text(encoding="utf-8"))
-        page = re.sub("<html([^>]*)>", start, page, count=1).replace('role="heading"', 'role="heading" aria-level="2"')
-        path.write_text(page, encoding="utf-8")
-    for path in target.rglob("*.map"):
-        path.unlink()
+        page = re.sub("<html([^>]*)>", start, path.read_text(encoding="utf-8"), count=1)
+        path.write_text(page.replace('role="heading"', 'role="heading" aria-level="2"'), encoding="utf-8")
     for path in target.rglob("mystnb.*.css"):  # 43 KB, most of it colours of terminals; book.css has what is needed
         path.write_text("")
 
@@ -180,7 +179,12 @@ def main(argv=None):
                "-d", str(options.out / "doctrees"), str(pages), str(target)]
     if subprocess.call(command):
         sys.exit("the book has faults: see the warnings above")
-    lighten(target)
+    if options.format == "html":
+        turn(target)
+        terms.slim(target)
+        light.lighten(target)
+        if heavy := light.too_heavy(target):
+            sys.exit("the book is too heavy for a bad line, with all that a page loads: " + "; ".join(heavy))
     print(f"the book: {target / ('index.html' if options.format == 'html' else 'leaplm.epub')}")
 
 

@@ -3,6 +3,7 @@
 A paragraph is an idea. Its sentences stand one below the other, the last one together with the formula that it introduces.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from leaplm.translation import split_markdown
 LINES = 11.5  # on a slide, below its heading
 WIDTH = 60  # letters of a line; one of Chinese counts as two
 GAP = 0.35  # lines between two sentences
+LIST_LINES = 23  # of a list, whose letters are smaller
 TABLE_WIDTH = 64  # letters of a row
 FORMULA_LINES = 2.8
 INTRODUCED = 1.4  # lines above a table
@@ -161,6 +163,18 @@ def place(slides, heading, group):
     if not slides or slides[-1].kind == "figure" or sum(map(lines, slides[-1].body + group)) > LINES:
         slides.append(Slide(heading, []))
     slides[-1].body += group
+
+
+def listed(heading, items):
+    """A list in small letters on one slide, or in even parts on as few as hold it.
+
+    >>> [len(slide.body) for slide in listed("Exercises", ["one short line"] * 30)]
+    [15, 15]
+    """
+    pieces = [ITEM + item for item in items]
+    slides = max(1, math.ceil(sum(map(lines, pieces)) / LIST_LINES))
+    share = max(1, math.ceil(len(pieces) / slides))
+    return [Slide(heading, pieces[start : start + share], "list") for start in range(0, len(pieces), share)]
 
 
 def questions(section):

@@ -20,6 +20,7 @@ from formulas import mathml  # noqa: E402
 
 CLOSING = re.compile(r"(<math(?:(?!</math>).)*</math>[,.;:!?)，。；：、！？）]+)", re.S)
 FRACTION = re.compile(r"\\frac\{([^{}+−-]+)\}\{([^{}+−-]+)\}")
+LARGE = 8.6  # lines of a table in letters of the usual size: eight rows of one line, or fewer longer ones
 KINDS = {cut.ITEM: "item", cut.MORE: "more", cut.ASKED: "asked"}
 
 
@@ -45,7 +46,7 @@ def piece(text):
     """
     if text.startswith(("$$", "|")):
         made = markdown().render(text).strip()
-        large = made.count("<tr>") <= 8 and made.count("<th") <= 4
+        large = cut.lines(text) <= LARGE and made.count("<th") <= 4
         return made if large else made.replace("<table>", '<table class="small">')
     kind = next((f' class="{kind}"' for mark, kind in KINDS.items() if text.startswith(mark)), "")
     return f"<p{kind}>{inline(text.removeprefix(cut.ASKED))}</p>"

@@ -32,14 +32,14 @@ def make_methods(names, reads_language=True):
 
 
 def majority(train, test, seed):
-    shares = np.bincount(train["label"], minlength=train.features["label"].num_classes) / len(train)
+    shares = np.bincount(train["label"][:], minlength=train.features["label"].num_classes) / len(train)
     return np.full(len(test), shares.argmax()), 0.0, np.tile(shares, (len(test), 1))
 
 
 def tfidf(train, test, seed, units):
-    model = evaluation.tfidf_classifier(units).fit(list(train["text"]), list(train["label"]))
+    model = evaluation.tfidf_classifier(units).fit(train["text"][:], train["label"][:])
     probabilities = np.zeros((len(test), train.features["label"].num_classes))
-    probabilities[:, model.classes_] = model.predict_proba(list(test["text"]))
+    probabilities[:, model.classes_] = model.predict_proba(test["text"][:])
     return probabilities.argmax(axis=1), len(pickle.dumps(model)) / 1e6, probabilities
 
 

@@ -143,7 +143,7 @@ def compare(methods, dataset, path, seeds=range(3), folds=3, language="eng"):
     Near-duplicates stay together in a fold. Runs that the file has already are not made again, so an interrupted
     comparison goes on where it was. Raises ValueError when the file belongs to other rows.
     """
-    path, labels, groups = Path(path), list(dataset["label"]), groups_for_folds(dataset, folds)
+    path, labels, groups = Path(path), dataset["label"][:], groups_for_folds(dataset, folds)
     results = start_results(path, dataset, language)
     done = {(run["method"], run["seed"]) for run in results["runs"]}
     plan = [(name, seed) for name in methods for seed in seeds if (name, seed) not in done]
@@ -156,7 +156,7 @@ def compare(methods, dataset, path, seeds=range(3), folds=3, language="eng"):
 
 def groups_for_folds(dataset, folds):
     """The near-duplicates of a dataset; None, said aloud, where they are so many that no folds can keep them together."""
-    groups, labels = near_duplicates(dataset["text"]), np.array(dataset["label"])
+    groups, labels = near_duplicates(dataset["text"][:]), np.array(dataset["label"][:])
     for c, name in enumerate(dataset.features["label"].names):
         if (different := len(np.unique(groups[labels == c]))) < folds:
             print(f"Careful: the {np.sum(labels == c)} texts of {name!r} are near-duplicates of each other, {different} "
@@ -187,7 +187,7 @@ def one_run(method, dataset, where, seed):
 
 def start_results(path, dataset, language):
     """The results in the file, or empty ones for these rows."""
-    fresh = {"language": str(language), "labels": dataset.features["label"].names, "true": list(dataset["label"]),
+    fresh = {"language": str(language), "labels": dataset.features["label"].names, "true": dataset["label"][:],
              "rows": digest(dataset["text"]), "runs": [], "summary": []}
     if not path.exists():
         return fresh

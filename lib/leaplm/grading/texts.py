@@ -6,9 +6,11 @@ import ast
 import hashlib
 import unicodedata
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 UNSEEN = ("C", "Zl", "Zp")  # controls, formats, surrogates, the unassigned; Unicode's own ends of lines
+MOST_WORDS = 1000  # letters that say what a picture shows
 JOINERS = "\u200c\u200d"  # names in Persian, Sinhala or Malayalam are not right without them
 
 def plain(source: str) -> str:
@@ -94,3 +96,14 @@ def one_line(text: str, mark: str = "\N{REPLACEMENT CHARACTER}") -> str:
     'a?b?c?'
     """
     return "".join(mark if unicodedata.category(char).startswith(UNSEEN) and char not in JOINERS else char for char in text)
+
+
+def picture_words(data: dict[str, Any], metadata: Any, clean: Callable[[str], str] = str) -> dict[str, dict[str, str]]:
+    """The alternative texts of an output's pictures, as nbformat has them; of its metadata nothing else.
+
+    >>> picture_words({"image/png": "iVBOR"}, {"image/png": {"alt": "a line", "width": 3}, "needs_background": "light"})
+    {'image/png': {'alt': 'a line'}}
+    """
+    told = metadata if isinstance(metadata, dict) else {}
+    kinds = {mime: told[mime].get("alt") for mime in data if mime.startswith("image/") and isinstance(told.get(mime), dict)}
+    return {mime: {"alt": clean(words[:MOST_WORDS])} for mime, words in kinds.items() if isinstance(words, str)}

@@ -20,7 +20,7 @@ def make_prompts(dataset, tokenizer, names):
 
     Texts are cut at MAX_TEXT_TOKENS tokens, so that memory stays small.
     """
-    cut = tokenizer(list(dataset["text"]), truncation=True, max_length=MAX_TEXT_TOKENS)["input_ids"]
+    cut = tokenizer(dataset["text"][:], truncation=True, max_length=MAX_TEXT_TOKENS)["input_ids"]
     return [tokenizer.apply_chat_template([{"role": "system", "content": instruction(names)},
                                            {"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
             for text in tokenizer.batch_decode(cut, skip_special_tokens=True)]

@@ -91,7 +91,7 @@ def parse(argv=None):
 def main(argv=None):
     asked = parse(argv)
     corpus = load_corpus(asked.language)
-    texts, validation = list(corpus["train"]["text"]), list(corpus["validation"]["text"])
+    texts, validation = corpus["train"]["text"][:], corpus["validation"]["text"][:]
     set_seed(asked.seed)
     shape = {"layers": asked.layers, "width": asked.width} if asked.start == "new" else {}
     model, tokenizer = start_model(asked.start, texts, asked.vocab_size, **shape)

@@ -250,6 +250,7 @@ def train_head_with_noise(features, labels, num_classes, config, noise, seed=0):
     return weight
 
 
+@functools.lru_cache(256)  # a second of computing
 def epsilon_spent(noise_multiplier, sample_rate, steps, delta):
     """The epsilon of so many steps of DP-SGD, by Opacus's accountant of Renyi differential privacy.
 

@@ -57,3 +57,4 @@ def test_the_script_installs_the_course_and_fetches(assets_ready, tmp_path):
     done = subprocess.run(["binder/postBuild"], cwd=copy, env=os.environ | {"PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "minilm" in done.stdout + done.stderr
+    assert (tmp_path / "env/share/jupyter/labextensions/leaplm/static/pictures.js").is_file()

@@ -1,7 +1,9 @@
-"""A language that the course has never seen goes the whole way without a line of code: lab, marks, feedback, book."""
+"""A language that the course never saw goes the whole way without a line of code: lab, marks, feedback, book, slides."""
 
 import re
 import shutil
+from collections import Counter
+from itertools import groupby
 
 import nbformat
 import pseudo
@@ -20,6 +22,7 @@ from walled import needs_sandbox
 
 prose_in_code = load_module(ROOT / "course" / "tools" / "prose_in_code.py")
 book = load_module(ROOT / "course" / "tools" / "book" / "build.py")
+slides = load_module(ROOT / "course" / "tools" / "slides.py")
 BOTH = (MARKED, FROM_THE_RIGHT)
 
 
@@ -93,3 +96,48 @@ def test_the_book_is_written_from_the_right(course, tmp_path, monkeypatch):
         page = (tmp_path / FROM_THE_RIGHT / "html" / f"{name}.html").read_text(encoding="utf-8")
         assert re.search(rf'<html [^>]*lang="{FROM_THE_RIGHT}"[^>]* dir="rtl">', page) and UNTRANSLATED not in page
     assert pseudo.pseudo("Chapters and labs", FROM_THE_RIGHT) in page
+
+
+DECKS = ("lab3_lora", "lab6_overfitting")  # tables of text; tables whose rows the card names, lists, many formulas
+
+
+@pytest.fixture(scope="module")
+def real_labs(tmp_path_factory):
+    return pseudo.course_of(tmp_path_factory.mktemp("slides") / "course", DECKS)
+
+
+def pieces(slide):
+    """What a slide shows; a figure's file is no text."""
+    return [slide.heading, *(slide.body[:1] if slide.kind == "figure" else slide.body)]
+
+
+@pytest.mark.parametrize("locale", BOTH)
+@pytest.mark.parametrize("name", DECKS)
+def test_slides_are_those_of_the_english_and_show_the_whole_chapter(real_labs, name, locale):
+    english, other = slides.slides(real_labs, name), slides.slides(real_labs, name, locale)
+    kinds = [[kind for kind, _ in groupby(slide.kind for slide in deck if slide.kind != "idea")]
+             for deck in (english, other)]  # fmt: skip
+    assert kinds[0] == kinds[1] and {"title", "figure", "question", "answer", "table", "list"} <= set(kinds[0])
+    chapter = (real_labs / "course" / name / "chapter.md").read_text(encoding="utf-8").split("## Reading")[0]
+    told = slides.Words(real_labs, name, locale).chapter(chapter)
+    shown = words_of(" ".join(text for slide in other for text in pieces(slide)))
+    assert words_of(told) - shown - words_of(pseudo.pseudo(slides.ASKED, locale)) == Counter(), "these words are on no slide"
+
+
+def words_of(text):
+    return Counter(re.findall(r"\w+", re.sub(r"<[^>]+>|\]\([^)]*\)", " ", text)))
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_no_slide_has_a_word_of_english(real_labs, name):
+    """Headings, sentences, heads and names of tables, exercises: in one pseudo-language no Latin letter is left."""
+    for slide in slides.slides(real_labs, name, FROM_THE_RIGHT):
+        for text in pieces(slide):
+            english = re.findall(r"[A-Za-z]{2,}", re.sub(rf"\$\$.*?\$\$|{pseudo.KEPT.pattern}", " ", text, flags=re.S))
+            assert english == [], (slide.kind, text)
+
+
+def test_a_deck_is_written_from_the_right(real_labs, tmp_path):
+    page = slides.write(real_labs, DECKS[0], FROM_THE_RIGHT, tmp_path).read_text(encoding="utf-8")
+    assert f'<html lang="{FROM_THE_RIGHT}" dir="rtl">' in page and UNTRANSLATED not in page and "<math" in page
+    assert "$" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S)

@@ -56,7 +56,7 @@ def test_the_table_is_the_records():
     card = slides.cards.read_card(ROOT, "lab7_continual")["table"]
     words = slides.Words(ROOT, "lab7_continual", "")
     before = slides.key_table("lab7_continual", card, words)[0].body[1]
-    record = slides.studies.calibration.load_record("lab7_continual", "methods", language="eng")
+    record = slides.measured.studies.calibration.load_record("lab7_continual", "methods", language="eng")
     mean, sd = (record[record.method == "replay"].forgetting.agg(way) for way in ("mean", "std"))
     assert f"{mean:.2f} ± {sd:.2f}" in next(row for row in before.split("\n") if "replay" in row)
     after = slides.key_table("lab7_continual", card | {"from": "methods.assign(forgetting=0.5)"}, words)[0].body[1]

@@ -1,7 +1,9 @@
 """The course in other languages: units of text, catalogues and their drift, labs, messages, and marks."""
 
 import copy
+import doctest
 import json
+import os
 
 import nbformat
 import pytest
@@ -116,9 +118,24 @@ def test_labels_of_a_chapters_figure_are_translated_and_fit():
     catalog = Catalog(locale="fr")
     catalog.add("after task 1", "après la toute première tâche")
     figure = '<svg font-size="26"><title>after task 1</title><text x="1">after task 1</text><text x="2">R</text></svg>'
-    assert translate.translate_figure(figure, [catalog]) == (
+    assert translate.svg_words.translate(figure, [catalog]) == (
         '<svg font-size="26"><title>après la toute première tâche</title><text x="1" font-size="0.60em">'
         'après la toute première tâche</text><text x="2">R</text></svg>')  # fmt: skip
+    assert doctest.testmod(translate.svg_words).failed == 0
+
+
+def test_tools_read_a_notebook_once_until_it_changes_and_leave_it_as_it_is(course, monkeypatch):
+    path, readings, read = course / "labs" / LAB / f"{LAB}.ipynb", [], nbformat.read
+    monkeypatch.setattr(nbformat, "read", lambda path, **settings: readings.append(path) or read(path, **settings))
+    translate.notebooks._read.cache_clear()
+    for often in (1, 2):
+        english = nbformat.writes(translate.notebooks.release(course, LAB))
+        french = {translate.translated(course, LAB, "fr") for _ in range(2)}
+        for name in (LAB, COMMON):
+            translate.template(course, name)
+        assert readings == [path] * often and len(french) == 1
+        assert nbformat.writes(translate.notebooks.release(course, LAB)) == english
+        os.utime(path, (often, often))
 
 
 def test_words_of_a_formula_are_translated_and_the_formula_is_not():

@@ -34,6 +34,7 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets.config import Config
 
 from leaplm.grading.book.safe_html import clean_html
+from leaplm.grading.texts import picture_words
 from leaplm.locales import direction, language_tag
 
 MAX_SOURCE = 50_000  # characters of a cell
@@ -212,7 +213,8 @@ def _safe_output(output: dict[str, Any]) -> dict[str, Any] | None:
     if kind in ("display_data", "execute_result") and isinstance(output.get("data"), dict):
         data = {mime: clean for mime, value in output["data"].items() if (clean := _safe_data(mime, _text(value)))}
         count = {"execution_count": None} if kind == "execute_result" else {}
-        return {"output_type": kind, "data": data, "metadata": {}, **count} if data else None
+        words = picture_words(data, output.get("metadata"), plain_text)
+        return {"output_type": kind, "data": data, "metadata": words, **count} if data else None
     return None
 
 

@@ -109,10 +109,13 @@ def too_costly(fault: str) -> Verdict:
 def hold(check: Check, verdict: Verdict, breaches: list[Breach]) -> Verdict:
     """The verdict on an answer that broke its contract: half of its points, none where the work is not its own.
 
-    The message names the breach; after what the check said, if the answer is wrong for another reason too.
+    The message names the breach; after what the check said, if the answer is wrong for another reason too. A check that
+    could not cope with a result of another kind than was asked for has no fault: the breach says what came.
     """
     if not breaches:
         return verdict
+    if verdict.fault and any(breach.explains for breach in breaches):
+        breaches, verdict = [breach for breach in breaches if breach.fatal or breach.explains], replace(verdict, fault=None)
     worst = next((breach for breach in breaches if breach.fatal), breaches[0])
     apart = verdict.points < check.points and not (worst.fatal or worst.explains)
     message = f"{verdict.message}; {worst.message}" if apart else worst.message
@@ -196,6 +199,25 @@ def as_number(value: Any, what: str = "The answer") -> float:
     if not math.isfinite(number):
         raise StudentError("unexpected", f"{what} should be a finite number, not {number}.")
     return number
+
+
+def differs(name: str, given: tuple, got: Any, want: Any) -> str:
+    """One small case in words, for a check that knows no cause: what the answer gives there, and what is wanted."""
+    call = f"{name}({', '.join(map(brief, given))})"
+    return f"`{call}` gives {brief(got)}, where {brief(want)} is wanted"
+
+
+def brief(value: Any) -> str:
+    """A plain value on one line, numbers with four digits, of at most 100 characters.
+
+    >>> brief((np.array([1, 2]), 1 / 3))
+    '[[1, 2], 0.3333]'
+    """
+    if isinstance(value, (list, tuple, np.ndarray)):
+        text = f"[{', '.join(brief(item) for item in list(value)[:51])}]"
+    else:
+        text = f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def first_artifact(student: Student, names: tuple[str, ...]) -> bytes:

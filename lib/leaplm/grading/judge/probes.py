@@ -302,8 +302,8 @@ def modal_tagger(width: int, tags: int, seed: int = 0) -> ModalTagger:
 class ModalScorer(torch.nn.Module):
     """Log-probabilities of the answers in packed rows, as `instructions.AnswerModel` gives them, from a linear layer.
 
-    `base` is frozen, `adapter` and `bias` learn and do not start at zero, so that what is asked with the adapter off
-    differs. In training mode another vector is added, so that the mode shows.
+    `base` and an older adapter are frozen, `adapter` and `bias` learn; none is zero at the start, so that what is asked with
+    one adapter off, or both, differs. In training mode another vector is added, so that the mode shows.
     """
 
     def __init__(self, width: int) -> None:
@@ -312,21 +312,29 @@ class ModalScorer(torch.nn.Module):
         self.adapter = torch.nn.Parameter(torch.randn(width) / 2)
         self.register_buffer("shift", torch.randn(width) / 2)
         self.bias = torch.nn.Parameter(torch.randn(1) / 2)
-        self.on = 1.0
+        self.older = torch.nn.Parameter(torch.randn(width) / 2, requires_grad=False)
+        self.on = self.older_on = 1.0
 
     def forward(self, vectors: Tensor, position_ids: Tensor, segments: Tensor, labels: Tensor) -> Tensor:
-        weights = self.base + self.on * self.adapter + (self.shift if self.training else 0)
+        weights = self.base + self.older_on * self.older + self.on * self.adapter + (self.shift if self.training else 0)
         found = torch.nn.functional.logsigmoid(vectors[:, :-1] @ weights + self.on * self.bias) * (labels[:, 1:] != -100)
         return torch.stack([found[row][segments[row, 1:] == number].sum() for row in range(len(labels))
                             for number in range(int(segments[row].max()) + 1)])
 
-    @contextlib.contextmanager
     def adapter_off(self):
-        self.on = 0.0
+        return self._switched(0.0, self.older_on)
+
+    def all_adapters_off(self):
+        return self._switched(0.0, 0.0)
+
+    @contextlib.contextmanager
+    def _switched(self, on: float, older_on: float):
+        before = self.on, self.older_on
         try:
+            self.on, self.older_on = on, older_on
             yield self
         finally:
-            self.on = 1.0
+            self.on, self.older_on = before
 
 
 def modal_scorer(width: int, seed: int = 0) -> ModalScorer:
@@ -390,15 +398,16 @@ def times_asked(model: CountingSpeller) -> int:
 
 
 def guesser(seed: int, style: str, length: int) -> Any:
-    """A draft for a `counting_speller`: `length` guesses, all "right" or "wrong", some ("mixed"), or all but one ("gap")."""
+    """A draft for a `counting_speller`: `length` guesses, all "right" or "wrong", some ("mixed"), all but one ("gap"), or a
+    right one that is guessed "again" and again."""
     model = CountingSpeller(seed)
 
     def draft(tokens: list[int]) -> list[int]:
         text = list(tokens)
-        for place in range(length):
+        for place in range(length if text else 0):
             best = model(text)[-1]
-            good = {"right": True, "wrong": False, "mixed": best % 3 > 0, "gap": place != 1}[style]
-            text.append(best if good else (best + 1) % 50)
+            good = {"right": True, "wrong": False, "mixed": best % 3 > 0, "gap": place != 1, "again": place == 0}[style]
+            text.append(best if good else text[-1] if style == "again" else (best + 1) % 50)
         return text[len(tokens) :]
 
     return draft

@@ -166,11 +166,14 @@ class Object(Kind):
 
 @dataclass(frozen=True)
 class ListOf(Kind):
-    """A list or tuple (or array, if `items` are numbers) of items of one kind."""
+    """A list or tuple (or array, if `items` are numbers) of items of one kind; `exact`: a list and nothing else."""
 
     items: Kind
+    exact: bool = False
 
     def fits(self, told: dict) -> bool:
+        if self.exact and told["is"] != "list":
+            return False
         if told["is"] in ("array", "tensor"):
             return len(told["shape"]) > 0 and self.items.fits({**told, "shape": told["shape"][1:]})
         return told["is"] in ("list", "tuple") and all(self.items.fits(item) for item in told["items"])
@@ -310,6 +313,12 @@ def items_of(told: dict) -> list[dict]:
     if told["is"] in ("array", "tensor"):
         return [{**told, "shape": told["shape"][1:]}] * told["shape"][0]
     return told["items"]
+
+
+def stranger_in(told: dict) -> dict:
+    """The first part of a list or the like that is no plain value, such as bytes; the whole where none is told."""
+    inner = (stranger_in(item) for item in told.get("items", ()))
+    return told if told["is"] == "object" else next((part for part in inner if part["is"] == "object"), told)
 
 
 def name_of(told: dict) -> str:

@@ -223,6 +223,12 @@ def chat_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def settings_of(tokenizer: PreTrainedTokenizerFast) -> list:
+    """What an answer could change on a tokenizer that is lent to it: template, special tokens, sides, number of tokens."""
+    sides = [tokenizer.padding_side, tokenizer.truncation_side]
+    return [tokenizer.chat_template, dict(tokenizer.special_tokens_map), sides, len(tokenizer)]
+
+
 def batch(**arrays: Tensor) -> BatchEncoding:
     """A batch as tokenizers make it: a mapping of tensors that also has attributes and `.to(device)`."""
     return BatchEncoding(arrays)

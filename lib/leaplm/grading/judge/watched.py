@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from leaplm.grading.judge.contracts import FREE, GLOBAL, UNTOUCHED, Breach, Contract, Seeded
-from leaplm.grading.judge.returns import name_of
+from leaplm.grading.judge.returns import Anything, name_of, stranger_in
 from leaplm.grading.sandbox.student import Student, StudentError
 from leaplm.grading.sandbox.values import Ref
 
@@ -79,7 +79,13 @@ class WatchedStudent:
         self.breaches += [breach for breach in found if breach not in self.breaches]
         if isinstance(value, Ref):
             self._makers[value.id] = name
-        return value if contract.returns.problem(seen["kind"]) else contract.returns.value(value)
+        if contract.returns.problem(seen["kind"]):
+            return value
+        if isinstance(value, Ref) and seen["kind"]["is"] != "object" and not isinstance(contract.returns, Anything):
+            stranger = name_of(stranger_in(seen["kind"]))
+            raise StudentError("not-plain", f"what `{name}` returns holds {stranger}: numbers, strings, lists and dicts "
+                                            "may be in it.")  # fmt: skip
+        return contract.returns.value(value)
 
     def _try_randomness(self, contract: Contract, function: Any, name: str, args: tuple, kwargs: dict) -> None:
         """Three more calls or so: the same seed twice, then others. The global seed is that, or another at each call."""

@@ -21,6 +21,8 @@ from IPython.utils.text import LSString, SList
 from traitlets import Type
 from traitlets.config import Config
 
+from leaplm.grading.texts import picture_words
+
 KEPT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
 CUT = "\n… more output is left out …\n"
 
@@ -41,7 +43,7 @@ class Outputs:
         else:
             self.items.append({"output_type": "stream", "name": name, "text": text})
 
-    def add_data(self, kind: str, data: dict[str, Any]) -> None:
+    def add_data(self, kind: str, data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
         """A display_data or execute_result; a type that does not fit any more is left out."""
         kept = {}
         for mime in KEPT_TYPES:
@@ -53,7 +55,7 @@ class Outputs:
                 self._left -= len(value)
         if kept:
             count = {"execution_count": None} if kind == "execute_result" else {}
-            self.items.append({"output_type": kind, "data": kept, "metadata": {}, **count})
+            self.items.append({"output_type": kind, "data": kept, "metadata": picture_words(kept, metadata), **count})
 
     def add_error(self, name: str, message: str, lines: list[str] | None = None) -> None:
         lines = [self._fit(line) for line in (lines or [f"{name}: {message}"])]
@@ -101,7 +103,7 @@ class _Stream(io.TextIOBase):
 
 class _Publisher(DisplayPublisher):
     def publish(self, data: dict, metadata: dict | None = None, **more: Any) -> None:
-        self.shell.outputs.add_data("display_data", data)
+        self.shell.outputs.add_data("display_data", data, metadata)
 
 
 class _Hook(DisplayHook):
@@ -111,7 +113,7 @@ class _Hook(DisplayHook):
         pass
 
     def write_format_data(self, format_dict: dict, md_dict: dict | None = None) -> None:
-        self.shell.outputs.add_data("execute_result", format_dict)
+        self.shell.outputs.add_data("execute_result", format_dict, md_dict)
 
     def finish_displayhook(self) -> None:
         pass

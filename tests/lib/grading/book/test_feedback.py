@@ -207,6 +207,16 @@ def test_rubbish_outputs_become_nothing_or_plain(output):
     assert safe_outputs(output if not isinstance(output, list) else None) == []
 
 
+def test_a_picture_keeps_its_words_and_no_other_metadata():
+    words = {"image/png": {"alt": "a\x1b[1m <b>"}}
+    shown = {"output_type": "display_data", "data": {"image/png": "AAAA"}, "metadata": words}
+    for more in ({}, {"width": 3, "unconfined": True}):
+        words["image/png"] |= more
+        assert safe_outputs([shown])[0]["metadata"] == {"image/png": {"alt": "a <b>"}}
+    for metadata in (None, 1, {"image/png": 1}, {"image/png": {"alt": 1}}, {"image/gif": {"alt": "x"}}):
+        assert safe_outputs([{**shown, "metadata": metadata}])[0]["metadata"] == {}
+
+
 def test_d7_sizes_are_bounded():
     many = safe_outputs([{"output_type": "stream", "name": "stdout", "text": "x" * 9_000_000}] * 500)
     assert len(many) == MAX_OUTPUTS + 1 and sum(len(output["text"]) for output in many) < 1_000_000

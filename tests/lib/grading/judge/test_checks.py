@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from leaplm.grading import NOTHING_CALLED, StudentError, check, first_artifact
+from leaplm.grading import NOTHING_CALLED, StudentError, check, differs, first_artifact
 from leaplm.grading.judge.checks import judge
 from leaplm.grading.sandbox.student import Student
 
@@ -36,3 +36,8 @@ def half_right(student, rng):
 
 def test_points_that_numpy_counted_go_into_json(tmp_path):
     assert json.dumps(judge(half_right, saved(tmp_path), 1).points) == "3"
+
+
+def test_a_small_case_is_told_on_one_line():
+    assert differs("f", (np.array([1.5, 2]), 3), [1 / 3], 0.5) == "`f([1.5, 2], 3)` gives [0.3333], where 0.5 is wanted"
+    assert len(differs("f", (), list(range(10**6)), 0)) < 160

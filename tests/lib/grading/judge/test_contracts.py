@@ -19,6 +19,7 @@ from leaplm.grading import (
     FREE,
     GLOBAL,
     NOTHING_CALLED,
+    Anything,
     Bool,
     Contract,
     FromGenerator,
@@ -111,6 +112,7 @@ FITTING = [
     (Numbers("float", dims=2), "[[0.5], [1.5]]"),
     (Tensor("float", dims=0), "torch.ones(1)"), (Tensor("int|bool"), "torch.ones(2, dtype=torch.bool)"),
     (Bool(), "np.bool_(True)"), (Bool(), "torch.tensor(True)"), (Text(), "'Kano'"),
+    (ListOf(Text(), exact=True), "['a']"),
     (ListOf(Text()), "('a', 'b')"), (ListOf(Number()), "np.arange(2)"), (ListOf(PAIR), "[(1, 2)] * 200"),
     (Record({"ids": Tensor("int")}), "{'ids': torch.arange(3), 'more': 1}"), (MapOf(Number()), "Counter('abba')"),
     (Object("Module"), "nn.Linear(2, 2)"), (Object("callable"), "lambda: 1"),
@@ -131,6 +133,8 @@ MISFITS = [
     (Numbers("int", dims=1), "[1, 2.5]", "whole numbers"), (Numbers("int", dims=1), "[[1]]", "1 dimensions"),
     (Bool(), "1", "True or False"), (Text(), "3", "a string"),
     (ListOf(Text()), "['a'] * 500 + [None]", "a string at each place"),
+    (ListOf(Number(), exact=True), "(1, 2)", "a list; in it, a number at each place, not a tuple of 2"),
+    (ListOf(Number(), exact=True), "np.arange(2)", "not a numpy array of int64"),
     (Record({"ids": Tensor("int")}), "{}", "also has the key 'ids'"), (ListOf(Number()), "{1, 2}", "a list"),
     (Record({"ids": Tensor("int")}), "{'ids': [1]}", "a tensor under the key 'ids', not a list of 1"),
     (MapOf(Text()), "{1: 2}", "a dict"),
@@ -413,6 +417,38 @@ def test_a_breach_costs_half_and_says_why():
     assert got.points == 0.5 and got.message.startswith("half right; `f` changes")
     got = verdict(Contract("rows", Number()), "def f(rows): return 'no'", points=0, message="not the mean")
     assert (got.points, got.message) == (0, "`f` should return a number, not a string.")
+
+
+@pytest.mark.parametrize(("source", "message"), [
+    ("def f(rows): return None", "`f` should return a number, not None (is a `return` missing?)."),
+    ("def f(rows):\n    rows.clear()\n    return 'no'", "`f` should return a number, not a string."),
+], ids=["nothing", "and an argument is changed"])
+def test_a_check_that_breaks_off_at_another_kind_of_result_has_no_fault(source, message):
+    @check(points=2, contract=Contract("rows", Number()))
+    def f(student, rng):
+        return 2 * round(student.call("f", [1])), "right"
+
+    got = judge(f, Student(notebook(source)), seed=0)
+    assert (got.points, got.message, got.fault) == (0, message, None)
+
+
+@pytest.mark.parametrize("source", ["def f(rows): return {'a': [b'x']}", "def f(rows): return {1: {2: 3}, 2: b'x'}"])
+def test_what_cannot_cross_inside_of_a_result_is_named(source):
+    @check(points=2, contract=Contract("rows", MapOf(Anything())))
+    def f(student, rng):
+        return len(student.call("f", [1])), "right"
+
+    got = judge(f, Student(notebook(source)), seed=0)
+    assert (got.points, got.fault) == (0, None) and "`f` returns holds an object of type bytes" in got.message
+
+
+def test_a_check_that_breaks_off_without_a_breach_of_kind_keeps_its_fault():
+    @check(points=2, contract=Contract("rows", Number()))
+    def f(student, rng):
+        return 2 / student.call("f", [1]), "right"
+
+    got = judge(f, Student(notebook("def f(rows):\n    rows.clear()\n    return 0")), seed=0)
+    assert "ZeroDivisionError" in got.fault and "its argument `rows`" in got.message
 
 
 def test_what_is_not_ones_own_work_costs_all():

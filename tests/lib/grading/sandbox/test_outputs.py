@@ -47,6 +47,16 @@ def test_a_figure_is_a_picture():
     assert shown["data"]["image/png"].startswith("iVBOR")
 
 
+def test_of_metadata_only_the_words_of_a_picture_stay():
+    _, (shown,) = run("from leaplm import plots\nplots.new_axes('Loss', 'update', 'loss');")
+    assert shown["metadata"] == {"image/png": {"alt": "Loss: update 0 to 1; loss 0 to 1"}}
+    told = "from IPython.display import display\ndisplay({'image/png': 'iVBOR', 'text/plain': 'x'}, raw=True, metadata="
+    for metadata, kept in (("{'image/png': {'alt': 'y' * 5000, 'width': 9}, 'x': 1}", {"image/png": {"alt": "y" * 1000}}),
+                           ("{'image/png': {'alt': [1]}, 'text/plain': {'alt': 'z'}}", {}), ("{'image/png': 'w'}", {})):
+        _, (shown,) = run(f"{told}{metadata})")
+        assert shown["metadata"] == kept
+
+
 def test_outputs_are_cut_at_their_limit():
     _, items = run("for _ in range(1000):\n    print('x' * 1000)", most=5000)
     assert sum(len(item["text"]) for item in items) < 5100 and "more output is left out" in items[0]["text"]

@@ -3,7 +3,7 @@
     python -m leaplm.calibration course/lab2_finetuning/study.py
 
 runs what is missing in the record `lib/leaplm/records/lab2_finetuning.json` and can be stopped and started at any time;
-`--only main --language kin` runs only what a mark in this language rests on.
+`--only main --language kin --seeds 3` runs only what a mark in this language rests on, with three of its seeds.
 A study is a function of one seed and one setting (a dict) that returns a dict of measures; its grid lists the settings.
 """
 
@@ -42,10 +42,10 @@ def load_studies(path):
     return {name: f for name, f in vars(module).items() if hasattr(f, "grid") and f.__module__ == module.__name__}
 
 
-def calibrate(studies_path, record_path, only=None, language=None):
+def calibrate(studies_path, record_path, only=None, language=None, most_seeds=None):
     """Run every (study, setting, seed) that the record lacks; the record is written whole after each of them.
 
-    only: names of studies. language: the settings with this language alone.
+    only: names of studies. language: the settings with this language alone. most_seeds: no more of each study than these.
     """
     record_path = Path(record_path)
     record = read_record(record_path)
@@ -54,7 +54,7 @@ def calibrate(studies_path, record_path, only=None, language=None):
     if unknown:
         raise ValueError(f"{studies_path} has no study {', '.join(sorted(unknown))}; it has {', '.join(studies)}")
     plan = [(seed, name, setting) for name, f in studies.items() if not only or name in only
-            for setting in settings_of(f, language) for seed in f.seeds]
+            for setting in settings_of(f, language) for seed in f.seeds[:most_seeds]]
     # Seed by seed, so that a record that was stopped early has fewer seeds of everything, not holes.
     plan.sort(key=lambda item: item[0])
     for number, (seed, name, setting) in enumerate(plan, 1):
@@ -179,10 +179,12 @@ def main():
     parser.add_argument("studies", help="course/<lab>/study.py")
     parser.add_argument("--only", nargs="*", help="names of studies (default: all)")
     parser.add_argument("--language", help="the settings with this language alone, such as kin (default: all)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="the first N seeds alone (default: all)")
     parser.add_argument("--record", type=Path, help="the record to fill (default: the lab's)")
     arguments = parser.parse_args()
     path = Path(arguments.studies)
-    calibrate(path, arguments.record or RECORDS / f"{path.parent.name}.json", arguments.only, arguments.language)
+    record = arguments.record or RECORDS / f"{path.parent.name}.json"
+    calibrate(path, record, arguments.only, arguments.language, arguments.seeds)
 
 
 if __name__ == "__main__":

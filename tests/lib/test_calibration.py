@@ -37,6 +37,15 @@ def test_stopped_and_started_again(tmp_path):
     assert {"date", "versions", "machine", "study_seconds"} <= set(rows[0])
 
 
+def test_some_seeds_and_the_rest_later(tmp_path):
+    studies, record = tmp_path / "lab0.py", tmp_path / "r.json"
+    studies.write_text(STUDIES)
+    calibration.calibrate(studies, record, most_seeds=1)
+    assert [row["seed"] for row in json.loads(record.read_text())["studies"]["square"]] == [0, 0]
+    with pytest.raises(KeyboardInterrupt):
+        calibration.calibrate(studies, record, most_seeds=2)
+
+
 def test_unknown_study_names_the_known_ones(tmp_path):
     (tmp_path / "lab0.py").write_text(STUDIES)
     with pytest.raises(ValueError, match="no study cube; it has square"):

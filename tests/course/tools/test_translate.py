@@ -1,9 +1,13 @@
 """The course in other languages: units of text, catalogues and their drift, labs, messages, and marks."""
 
+import ast
 import copy
 import doctest
+import io
 import json
 import os
+import re
+import tokenize
 
 import nbformat
 import pytest
@@ -93,6 +97,62 @@ def test_all_languages_share_code_ids_and_marks(locale):
             assert ours.cell_type == "markdown" or prose_in_code.same_code(ours.source, theirs.source)
             if "checksum" in theirs.metadata.get("nbgrader", {}):
                 assert theirs.metadata.nbgrader.checksum == compute_checksum(theirs)
+
+
+def code_cells(locale):
+    """(English source, source) of all code cells."""
+    for lab in list_labs(ROOT):
+        for ours, theirs in zip(release(ROOT, lab=lab).cells, release(ROOT, locale, lab).cells, strict=True):
+            if ours.cell_type == "code":
+                yield ours.source, theirs.source
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_code_is_the_same_letter_by_letter_but_for_its_words(locale):
+    for ours, theirs in code_cells(locale):
+        assert bare_code(ours) == bare_code(theirs)
+
+
+def bare_code(source):
+    """The tokens of some code without strings and comments, and, in any order, what stands in braces of its f-strings."""
+    kinds = (tokenize.COMMENT, tokenize.NL, tokenize.STRING, getattr(tokenize, "FSTRING_START", -1))
+    code, depth = [], 0
+    for token in tokenize.generate_tokens(io.StringIO(re.sub("(?m)^[!%].*$", "", source)).readline):
+        depth += tokenize.tok_name[token.type] == "FSTRING_START"
+        code += [token.string] * (not depth and token.type not in kinds)
+        depth -= tokenize.tok_name[token.type] == "FSTRING_END"
+    holes = [hole for text in f_strings(ast.parse(source), source) for hole in prose_in_code.codes_of(text)]
+    return code, sorted(holes)
+
+
+def f_strings(node, source):
+    """The code of each f-string, but of those that stand within another."""
+    if isinstance(node, ast.JoinedStr):
+        yield ast.get_source_segment(source, node)
+    else:
+        for part in ast.iter_child_nodes(node):
+            yield from f_strings(part, source)
+
+
+QUOTED = re.compile(r"""`[^`\n]+`|"(?:\\.|[^"\\\n])*"|\[[^][\n]*"[^][\n]*\]""")  # what stands whole on a line
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_no_line_of_a_docstring_ends_within_a_literal(locale):
+    seen = 0
+    for ours, theirs in code_cells(locale):
+        for english, other in zip(docstrings_of(ours), docstrings_of(theirs), strict=True):
+            for literal in QUOTED.findall(english):
+                broken = re.compile(r"\s+".join(re.escape(part) for part in literal.split(" ")))
+                assert {found[0] for found in broken.finditer(other)} <= {literal}
+                seen += " " in literal
+            assert '"' not in english or all(line.count('"') % 2 == line.count('\\"') % 2 for line in other.split("\n"))
+    assert seen > 50
+
+
+def docstrings_of(source):
+    documented = (ast.FunctionDef, ast.ClassDef)
+    return [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
 
 
 def marks_of(cell):

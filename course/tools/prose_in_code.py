@@ -286,9 +286,11 @@ def spoken(tree):
 
 
 def texts_in(value):
-    """The string that a value is, or those that it may be: `"yes" if right else "no"`."""
+    """The string that a value is, or those that it may be: `"yes" if right else "no"`, `found or "none"`."""
     if isinstance(value, ast.IfExp):
         yield from (*texts_in(value.body), *texts_in(value.orelse))
+    elif isinstance(value, ast.BoolOp):
+        yield from (text for part in value.values for text in texts_in(part))
     elif is_text(value):
         yield value
 

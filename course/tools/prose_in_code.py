@@ -21,7 +21,8 @@ WIDE_WORD = re.compile(rf" +|[{OPENING}]*(?:{WIDE.pattern}|[^ {OPENING}{WIDE.pat
 # Literals, which no line end may cut: what stands in quotes or backticks, and lists, dicts and tuples of such.
 QUOTED = r"""`[^`]+`|"(?:\\.|[^"\\])*"|(?<!\w)'(?:\\.|[^'\\])*'(?!\w)"""
 INNER = rf"""(?:{QUOTED}|[^\]\[(){{}}`"])*"""
-BRACKETS = rf"""(?:[\[{{]|\((?=["'`\[{{(])){INNER}(?:[\[({{]{INNER}(?:[\[({{]{INNER}[\])}}]{INNER})*[\])}}]{INNER})*[\])}}]"""
+NESTED = rf"""(?:[\[({{]{INNER}(?:[\[({{]{INNER}[\])}}]{INNER})*[\])}}]{INNER})*"""
+BRACKETS = rf"""(?:[\[{{]|\((?=["'`\[{{(])){INNER}{NESTED}[\])}}]"""
 LITERAL = re.compile(f"{BRACKETS}|{QUOTED}")
 HELD = "\0"  # a blank where no line may end
 STRING = re.compile(r"""\s*([A-Za-z]*)(\"{3}|'{3}|"|')""")  # how a string begins

@@ -73,8 +73,8 @@ BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 IN_CODE = "/code"  # ends the place of words that stand in a code cell
 # What formulas call by the same name in every language: functions, measures, arguments of our code.
-SYMBOLS = set("adam base bm25 chrf eng feed-forward feedforward first second gelu idf ids logits mlm mrr pppl ref silu softmax "
-              "var".split())
+SYMBOLS = {"adam", "base", "bm25", "chrf", "eng", "feed-forward", "feedforward", "first", "gelu", "idf", "ids", "logits", "mlm",
+           "mrr", "pppl", "ref", "second", "silu", "softmax", "var"}
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|<code>.*?</code>|</?\w+[^>]*>|\{[^{}]*\}", re.DOTALL)
 
@@ -263,7 +263,8 @@ def reviewed(catalog):
 def formula_words(root):
     """The words that stand in formulas of labs and chapters."""
     chapters = [path for lab in list_labs(root) if (path := lab_file(root, lab, "chapter.md")).is_file()]
-    texts = [cell.source for lab in list_labs(root) for cell in notebooks.release(root, lab).cells if cell.cell_type == "markdown"]
+    cells = [cell for lab in list_labs(root) for cell in notebooks.release(root, lab).cells]
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
     return {found[2] for text in (*texts, *(path.read_text(encoding="utf-8") for path in chapters))
             for found in IN_FORMULA.finditer(text)}  # fmt: skip
 
@@ -273,7 +274,8 @@ def loanwords(root, locale):
     """The words for which a language's glossary has the English one: `| token | token |`."""
     path = root / "course" / "locale" / locale / "glossary.md"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return {english for english, own in re.findall(r"^\| (.*?) \| (.*?) \|$", text, re.M) if own.partition(" (")[0] == english}
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|$", text, re.M)
+    return {english for english, own in rows if own.partition(" (")[0] == english}
 
 
 def is_left_english(root, locale, words, translation):

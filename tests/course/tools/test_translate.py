@@ -29,6 +29,8 @@ from leaplm.translation import (
     split_markdown,
     translate_markdown,
     translate_message,
+    unwrapped,
+    wrapped,
 )
 from mini import LAB, ROOT, make_course
 from nbgrader.utils import compute_checksum, is_solution
@@ -71,6 +73,51 @@ def test_a_text_is_its_units_whatever_its_line_breaks():
 
 def test_formulas_and_code_are_nobodys_to_translate():
     assert [words for _, words in split_markdown("We say\n\n$$\na_i\n= b\n$$\n\n$$x$$\n\nwhere")] == ["We say", "where"]
+
+
+def test_comments_of_code_and_lines_of_drawings_are_somebodys_to_translate():
+    text = "One\n\n```text\n  two ──► x\n1 2\n```\n\n```python\nf(x)  # three\n```\n\n```\nleaplm finish\n```\nfour"
+    units = split_markdown(text)
+    assert [words for _, words in units] == ["One", "two ──► x", "three", "four"]
+    assert "".join(prefix + words for prefix, words in units) == text
+    catalog = Catalog(locale="fr")
+    catalog.add("two ──► x", "deux ──► x")
+    assert "```text\n  deux ──► x\n1 2\n```" in translate_markdown(text, [catalog])
+
+
+def test_code_of_a_language_from_the_right_stays_outside_of_its_wrapping():
+    catalog, text = Catalog(locale="ar"), "One\n\n```text\ntwo  3\n```\n\nfour"
+    for english, arabic in (("One", "واحد"), ("two  3", "اثنان  3"), ("four", "أربعة")):
+        catalog.add(english, arabic)
+    told = translate_markdown(text, [catalog])
+    whole = wrapped(told, [catalog])
+    assert "</div>\n\n```text\n\u2067اثنان\u2069  3\n```\n\n<div" in whole and unwrapped(whole) == told
+    assert "<span" in whole and "<span" not in wrapped(told, [catalog], form=True)
+
+
+def test_forms_are_written_from_the_right_too():
+    for lab in list_labs(ROOT):
+        cells = [cell for cell in release(ROOT, "ar", lab).cells if cell.cell_type == "markdown"]
+        assert [cell.id for cell in cells if not cell.source.startswith('<div dir="rtl">')] == [], lab
+        assert any(map(is_solution, cells))
+
+
+def test_what_may_be_printed_is_translated_wherever_it_stands_in_the_call():
+    source = 'print("a meter:", "none" if x else f"{x} watts", y or "not here")'
+    assert prose_in_code.code_units(source) == ["a meter:", "none", "{x} watts", "not here"]
+
+
+def test_a_word_of_a_formula_that_was_left_in_english_is_a_fault():
+    assert translate.is_left_english(ROOT, "fr", "mean", "mean")
+    assert not translate.is_left_english(ROOT, "fr", "mean", "moyenne")
+    assert not translate.is_left_english(ROOT, "fr", "idf", "idf")  # a symbol
+    assert not translate.is_left_english(ROOT, "fr", "attention", "attention")  # of the glossary
+    assert not translate.is_left_english(ROOT, "fr", "Lab", "Lab")  # in no formula
+
+
+def test_words_in_braces_are_translated_and_code_is_not():
+    assert translate.differing_markup("{name: its shape}", "{nom: sa forme}", in_code=True) == ""
+    assert "lacks {len(x)}" in translate.differing_markup("{len(x)} texts", "{long(x)} textes", in_code=True)
 
 
 @pytest.mark.parametrize("locale", LOCALES)

@@ -134,9 +134,9 @@ def wrapped(text, catalogs, form=False):
         return text
     text, made, at = text.strip(), RIGHT_TO_LEFT, 0
     for block in FENCE.finditer(text):
-        made += _at_the_right(text[at : block.start()], form) + OUTSIDE.format(block[0])
+        made += _at_the_right(text[at : block.start()].strip(), form) + OUTSIDE.format(block[0])
         at = block.end()
-    return made + _at_the_right(text[at:], form) + WRAPPING_END
+    return made + _at_the_right(text[at:].strip(), form) + WRAPPING_END
 
 
 def _at_the_right(text, form):
@@ -162,7 +162,7 @@ def unwrapped(text):
     before, _, after = map(re.escape, AT_THE_RIGHT.partition("{}"))
     text = text.removeprefix(RIGHT_TO_LEFT).removesuffix(WRAPPING_END)
     for end in OUTSIDE.split("{}"):
-        text = text.replace(end, "")
+        text = text.replace(end, "\n\n")
     return re.sub(f"(?m){before}(.*){after}$", r"\1", text)
 
 

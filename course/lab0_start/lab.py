@@ -28,6 +28,7 @@ import pandas as pd
 
 from leaplm import assets, calibration, data, marking, models, plots, runtime
 from leaplm.identity import sign
+from leaplm.locales import say_drawn
 from leaplm.runtime import by_scale
 from leaplm.tokens import costs as token_costs, tokenization
 
@@ -55,8 +56,8 @@ runtime.describe_runtime()
 # trainings continue where they stopped. If something is missing, type `leaplm check` in a terminal.
 #
 # **On Colab**, files vanish when you close the page. Choose *File → Save a copy in Drive* at the beginning. At the end, run
-# `from leaplm import learner; learner.hand_in("your name")` in a new cell: your browser downloads one zip, with the notebook
-# and its artifacts. Hand it in as it is; on your own computer, `leaplm hand-in lab0 "your name"` makes the same.
+# `from leaplm import learner; learner.hand_in("Amina Bello")` in a new cell, with your own name: your browser downloads one zip,
+# with the notebook and its artifacts. Hand it in as it is; on your own computer, `leaplm hand-in lab0 "Amina Bello"` makes the same.
 #
 # **Your name, once.** Training begins with random numbers. Here they are made from your name, so that every student trains
 # another model, and two equal files are no accident. Type your name or number between the quotes and run the cell. It stays
@@ -83,12 +84,12 @@ marking.describe_language("lab0_start", LANGUAGE)
 
 # %% locked="sentences"
 PARTNER = "hau" if LANGUAGE == "eng" else "eng"  # the language that yours is compared with
-NAME = data.NAMES.get(LANGUAGE, LANGUAGE)
+NAME = say_drawn(data.NAMES.get(LANGUAGE, LANGUAGE))
 mine = data.load_sentences(LANGUAGE)
 languages = list(data.SIB200)[: by_scale(tiny=6, cpu=None, gpu=None)]
 sentences = {language: data.load_sentences(language)["test"] for language in languages}
 for language in ("eng", "hau", "amh"):
-    print(f"{data.NAMES[language]:>8}: {sentences[language][1]}")
+    print(f"{say_drawn(data.NAMES[language]):>8}: {sentences[language][1]}")
 
 # %% [markdown]
 # Two tokenizers come with the models of this course. **MiniLM** has 30,522 pieces (WordPiece), **SmolLM2** 49,152
@@ -99,7 +100,7 @@ tokenizers = {name: models.load_tokenizer(name.lower()) for name in ("MiniLM", "
 counts = {name: {language: tokenization.count_tokens(tokenizer, sentences[language]) for language in languages}
           for name, tokenizer in tokenizers.items()}
 for language in ("eng", "hau", "amh"):
-    print(f"{data.NAMES[language]:>8}: {counts['SmolLM2'][language][1]:>4} tokens of SmolLM2")
+    print(f"{say_drawn(data.NAMES[language]):>8}: {counts['SmolLM2'][language][1]:>4} tokens of SmolLM2")
 
 # %% [markdown]
 # ### Exercise 1 · The premium (10 minutes, 2 points)
@@ -121,7 +122,7 @@ def premium(counts, english_counts):
 # %%
 # You should see 1.00 for English and about 2.1 for Hausa.
 for language in languages[:6]:
-    print(f"{data.NAMES[language]:>8}: {premium(counts['SmolLM2'][language], counts['SmolLM2']['eng']):.2f}")
+    print(f"{say_drawn(data.NAMES[language]):>8}: {premium(counts['SmolLM2'][language], counts['SmolLM2']['eng']):.2f}")
 
 # %% check="premium" points=2
 assert np.isclose(premium([30, 10], [10, 10]), 2)
@@ -200,7 +201,7 @@ def sentences_that_fit(counts, window=2048, reserved=0):
 # %%
 # You should see about 74 sentences in English and 35 in Hausa.
 for language in languages[:6]:
-    print(f"{data.NAMES[language]:>8}: {sentences_that_fit(counts['SmolLM2'][language])} sentences in 2,048 tokens")
+    print(f"{say_drawn(data.NAMES[language]):>8}: {sentences_that_fit(counts['SmolLM2'][language])} sentences in 2,048 tokens")
 
 # %% check="sentences_that_fit" points=3
 assert sentences_that_fit([40, 30, 50], 100) == 2
@@ -246,7 +247,7 @@ bill.sort_values("tokens per sentence").round({"tokens per sentence": 0, "dollar
 # %%
 for language in languages[:6]:
     share = tokenization.unknown_share(tokenizers["MiniLM"], sentences[language])
-    print(f"{data.NAMES[language]:>8}: premium {premium(counts['MiniLM'][language], counts['MiniLM']['eng']):.2f}, "
+    print(f"{say_drawn(data.NAMES[language]):>8}: premium {premium(counts['MiniLM'][language], counts['MiniLM']['eng']):.2f}, "
           f"{share:.0%} of the tokens are [UNK]")
 
 # %% [markdown]
@@ -413,7 +414,7 @@ validation = [data.load_sentences(language)["validation"] for language in pair]
 sizes = [token_costs.size_in_bytes(texts) for texts in parts]
 alone = [tokenization.train_byte_bpe(texts) for texts in parts]  # each language with all pieces for itself
 for language, size in zip(pair, sizes, strict=True):
-    print(f"{data.NAMES.get(language, language)}: {size / 1000:,.0f} kB of text")
+    print(f"{say_drawn(data.NAMES.get(language, language))}: {size / 1000:,.0f} kB of text")
 
 # %% [markdown]
 # We can read the texts in another proportion than they have: the small language several times. The usual rule has one

@@ -380,7 +380,7 @@ def hits(name):
 
 difference, low, high = paired_interval(hits(best), hits(second))
 print(f"{best} minus {second}: {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}")
-print(f"you predicted: {my_method or 'nothing'}, {my_accuracy}")
+print("you predicted:", my_method or "nothing", my_accuracy)
 
 # %% [markdown]
 # An interval that holds 0 says: with these rows you cannot tell the two apart. It does not say that they are equal:

@@ -755,16 +755,16 @@ my_vectors = update_vectors(index.texts, vectors, my_passages, embed)
 my_words = [retrieval.words_of(text) for text in my_passages]
 
 def my_engine(question, least=0.4):
-    """The prompt with sources for a question; or a refusal."""
+    """The prompt with sources for a question; "" where the documents hold no answer."""
     query = embed([question])
     by_meaning = [int(row) for row in nearest_passages(query, my_vectors, 10)[0]]
     by_words = np.argsort(-bm25_scores(retrieval.words_of(question), my_words))[:10].tolist()
     if retrieval.cosines(query, my_vectors).max() < least:
-        return "Not in the documents."
+        return ""
     return sourced_prompt(question, [my_passages[row] for row in fuse_ranks([by_meaning, by_words])[:3]], 150)
 
-print(my_engine(answerable[0]["question"]))
-print(my_engine("Who wrote the opera about the queen of Sheba?"))
+for question in (answerable[0]["question"], "Who wrote the opera about the queen of Sheba?"):
+    print(my_engine(question) or "Not in the documents.")
 
 # %% [markdown]
 # ## 10. Hand in your search

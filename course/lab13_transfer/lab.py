@@ -64,7 +64,7 @@ print(f"{len(train)} translated sentences, {len(dev)} for development, {len(test
 # vector $y$ from the encoder (MiniLM, 384 numbers). The idea of Reimers and Gurevych (2020): *a translation should get the
 # vector that the original has.* The English encoder is the **teacher**; what learns from it is the **student**.
 #
-# ```
+# ```text
 # "Likita ya duba yaron."   ── map ──►  v  ┐ should be close
 # "The doctor saw the boy." ─ MiniLM ─► y  ┘
 # ```
@@ -477,7 +477,7 @@ table.rename(index=data.NAMES)
 # The map is one matrix with a closed solution. Now you build the neural form of it: a small encoder with a vocabulary of *your*
 # language. It can have layers, learn from more text, and go on learning with other data. The parts:
 #
-# ```
+# ```text
 # text ─ WordPiece ─► ids (batch, tokens) ─ embeddings ─► (batch, tokens, width)
 #                                             └─ mean over the real tokens ─► (batch, width) ─ linear ─► (batch, 384)
 # ```
@@ -654,7 +654,7 @@ table.rename(index=data.NAMES)
 # %% [markdown]
 # ## 8. Hand in your classifier
 #
-# A file of about 6 megabytes: how rare the pieces are, the map, and the head. The judge reads texts in your language that you
+# A file of about 6 megabytes: how rare the pieces are, the map, and the head. The grader reads texts in your language that you
 # never saw (the half of SIB-200's test part that is kept back), makes the features with the library, and measures macro-F1.
 # Full points at the level of our own five runs with 600 translations (mean minus 3 to 5 standard deviations, and in any case
 # above always one topic); half if it is clearly better than always one topic. You may learn the map or the head in another

@@ -30,6 +30,7 @@ from torch import nn
 
 from leaplm import artifacts, assets, calibration, data, marking, models, plots, runtime, tagging
 from leaplm.identity import student_seed
+from leaplm.locales import say_drawn
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm"])  # downloads only what is not here yet
@@ -651,7 +652,7 @@ for language in tagging.LANGUAGES:
                  "linear model": tagging.entity_scores(wanted, linear.predict(words))["f1"],
                  "encoder": tagging.entity_scores(wanted, tagging.tag_batches(tagger, make_batches(others), TAGS))["f1"],
                  "rule on capitals": tagging.entity_scores(wanted, [tagging.capital_tags(row) for row in words])["f1"]})
-print(f"you predicted that the {my_better} carries over better; F1 of what learned from {LANGUAGE}:")
+print(f"you predicted that the {say_drawn(my_better)} carries over better; F1 of what learned from {LANGUAGE}:")
 pd.DataFrame(rows).set_index("tested in").round(2)
 
 # %% locked="from_english"
@@ -703,7 +704,7 @@ print(tagging.read_tagged("my_names.conll")[0])
 #
 # ## 9. Hand in your tagger
 #
-# A file of about 11 megabytes: the three upper layers, the linear model, and the encoder's share. The judge reads sentences
+# A file of about 11 megabytes: the three upper layers, the linear model, and the encoder's share. The grader reads sentences
 # that you never saw, runs MiniLM's lower layers, then your part, then the best path, and measures F1. Five points at the
 # level of our own five runs (what one more run of the same kind stays above, 199 times in 200, by the spread of all three
 # languages); two for seven tenths of it. Languages with a record: English, Swahili and Hausa. You may train in another way, and with more sentences.

@@ -141,7 +141,7 @@ assert row["input_ids"][-len(learned):] == learned
 # Rows have different lengths. **Padding** fills the short ones up, and the computer works on nothing. **Packing** puts rows one
 # behind the other instead:
 #
-# ```
+# ```text
 # row a (3 tokens), row b (4 tokens), length 8
 # input_ids     a0 a1 a2 b0 b1 b2 b3
 # position_ids   0  1  2  0  1  2  3      each row starts at 0 again
@@ -286,8 +286,8 @@ assert exact_match([" yes "], ["Yes."]) == 1 and exact_match(["no"], ["yes"]) ==
 def chrf(answer, reference):
     """chrF of one answer (str) in percent, a number from 0 to 100.
 
-    Take all white space out of both texts first. For each n from 1 to 6 count the strings of n characters; a string that
-    occurs a times in one text and b times in the other is shared min(a, b) times. Use only lengths n for which *both*
+    Take all white space out of both texts first. For each `n` from 1 to 6 count the strings of `n` characters; a string that
+    occurs `a` times in one text and `b` times in the other is shared `min(a, b)` times. Use only lengths `n` for which *both*
     texts have strings. If nothing is shared, or a text is empty, the result is 0.
     Example: chrf("ab", "abc") -> n=1: P 1, R 2/3; n=2: P 1, R 1/2; means 1 and 7/12 -> 63.636.
     """
@@ -698,7 +698,7 @@ my_chosen_goes = "up"  # or "down"
 BETA = 1.0
 pair_losses = instructions.train_preferences(scorer, pair_batches, BETA, 1, 5e-4)
 measured = instructions.measure_pairs(scorer, test_pairs)
-print(f"loss {pair_losses[0]:.2f}; you predicted that the chosen answers go {my_chosen_goes}")
+print(f"loss {pair_losses[0]:.2f}; you predicted that the chosen answers go", "up" if my_chosen_goes == "up" else "down")
 print({name: round(value, 2) for name, value in measured.items()})
 
 # %% locked="written_again"
@@ -868,7 +868,7 @@ print(instructions.read_instructions("example_answers.csv"))
 # %% [markdown]
 # ## 9. Hand in your adapter
 #
-# Both adapters together are a file of about 2 megabytes. The judge puts them on its own SmolLM2 and reads questions
+# Both adapters together are a file of about 2 megabytes. The grader puts them on its own SmolLM2 and reads questions
 # that you never saw. It measures how probable the right answers are, per token. The untuned model has -4.27 nats, our
 # own runs -1.20 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. The
 # place of the adapters is fixed (rank 8 on the six upper layers, one or both of them); you may train them in another way, and
@@ -883,7 +883,7 @@ size = artifacts.save_artifact(path, instructions.AdapterState(scorer), None, ca
 print(f"saved {path}: {size:.1f} MB")
 
 # %% locked="release"
-# The judge loads a model of its own. Two of them do not fit into 1.6 GB, so this one leaves memory.
+# The grader loads a model of its own. Two of them do not fit into 1.6 GB, so this one leaves memory.
 for name in ("model", "scorer", "trial", "judge", "judges"):
     globals().pop(name, None)
 runtime.free_memory()

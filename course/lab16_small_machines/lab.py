@@ -33,6 +33,7 @@ import pandas as pd
 
 from leaplm import assets, calibration, data, evaluation, marking, models, plots, runtime, small_machines
 from leaplm.identity import student_seed
+from leaplm.locales import say_drawn
 from leaplm.runtime import by_scale
 from leaplm.small_machines import rounded, sharding
 from leaplm.text import normalize
@@ -65,7 +66,7 @@ print(f"classes {names}; {len(train)} texts to learn from, {len(test)} to test")
 # Lab 8 stored a weight in 8 bits, and measured that 4 bits cost little if every 32 numbers have a scale of their own. Now
 # you write it. A number of 4 bits goes from 0 to 15, and a byte holds two of them:
 #
-# ```
+# ```text
 # numbers    5         12
 # bits       0101      1100
 # byte       1100 0101  =  12 * 16 + 5  =  197
@@ -204,7 +205,7 @@ record[["megabytes", "bits_per_byte", "change", "low", "high"]].round(3)
 # llama.cpp reads **GGUF** files. All numbers in it are little-endian, a string is its length (uint64) and its bytes in
 # UTF-8:
 #
-# ```
+# ```text
 # GGUF | version uint32 | number of tensors uint64 | number of fields uint64
 # each field:   name string | kind uint32 | value
 # each tensor:  name string | number of dimensions uint32 | dimensions uint64 ... | kind uint32 | place uint64
@@ -420,7 +421,7 @@ assert len(weigh_pieces(["x"], {"b": 0}, np.array([1.0]))[0]) == 0
 # <details><summary>Hint 1</summary><code>Counter(columns[piece] for piece in pieces if piece in columns)</code> counts columns
 # in one line. <code>math.log</code> is the natural logarithm.</details>
 # <details><summary>Hint 2</summary>Sort the columns, take <code>(1 + log(count)) * idf</code> of each, and divide by
-# <code>sqrt(sum of squares)</code>, unless there is nothing.</details>
+# the root of the sum of their squares, unless there is nothing.</details>
 
 # %% [markdown]
 # ### Exercise 7 · Probabilities (15 minutes, 3 points)
@@ -496,7 +497,7 @@ print(f"weights {packed.nbytes / 1e6:.3f} MB; accuracy {kept.mean():.3f} against
 # %% locked="sizes"
 name = LANGUAGE if LANGUAGE in ("eng", "hau", "swa") else "eng"
 record = calibration.load_record("lab16_small_machines", "sizes", language=name)
-print(f"the course's runs in {data.NAMES.get(name, name)}")
+print(f"the course's runs in {say_drawn(data.NAMES.get(name, name))}")
 shown = record.groupby(["pieces", "bits"], sort=False)
 shown[["megabytes", "accuracy", "change", "change_low", "change_high"]].mean().round(3)
 
@@ -524,7 +525,7 @@ new = small_machines.load_new_kind(LANGUAGE)
 count = by_scale(tiny=30, cpu=1000, gpu=1000)
 kinds = {"usual, not trained on": sentences["validation"], "usual, later": test, "new": new["test"]}
 known = {kind: np.array([small.known_share(text) for text in rows["text"][:count]]) for kind, rows in kinds.items()}
-{kind: f"mean share of known pieces {values.mean():.3f}" for kind, values in known.items()}
+print("mean share of known pieces:", {kind: round(float(values.mean()), 3) for kind, values in known.items()})
 
 # %% [markdown]
 # The **Kolmogorov-Smirnov distance** compares two samples: the largest difference between their shares of numbers up to
@@ -608,12 +609,13 @@ seen = [np.array([known["usual, later" if kind == "usual" else "new"][row] for k
 table = pd.DataFrame({"share of new texts": shares, "distance": [ks_distance(known["usual, not trained on"], w) for w in seen]},
                      index=pd.RangeIndex(1, 13, name="week"))
 table["alarm"] = table.distance > level
-print(f"level {level:.3f}; first alarm in week {table.alarm.idxmax() if table.alarm.any() else 'none'}, you predicted {my_week}")
+print(f"level {level:.3f}; you predicted the first alarm in week {my_week};",
+      f"it comes in week {table.alarm.idxmax()}" if table.alarm.any() else "none comes")
 table.round(3)
 
 # %% locked="drift"
 record = calibration.load_record("lab16_small_machines", "drift", language=name)
-print(f"the course's runs in {data.NAMES.get(name, name)}")
+print(f"the course's runs in {say_drawn(data.NAMES.get(name, name))}")
 record.groupby(["watched", "share"], sort=False)[["alarms", "psi_above_0.1", "psi_above_0.25"]].mean().round(2)
 
 # %% [markdown]
@@ -644,7 +646,8 @@ if new["train"].features["label"].names == names:
     for kind, rows in (("new", new["test"]), ("usual", test)):
         first, second = accuracy_of(whole, rows), accuracy_of(again, rows)
         low, high = evaluation.seeds_and_texts_interval([second - first])
-        print(f"{kind} texts: {first.mean():.3f} before, {second.mean():.3f} after: from {low:+.3f} to {high:+.3f} (95 %)")
+        print("new texts:" if kind == "new" else "usual texts:",
+              f"{first.mean():.3f} before, {second.mean():.3f} after: from {low:+.3f} to {high:+.3f} (95 %)")
 
 # %% [markdown]
 # Read both intervals. If 0 lies in the first one, 200 labels were too few to show a gain; if the second one lies below 0, the new
@@ -658,7 +661,7 @@ if new["train"].features["label"].names == names:
 # pass: it gives the best next token behind **each** of them. Guesses that agree stay, and the model's own token behind the
 # last right one comes for nothing. This is **speculative decoding**. What comes out is exactly what greedy decoding writes.
 #
-# ```
+# ```text
 # so far     the clinic in | guessed:  Kano  opens  today
 # model says               |   Kano  opens  at           <- the best token behind "in", "Kano", "opens"
 # kept                     |   Kano  opens  at           <- two guesses were right, "at" comes for nothing
@@ -807,7 +810,7 @@ if runtime.scale() != "tiny" and runtime.available_memory_mb() > 1500:
 #
 # ## 12. Hand in your predictor
 #
-# A file of at most 0.3 MB: pieces, idf, weights in 4 bits. The judge reads it with NumPy and measures macro-F1 on texts
+# A file of at most 0.3 MB: pieces, idf, weights in 4 bits. The grader reads it with NumPy and measures macro-F1 on texts
 # that you never saw. Five points at the level of our own five runs (what one more run of the same kind stays above, 199
 # times in 200); two for nine tenths of it. You may choose other pieces and another way to find the weights.
 

@@ -153,7 +153,7 @@ plots.plot_padding(lengths, batch_size=16, max_length=128);
 def collate(rows, pad_token_id):
     """Turn rows into one batch of integer tensors, padded on the right to the longest row.
 
-    rows: list of {"input_ids": list of int, "label": int}
+    rows: list of {"input_ids": list of int, "label": int}.
     Returns a dict: input_ids (batch, longest), labels (batch,), and
     attention_mask (batch, longest; 1 = token, 0 = padding).
 
@@ -469,7 +469,7 @@ assert evaluation_loop(model, batches[:1])[0] == loss, "two runs should agree: i
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>model.eval()</code> turns dropout off; <code>torch.no_grad()</code> saves time
 # and memory. They do different things; you need both.</details>
-# <details><summary>Hint 2</summary>Add up <code>loss * number of texts</code> over the batches and divide by all
+# <details><summary>Hint 2</summary>Add up the loss times the number of texts over the batches and divide by all
 # texts at the end.</details>
 
 # %% [markdown]

@@ -178,7 +178,7 @@ plots.plot_bars(bars, "Nearest label, no labelled example (English film reviews)
 # A generative model continues a text. **In-context learning** shows it $k$ solved examples (**demonstrations**) of each
 # class and one more without its answer:
 #
-# ```
+# ```text
 # Review: A warm and funny film.       ┐
 # Sentiment: positive                  │ the prefix: the same
 #                                      │ for every text

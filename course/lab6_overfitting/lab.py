@@ -38,6 +38,7 @@ from leaplm import plots, runtime, training
 from leaplm.overfitting import data_parallel, memory, regularization
 from leaplm.peft import lora
 from leaplm.identity import student_seed
+from leaplm.locales import say_drawn
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
@@ -468,9 +469,11 @@ for seeds in (5, 20):
 differences.round(3)
 
 # %% locked="verdict"
-for verdict, chosen in {"more accurate": differences.low > 0, "less accurate": differences.high < 0,
-                        "not decided by these seeds": (differences.low <= 0) & (differences.high >= 0)}.items():
-    print(f"{verdict}: {', '.join(differences.index[chosen]) or 'none'}")
+def listed(chosen):
+    return ", ".join(map(say_drawn, differences.index[chosen])) or "–"
+print("more accurate:", listed(differences.low > 0))
+print("less accurate:", listed(differences.high < 0))
+print("not decided by these seeds:", listed((differences.low <= 0) & (differences.high >= 0)))
 
 # %% [markdown]
 # Read it in three steps.
@@ -772,7 +775,8 @@ for moment in ("before training", "by heart"):
     model.zero_grad()
     loss = memory.accumulate_gradients(model, sixteen)
     shares = {scale: f"{memory.underflow_share(model, scale):.2%}" for scale in (1, 2**8, 2**16)}
-    print(f"{moment} (loss {loss:.3f}): become 0 in fp16, by scale: {shares}; "
+    print("before training" if moment == "before training" else "by heart",
+          f"(loss {loss:.3f}): become 0 in fp16, by scale: {shares}; "
           f"in bf16: {memory.underflow_share(model, 1, torch.bfloat16):.2%}")
 model.zero_grad()
 

@@ -60,8 +60,8 @@ marking.describe_language("lab7_continual", LANGUAGE)
 # %% [markdown]
 # ## 1. A stream of tasks
 #
-# Each task has 320 labelled texts to train on and 200 to test on. Its classes belong to it alone: *films: positive* is
-# another class than *products: positive*, because another person answers. So new classes appear with each task. Keep in
+# Each task has 320 labelled texts to train on and 200 to test on. Its classes belong to it alone: `movies: positive` is
+# another class than `products: positive`, because another person answers. So new classes appear with each task. Keep in
 # mind that we made them new by their *names*; the feeling in the texts is much the same. Classes that are new in meaning,
 # too, can be harder, and this lab does not measure them.
 
@@ -576,8 +576,8 @@ axes.set_xticks([1, 2, 3]);
 #
 # ### What does each remedy cost?
 #
-# *Kept* is what must be stored between tasks beside one model, in megabytes: it is counted, so it is the same everywhere.
-# *Seconds* are those of your own runs above, for one more task, with all that the remedy does before and after training.
+# `stored_mb` is what must be stored between tasks beside one model, in megabytes: it is counted, so it is the same everywhere.
+# `your seconds` are those of your own runs above, for one more task, with all that the remedy does before and after training.
 
 # %%
 measures = ["average", "forgetting", "known_average", "stored_mb"]

@@ -842,7 +842,7 @@ for columns in (["town", "gender", "age"], ["town", "gender", "age group"], ["ag
 #   deviations), half if it clearly beats the majority class.
 #
 # What no card alone can prove: that each row was clipped, that the noise was really random, that the steps were really so
-# many. Here the judge has the texts and the seed and can train again. Elsewhere somebody who wants to cheat can. For this
+# many. Here the grader has the texts and the seed and can train again. Elsewhere somebody who wants to cheat can. For this
 # reason real releases come with code that others can run.
 
 # %% locked="save"

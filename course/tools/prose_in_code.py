@@ -4,9 +4,9 @@ What the code does is the same in every language: `translate_code` compares the 
 """
 
 import ast
+import functools
 import io
 import re
-import textwrap
 import tokenize
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,6 +15,17 @@ from leaplm.translation import PLACEHOLDER, has_words, look_up
 
 WIDTH, EARLY = 116, 95  # columns of a translation; of a line of ours that ends before it is full
 WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7a3\uff00-\uff60]")  # letters of two columns, with no blanks between words
+OPENING, CLOSING = "（「『《【“‘", "，。、；：！？）」』》】”’…"  # what stays with the letter behind it, or before it
+WORD = re.compile(" +|[^ ]+")  # no line ends at a blank that is to stay, as French has it before a colon
+WIDE_WORD = re.compile(rf" +|[{OPENING}]*(?:{WIDE.pattern}|[^ {OPENING}{WIDE.pattern[1:]}+)?[{CLOSING}]*")
+# Literals, which no line end may cut: what stands in quotes or backticks, and lists, dicts and tuples of such.
+QUOTED = r"""`[^`]+`|"(?:\\.|[^"\\])*"|(?<!\w)'(?:\\.|[^'\\])*'(?!\w)"""
+INNER = rf"""(?:{QUOTED}|[^\]\[(){{}}`"])*"""
+NESTED = rf"""(?:[\[({{]{INNER}(?:[\[({{]{INNER}[\])}}]{INNER})*[\])}}]{INNER})*"""
+BRACKETS = rf"""(?:[\[{{]|\((?=["'`\[{{(])){INNER}{NESTED}[\])}}]"""
+LITERAL = re.compile(f"{BRACKETS}|{QUOTED}")
+HELD = "\0"  # a blank where no line may end
+STRING = re.compile(r"""\s*([A-Za-z]*)(\"{3}|'{3}|"|')""")  # how a string begins
 OURS = re.compile(r"### |# YOUR CODE|# noqa|# fmt:|# type:")  # for programs
 # What names a thing of the code in words: with a digit, point or underscore inside, or with a bracket behind it.
 NAMES = re.compile(r"\b[A-Za-z]\w*(?:[._]\w+)+\b|\b[A-Za-z]+\d\w*|\b\w+(?=\()")
@@ -122,8 +133,8 @@ def docstrings(tree, lines):
             indent = " " * node.body[0].col_offset
 
             def write(text, indent=indent):
-                written = folded(text.replace("\\", "\\\\"), WIDTH - len(indent))
-                body = f"\n{indent}".join([*written, ""] if len(written) > 1 else written)
+                written = folded(text, WIDTH - len(indent))
+                body = f"\n{indent}".join([*written, ""] if len(written) > 1 else written).replace("\\", "\\\\")
                 return '"""' + re.sub(r"[ ]+\n", "\n", body) + '"""'
 
             yield Piece(start, end, paragraphs(text.strip()), write)
@@ -154,40 +165,104 @@ def ends_early(line, following):
 
 
 def folded(text, width):
-    """A text in lines of at most so many columns; None: as it is."""
+    """A text in lines of at most so many columns, unless one literal is longer; None: as it is."""
     if not width:
         return text.splitlines()
-    columns = width // 2 if WIDE.search(text) else width
-    return [line for paragraph in text.split("\n")
-            for line in textwrap.wrap(paragraph, columns, break_on_hyphens=False) or [""]]  # fmt: skip
+    return [line for paragraph in text.split("\n") for line in filled(paragraph, width)]
+
+
+def filled(paragraph, width):
+    """A paragraph's lines.
+
+    >>> filled('one two -> [" a", "b "] more', 17)
+    ['one two ->', '[" a", "b "] more']
+    """
+    lines = [""]
+    for part in (WIDE_WORD if WIDE.search(paragraph) else WORD).findall(held(paragraph, width)):
+        if lines[-1].strip() and columns(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part if lines[-1] else part.lstrip()
+    return [line.rstrip().replace(HELD, " ") for line in lines]
+
+
+def columns(text):
+    return len(text) + len(WIDE.findall(text))
+
+
+def held(text, width):
+    """A text with its literals held together; of one that no line has room for, its parts."""
+
+    def hold(found):
+        whole = found[0]
+        too_long = whole[0] in "[({" and columns(whole) > width
+        return whole[0] + held(whole[1:], width) if too_long else whole.replace(" ", HELD)
+
+    return LITERAL.sub(hold, text)
 
 
 def sentences(tree, lines):
     """The texts that code prints, says in an assert, or raises; of f-strings the template: "{n} texts"."""
     for node in spoken(tree):
-        holes = {}
-        texts = split_lines(wording(node, holes))
-
-        def write(text, holes=holes):
-            body = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            return f'f"{PLACEHOLDER.sub(lambda hole: holes.get(hole[0], hole[0]), body)}"' if holes else f'"{body}"'
-
-        yield Piece(*span(lines, node), texts, write)
+        start, end = span(lines, node)
+        yield Piece(start, end, split_lines(wording(node)), functools.partial(written, node, "".join(lines)[start:end]))
 
 
-def wording(node, holes=None):
-    """The text of a string or f-string with {names} as placeholders; `holes`, a dict, gets the code of each."""
+def written(node, source, text):
+    """The code of a string with another text; what stands in the braces of an f-string is copied letter by letter."""
+    holes = {}
+    if isinstance(node, ast.JoinedStr):
+        values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+        for part, code in zip(values, codes_of(source), strict=True):
+            holes.setdefault(hole(part), []).append(code)
+    body = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    body = PLACEHOLDER.sub(lambda found: holes[found[0]].pop(0) if holes.get(found[0]) else found[0], body)
+    return f"{'f' * isinstance(node, ast.JoinedStr)}\"{body}\""
+
+
+def codes_of(source):
+    """The code in braces of an f-string, or of several that stand behind each other.
+
+    >>> codes_of("f'{{ {x:1.0e} ' '{no}' f'{y:>{width}}'")
+    ['{x:1.0e}', '{y:>{width}}']
+    """
+    found, at = [], 0
+    while begins := STRING.match(source, at):
+        formatted, quote, at = "f" in begins[1].lower(), begins[2], begins.end()
+        while not source.startswith(quote, at):
+            start = at
+            if source[at] == "\\" or (formatted and source[at : at + 2] in ("{{", "}}")):
+                at += 2
+            elif formatted and source[at] == "{":
+                at = end_of_braces(source, at)
+                found.append(source[start:at])
+            else:
+                at += 1
+        at += len(quote)
+    return found
+
+
+def end_of_braces(source, at):
+    """Where the braces end that open at a place; those in strings do not count."""
+    depth = 0
+    while True:
+        if source[at] in "\"'":
+            at = source.index(source[at], at + 1)
+        depth += (source[at] == "{") - (source[at] == "}")
+        at += 1
+        if not depth:
+            return at
+
+
+def wording(node):
+    """The text of a string or f-string with {names} as placeholders."""
     if isinstance(node, ast.Constant):
         return node.value
-    holes = {} if holes is None else holes
-    return "".join(part.value if isinstance(part, ast.Constant) else hole(part, holes) for part in node.values)
+    return "".join(part.value if isinstance(part, ast.Constant) else hole(part) for part in node.values)
 
 
-def hole(part, holes):
+def hole(part):
     """A placeholder without its format, which is not the translator's concern."""
-    name = "{" + re.sub(r"[{}]|\s{2,}", "", ast.unparse(part.value)) + "}"
-    holes[name] = ast.unparse(ast.JoinedStr([part]))[2:-1]
-    return name
+    return "{" + re.sub(r"[{}]|\s{2,}", "", ast.unparse(part.value)) + "}"
 
 
 def split_lines(text):
@@ -204,11 +279,21 @@ def spoken(tree):
     """The strings and f-strings of a cell that are for a person."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
-            yield from filter(is_text, node.args)
+            yield from (text for value in node.args for text in texts_in(value))
         elif isinstance(node, ast.Assert) and is_text(node.msg):
             yield node.msg
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             yield from filter(is_text, node.exc.args)
+
+
+def texts_in(value):
+    """The string that a value is, or those that it may be: `"yes" if right else "no"`, `found or "none"`."""
+    if isinstance(value, ast.IfExp):
+        yield from (*texts_in(value.body), *texts_in(value.orelse))
+    elif isinstance(value, ast.BoolOp):
+        yield from (text for part in value.values for text in texts_in(part))
+    elif is_text(value):
+        yield value
 
 
 def is_text(node):

@@ -72,6 +72,9 @@ RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compressio
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 IN_CODE = "/code"  # ends the place of words that stand in a code cell
+# What formulas call by the same name in every language: functions, measures, arguments of our code.
+SYMBOLS = {"adam", "base", "bm25", "chrf", "eng", "feed-forward", "feedforward", "first", "gelu", "idf", "ids", "logits",
+           "mlm", "mrr", "pppl", "ref", "second", "silu", "softmax", "var"}  # fmt: skip
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|<code>.*?</code>|</?\w+[^>]*>|\{[^{}]*\}", re.DOTALL)
 
@@ -239,7 +242,7 @@ def translated(root, lab, locale):
             cell.source = translate_code(cell.source, catalogs)
         else:
             text = translate_markdown(cell.source, catalogs) + (notice(catalogs) if number == 0 else "")
-            cell.source = text if is_solution(cell) else wrapped(text, catalogs)
+            cell.source = wrapped(text, catalogs, form=is_solution(cell))
         if "checksum" in cell.metadata.get("nbgrader", {}):  # by it nbgrader knows an answer that is as it was given out
             cell.metadata.nbgrader.checksum = compute_checksum(cell)
     return nbformat.writes(notebook) + "\n"
@@ -254,6 +257,33 @@ def notice(catalogs):
 
 def reviewed(catalog):
     return "X-Reviewed: yes" in catalog.header_comment
+
+
+@functools.cache
+def formula_words(root):
+    """The words that stand in formulas of labs and chapters."""
+    chapters = [path for lab in list_labs(root) if (path := lab_file(root, lab, "chapter.md")).is_file()]
+    cells = [cell for lab in list_labs(root) for cell in notebooks.release(root, lab).cells]
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    return {found[2] for text in (*texts, *(path.read_text(encoding="utf-8") for path in chapters))
+            for found in IN_FORMULA.finditer(text)}  # fmt: skip
+
+
+@functools.cache
+def loanwords(root, locale):
+    """The words for which a language's glossary has the English one: `| token | token |`."""
+    path = root / "course" / "locale" / locale / "glossary.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|$", text, re.M)
+    return {english for english, own in rows if own.partition(" (")[0] == english}
+
+
+def is_left_english(root, locale, words, translation):
+    """Whether a word of a formula is as in English though neither a symbol nor a loanword."""
+    if translation != words or words not in formula_words(root):
+        return False
+    word = words.strip(": ").lower()
+    return not {word, word.removesuffix("s")} & (SYMBOLS | loanwords(root, locale))
 
 
 def faults(root, locale):
@@ -274,6 +304,8 @@ def faults(root, locale):
             translation = look_up(message.id, [catalog])
             in_code = all(place.endswith(IN_CODE) for place, _ in message.locations)
             problem = "no translation" if translation is None else differing_markup(message.id, translation, in_code)
+            if not problem and is_left_english(root, locale, message.id, translation):
+                problem = "as in English; if that is right, write it into the glossary"
             done[kind] += translation is not None
             if problem and (translation or (kind == "text" and not unfinished)):
                 found.append(f"{lab}, {locale}: {problem}: {message.id[:70]!r} ({message.locations[0][0]})")
@@ -288,7 +320,23 @@ def differing_markup(words, translation, in_code=False):
     pattern = re.compile(f"{MARKUP.pattern}|{NAMES.pattern}" if in_code else MARKUP.pattern, re.DOTALL)
     ours, theirs = (Counter(found[0] for found in pattern.finditer(text)) for text in (words, translation))
     missing, added = list((ours - theirs).elements()), list((theirs - ours).elements())
+    for part in filter(is_description, missing[:] if in_code else []):
+        if told := next((other for other in added if other[0] == "{"), None):
+            missing.remove(part)
+            added.remove(told)
     return "; ".join([f"lacks {part}" for part in missing] + [f"has {part} of its own" for part in added])
+
+
+def is_description(part):
+    """Whether braces in a docstring hold words, which are translated, and no code.
+
+    >>> is_description("{name: tensor of its shape}"), is_description("{name: value}"), is_description("`f`")
+    (True, False, False)
+    """
+    try:
+        return part.startswith("{") and not ast.parse(part, mode="eval")
+    except SyntaxError:
+        return True
 
 
 def check(root, chosen):

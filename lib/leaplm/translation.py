@@ -25,13 +25,18 @@ NEW_UNIT = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\|)")
 # Lines that stay as they are: empty ones, rules and empty heads of tables, directives, labels, lone tags.
 VERBATIM = re.compile(r"\s*|\s*(?:\|[-:| ]+\||:{3,}.*|\([\w-]+\)=|</?\w+>)\s*")
 BLOCK = re.compile(r"\s*(```|~~~|\$\$)")  # of code, or a formula on lines of its own
+DRAWN = re.compile(r"\s*(```|~~~)text\s*")  # opens a drawing: its lines hold words, which are translated one by one
+DRAWN_LINE, COMMENTED_LINE = re.compile(r"(\s*)(.*)"), re.compile(r"(.*?(?:^|\s)# )(.*)")  # of other blocks: the comments
+FENCE = re.compile(r"^(```|~~~).*?^\1\s*?$", re.M | re.S)
 CODE = re.compile(r"`[^`]*`")
 IN_FORMULA = re.compile(r"(\\text\{\s*)([^{}\\]*?)(\s*\})")  # words; each is a text of its own
 LATIN = re.compile(r"`[^`]*`|<code>.*?</code>", re.S)  # in a line that is written from the right
-LEFT_TO_RIGHT, ISOLATE_END = "\u2066", "\u2069"  # Unicode's marks around a piece with a direction of its own
+LEFT_TO_RIGHT, FROM_THE_RIGHT, ISOLATE_END = "\u2066", "\u2067", "\u2069"  # Unicode's marks around a piece of one direction
+ARABIC = re.compile("[\u0590-\u08ff]+(?:[ .,;:!?]?[ ]?[\u0590-\u08ff]+)*")  # in a drawing, whose columns go from the left
 # JupyterLab puts each paragraph at the left, whatever the direction around it; what stands inside of one may have a side.
 AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
 RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty lines: Markdown goes on inside
+OUTSIDE = f"{WRAPPING_END}\n\n{{}}\n\n{RIGHT_TO_LEFT}"  # of the wrapping: blocks of code
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 JOINT = "; "  # between several messages in one
 # What is no English in a message: names with a digit, point or underscore in them, Python's types and errors.
@@ -51,15 +56,21 @@ def split_markdown(text):
     """Cut Markdown into units: a list of (prefix, words), which join to the text again; some words are "".
 
     A unit is a paragraph, heading, list item or table row. Its words stand on one line: a new line break is no new text.
+    Of a block of code the comments are units, and of a drawing (```text) all its lines.
 
     >>> split_markdown("## Memory\\n\\n* one,\\n  two\\n")
     [('## ', 'Memory'), ('\\n\\n* ', 'one, two'), ('\\n', '')]
     """
-    units, kept, inside = [], "", None  # kept: lines that stay as they are; inside: the mark that ends a code or formula
+    units, kept, inside, opening = [], "", None, ""  # kept: lines that stay as they are; inside: the mark that ends a block
     for number, line in enumerate(text.split("\n")):
         end = "\n" if number else ""
         if inside or VERBATIM.fullmatch(line) or BLOCK.match(line):
-            kept += end + line
+            prefix, words = _words_in_block(line, opening) if inside else (line, "")
+            kept += end + prefix
+            if words:
+                units.append((kept, words))
+                kept = ""
+            opening = opening if inside else line
             inside = _still_inside(line, inside)
         elif units and not kept and not NEW_UNIT.match(line) and units[-1][0].strip()[:1] not in ("#", "|"):
             units[-1] = (units[-1][0], f"{units[-1][1]} {line.strip()}")
@@ -68,6 +79,12 @@ def split_markdown(text):
             units.append((kept + end + prefix, line[len(prefix):].rstrip()))
             kept = ""
     return [*units, (kept, "")] if kept else units
+
+
+def _words_in_block(line, opening):
+    """(what stays, words) of a line of the block of code that `opening` begins."""
+    found = (DRAWN_LINE if DRAWN.fullmatch(opening) else COMMENTED_LINE).fullmatch(line)
+    return found.groups() if found and has_words(found[2]) else (line, "")
 
 
 def _still_inside(line, inside):
@@ -82,6 +99,8 @@ def translate_markdown(text, catalogs):
     """Markdown in another language; a unit without a translation stays English behind "[EN] "."""
     told = "".join(prefix + (_translated_unit(words, catalogs) if has_words(words) else words)
                    for prefix, words in split_markdown(text))
+    if is_right_to_left(catalogs):
+        told = FENCE.sub(lambda block: ARABIC.sub(rf"{FROM_THE_RIGHT}\g<0>{ISOLATE_END}", block[0]), told)
     return IN_FORMULA.sub(lambda found: f"{found[1]}{look_up(found[2], catalogs) or found[2]}{found[3]}", told)
 
 
@@ -106,13 +125,23 @@ def isolated(text):
     return f"{LEFT_TO_RIGHT}{text}{ISOLATE_END}"
 
 
-def wrapped(text, catalogs):
-    """A text of Markdown as a program shows it that knows no directions; of a language from the left, the text itself."""
+def wrapped(text, catalogs, form=False):
+    """A text of Markdown as a program shows it that knows no directions; of a language from the left, the text itself.
+
+    Blocks of code stay outside. `form`: a text that a learner fills in, without marks at each paragraph.
+    """
     if not is_right_to_left(catalogs):
         return text
-    units = "".join(prefix + (AT_THE_RIGHT.format(words) if is_paragraph(prefix, words) else words)
-                    for prefix, words in split_markdown(text.strip()))  # fmt: skip
-    return f"{RIGHT_TO_LEFT}{units}{WRAPPING_END}"
+    text, made, at = text.strip(), RIGHT_TO_LEFT, 0
+    for block in FENCE.finditer(text):
+        made += _at_the_right(text[at : block.start()].strip(), form) + OUTSIDE.format(block[0])
+        at = block.end()
+    return made + _at_the_right(text[at:].strip(), form) + WRAPPING_END
+
+
+def _at_the_right(text, form):
+    return "".join(prefix + (AT_THE_RIGHT.format(words) if not form and is_paragraph(prefix, words) else words)
+                   for prefix, words in split_markdown(text))  # fmt: skip
 
 
 def is_paragraph(prefix, words):
@@ -132,6 +161,8 @@ def unwrapped(text):
     """
     before, _, after = map(re.escape, AT_THE_RIGHT.partition("{}"))
     text = text.removeprefix(RIGHT_TO_LEFT).removesuffix(WRAPPING_END)
+    for end in OUTSIDE.split("{}"):
+        text = text.replace(end, "\n\n")
     return re.sub(f"(?m){before}(.*){after}$", r"\1", text)
 
 

@@ -1,9 +1,13 @@
 """The course in other languages: units of text, catalogues and their drift, labs, messages, and marks."""
 
+import ast
 import copy
 import doctest
+import io
 import json
 import os
+import re
+import tokenize
 
 import nbformat
 import pytest
@@ -25,6 +29,8 @@ from leaplm.translation import (
     split_markdown,
     translate_markdown,
     translate_message,
+    unwrapped,
+    wrapped,
 )
 from mini import LAB, ROOT, make_course
 from nbgrader.utils import compute_checksum, is_solution
@@ -69,6 +75,51 @@ def test_formulas_and_code_are_nobodys_to_translate():
     assert [words for _, words in split_markdown("We say\n\n$$\na_i\n= b\n$$\n\n$$x$$\n\nwhere")] == ["We say", "where"]
 
 
+def test_comments_of_code_and_lines_of_drawings_are_somebodys_to_translate():
+    text = "One\n\n```text\n  two ──► x\n1 2\n```\n\n```python\nf(x)  # three\n```\n\n```\nleaplm finish\n```\nfour"
+    units = split_markdown(text)
+    assert [words for _, words in units] == ["One", "two ──► x", "three", "four"]
+    assert "".join(prefix + words for prefix, words in units) == text
+    catalog = Catalog(locale="fr")
+    catalog.add("two ──► x", "deux ──► x")
+    assert "```text\n  deux ──► x\n1 2\n```" in translate_markdown(text, [catalog])
+
+
+def test_code_of_a_language_from_the_right_stays_outside_of_its_wrapping():
+    catalog, text = Catalog(locale="ar"), "One\n\n```text\ntwo  3\n```\n\nfour"
+    for english, arabic in (("One", "واحد"), ("two  3", "اثنان  3"), ("four", "أربعة")):
+        catalog.add(english, arabic)
+    told = translate_markdown(text, [catalog])
+    whole = wrapped(told, [catalog])
+    assert "</div>\n\n```text\n\u2067اثنان\u2069  3\n```\n\n<div" in whole and unwrapped(whole) == told
+    assert "<span" in whole and "<span" not in wrapped(told, [catalog], form=True)
+
+
+def test_forms_are_written_from_the_right_too():
+    for lab in list_labs(ROOT):
+        cells = [cell for cell in release(ROOT, "ar", lab).cells if cell.cell_type == "markdown"]
+        assert [cell.id for cell in cells if not cell.source.startswith('<div dir="rtl">')] == [], lab
+        assert any(map(is_solution, cells))
+
+
+def test_what_may_be_printed_is_translated_wherever_it_stands_in_the_call():
+    source = 'print("a meter:", "none" if x else f"{x} watts", y or "not here")'
+    assert prose_in_code.code_units(source) == ["a meter:", "none", "{x} watts", "not here"]
+
+
+def test_a_word_of_a_formula_that_was_left_in_english_is_a_fault():
+    assert translate.is_left_english(ROOT, "fr", "mean", "mean")
+    assert not translate.is_left_english(ROOT, "fr", "mean", "moyenne")
+    assert not translate.is_left_english(ROOT, "fr", "idf", "idf")  # a symbol
+    assert not translate.is_left_english(ROOT, "fr", "attention", "attention")  # of the glossary
+    assert not translate.is_left_english(ROOT, "fr", "Lab", "Lab")  # in no formula
+
+
+def test_words_in_braces_are_translated_and_code_is_not():
+    assert translate.differing_markup("{name: its shape}", "{nom: sa forme}", in_code=True) == ""
+    assert "lacks {len(x)}" in translate.differing_markup("{len(x)} texts", "{long(x)} textes", in_code=True)
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 def test_nothing_of_the_course_is_without_its_translation(locale):
     total, done, found = translate.faults(ROOT, locale)
@@ -93,6 +144,62 @@ def test_all_languages_share_code_ids_and_marks(locale):
             assert ours.cell_type == "markdown" or prose_in_code.same_code(ours.source, theirs.source)
             if "checksum" in theirs.metadata.get("nbgrader", {}):
                 assert theirs.metadata.nbgrader.checksum == compute_checksum(theirs)
+
+
+def code_cells(locale):
+    """(English source, source) of all code cells."""
+    for lab in list_labs(ROOT):
+        for ours, theirs in zip(release(ROOT, lab=lab).cells, release(ROOT, locale, lab).cells, strict=True):
+            if ours.cell_type == "code":
+                yield ours.source, theirs.source
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_code_is_the_same_letter_by_letter_but_for_its_words(locale):
+    for ours, theirs in code_cells(locale):
+        assert bare_code(ours) == bare_code(theirs)
+
+
+def bare_code(source):
+    """The tokens of some code without strings and comments, and, in any order, what stands in braces of its f-strings."""
+    kinds = (tokenize.COMMENT, tokenize.NL, tokenize.STRING, getattr(tokenize, "FSTRING_START", -1))
+    code, depth = [], 0
+    for token in tokenize.generate_tokens(io.StringIO(re.sub("(?m)^[!%].*$", "", source)).readline):
+        depth += tokenize.tok_name[token.type] == "FSTRING_START"
+        code += [token.string] * (not depth and token.type not in kinds)
+        depth -= tokenize.tok_name[token.type] == "FSTRING_END"
+    holes = [hole for text in f_strings(ast.parse(source), source) for hole in prose_in_code.codes_of(text)]
+    return code, sorted(holes)
+
+
+def f_strings(node, source):
+    """The code of each f-string, but of those that stand within another."""
+    if isinstance(node, ast.JoinedStr):
+        yield ast.get_source_segment(source, node)
+    else:
+        for part in ast.iter_child_nodes(node):
+            yield from f_strings(part, source)
+
+
+QUOTED = re.compile(r"""`[^`\n]+`|"(?:\\.|[^"\\\n])*"|\[[^][\n]*"[^][\n]*\]""")  # what stands whole on a line
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_no_line_of_a_docstring_ends_within_a_literal(locale):
+    seen = 0
+    for ours, theirs in code_cells(locale):
+        for english, other in zip(docstrings_of(ours), docstrings_of(theirs), strict=True):
+            for literal in QUOTED.findall(english):
+                broken = re.compile(r"\s+".join(re.escape(part) for part in literal.split(" ")))
+                assert {found[0] for found in broken.finditer(other)} <= {literal}
+                seen += " " in literal
+            assert '"' not in english or all(line.count('"') % 2 == line.count('\\"') % 2 for line in other.split("\n"))
+    assert seen > 50
+
+
+def docstrings_of(source):
+    documented = (ast.FunctionDef, ast.ClassDef)
+    return [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
 
 
 def marks_of(cell):

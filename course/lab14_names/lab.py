@@ -601,7 +601,7 @@ print(f"the encoder's share: {share}; F1 {tagging.entity_scores(gold, answers['b
 
 # %% locked="ways"
 name = LANGUAGE if LANGUAGE in tagging.LANGUAGES else "eng"
-record = calibration.load_record("lab14_names", "ways", language=name)
+record = calibration.load_matching("lab14_names", "ways", language=name)
 bars = {way: record[record.way == way].f1 for way in record.way.unique()}
 table = pd.DataFrame([{"way": way, "mean": f1.mean(), "sd": f1.std(), "seeds": len(f1)} for way, f1 in bars.items()])
 plots.plot_bars(table, f"Names in {data.NAMES[name]}, test sentences", "F1",

@@ -201,9 +201,9 @@ def f1_interval(gold, predicted, rounds, seed):
     ### END SOLUTION
 
 # %% check="f1_interval" points=3
-some = [["B-PER", "O"], ["O", "B-LOC"]] * 10
-assert np.allclose(f1_interval(some, some, 20, 0), 1)
-low, high = f1_interval(some, [["B-PER", "O"], ["O", "O"]] * 10, 200, 0)
+tags = [["B-PER", "O"], ["O", "B-LOC"]] * 10
+assert np.allclose(f1_interval(tags, tags, 20, 0), 1)
+low, high = f1_interval(tags, [["B-PER", "O"], ["O", "O"]] * 10, 200, 0)
 assert 0 < low < 2 / 3 < high < 1
 
 # %% [markdown]

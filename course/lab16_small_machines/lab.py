@@ -809,7 +809,7 @@ seconds |= {f"100 tokens: {way}": 100 / found.tokens_a_second for way, found in 
 costs = {way: small_machines.cost_per_thousand(found, watts, price) for way, found in seconds.items()}
 print("the processor's meter here:", "not readable" if small_machines.read_meter() is None else "readable")
 pd.DataFrame({way: [*cost["watt-hours"], *cost["money"]] for way, cost in costs.items()},
-             index=["watt-hours, low", "high", "money, low", "money, high"]).T.round(4)
+             index=["watt-hours, low", "watt-hours, high", "money, low", "money, high"]).T.round(5)
 
 # %% [markdown]
 # One answer takes 0.7 ms with the small predictor (0.4 to 0.9 in three runs), 34 ms with MiniLM and 305 ms with SmolLM2,

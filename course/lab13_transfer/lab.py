@@ -254,10 +254,10 @@ W, b = fit_map(torch.tensor(X), torch.tensor(Y), 0.001)
 print(f"mean cosine on the training sentences: {transfer.mean_cosine(X @ np.asarray(W) + np.asarray(b), Y):.2f}")
 
 # %% check="fit_map" points=4
-W, b = fit_map(torch.tensor([[0.0], [2.0]]).double(), torch.tensor([[1.0], [3.0]]).double(), 0.0001)
-assert np.allclose(W, [[1.0]], atol=1e-3) and np.allclose(b, [1.0], atol=1e-3)
-W, b = fit_map(torch.tensor([[0.0], [2.0]]).double(), torch.tensor([[1.0], [3.0]]).double(), 2.0)
-assert np.allclose(W, [[0.5]]) and np.allclose(b, [1.5])
+slope, offset = fit_map(torch.tensor([[0.0], [2.0]]).double(), torch.tensor([[1.0], [3.0]]).double(), 0.0001)
+assert np.allclose(slope, [[1.0]], atol=1e-3) and np.allclose(offset, [1.0], atol=1e-3)
+slope, offset = fit_map(torch.tensor([[0.0], [2.0]]).double(), torch.tensor([[1.0], [3.0]]).double(), 2.0)
+assert np.allclose(slope, [[0.5]]) and np.allclose(offset, [1.5])
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Centre first: <code>x = features - features.mean(dim=0)</code>, and the vectors alike. Then use

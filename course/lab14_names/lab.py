@@ -202,9 +202,9 @@ def f1_interval(gold, predicted, rounds, seed):
     ### END SOLUTION
 
 # %% check="f1_interval" points=3
-some = [["B-PER", "O"], ["O", "B-LOC"]] * 10
-assert np.allclose(f1_interval(some, some, 20, 0), 1)
-low, high = f1_interval(some, [["B-PER", "O"], ["O", "O"]] * 10, 200, 0)
+tags = [["B-PER", "O"], ["O", "B-LOC"]] * 10
+assert np.allclose(f1_interval(tags, tags, 20, 0), 1)
+low, high = f1_interval(tags, [["B-PER", "O"], ["O", "O"]] * 10, 200, 0)
 assert 0 < low < 2 / 3 < high < 1
 
 # %% [markdown]
@@ -602,7 +602,7 @@ print(f"the encoder's share: {share}; F1 {tagging.entity_scores(gold, answers['b
 
 # %% locked="ways"
 name = LANGUAGE if LANGUAGE in tagging.LANGUAGES else "eng"
-record = calibration.load_record("lab14_names", "ways", language=name)
+record = calibration.load_matching("lab14_names", "ways", language=name)
 bars = {way: record[record.way == way].f1 for way in record.way.unique()}
 table = pd.DataFrame([{"way": way, "mean": f1.mean(), "sd": f1.std(), "seeds": len(f1)} for way, f1 in bars.items()])
 plots.plot_bars(table, f"Names in {data.NAMES[name]}, test sentences", "F1",

@@ -90,6 +90,8 @@ variants(wrong, "quantize_groups", GROUPS, USUAL, {
     "one scale a row": {"scale": "np.abs(weight).max(axis=1, keepdims=True).astype(np.float16)"},
     "the largest, not the largest absolute number": {"scale": "group.max(axis=1, keepdims=True).astype(np.float16)"},
     "a group of zeros has the scale 0": {"zeros": "pass", "divisor": "np.maximum(scale, 1e-6).astype(np.float32)"},
+    "a group of 1e-9 has the scale 0": {"zeros": "scale[np.abs(group).max(axis=1, keepdims=True) == 0] = 1",
+                                        "divisor": "np.maximum(scale, 1e-6).astype(np.float32)"},
     "divides by the exact scale": {"divisor": "np.maximum(np.abs(group).max(axis=1, keepdims=True), 1e-9)"},
     "the value below, not the nearest": {
         "nearest": "np.clip(np.searchsorted(values, shares, side='right') - 1, 0, len(values) - 1).astype(np.uint8)"},
@@ -199,6 +201,7 @@ variants(wrong, "read_header", HEADER, USUAL, {
     "text as Latin-1": {"text": "content[place - length : place].decode('latin-1')"},
     "text as bytes": {"text": "content[place - length : place]"},
     "arrays of numbers only": {"item": "number(LETTERS.get(inner, 'I'))"},
+    "no arrays of arrays": {"item": "string() if inner == 8 else number(LETTERS[inner])"},
     "arrays have a short count": {"array": "number('I'), number('I')"},
     "every number is unsigned": {"letter": "LETTERS[kind].upper() if kind in (1, 3, 5, 11) else LETTERS[kind]"},
     "the version is forgotten": {"version": "pass"},
@@ -406,6 +409,8 @@ variants(wrong, "weigh_pieces", WEIGH, USUAL, {
     "all columns": {"places": "range(len(idf))",
                     "value": "(1 + math.log(counts[place])) * idf[place] if counts[place] else 0.0"},
     "presence only": {"value": "1.0 * idf[place]"},
+    "no places are float64": {"result": "(places if len(places) else np.array([]), values / length if length else values)"},
+    "places with a fraction": {"result": "(places.astype(float), values / length if length else values)"},
 })
 variants(right, "weigh_pieces", WEIGH, USUAL, {
     "np.log": {"value": "(1 + np.log(counts[place])) * idf[place]"},

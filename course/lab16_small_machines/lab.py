@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 8 (8-bit numbers, a service); lab 4 for what a language model does with a prompt |
 # | **You will be able to** | store weights in 4 bits, read a GGUF file, write a classifier that needs no PyTorch, notice that the texts have changed, and make a language model write with fewer passes |
-# | **Time** | about 3 hours of work; the computer needs less than 8 minutes of it |
+# | **Time** | about 4 hours of work; the computer needs less than 8 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 96 MB of downloads (once). No GPU |
 # | **Points** | 40: eleven exercises and your predictor, checked by the computer (36), and one answer read by your teacher (4) |
 #
@@ -89,14 +89,14 @@ def pack_pairs(numbers):
     ### END SOLUTION
 
 # %% check="pack_pairs" points=2
-some = np.array([1, 2, 15])
-assert pack_pairs(some).tolist() == [33, 15] and pack_pairs(some).dtype == np.uint8
-assert small_machines.unpack_pairs(pack_pairs(some), 3).tolist() == [1, 2, 15]
+three = np.array([1, 2, 15])
+assert pack_pairs(three).tolist() == [33, 15] and pack_pairs(three).dtype == np.uint8
+assert small_machines.unpack_pairs(pack_pairs(three), 3).tolist() == [1, 2, 15]
 assert pack_pairs(np.array([], dtype=np.uint8)).tolist() == []
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>numbers[0::2]</code> are the first of each pair, <code>numbers[1::2]</code> the
-# second. With an odd count, put a 0 behind the numbers before.</details>
+# second. If the count is odd, first append a 0 at the end.</details>
 # <details><summary>Hint 2</summary><code>first + 16 * second</code>, or <code>first | second &lt;&lt; 4</code>, in dtype
 # <code>np.uint8</code>.</details>
 
@@ -104,8 +104,8 @@ assert pack_pairs(np.array([], dtype=np.uint8)).tolist() == []
 # ## 2. Groups with a scale
 #
 # A row of a matrix is cut into **groups** of 32 numbers. The scale $s$ of a group is its largest absolute number. Divided by
-# it, all numbers lie between −1 and 1. Which sixteen values do we allow there? Even steps are simple. **NF4** puts them where
-# weights are frequent, near 0:
+# it, all numbers lie between −1 and 1. Which sixteen values do we allow there? Even steps are simple. **NF4** (*normal float* in 4 bits)
+# puts them where weights are frequent, near 0:
 
 # %%
 print("even steps:", small_machines.EVEN.round(2))  # 15 of them: as many above 0 as below
@@ -126,7 +126,8 @@ def quantize_groups(weight, size, values):
     """numbers (rows, columns), whole ones, and scales (rows, groups) of dtype float16.
 
     weight: array (rows, columns), float32. Each row is cut into groups of `size` numbers; the last group may be shorter.
-    values: array (at most 16,), ascending. The scale of a group is its largest absolute number; where that is 0 in 16 bits, it is 1.
+    values: array (at most 16,), ascending. The scale of a group is its largest absolute number; where that is 0 in
+    16 bits (zeros, or 1e-9), it is 1.
     Example: [[2.0, -1.0, 0.5, 0.0]] with size 2 and values [-1, -0.5, 0, 0.5, 1] -> [[4, 1, 4, 2]] and [[2.0, 0.5]].
     """
     ### BEGIN SOLUTION
@@ -142,16 +143,16 @@ def quantize_groups(weight, size, values):
     ### END SOLUTION
 
 # %%
-# Try it. You should see that NF4 has the smaller error, about 0.09 of the weights' deviation.
+# Try it. You should see that NF4 has the smaller error, about 0.09 of the weights' standard deviation (their usual distance from the mean).
 matrix = np.random.default_rng(0).normal(size=(64, 96)).astype(np.float32)
-for name, values in (("even", small_machines.EVEN), ("NF4", small_machines.NF4)):
+for steps, values in (("even", small_machines.EVEN), ("NF4", small_machines.NF4)):
     back = small_machines.dequantize_groups(*quantize_groups(matrix, 32, values), 32, values)
-    print(f"{name}: error {np.sqrt(((matrix - back) ** 2).mean()):.3f}")
+    print(f"{steps}: error {np.sqrt(((matrix - back) ** 2).mean()):.3f}")
 
 # %% check="quantize_groups" points=3
-numbers, scales = quantize_groups(np.array([[2.0, -1.0, 0.5, 0.0]], dtype=np.float32), 2, np.array([-1, -0.5, 0, 0.5, 1]))
-assert numbers.tolist() == [[4, 1, 4, 2]] and scales.tolist() == [[2.0, 0.5]]
-assert scales.dtype == np.float16
+grouped = quantize_groups(np.array([[2.0, -1.0, 0.5, 0.0]], dtype=np.float32), 2, np.array([-1, -0.5, 0, 0.5, 1]))
+assert grouped[0].tolist() == [[4, 1, 4, 2]] and grouped[1].tolist() == [[2.0, 0.5]]
+assert grouped[1].dtype == np.float16
 assert quantize_groups(np.zeros((1, 3), dtype=np.float32), 2, small_machines.NF4)[1].tolist() == [[1, 1]]
 
 # %% [markdown]
@@ -163,9 +164,9 @@ assert quantize_groups(np.zeros((1, 3), dtype=np.float32), 2, small_machines.NF4
 # %% [markdown]
 # ## 3. A language model in 4 bits
 #
-# Now SmolLM2. Quality is measured in **bits per byte** of English reviews and tweets (lab 11; the model reads English): how many bits does the model need to
-# guess the next byte? Lower is better. (The course's SmolLM2 was a 4-bit file before, with a smallest and a largest number a
-# group. It was unpacked, and counts as the original here.)
+# Now SmolLM2. Quality is measured in **bits per byte** of English reviews and tweets (lab 11; the model reads English): how many
+# bits does the model need to guess the next byte? Lower is better. (The course's SmolLM2 was unpacked from a 4-bit file. It counts
+# as the original here: you measure what a second rounding costs, not what the first one did.)
 #
 # **Predict first.** By how many bits per byte does it get worse in NF4 with groups of 32?
 
@@ -182,8 +183,9 @@ megabytes = small_machines.write_gguf(language_model, tokenizer, Path("smollm2-q
 rounded.round_layers(language_model, size=32, values=small_machines.NF4)
 after, _ = rounded.sentence_bits(language_model, tokenizer, texts)
 change = rounded.bits_change(before, after, lengths)
-print(f"{before.sum() / lengths.sum():.3f} bits per byte before; you predicted {my_change:+.3f}, it is {change['change']:+.3f}, "
-      f"from {change['low']:+.3f} to {change['high']:+.3f} (95 %, {len(texts)} texts)")
+print(f"{before.sum() / lengths.sum():.3f} bits per byte before; you predicted {my_change:+.3f}, it is {change['change']:+.3f}")
+if len(texts) > 1:
+    print(f"from {change['low']:+.3f} to {change['high']:+.3f} (95 %, {len(texts)} texts)")
 
 # %% locked="rounding"
 record = calibration.load_record("lab16_small_machines", "rounding").set_index("numbers")
@@ -195,7 +197,7 @@ record[["megabytes", "bits_per_byte", "change", "low", "high"]].round(3)
 # %% [markdown]
 # The record: NF4 in groups of 32 costs 0.071 bits per byte (0.045 to 0.100) over the 1.73 of the original; even steps
 # in the same groups cost 0.123, NF4 with one scale a row 0.177. So both the groups and the place of the values count.
-# A file has about 90 MB, where 32 bits take 538. A third of it is the table of the tokens, in 8 bits.
+# The numbers take about 90 MB, where 32 bits take 538; in a file the tokenizer makes them 92. A third of it is the table of the tokens, in 8 bits.
 #
 # PyTorch computes with 32-bit numbers here: these 4 bits save megabytes, and no time. **llama.cpp** computes with 4-bit
 # numbers themselves.
@@ -208,11 +210,15 @@ record[["megabytes", "bits_per_byte", "change", "low", "high"]].round(3)
 # ```text
 # GGUF | version uint32 | number of tensors uint64 | number of fields uint64
 # each field:   name string | kind uint32 | value
-# each tensor:  name string | number of dimensions uint32 | dimensions uint64 ... | kind uint32 | place uint64
+# each tensor:  name string | number of dimensions uint32 | dimensions uint64 ... | type uint32 | place uint64
 # ```
 #
 # The kind of a field says what its value is: a number (the table below says which letter `struct` has for it), 8 a string,
 # 9 an **array**: the kind of its items (uint32), their number (uint64), then the items.
+#
+# The **type** of a tensor is another list: 0 is numbers of 32 bits, 2 **Q4_0** (4 bits, and a scale for 32 numbers), 8 **Q8_0** (the
+# same with 8 bits). The dimensions stand in reverse order, the length of a row first. The **place** is the byte where the tensor
+# begins, counted from the end of the header (up to the next multiple of 32).
 
 # %% locked="kinds"
 LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}  # kind: letter
@@ -228,7 +234,7 @@ def read_header(content):
     """(fields, tensors) of a GGUF file; content: bytes. ValueError if it does not begin with b"GGUF".
 
     fields: {name: value}; an array is a list (its items may be strings, or arrays themselves).
-    tensors: {name: (dimensions as a list, kind, place)}, the numbers as they stand in the file.
+    tensors: {name: (dimensions as a list, type, place)}, the numbers as they stand in the file.
     Example: b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<II", 4, 7)
     -> ({"a": 7}, {}).
     """
@@ -273,14 +279,15 @@ def read_header(content):
 # Try it on the file that section 3 wrote. You should see 30 blocks, a context of 8,192 tokens and 272 tensors.
 fields, tensors = read_header(Path("smollm2-q4_0.gguf").read_bytes())
 print(f"{megabytes:.0f} MB, {len(tensors)} tensors,", {n: v for n, v in fields.items() if n.startswith("llama.")})
+print(Counter(small_machines.KINDS[stored] for _, stored, _ in tensors.values()))
 
 # %% check="read_header" points=4
-small = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ2B", 9, 0, 2, 5, 6)
-small += struct.pack("<Q", 2) + b"w1" + struct.pack("<I2QIQ", 2, 32, 4, 2, 64)
-fields, tensors = read_header(small)
-assert fields == {"a": [5, 6]} and tensors == {"w1": ([32, 4], 2, 64)}
+header = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ2B", 9, 0, 2, 5, 6)
+header += struct.pack("<Q", 2) + b"w1" + struct.pack("<I2QIQ", 2, 32, 4, 2, 64)
+found = read_header(header)
+assert found[0] == {"a": [5, 6]} and found[1] == {"w1": ([32, 4], 2, 64)}
 try:
-    read_header(b"GGML" + small[4:])
+    read_header(b"GGML" + header[4:])
     raise AssertionError("a file that begins otherwise is none: raise a ValueError")
 except ValueError:
     pass
@@ -293,7 +300,7 @@ except ValueError:
 # then calls <code>value(inner)</code> that often; all else is <code>number(LETTERS[kind])</code>.</details>
 
 # %% [markdown]
-# Most of these matrices are of kind 2, **Q4_0**. A block of 32 numbers has 18 bytes: the scale (float16), then 16 bytes. Here
+# Most of these matrices are of type 2, Q4_0. A block of 32 numbers has 18 bytes: the scale (float16), then 16 bytes. Here
 # the lower halves of the 16 bytes are the *first 16* numbers, and the upper halves are the other 16 (not neighbours, as in
 # exercise 1). A number $q$ from 0 to 15 stands for $(q - 8) \cdot s$.
 #
@@ -326,8 +333,21 @@ assert decode_q4_0(block * 3).shape == (96,)
 # (blocks, 1). The numbers: <code>np.concatenate([low, high], axis=1)</code>.</details>
 
 # %% [markdown]
+# Now a real matrix: its place from exercise 3, its numbers from exercise 4. The package gguf is a reader that others wrote.
+
+# %%
+import gguf
+reader = gguf.GGUFReader("smollm2-q4_0.gguf")
+(columns, rows), _, place = tensors["blk.0.attn_q.weight"]
+with open("smollm2-q4_0.gguf", "rb") as file:
+    file.seek(reader.data_offset + place)
+    mine = decode_q4_0(file.read(rows * columns // 32 * 18)).reshape(rows, columns)
+theirs = next(gguf.quants.dequantize(t.data, t.tensor_type) for t in reader.tensors if t.name == "blk.0.attn_q.weight")
+print(f"{rows} x {columns} numbers; largest difference to gguf: {np.abs(mine - theirs).max():.9f}")
+
+# %% [markdown]
 # **llama.cpp** is not part of the set-up: `pip install "leaplm[llama]"` brings the package xllamacpp, which has
-# wheels for CPUs (llama-cpp-python has to be compiled).  On one core it wrote 98 tokens a second from the Q4_0 file
+# wheels for CPUs (llama-cpp-python has to be compiled). On one core it wrote 98 tokens a second from the Q4_0 file
 # of 92 MB, and 59 from Q8_0 (145 MB); PyTorch wrote 9.4 ± 1.8, from 538 MB (three runs each, in turns, on a machine
 # that others used, too). The quality of Q4_0 stands in the table of section 3: the numbers are the same, whoever
 # computes with them.
@@ -363,8 +383,8 @@ print(f"{len(whole.pieces):,} pieces; as 32-bit numbers {whole.weight.size * 4 /
 def text_pieces(text, shortest, longest):
     """All pieces of `shortest` to `longest` characters of each word with a blank on both sides: a list of str.
 
-    Words are parted by white space (blanks, tabs, line ends); capitals and signs stay. A word (with its blanks) that is shorter than `shortest` is one piece, once; lengths above
-    that of the word give nothing more. A piece that stands twice is listed twice; any order.
+    Words are parted by white space (blanks, tabs, line ends); capitals and signs stay. A word (with its blanks) that is
+    shorter than `shortest` is one piece, once; lengths above that of the word give nothing more. A piece that stands twice is listed twice; any order.
     Example: "na go", 3, 4 -> [" na", "na ", " na ", " go", "go ", " go "]; "a", 5, 6 -> [" a "].
     """
     ### BEGIN SOLUTION
@@ -392,8 +412,9 @@ assert text_pieces("a", 5, 6) == [" a "] and text_pieces("", 2, 5) == []
 # %% [markdown]
 # ### Exercise 6 · TF-IDF numbers (20 minutes, 3 points)
 #
-# Only pieces that training knows count. One that occurs $n$ times in the text has $(1 + \ln n) \cdot \text{idf}$; then the
-# numbers are divided by the root of the sum of their squares. Most of the 70,000 are 0, so we keep **places and values**.
+# Only pieces that training knows count. One that occurs $n$ times in the text has $(1 + \ln n) \cdot \text{idf}$; its **idf**
+# (*inverse document frequency*) is larger, the fewer texts have it. Then the numbers are divided by the root of the sum of their
+# squares. At full size most of the 70,000 are 0, so we keep **places and values**.
 # Write `weigh_pieces`.
 
 # %% answer="weigh_pieces"
@@ -413,9 +434,10 @@ def weigh_pieces(pieces, columns, idf):
     ### END SOLUTION
 
 # %% check="weigh_pieces" points=3
-places, values = weigh_pieces(["a", "b", "a", "x"], {"b": 0, "a": 2}, np.array([1.0, 9.0, 1.0]))
-assert list(places) == [0, 2] and np.allclose(values, [0.5086, 0.8610], atol=1e-3)
-assert len(weigh_pieces(["x"], {"b": 0}, np.array([1.0]))[0]) == 0
+weighed = weigh_pieces(["a", "b", "a", "x"], {"b": 0, "a": 2}, np.array([1.0, 9.0, 1.0]))
+assert list(weighed[0]) == [0, 2] and np.allclose(weighed[1], [0.5086, 0.8610], atol=1e-3)
+unknown = weigh_pieces(["x"], {"b": 0}, np.array([1.0]))[0]
+assert len(unknown) == 0 and np.zeros((2, 1))[:, unknown].shape == (2, 0)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>Counter(columns[piece] for piece in pieces if piece in columns)</code> counts columns
@@ -463,9 +485,9 @@ def my_probabilities(text, tables):
 
 # %%
 # You should see a difference below 0.000001.
-some = list(test["text"])[: by_scale(tiny=5, cpu=300, gpu=300)]
-mine = np.array([my_probabilities(text, whole) for text in some])
-print(f"largest difference to scikit-learn: {np.abs(mine - pipeline.predict_proba(some)).max():.9f}")
+few_texts = list(test["text"])[: by_scale(tiny=5, cpu=300, gpu=300)]
+my_shares = np.array([my_probabilities(text, whole) for text in few_texts])
+print(f"largest difference to scikit-learn: {np.abs(my_shares - pipeline.predict_proba(few_texts)).max():.9f}")
 
 # %% [markdown]
 # ## 6. A small file
@@ -474,7 +496,7 @@ print(f"largest difference to scikit-learn: {np.abs(mine - pipeline.predict_prob
 # and store the weights in 4 bits, with what you wrote in exercises 1 and 2. The file is *safetensors*: to read it runs
 # nothing of its maker's, as a pickle would.
 #
-# **Predict first.** How large is the file, and how much accuracy is lost?
+# **Predict first.** How many MB has the file, and how much of the accuracy (from 0 to 1) is lost?
 
 # %%
 my_megabytes, my_loss = 0.0, 0.0
@@ -491,13 +513,15 @@ def hits(tables):
     return np.array([my_probabilities(text, tables).argmax() for text in test["text"]]) == right
 kept, all_pieces = hits(small).astype(float), hits(whole).astype(float)
 low, high = evaluation.seeds_and_texts_interval([kept - all_pieces])
-print(f"weights {packed.nbytes / 1e6:.3f} MB; accuracy {kept.mean():.3f} against {all_pieces.mean():.3f}: "
-      f"{(kept - all_pieces).mean():+.3f}, from {low:+.3f} to {high:+.3f} (95 %, the same texts)")
+parts = {"pieces": len("\n".join(small.pieces).encode()), "idf": 2 * len(small.idf), "weights": packed.nbytes + scales.nbytes}
+print(f"{sum(parts.values()) / 1e6:.3f} MB, you predicted {my_megabytes}; bytes: {parts}")
+print(f"accuracy {kept.mean():.3f} against {all_pieces.mean():.3f}: {(kept - all_pieces).mean():+.3f}, "
+      f"from {low:+.3f} to {high:+.3f} (95 %, the same texts); you predicted {-my_loss:+.3f}")
 
 # %% locked="sizes"
-name = LANGUAGE if LANGUAGE in ("eng", "hau", "swa") else "eng"
-record = calibration.load_record("lab16_small_machines", "sizes", language=name)
-print(f"the course's runs in {say_drawn(data.NAMES.get(name, name))}")
+recorded = LANGUAGE if LANGUAGE in ("eng", "hau", "swa") else "eng"
+record = calibration.load_matching("lab16_small_machines", "sizes", language=recorded)
+print(f"the course's runs in {say_drawn(data.NAMES.get(recorded, recorded))}")
 shown = record.groupby(["pieces", "bits"], sort=False)
 shown[["megabytes", "accuracy", "change", "change_low", "change_high"]].mean().round(3)
 
@@ -506,8 +530,11 @@ shown[["megabytes", "accuracy", "change", "change_low", "change_high"]].mean().r
 # points, from −2.0 to +0.3 (means of five runs), which does not show a loss. The 4 bits cost nothing that could be
 # seen: in 32 bits the same pieces have 0.782, in 0.35 MB. With 5,000 pieces 3.3 points are lost (1.4 to 5.1). In
 # Hausa 20,000 pieces in 4 bits lose 0.9 points, in Swahili 2.3; both intervals hold 0. Beware of accuracy in Swahili:
-# on held-out texts the predictor has 0.54, and to say the most frequent class always has 0.59. So the marks rest on
+# on held-out texts (the table is on test texts) the predictor has 0.54, and to say the most frequent class always has 0.59. So the marks rest on
 # macro-F1.
+#
+# Why does the file become only half as large? The weights shrink from 0.16 MB to 0.02. The rest is the text of the pieces, 0.11 MB,
+# and their idf, 0.04.
 #
 # A program that loads this file and answers once has 40 MB of memory; with scikit-learn and a pickle of 1.9 MB it has
 # 210, with PyTorch and MiniLM 619. `leaplm serve` takes the file, too: 75 MB, with keys, limits and metrics.
@@ -519,12 +546,14 @@ shown[["megabytes", "accuracy", "change", "change_low", "change_high"]].mean().r
 # The clinic's program runs for a year. One day other people write, or the same people write in another way. Nobody labels
 # these texts, so nobody sees the accuracy fall. What can be watched without labels: the **confidence** of the answers, and the
 # share of **known pieces**.
+#
+# The **new kind** of texts here: tweets after English film reviews, and tweets in Nigerian Pidgin after those in another language.
 
 # %% locked="watch"
 new = small_machines.load_new_kind(LANGUAGE)
-count = by_scale(tiny=30, cpu=1000, gpu=1000)
+at_most = by_scale(tiny=30, cpu=1000, gpu=1000)
 kinds = {"usual, not trained on": sentences["validation"], "usual, later": test, "new": new["test"]}
-known = {kind: np.array([small.known_share(text) for text in rows["text"][:count]]) for kind, rows in kinds.items()}
+known = {kind: np.array([small.known_share(text) for text in rows["text"][:at_most]]) for kind, rows in kinds.items()}
 print("mean share of known pieces:", {kind: round(float(values.mean()), 3) for kind, values in known.items()})
 
 # %% [markdown]
@@ -584,8 +613,8 @@ def alarm_level(reference, size, rate, rounds, seed):
 
 # %% check="alarm_level" points=3
 assert alarm_level(np.ones(3), 2, 0.05, 10, 0) == 0
-some = np.arange(500.0)
-assert alarm_level(some, 50, 0.01, 300, 0) > alarm_level(some, 50, 0.2, 300, 0) > alarm_level(some, 400, 0.2, 300, 0)
+usual = np.arange(500.0)
+assert alarm_level(usual, 50, 0.01, 300, 0) > alarm_level(usual, 50, 0.2, 300, 0) > alarm_level(usual, 400, 0.2, 300, 0)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>rng.integers(0, n, size)</code> gives the rows of a window. Keep one distance a
@@ -595,31 +624,31 @@ assert alarm_level(some, 50, 0.01, 300, 0) > alarm_level(some, 50, 0.2, 300, 0) 
 # %% [markdown]
 # Twelve weeks with 100 texts each; from week 7 on, texts of the new kind are mixed in.
 #
-# **Predict first.** In which week does the alarm ring?
+# **Predict first.** In which week does the alarm ring first? (0: never. A ring before week 7 is a false alarm.)
 
 # %%
 my_week = 0
 shares = [0] * 6 + [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]
 
 # %% locked="weeks"
-size = by_scale(tiny=10, cpu=100, gpu=100)
-level = alarm_level(known["usual, not trained on"], size, 0.01, by_scale(tiny=20, cpu=1000, gpu=1000), SEED)
-weeks = small_machines.mixed_stream(len(known["usual, later"]), len(known["new"]), shares, size, SEED)
+each_week = by_scale(tiny=10, cpu=100, gpu=100)
+level = alarm_level(known["usual, not trained on"], each_week, 0.01, by_scale(tiny=20, cpu=1000, gpu=1000), SEED)
+weeks = small_machines.mixed_stream(len(known["usual, later"]), len(known["new"]), shares, each_week, SEED)
 seen = [np.array([known["usual, later" if kind == "usual" else "new"][row] for kind, row in week]) for week in weeks]
-table = pd.DataFrame({"share of new texts": shares, "distance": [ks_distance(known["usual, not trained on"], w) for w in seen]},
-                     index=pd.RangeIndex(1, 13, name="week"))
+distances = [ks_distance(known["usual, not trained on"], window) for window in seen]
+table = pd.DataFrame({"share of new texts": shares, "distance": distances}, index=pd.RangeIndex(1, 13, name="week"))
 table["alarm"] = table.distance > level
-print(f"level {level:.3f}; you predicted the first alarm in week {my_week};",
-      f"it comes in week {table.alarm.idxmax()}" if table.alarm.any() else "none comes")
+rings = table.alarm.idxmax() if table.alarm.any() else 0
+print(f"level {level:.3f}; first alarm in week {rings}, you predicted {my_week}")
 table.round(3)
 
 # %% locked="drift"
-record = calibration.load_record("lab16_small_machines", "drift", language=name)
-print(f"the course's runs in {say_drawn(data.NAMES.get(name, name))}")
+record = calibration.load_matching("lab16_small_machines", "drift", language=recorded)
+print(f"the course's runs in {say_drawn(data.NAMES.get(recorded, recorded))}")
 record.groupby(["watched", "share"], sort=False)[["alarms", "psi_above_0.1", "psi_above_0.25"]].mean().round(2)
 
 # %% [markdown]
-# One alarm in 100 usual windows was asked for. In English the share of known pieces gives 2 in 100; when four texts
+# One alarm in 100 usual windows was asked for. In English the share of known pieces gives 2 in 100 (0, 1 and 5 in three runs); when four texts
 # of ten are tweets, 4 (confidence: 9): the alarm hardly sees them. In Swahili the new texts are in Nigerian Pidgin,
 # and four of ten ring in 94 windows of 100, two of ten in 30, one of ten in 4. In Hausa *every* usual window rings
 # (100 in 100). The reason is in the data: the model knows 0.32 of the pieces of a validation tweet and 0.37 of a test
@@ -740,16 +769,18 @@ assert speculative_decode(plus_one, [1], 3, lambda tokens: []) == ([2, 3, 4], 3)
 # more. Cut off what is beyond <code>count</code> at the end.</details>
 
 # %% [markdown]
-# Now with SmolLM2. `CachedModel` is the model as `best_next`; it keeps keys and values of what it has read, and drops those of
+# Now with SmolLM2, loaded again: that of section 3 is rounded. `CachedModel` is the model as `best_next`; it keeps keys and values of what it has read, and drops those of
 # wrong guesses.
 
 # %%
 message = "Dear clinic, my appointmnt is on Monday at nine in Kisumu. Please tell docter Achieng that I come with my son."
 question = [{"role": "user", "content": f"Correct the spelling of this message and write it again: {message}"}]
 prompt = list(tokenizer.apply_chat_template(question, add_generation_prompt=True)["input_ids"])
-count = by_scale(tiny=3, cpu=26, gpu=60)
-greedy, plain = speculative_decode(small_machines.CachedModel(language_model), prompt, count, lambda tokens: [])
-drafted, fewer = speculative_decode(small_machines.CachedModel(language_model), prompt, count,
+length = by_scale(tiny=3, cpu=26, gpu=60)
+language_model = None  # the rounded one makes room
+language_model = models.load_causal_lm()
+greedy, plain = speculative_decode(small_machines.CachedModel(language_model), prompt, length, lambda tokens: [])
+drafted, fewer = speculative_decode(small_machines.CachedModel(language_model), prompt, length,
                                     lambda tokens: find_draft(tokens, 4, 3))
 print(f"the same text: {greedy == drafted}; {fewer} passes in place of {plain}\n{tokenizer.decode(drafted)}")
 
@@ -768,20 +799,27 @@ record.groupby(["task", "most"], sort=False)[["tokens", "passes", "tokens_a_pass
 # ## 10. What 1,000 answers cost
 #
 # Energy is power times time: $\text{watt-hours} = \text{seconds} \cdot \text{watts} / 3600$. The seconds are measured, on one core of
-# the course's own machine. The watts are **assumed**: what a whole machine draws while it computes, low and high. Put in what
-# your own meter shows. (`read_meter` reads the processor's own meter, RAPL, where the system allows it.)
+# the course's own machine. The watts are **assumed**: what a whole machine draws while it computes, low and high. Put what
+# your own meter shows into `watts`. The last rows are answers of 100 written tokens (section 4). (`read_meter` reads the processor's own meter, RAPL, where the system allows it.)
 
 # %%
-record = calibration.load_record("lab16_small_machines", "answering")
-rows = {way: small_machines.cost_per_thousand(found.seconds, small_machines.WATTS["Raspberry Pi 5"], price=0.20)["watt-hours"]
-        for way, found in record.groupby("way", sort=False)}
+watts, price = small_machines.WATTS["Raspberry Pi 5"], 0.20
+answering = calibration.load_record("lab16_small_machines", "answering").groupby("way", sort=False)
+engines = calibration.load_record("lab16_small_machines", "engines").groupby("way", sort=False)
+seconds = {way: found.seconds for way, found in answering}
+seconds |= {f"100 tokens: {way}": 100 / found.tokens_a_second for way, found in engines}
+costs = {way: small_machines.cost_per_thousand(found, watts, price) for way, found in seconds.items()}
 print("the processor's meter here:", "not readable" if small_machines.read_meter() is None else "readable")
-pd.DataFrame(rows, index=["watt-hours, low", "high"]).T.round(4)
+pd.DataFrame({way: [*cost["watt-hours"], *cost["money"]] for way, cost in costs.items()},
+             index=["watt-hours, low", "watt-hours, high", "money, low", "money, high"]).T.round(5)
 
 # %% [markdown]
-# One answer takes 0.7 ms with the small predictor, 34 ms with MiniLM and 305 ms with SmolLM2 and a prompt: 469 times
-# as much time, and so as much energy. The times are not those of a Raspberry Pi, whose cores are slower; the ratio is
+# One answer takes 0.7 ms with the small predictor (0.4 to 0.9 in three runs), 34 ms with MiniLM and 305 ms with SmolLM2,
+# which reads a prompt and writes one token: hundreds of times as much time (350 to 749), and so as much energy. To write
+# 100 tokens takes 1.0 s with llama.cpp from Q4_0 and 11 s with PyTorch. The times are not those of a Raspberry Pi, whose cores are slower; the ratio is
 # what carries over best. The price of 0.20 for a kilowatt-hour is an example.
+#
+# A board that is on all day draws power while it waits, too. With 3 W (assumed) that is 72 watt-hours a day.
 #
 # ## 11. One model in two processes
 #
@@ -817,8 +855,11 @@ if runtime.scale() != "tiny" and runtime.available_memory_mb() > 1500:
 # %% locked="save"
 path = f"artifacts/predictor-{runtime.scale()}.safetensors"
 small.card |= {"lab": "lab16_small_machines", "scale": runtime.scale(), "seed": SEED}
-size = small_machines.save_predictor(path, small, bits=4)
-print(f"saved {path}: {size:.3f} MB; try it: leaplm serve {path}")
+file_mb = small_machines.save_predictor(path, small, bits=4)
+print(f"saved {path}: {file_mb:.3f} MB; try it: leaplm serve {path}")
+score = evaluation.macro_f1(sentences["validation"]["label"], small.predict(sentences["validation"]["text"]).argmax(axis=1))
+wanted = calibration.prediction_bound(marking.runs("lab16_small_machines", LANGUAGE)["heldout_macro_f1"])
+print(f"macro-F1 {score:.3f} on validation texts; the level on the grader's own texts is {wanted:.3f}")
 
 # %% check="small_predictor" points=5
 predictor = small_machines.load_predictor(path)
@@ -830,11 +871,13 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # ## 13. Which machine?
 
 # %% locked="results"
-memory = calibration.load_record("lab16_small_machines", "memory").groupby("way", sort=False)[["file_mb", "memory_mb"]].mean()
-seconds = calibration.load_record("lab16_small_machines", "answering").groupby("way")["seconds"].agg(["mean", "std"])
-memory.join(seconds).round(4)
+memory = calibration.load_record("lab16_small_machines", "memory").groupby("way")[["file_mb", "memory_mb"]].mean()
+times = calibration.load_record("lab16_small_machines", "answering").groupby("way")["seconds"].agg(["mean", "std"])
+memory.join(times, how="outer").round(4)
 
 # %% [markdown]
+# NaN: not measured. SmolLM2 has a file of 92 MB in Q4_0 (section 4); its seconds here are those of one token.
+#
 # ### Exercise 12 · Advice for the radio station (20 minutes, 4 points, read by your teacher)
 #
 # The radio station in Cusco gets 300 messages a day by text message and wants to sort them into praise, complaints and

@@ -333,10 +333,10 @@ def group_texts(rows, block_size, cls_id):
 group_texts([{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}], 3, 1)
 
 # %% check="group_texts" points=3
-small = [{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}]
-assert [block["input_ids"] for block in group_texts(small, 4, 1)] == [[1, 7, 8, 2], [1, 9, 2]]
-assert [block["input_ids"] for block in group_texts(small, 3, 1)] == [[1, 7, 8], [1, 2, 9], [1, 2]]
-assert small[0]["input_ids"] == [1, 7, 8, 2], "the rows of the caller should stay as they are"
+two_rows = [{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}]
+assert [block["input_ids"] for block in group_texts(two_rows, 4, 1)] == [[1, 7, 8, 2], [1, 9, 2]]
+assert [block["input_ids"] for block in group_texts(two_rows, 3, 1)] == [[1, 7, 8], [1, 2, 9], [1, 2]]
+assert two_rows[0]["input_ids"] == [1, 7, 8, 2], "the rows of the caller should stay as they are"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>First the long line: all tokens of all rows, without each row's first.</details>

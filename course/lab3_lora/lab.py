@@ -127,15 +127,15 @@ layer, x = LoRALinear(nn.Linear(6, 4), rank=2, alpha=4), torch.randn(1, 6)
 print(layer(x), layer.base(x), sep="\n")
 
 # %% check="lora_linear" points=4
-layer = LoRALinear(nn.Linear(2, 1, bias=False), rank=1, alpha=2)
-assert not layer.base.weight.requires_grad and layer.lora_A.requires_grad
+one_row = LoRALinear(nn.Linear(2, 1, bias=False), rank=1, alpha=2)
+assert not one_row.base.weight.requires_grad and one_row.lora_A.requires_grad
 with torch.no_grad():
-    layer.base.weight.fill_(1.0)
-    assert layer(torch.tensor([5.0, 7.0])).item() == 12
-    layer.lora_A.copy_(torch.tensor([[1.0, 0.0]]))
-    layer.lora_B.fill_(3.0)
-    assert layer(torch.tensor([5.0, 7.0])).item() == 42
-assert layer.scaling == 2 and layer(torch.ones(2, 3, 2)).shape == (2, 3, 1)
+    one_row.base.weight.fill_(1.0)
+    assert one_row(torch.tensor([5.0, 7.0])).item() == 12
+    one_row.lora_A.copy_(torch.tensor([[1.0, 0.0]]))
+    one_row.lora_B.fill_(3.0)
+    assert one_row(torch.tensor([5.0, 7.0])).item() == 42
+assert one_row.scaling == 2 and one_row(torch.ones(2, 3, 2)).shape == (2, 3, 1)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>nn.Parameter(torch.zeros(m, r))</code> is a tensor that learns. If A were zero

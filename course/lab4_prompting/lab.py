@@ -821,8 +821,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # %%
 rows = []
 for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
-    ours = calibration.load_record("lab4_prompting", "main", language=language)
-    theirs = calibration.load_record("lab2_finetuning", "main", language=language)
+    ours = calibration.load_matching("lab4_prompting", "main", language=language)
+    theirs = calibration.load_matching("lab2_finetuning", "main", language=language)
     rows.append(calibration.bars(theirs, {f"{title}, majority": "all_majority_macro_f1"}))
     rows.append(calibration.bars(ours, {f"{title}, prompt": "heldout_macro_f1"}))
     rows.append(calibration.bars(theirs, {

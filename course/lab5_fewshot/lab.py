@@ -493,9 +493,9 @@ def head_weights(coefficients, intercepts):
     ### END SOLUTION
 
 # %% check="head_weights" points=2
-weight, bias = head_weights(torch.tensor([[2.0, 4.0]]), torch.tensor([1.0]))
-probabilities = torch.softmax(weight @ torch.tensor([0.5, -0.25]) + bias, dim=0)
-assert weight.shape == (2, 2) and np.isclose(float(probabilities[1]), 0.7311, atol=1e-3)
+two_weights, two_biases = head_weights(torch.tensor([[2.0, 4.0]]), torch.tensor([1.0]))
+probabilities = torch.softmax(two_weights @ torch.tensor([0.5, -0.25]) + two_biases, dim=0)
+assert two_weights.shape == (2, 2) and np.isclose(float(probabilities[1]), 0.7311, atol=1e-3)
 assert torch.equal(head_weights(torch.eye(3), torch.ones(3))[0], torch.eye(3))
 
 # %% [markdown]

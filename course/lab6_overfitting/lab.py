@@ -549,7 +549,7 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # %% locked="other_languages"
 record = calibration.load_record("lab6_overfitting", "other_languages")
 for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
-    recipe = calibration.load_record("lab6_overfitting", "main", language=language, recipe="words deleted")
+    recipe = calibration.load_matching("lab6_overfitting", "main", language=language, recipe="words deleted")
     rows = pd.concat([record[record.language == language], recipe.assign(remedy="words deleted")])
     bars = calibration.summarize(rows, "remedy", "macro_f1")
     seeds = f"({bars.seeds.min()} to {bars.seeds.max()} seeds)"

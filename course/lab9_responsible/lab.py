@@ -438,7 +438,7 @@ print(f"Opacus: macro-F1 {score:.3f}, epsilon spent {spent:.2f}")
 # What is the price? With few rows, each of them has to be hidden among few others:
 
 # %%
-record = calibration.load_record("lab9_responsible", "price", language=recorded)
+record = calibration.load_matching("lab9_responsible", "price", language=recorded)
 record["epsilon"] = record["epsilon"].astype(str).replace("none", "infinite")
 curves = {f"epsilon {epsilon}": calibration.summarize(part, "rows", "macro_f1")
           for epsilon, part in record.groupby("epsilon", sort=False)}
@@ -464,7 +464,7 @@ plots.plot_lines(curves, "rows", f"The price of privacy ({data.NAMES[recorded]})
 my_found = {"threshold": 0.0, "shadows": 0.0}
 
 # %%
-record = calibration.load_record("lab9_responsible", "shadows", language=recorded)
+record = calibration.load_matching("lab9_responsible", "shadows", language=recorded)
 record["training"] = record["epsilon"].map({"none": "as usual", 8: "epsilon 8", 1: "epsilon 1"})
 found = {attack: calibration.summarize(record, "training", column) for attack, column in
          (("threshold on the loss", "loss_tpr"), ("128 shadow heads", "shadow_tpr"))}

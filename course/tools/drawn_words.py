@@ -20,8 +20,8 @@ DRAWING = re.compile(r"\b(plots|axes|plt|parts)\.")
 SETTINGS = re.compile("loc|color|linestyle|fmt|marker|ha|va|textcoords|axis|cmap|alignment|layout|dtype|x|by|on|how|columns|"
                       "subset|interpolation|which|edgecolor|markeredgecolor|mode")
 # Calls whose arguments are names of the code.
-LOOKING_UP = re.compile("load_record|groupby|query|isin|get|drop|rename|sort_values|set_index|pivot|pivot_table|open|agg|"
-                        "set_xscale|set_yscale|startswith|endswith|replace|split|filterwarnings|getattr")
+LOOKING_UP = re.compile("load_record|load_matching|groupby|query|isin|get|drop|rename|sort_values|set_index|pivot|"
+                        "pivot_table|open|agg|set_xscale|set_yscale|startswith|endswith|replace|split|filterwarnings|getattr")
 # What is no word: names, paths, codes of languages, colours, markers, and pieces that are put together with others.
 NAME = re.compile(r"\w*_\w*|[\w/.-]+\.\w{2,4}|(runs|python)\W.*|[a-z]{3}|osD?\^.*|[ ,].*|.*[ ,]|\[\w+\]|utf-8|.*, \d cores|"
                   r"#\w+|white|black|xx|left|high|sd|capsize|elinewidth|off", re.S)

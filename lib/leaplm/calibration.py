@@ -144,6 +144,16 @@ def load_record(lab, study_name, **where):
     return only_where(pd.DataFrame(studies[study_name]), where)
 
 
+def load_matching(lab, study_name, **where):
+    """The same for a table or a figure, which would be empty without a word: ValueError if no row has these values."""
+    found = load_record(lab, study_name, **where)
+    if found.empty:
+        every = load_record(lab, study_name)
+        there = "; ".join(f"{key}: {', '.join(map(str, every[key].unique()))}" for key in where)
+        raise ValueError(f"the record of {lab} has no row of {study_name!r} with {where}; it has {there}")
+    return found
+
+
 def load_rows(path, study_name, columns, **where):
     """The same from the record at `path`, which need not be there: then no rows, with these columns."""
     rows = read_record(path)["studies"].get(study_name, [])

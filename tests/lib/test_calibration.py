@@ -67,6 +67,14 @@ def test_records_of_the_course_load():
         calibration.load_record("lab99", "x")
 
 
+def test_a_table_without_rows_says_what_there_is():
+    given = "lab16_small_machines", "sizes"
+    assert len(calibration.load_matching(*given, language="hau")) == len(calibration.load_record(*given, language="hau")) > 0
+    assert calibration.load_record(*given, language="weeks").empty  # marks rest on it: none is no error
+    with pytest.raises(ValueError, match="no row of 'sizes' with {'language': 'weeks'}; it has language: eng, hau, swa"):
+        calibration.load_matching(*given, language="weeks")
+
+
 def test_a_bound_from_the_spread_of_several_groups():
     """The spread of all groups, with all their degrees of freedom, instead of one's own."""
     wide, narrow = [0.4, 0.5, 0.6], [0.79, 0.80, 0.81]

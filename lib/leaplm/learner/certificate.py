@@ -22,7 +22,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from leaplm.grading.course import LANGUAGES, lab_file
+from leaplm.grading.course import LANGUAGES, lab_file, translated_releases
 from leaplm.grading.intake.ingest import read_submission
 from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
@@ -64,7 +64,8 @@ def find_works(root: Path, folder: Path) -> list[Work]:
         except handed.HandInError:
             continue
         files = {notebook.name: notebook, **{name: notebook.parent / name for name in handed.beside(notebook.parent, lab)}}
-        found.append(Work(lab, read_submission(files, lab, "learner", release=read_release(root, lab))))
+        found.append(Work(lab, read_submission(files, lab, "learner", release=read_release(root, lab),
+                                               others=translated_releases(root, lab))))  # fmt: skip
     return found
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from leaplm.grading.texts import one_line, plain, unix_lines
+from leaplm.grading.texts import answer_prints, one_line, plain, unix_lines
 
 SIMILAR = 0.55  # of 1: below this, two texts are not taken for versions of the same cell (different cells: at most 0.5)
 MOST_COMPARED = 300  # cells that belong nowhere; the time grows with their number
@@ -40,6 +40,11 @@ class Repair:
 
     text: str
     doubtful: bool = False
+
+
+def prints_of(cell_type: str, source: str) -> frozenset[str]:
+    """As `answer_prints`; a written answer is its text only."""
+    return answer_prints(source) if cell_type == "code" else frozenset({plain(source)})
 
 
 @dataclass(eq=False)
@@ -63,18 +68,27 @@ class Found:
         return plain(self.source)
 
     @cached_property
+    def prints(self) -> frozenset[str]:
+        return prints_of(self.cell_type, self.source)
+
+    @cached_property
     def profile(self) -> Counter:
         return word_profile(self.source)
 
 
-def rebuild(release: NotebookNode, submitted: NotebookNode) -> tuple[NotebookNode, list[Repair]]:
-    """The submission on our own notebook, and what had to be mended."""
+def rebuild(
+    release: NotebookNode, submitted: NotebookNode, others: Collection[NotebookNode] = ()
+) -> tuple[NotebookNode, list[Repair]]:
+    """The submission on our own notebook, and what had to be mended.
+
+    others: the release in other languages. A cell of one of them is as it was given out, and no answer.
+    """
     cells = read_cells(submitted)
-    matching = Matching(release.cells, cells)
+    matching = Matching(release.cells, cells, Given([release, *others]))
     made = copy.deepcopy(release)
     for cell in made.cells:
         if (match := matching.match.get(cell.id)) and editable(cell):
-            if match.plain != plain(cell.source):  # what only an editor changed stays as we released it
+            if match.plain not in matching.given.texts[cell.id]:  # what only an editor changed stays as we released it
                 cell.source = match.source
             if cell.cell_type == "markdown" and match.attachments:
                 cell.attachments = match.attachments
@@ -118,22 +132,49 @@ def is_answer(cell: NotebookNode) -> bool:
     return bool(cell.metadata.get("nbgrader", {}).get("solution"))
 
 
+class Given:
+    """Our cells as they were given out, in all languages: the `texts` of each by its id, and those that are `fixed`."""
+
+    def __init__(self, releases: list[NotebookNode]) -> None:
+        self.releases = releases
+        self.texts: dict[str, set[str]] = defaultdict(set)
+        self.fixed: set[str] = set()  # texts of our checks and locked cells
+        self._stubs: dict[str, set[str]] = defaultdict(set)
+        for cell in (cell for release in releases for cell in release.cells):
+            self.texts[cell.id].add(plain(cell.source))
+            if is_answer(cell):
+                self._stubs[cell.id] |= prints_of(cell.cell_type, cell.source)
+            elif not editable(cell):
+                self.fixed.add(plain(cell.source))
+        self._all_stubs = set().union(*self._stubs.values())
+
+    def is_untouched(self, cell: NotebookNode, source: str) -> bool:
+        """Whether a text is our cell's as it was given out; of an answer, comments and docstrings do not count."""
+        prints = prints_of(cell.cell_type, source)
+        return not prints.isdisjoint(self.texts[cell.id] | self._stubs[cell.id])
+
+    def is_copy(self, found: Found) -> bool:
+        """Whether a cell is a check, a locked cell or a stub of ours."""
+        return found.plain in self.fixed or not found.prints.isdisjoint(self._all_stubs)
+
+
 class Matching:
     """Which submitted cell belongs to which of ours: `match` by our cell's id; `extras` belong to none.
 
     `elsewhere` holds answers without a cell of their own, by our cell's id: the name of the cell that they stand in.
     """
 
-    def __init__(self, ours: list[NotebookNode], theirs: list[Found]) -> None:
-        self.ours = ours
+    def __init__(self, ours: list[NotebookNode], theirs: list[Found], given: Given) -> None:
+        self.ours, self.given = ours, given
         self.match: dict[str, Found] = {}
         self.elsewhere: dict[str, str] = {}
         self.repairs: list[Repair] = []
         self._open = list(theirs)  # not yet matched
-        self._texts = {plain(cell.source) for cell in ours if not editable(cell) or is_answer(cell)}
         self._by_key(_grade_id, lambda found: found.grade_id)
         self._by_key(lambda cell: cell.id, lambda found: found.cell_id)
-        self._by_key(lambda cell: (cell.cell_type, plain(cell.source)), lambda f: (f.cell_type, f.plain))
+        for release in given.releases:
+            texts = {cell.id: plain(cell.source) for cell in release.cells}
+            self._by_key(lambda cell, texts=texts: (cell.cell_type, texts.get(cell.id)), lambda f: (f.cell_type, f.plain))
         self._by_definition()
         self._by_similarity()
         self._by_position()
@@ -158,8 +199,7 @@ class Matching:
         if not editable(cell):
             self._say(f"{_name(cell)} was there {len(group)} times; ours was used once.")
             return group[0]
-        stub = plain(cell.source)
-        changed = [found for found in group if found.plain != stub] or group
+        changed = [found for found in group if not self.given.is_untouched(cell, found.source)] or group[-1:]
         several = len({found.plain for found in changed}) > 1
         if is_answer(cell):
             which = "several versions; the last was marked, the earlier are kept before it" if several else "a copy"
@@ -224,10 +264,11 @@ class Matching:
     def _from_added_cells(self) -> None:
         """An answer cell left as it was, and the function written in a cell that was added: that one is the answer."""
         for cell in self.ours:
-            name, match, stub = answer_name(cell), self.match.get(cell.id), plain(cell.source)
-            if not name or match is None or match.plain != stub:
+            name, match = answer_name(cell), self.match.get(cell.id)
+            if not name or match is None or not self.given.is_untouched(cell, match.source):
                 continue
-            group = [found for found in self._open if name in found.names and found.plain != stub]
+            again = [found for found in self._open if name in found.names]
+            group = [found for found in again if not self.given.is_untouched(cell, found.source)]
             if group:
                 self._say(f"{_name(cell)} was taken from a cell that was added.", doubtful=len(group) > 1)
                 self._take(cell, group[-1])
@@ -256,7 +297,7 @@ class Matching:
         names = {_grade_id(cell) for cell in self.ours if not editable(cell)}
         if found.grade_id in names:
             return True
-        return found.plain in self._texts
+        return self.given.is_copy(found)
 
     def _take(self, cell: NotebookNode, found: Found) -> None:
         self.match[cell.id] = found

@@ -6,7 +6,9 @@ languages have the same cells, ids and marks. A text without a translation stays
 written from the right, pieces of code and of English are isolated, so that the signs at their ends stay where they are.
 """
 
+import codecs
 import functools
+import io
 import os
 import re
 import sys
@@ -260,8 +262,8 @@ def _read(path, locale):
 def read_catalog(path, locale):
     """The catalogue in a file. ValueError, with the file's name, if it is damaged or says nothing at all."""
     try:
-        with path.open("rb") as file:
-            catalog = read_po(file, locale=locale, abort_invalid=True)
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # as some editors begin a file
+        catalog = read_po(io.BytesIO(content), locale=locale, abort_invalid=True)
     except (ValueError, PoFileError, LookupError, AttributeError, IndexError) as problem:
         raise ValueError(f"{path} is no catalogue in UTF-8, or is damaged ({problem})") from None
     if not len(catalog):

@@ -103,11 +103,15 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def as_text(data: bytes) -> str:
-    """What a file says, if it is UTF-8: in another encoding its structure looks like another one's."""
+    """What a file says, if it is UTF-8. In another encoding its structure looks like another one's; UTF-16 has NULs."""
+    place = data.find(b"\0")
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(f"The notebook is not saved as UTF-8 text (at byte {error.start:,}). {AGAIN}") from None
+        place = error.start
+    if place >= 0:
+        raise Refused(f"The notebook is not saved as UTF-8 text (at byte {place:,}). {AGAIN}")
+    return text
 
 
 def check_shape(data: bytes) -> None:

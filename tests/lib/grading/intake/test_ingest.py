@@ -522,7 +522,7 @@ def test_e9_what_is_no_notebook_is_refused_in_words(tmp_path, data, words):
     assert got.notebook is None and words in got.refused
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
 def test_e10_other_encodings_are_refused(tmp_path, work, encoding):
     notebook = copy.deepcopy(work)
     notebook.cells[0].source = "ɓ" if encoding == "utf-16" else "é"

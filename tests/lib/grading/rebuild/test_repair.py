@@ -464,7 +464,8 @@ def without_docstring(source):
     return source.split("\n")[0] + "\n    raise NotImplementedError"
 
 
-PASTED = {"with its marks": lambda cell: cell | {"id": "pasted"}, "its text": lambda cell: nbformat.v4.new_code_cell(cell.source),
+PASTED = {"with its marks": lambda cell: cell | {"id": "pasted"},
+          "its text": lambda cell: nbformat.v4.new_code_cell(cell.source),
           "without docstring": lambda cell: nbformat.v4.new_code_cell(without_docstring(cell.source))}  # fmt: skip
 
 

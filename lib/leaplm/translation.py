@@ -12,6 +12,7 @@ import io
 import os
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 from babel.core import get_global
@@ -42,6 +43,7 @@ LEFT_TO_RIGHT, ISOLATE_END = "\u2066", "\u2069"  # Unicode's marks around a piec
 AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
 RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty lines: Markdown goes on inside
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+BRACE = re.compile(r"[{}]")
 JOINT = "; "  # between several messages in one
 # What is no English in a message: names with a digit, point or underscore in them, Python's types and errors.
 TYPES = r"\b(list|tuple|dict|set|float|int|str|bool|numpy|None)\b"
@@ -263,6 +265,9 @@ def read_catalog(path, locale):
     """The catalogue in a file. ValueError, with the file's name, if it is damaged or says nothing at all."""
     try:
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # as some editors begin a file
+        cut = [number for number, line in enumerate(content.decode().split("\n"), 1) if is_cut(line)]
+        if cut:
+            raise ValueError(f"no closing quote in line {cut[0]}")
         catalog = read_po(io.BytesIO(content), locale=locale, abort_invalid=True)
     except (ValueError, PoFileError, LookupError, AttributeError, IndexError) as problem:
         raise ValueError(f"{path} is no catalogue in UTF-8, or is damaged ({problem})") from None
@@ -271,11 +276,21 @@ def read_catalog(path, locale):
     return catalog
 
 
+def is_cut(line):
+    """Whether a line of a catalogue's file ends inside its text, which Babel would take as it is.
+
+    >>> is_cut('msgstr "all of i'), is_cut('msgstr "all of it"'), is_cut("# a comment")
+    (True, False, False)
+    """
+    return line.lstrip().startswith(("msg", '"')) and not line.rstrip().endswith('"')
+
+
 def is_whole(message):
-    """Whether a translation has the placeholders of its sentence, or is not there yet."""
+    """Whether a translation has the placeholders and braces of its sentence, or is not there yet."""
     if not message.string or ("{" not in message.id and "{" not in message.string):
         return True
-    return set(PLACEHOLDER.findall(message.id)) == set(PLACEHOLDER.findall(message.string))
+    ours, theirs = (Counter([*PLACEHOLDER.findall(text), *BRACE.findall(text)]) for text in (message.id, message.string))
+    return ours == theirs
 
 
 def find_catalogs(root, lab, locale):

@@ -15,12 +15,12 @@ from babel.core import get_global
 from leaplm.places import LANGUAGES, find_root
 from leaplm.translation import COMMON, LOCALE, find_catalogs, list_locales, look_up, translate_message, usual_locale
 
-_spoken = ""  # by the notebook at work; "" where that is English or none
+_spoken: str | None = None  # by the notebook at work; None where that does not tell
 
 
 def learner_locale() -> str:
     """That of the notebook at work, else of LEAPLM_LOCALE, else of the folder labs/languages/<locale>; "" is English."""
-    if _spoken:
+    if _spoken is not None:
         return _spoken
     if os.environ.get(LOCALE):
         return usual_locale()
@@ -31,15 +31,15 @@ def learner_locale() -> str:
     return next((locale for locale in reversed(named) if locale in known), "")
 
 
-def speak(locale: str) -> None:
-    """From now on this language is the learner's, as a notebook's own words tell it; "" leaves it to the environment."""
+def speak(locale: str | None) -> None:
+    """From now on this language is the learner's, as a notebook's own words tell it; None leaves it to the environment."""
     global _spoken
     _spoken = locale
 
 
 @contextlib.contextmanager
-def speaking(locale: str) -> Iterator[None]:
-    """Within the block a notebook's own language is the learner's."""
+def speaking(locale: str | None) -> Iterator[None]:
+    """Within the block this language is the learner's; None leaves it to the environment."""
     before = _spoken
     speak(locale)
     try:

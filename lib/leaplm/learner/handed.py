@@ -45,7 +45,7 @@ class Handed:
     files: list[str]
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    locale: str = ""  # of the notebook, where it is not English
+    locale: str | None = None  # of the notebook, where it is not English
 
     def report(self) -> str:
         lines = [f"{self.path}: {', '.join(self.files)}", *self.notes]
@@ -108,9 +108,10 @@ def tell_missing(told: Handed, root: Path, lab: str, submission: Submission) -> 
     """Notes what a teacher would miss, in the language of the notebook: the one in which it is graded too."""
     submitted = nbformat.reads(submission.notebook.decode(), as_version=4)
     every = {locale: read_release(root, lab, locale) for locale in release_locales(root, lab)}
-    told.locale = language_of(submitted, every) or ""
+    found = language_of(submitted, every) or ""
+    told.locale = found or None  # below an English one the learner may have asked for another language
     with speaking(told.locale):
-        told.missing += missing(every.pop(told.locale), submitted, every.values())
+        told.missing += missing(every.pop(found), submitted, every.values())
         told.missing += missing_artifact(root, lab, submission.files, told.notes)
 
 

@@ -77,10 +77,13 @@ class Session:
         return find_task(info.raw_cell, lab, getattr(info, "cell_id", None))
 
     def hear(self, source: str, lab: str) -> None:
-        """A cell of ours whose words are of one language alone: the notebook is in that one, wherever it lies."""
+        """A cell of ours whose words are of one language alone: the notebook is in that one, wherever it lies.
+
+        Below English cells the learner may have asked for another language.
+        """
         found = languages_of(source, lab)
         if len(found) == 1 and found <= {"", *list_locales(find_root())}:
-            speak(min(found))
+            speak(min(found) or None)
 
     def after_cell(self, result: Any) -> None:
         """Below a check: its mark. Below other cells: nothing."""

@@ -347,7 +347,7 @@ def catalogue(tmp_path, monkeypatch, content, name=COMMON):
     path.write_bytes(content)
     monkeypatch.setattr(locales, "find_root", lambda: tmp_path)
     monkeypatch.setattr(translation, "find_root", lambda: tmp_path)
-    monkeypatch.setattr(locales, "_spoken", "")
+    monkeypatch.setattr(locales, "_spoken", None)
     monkeypatch.setenv("LEAPLM_LOCALE", "es")
     translation.tell_once.cache_clear()
     return path

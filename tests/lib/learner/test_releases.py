@@ -73,7 +73,7 @@ def test_a_notebook_of_any_language_in_any_folder_has_all_its_marks_in_its_langu
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
     monkeypatch.setenv("LEAPLM_LOCALE", wanted)
-    monkeypatch.setattr(locales, "_spoken", "")
+    monkeypatch.setattr(locales, "_spoken", None)
     for lab in LABS[:3]:
         session = Session(shell=None)
         for cell in (cell for cell in releases.read_release(ROOT, lab, language).cells if cell.cell_type == "code"):

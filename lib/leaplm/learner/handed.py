@@ -18,9 +18,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from leaplm.grading.course import LAB_NAME, lab_file, translated_releases
+from leaplm.grading.given import is_answer
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS, read_submission, safe_id
 from leaplm.grading.rebuild.language import language_of
-from leaplm.grading.rebuild.repair import is_answer, rebuild
+from leaplm.grading.rebuild.repair import rebuild
 from leaplm.grading.submission import ARTIFACTS, Submission
 from leaplm.grading.texts import same_answer
 from leaplm.learner import progress

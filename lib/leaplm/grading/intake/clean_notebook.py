@@ -104,14 +104,12 @@ def parse(data: bytes) -> dict[str, Any]:
 
 def as_text(data: bytes) -> str:
     """What a file says, if it is UTF-8. In another encoding its structure looks like another one's; UTF-16 has NULs."""
-    place = data.find(b"\0")
     try:
-        text = data.decode("utf-8")
+        if (place := data.find(b"\0")) >= 0:
+            raise UnicodeDecodeError("utf-8", data, place, place + 1, "a NUL")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        place = error.start
-    if place >= 0:
-        raise Refused(f"The notebook is not saved as UTF-8 text (at byte {place:,}). {AGAIN}")
-    return text
+        raise Refused(f"The notebook is not saved as UTF-8 text (at byte {error.start:,}). {AGAIN}") from None
 
 
 def check_shape(data: bytes) -> None:

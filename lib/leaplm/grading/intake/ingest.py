@@ -29,9 +29,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from leaplm.grading.assignment import Assignment
+from leaplm.grading.given import Given
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
 from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
-from leaplm.grading.rebuild.repair import Given
 from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
 from leaplm.grading.texts import plain
 

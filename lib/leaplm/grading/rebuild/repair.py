@@ -27,7 +27,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from leaplm.grading.texts import answer_prints, one_line, plain, unix_lines
+from leaplm.grading.given import Given, editable, is_answer
+from leaplm.grading.texts import one_line, plain, unix_lines
 
 SIMILAR = 0.55  # of 1: below this, two texts are not taken for versions of the same cell (different cells: at most 0.5)
 MOST_COMPARED = 300  # cells that belong nowhere; the time grows with their number
@@ -40,11 +41,6 @@ class Repair:
 
     text: str
     doubtful: bool = False
-
-
-def prints_of(cell_type: str, source: str) -> frozenset[str]:
-    """As `answer_prints`; a written answer is its text only."""
-    return answer_prints(source) if cell_type == "code" else frozenset({plain(source)})
 
 
 @dataclass(eq=False)
@@ -66,10 +62,6 @@ class Found:
     @cached_property
     def plain(self) -> str:
         return plain(self.source)
-
-    @cached_property
-    def prints(self) -> frozenset[str]:
-        return prints_of(self.cell_type, self.source)
 
     @cached_property
     def profile(self) -> Counter:
@@ -120,42 +112,6 @@ def read_cells(notebook: NotebookNode) -> list[Found]:
             )
         )
     return found
-
-
-def editable(cell: NotebookNode) -> bool:
-    """Whether the student may change this cell of ours: answers, and cells nbgrader does not mark."""
-    meta = cell.metadata.get("nbgrader")
-    return not meta or bool(meta["solution"])
-
-
-def is_answer(cell: NotebookNode) -> bool:
-    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
-
-
-class Given:
-    """Our cells as they were given out, in all languages: the `texts` of each by its id, and those that are `fixed`."""
-
-    def __init__(self, releases: list[NotebookNode]) -> None:
-        self.releases = releases
-        self.texts: dict[str, set[str]] = defaultdict(set)
-        self.fixed: set[str] = set()  # texts of our checks and locked cells
-        self._stubs: dict[str, set[str]] = defaultdict(set)
-        for cell in (cell for release in releases for cell in release.cells):
-            self.texts[cell.id].add(plain(cell.source))
-            if is_answer(cell):
-                self._stubs[cell.id] |= prints_of(cell.cell_type, cell.source)
-            elif not editable(cell):
-                self.fixed.add(plain(cell.source))
-        self._all_stubs = set().union(*self._stubs.values())
-
-    def is_untouched(self, cell: NotebookNode, source: str) -> bool:
-        """Whether a text is our cell's as it was given out; of an answer, comments and docstrings do not count."""
-        prints = prints_of(cell.cell_type, source)
-        return not prints.isdisjoint(self.texts[cell.id] | self._stubs[cell.id])
-
-    def is_copy(self, found: Found) -> bool:
-        """Whether a cell is a check, a locked cell or a stub of ours."""
-        return found.plain in self.fixed or not found.prints.isdisjoint(self._all_stubs)
 
 
 class Matching:
@@ -297,7 +253,7 @@ class Matching:
         names = {_grade_id(cell) for cell in self.ours if not editable(cell)}
         if found.grade_id in names:
             return True
-        return self.given.is_copy(found)
+        return self.given.is_copy(found.cell_type, found.source)
 
     def _take(self, cell: NotebookNode, found: Found) -> None:
         self.match[cell.id] = found

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import nbformat
 from babel.messages import Catalog
-from babel.messages.pofile import read_po, write_po
+from babel.messages.pofile import write_po
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.trained import module_file
 from leaplm.translation import (
@@ -36,6 +36,7 @@ from leaplm.translation import (
     list_locales,
     load_catalogs,
     look_up,
+    read_catalog,
     split_markdown,
     translate_markdown,
     wrapped,
@@ -206,7 +207,7 @@ def update(root, locale):
     for lab in (*list_labs(root), COMMON):
         path = catalog_path(root, lab, locale)
         path.parent.mkdir(parents=True, exist_ok=True)
-        catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(
+        catalog = read_catalog(path, locale) if path.is_file() else Catalog(
             locale=locale, project="LeapLM", version="1", header_comment=f"{HEADER}\n# {UNFINISHED}", fuzzy=False,
             last_translator="The LeapLM developers", language_team=locale, msgid_bugs_address="the issues of the project")
         catalog.update(template(root, lab))
@@ -294,7 +295,11 @@ def faults(root, locale):
     total, done, found = Counter(), Counter(), []
     for lab in (*list_labs(root), COMMON):
         path = catalog_path(root, lab, locale)
-        catalog = read_po(path.open("rb"), locale=locale) if path.is_file() else Catalog(locale=locale)
+        try:
+            catalog = read_catalog(path, locale) if path.is_file() else Catalog(locale=locale)
+        except ValueError as problem:
+            found.append(f"{lab}, {locale}: {problem}")
+            continue
         unfinished = is_unfinished(root, lab, locale)
         for message in template(root, lab):
             if not message.id:
@@ -358,9 +363,12 @@ def main():
     chosen = options.locales or list_locales(ROOT)
     if options.task == "check":
         sys.exit(not check(ROOT, chosen))
-    for locale in chosen:
-        for path in build(ROOT, locale) if options.task == "build" else [update(ROOT, locale)]:
-            print(path.relative_to(ROOT) if path else f"course/*/locale/{locale}.po")
+    try:
+        for locale in chosen:
+            for path in build(ROOT, locale) if options.task == "build" else [update(ROOT, locale)]:
+                print(path.relative_to(ROOT) if path else f"course/*/locale/{locale}.po")
+    except ValueError as problem:  # nothing is written over a catalogue that cannot be read
+        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

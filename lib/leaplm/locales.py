@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
 from leaplm.places import LANGUAGES, find_root
-from leaplm.translation import COMMON, current_locale, find_catalogs, look_up, translate_message
+from leaplm.translation import COMMON, LOCALE, find_catalogs, list_locales, look_up, translate_message, usual_locale
+
+_spoken: str | None = None  # by the notebook at work; None where that does not tell
 
 
 def learner_locale() -> str:
-    """The language of LEAPLM_LOCALE, else that of the folder labs/languages/<locale>; "" is English."""
+    """That of the notebook at work, else of LEAPLM_LOCALE, else of the folder labs/languages/<locale>; "" is English."""
+    if _spoken is not None:
+        return _spoken
+    if os.environ.get(LOCALE):
+        return usual_locale()
     parts = Path.cwd().parts
-    if not os.environ.get("LEAPLM_LOCALE") and LANGUAGES in parts[:-1]:
-        return parts[parts.index(LANGUAGES) + 1]
+    named = [below for above, below in itertools.pairwise(parts) if above == LANGUAGES]
+    root = find_root() if named else None
+    known = list_locales(root) if root else []
+    return next((locale for locale in reversed(named) if locale in known), "")
+
+
+def speak(locale: str | None) -> None:
+    """From now on this language is the learner's, as a notebook's own words tell it; None leaves it to the environment."""
+    global _spoken
+    _spoken = locale
+
+
+@contextlib.contextmanager
+def speaking(locale: str | None) -> Iterator[None]:
+    """Within the block this language is the learner's; None leaves it to the environment."""
+    before = _spoken
+    speak(locale)
     try:
-        return current_locale()
-    except ValueError:  # a name that is none; a mark is not the place to stop a learner for it
-        return ""
+        yield
+    finally:
+        speak(before)
+
+
+def shown_locale() -> str:
+    """The language that our sentences are in: English where the learner's has no translation of them."""
+    return learner_locale() if catalogs_of() else ""
 
 
 def catalogs_of(lab: str = COMMON) -> tuple:
@@ -37,7 +66,10 @@ def say(words: str, **values: object) -> str:
     >>> say("{points} of {most} points for this exercise", points=2, most=3)
     '2 of 3 points for this exercise'
     """
-    return (look_up(words, catalogs_of()) or words).format(**values)
+    try:
+        return (look_up(words, catalogs_of()) or words).format(**values)
+    except (ValueError, KeyError, IndexError, AttributeError):  # a translator's slip: the sentence is still to be said
+        return words.format(**values)
 
 
 def say_drawn(text: str) -> str:

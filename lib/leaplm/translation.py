@@ -6,17 +6,27 @@ languages have the same cells, ids and marks. A text without a translation stays
 written from the right, pieces of code and of English are isolated, so that the signs at their ends stay where they are.
 """
 
+import codecs
 import functools
+import io
 import os
 import re
+import sys
+from collections import Counter
 from pathlib import Path
 
-from babel.messages.pofile import read_po
+from babel.core import get_global
+from babel.messages import Catalog
+from babel.messages.pofile import PoFileError, read_po
+
+from leaplm.places import find_root
 
 LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
 UNTRANSLATED = "[EN] "
 # Ends the header of a catalogue that a translator is still at work on: what it lacks is shown in English, with a mark.
 UNFINISHED = "X-Unfinished: yes"
+# As POSIX has it, with encoding and modifier, and as the web does: fr, fr_FR.UTF-8, zh-Hans-CN, sr_RS@latin, C.UTF-8.
+NAME = re.compile(r"(C|POSIX|[A-Za-z]{2,3}(?:[_-][A-Za-z]{4})?(?:[_-](?:[A-Za-z]{2}|\d{3}))?)(?:\.[\w-]+)?(?:@\w+)?")
 COMMON = "common"  # the catalogue of what is not of one lab
 
 # What stands before the words of a line: heading, list item, quotation, definition, table row.
@@ -38,18 +48,77 @@ AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
 RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty lines: Markdown goes on inside
 OUTSIDE = f"{WRAPPING_END}\n\n{{}}\n\n{RIGHT_TO_LEFT}"  # of the wrapping: blocks of code
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+BRACE = re.compile(r"[{}]")
 JOINT = "; "  # between several messages in one
 # What is no English in a message: names with a digit, point or underscore in them, Python's types and errors.
 TYPES = r"\b(list|tuple|dict|set|float|int|str|bool|numpy|None)\b"
 NAMES = re.compile(rf"[A-Za-z]+Error( \(.*\))?|\b\w+(?:[\d_.]\w*)+|{TYPES}", re.S)
 
 
-def current_locale():
-    """The locale of LEAPLM_LOCALE ("" for English). ValueError if it is not a name of letters such as fr or zh_CN."""
-    locale = os.environ.get(LOCALE, "")
-    if locale and not re.fullmatch(r"[a-z]{2,3}(_[A-Z][a-z]{3})?(_[A-Z]{2}|_\d{3})?", locale):
-        raise ValueError(f"{LOCALE}={locale!r} is not a locale; use for example fr or zh_CN")
-    return "" if locale.partition("_")[0] == "en" else locale
+def current_locale(known=None):
+    """The language of LEAPLM_LOCALE among those that are there ("" for English). ValueError if it is not the name of one.
+
+    known: by default the languages of the course around us. One that is not among them is said once, and English taken.
+    """
+    named = os.environ.get(LOCALE, "").strip()
+    found = NAME.fullmatch(named)
+    if named and not found:
+        raise ValueError(f"{LOCALE}={named!r} is not a locale; use for example fr or zh_CN")
+    if not named or found[1] in ("C", "POSIX"):
+        return ""
+    wanted = found[1].replace("-", "_")
+    if known is None:
+        root = find_root()
+        known = list_locales(root) if root else ()
+    found = nearest(wanted, tuple(known))
+    if found is None:
+        tell_once(f"{LOCALE}={named}: the course is not translated into it, so this is English. "
+                  f"There are: {', '.join(known) or 'none'}.")  # fmt: skip
+    return found or ""
+
+
+def usual_locale(known=None):
+    """As `current_locale`; where it is no name, that is said once and English taken: no mark may be lost for it."""
+    try:
+        return current_locale(known)
+    except ValueError as problem:
+        tell_once(str(problem))
+        return ""
+
+
+@functools.cache
+def nearest(wanted, known):
+    """The language of `known` that is read by people who ask for `wanted`; "" for English, None if there is none.
+
+    >>> nearest("pt_BR", ("pt", "zh_CN")), nearest("zh_SG", ("pt", "zh_CN")), nearest("zh_TW", ("pt", "zh_CN"))
+    ('pt', 'zh_CN', None)
+    """
+    asked = written_as(wanted)
+    if asked[0] == "en":
+        return ""
+    exact = [locale for locale in known if locale.lower() == wanted.lower()]
+    return next(iter([*exact, *(locale for locale in known if written_as(locale) == asked)]), None)
+
+
+def written_as(locale):
+    """(language, script) of a locale, as Unicode's tables have them where it does not say so itself.
+
+    >>> written_as("zh_tw"), written_as("swh")
+    (('zh', 'Hant'), ('sw', 'Latn'))
+    """
+    language, *others = locale.split("_")
+    language = get_global("language_aliases").get(language.lower(), language.lower())
+    script = next((part.title() for part in others if len(part) == 4), "")
+    territory = next((part.upper() for part in others if len(part) in (2, 3)), "")
+    likely = get_global("likely_subtags")
+    full = likely.get(f"{language}_{territory}") or likely.get(language) or language
+    return language, script or next((part for part in full.split("_") if len(part) == 4), "")
+
+
+@functools.cache
+def tell_once(words):
+    """A line about this machine or its catalogues, for whoever started the program."""
+    print(f"leaplm: {words}", file=sys.stderr)
 
 
 def split_markdown(text):
@@ -190,7 +259,7 @@ def catalog_path(root, lab, locale):
 def is_unfinished(root, lab, locale):
     """Whether a translator is still at work on a catalogue, as its header says."""
     path = catalog_path(root, lab, locale)
-    return path.is_file() and UNFINISHED in path.read_text(encoding="utf-8").partition("msgid")[0]
+    return path.is_file() and UNFINISHED in path.read_text(encoding="utf-8", errors="replace").partition("msgid")[0]
 
 
 def list_locales(root):
@@ -212,13 +281,58 @@ def load_catalogs(root, lab, locale):
 
 @functools.cache
 def _read(path, locale):
-    with path.open("rb") as file:
-        return read_po(file, locale=locale)
+    """A catalogue; an empty one, and a line about it, where the file cannot be read: its texts are in English then."""
+    try:
+        catalog = read_catalog(path, locale)
+    except ValueError as problem:
+        tell_once(f"{problem}. What it should say is in English.")
+        return Catalog(locale=locale)
+    for message in [message for message in catalog if message.id and not is_whole(message)]:
+        catalog.delete(message.id)  # to be filled in, it would break off, or say less than the sentence does
+    return catalog
+
+
+def read_catalog(path, locale):
+    """The catalogue in a file. ValueError, with the file's name, if it is damaged or says nothing at all."""
+    try:
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # as some editors begin a file
+        cut = [number for number, line in enumerate(content.decode().split("\n"), 1) if is_cut(line)]
+        if cut:
+            raise ValueError(f"no closing quote in line {cut[0]}")
+        catalog = read_po(io.BytesIO(content), locale=locale, abort_invalid=True)
+    except (ValueError, PoFileError, LookupError, AttributeError, IndexError) as problem:
+        raise ValueError(f"{path} is no catalogue in UTF-8, or is damaged ({problem})") from None
+    if not len(catalog):
+        raise ValueError(f"{path} is empty")
+    return catalog
+
+
+def is_cut(line):
+    """Whether a line of a catalogue's file ends inside its text, which Babel would take as it is.
+
+    >>> is_cut('msgstr "all of i'), is_cut('msgstr "all of it"'), is_cut("# a comment")
+    (True, False, False)
+    """
+    return line.lstrip().startswith(("msg", '"')) and not line.rstrip().endswith('"')
+
+
+def is_whole(message):
+    """Whether a translation has the placeholders and braces of its sentence, or is not there yet."""
+    if not message.string or ("{" not in message.id and "{" not in message.string):
+        return True
+    ours, theirs = (Counter([*PLACEHOLDER.findall(text), *BRACE.findall(text)]) for text in (message.id, message.string))
+    return ours == theirs
 
 
 def find_catalogs(root, lab, locale):
-    """As `load_catalogs`; none for English, and for a language that the course is not translated into."""
-    return load_catalogs(root, lab, locale) if locale in list_locales(root) else ()
+    """The catalogues of a lab that have something to say; none for English, or without a translation."""
+    if not locale or not any(catalog_path(root, name, locale).is_file() for name in (lab, COMMON)):
+        return ()
+    return tuple(catalog for catalog in load_catalogs(root, lab, locale) if says_something(catalog))
+
+
+def says_something(catalog):
+    return any(message.id and message.string for message in catalog)
 
 
 def translate_message(message, catalogs):

@@ -20,7 +20,7 @@ TOPICS = {"tokens", "transformer", "pretraining", "peft", "prompting", "fewshot"
           "instructions"}
 USES = {"serve", "bundle", "grading", "learner"}   # what is built on the base and the topics
 STAGES = ("intake", "rebuild", "sandbox", "judge", "book")
-COMMON = {"assignment", "course", "submission", "texts"}  # of grading: what all stages may import
+COMMON = {"assignment", "course", "given", "submission", "texts"}  # of grading: what all stages may import
 WHOLE = {"classroom", "configuration", "demo", "steps", "trained"}  # of grading: what drives all stages
 
 

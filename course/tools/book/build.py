@@ -26,7 +26,16 @@ import nbformat
 from leaplm import captions
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.locales import direction
-from leaplm.translation import COMMON, LOCALE, current_locale, load_catalogs, look_up, translate_markdown, unwrapped
+from leaplm.translation import (
+    COMMON,
+    LOCALE,
+    current_locale,
+    list_locales,
+    load_catalogs,
+    look_up,
+    translate_markdown,
+    unwrapped,
+)
 from nbclient import NotebookClient
 from PIL import Image
 from tqdm.auto import tqdm
@@ -64,7 +73,7 @@ def run_of(lab, scale):
 
 def release_path(lab):
     """The notebook of a lab that students open, in the language of LEAPLM_LOCALE."""
-    folder = ROOT / "labs" / LANGUAGES / current_locale() if current_locale() else ROOT / "labs"
+    folder = ROOT / "labs" / LANGUAGES / in_use() if in_use() else ROOT / "labs"
     return folder / lab / f"{lab}.ipynb"
 
 
@@ -146,13 +155,18 @@ def in_the_locale(path, lab):
     return translate_markdown(text, catalogs) + translate.notice(catalogs) if catalogs else text
 
 
+def in_use():
+    """The language of LEAPLM_LOCALE."""
+    return current_locale(list_locales(ROOT))
+
+
 def catalogs_in_use(lab):
-    return load_catalogs(ROOT, lab, current_locale()) if current_locale() else ()
+    return load_catalogs(ROOT, lab, in_use()) if in_use() else ()
 
 
 def turn(target):
     """Give each page its side, and a heading of Sphinx's its rank."""
-    start = rf'<html\1 dir="{direction(current_locale())}">'
+    start = rf'<html\1 dir="{direction(in_use())}">'
     for path in target.rglob("*.html"):
         page = re.sub("<html([^>]*)>", start, path.read_text(encoding="utf-8"), count=1)
         path.write_text(page.replace('role="heading"', 'role="heading" aria-level="2"'), encoding="utf-8")
@@ -165,11 +179,12 @@ def main(argv=None):
     parser.add_argument("--format", choices=("html", "epub"), default="html")
     parser.add_argument("--labs", nargs="*", help="only these labs (default: all)")
     parser.add_argument("--scale", choices=("tiny", "cpu", "gpu"), help="of the runs (default: this machine's)")
-    parser.add_argument("--locale", default=current_locale(), help="language of the text (default: LEAPLM_LOCALE)")
+    parser.add_argument("--locale", default=in_use(), help="language of the text (default: LEAPLM_LOCALE)")
     parser.add_argument("--out", type=Path, default=OUT, help="where the book goes")
     options = parser.parse_args(argv)
     os.environ[LOCALE] = options.locale
-    options.out /= current_locale()
+    os.environ[LOCALE] = in_use()  # as Sphinx's settings take it: fr_CA is fr
+    options.out /= in_use()
     pages = options.out / "pages"
     lay_out(pages, options.labs or list_labs(ROOT), options.scale)
     target = options.out / options.format

@@ -1,18 +1,19 @@
 """Sphinx's settings for the book. `build.py` beside this file lays out the pages first."""
 
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
 from docutils import nodes
 from leaplm.locales import direction
-from leaplm.translation import current_locale
+from leaplm.translation import LOCALE
 
 sys.path.insert(0, str(Path(__file__).parent))
 from formulas import mathml  # noqa: E402
 from pairs import SearchChinese  # noqa: E402
 
-language = current_locale() or "en"
+language = os.environ.get(LOCALE) or "en"  # build.py has set it
 project, author, copyright = "LeapLM", "The LeapLM developers", "The LeapLM developers. Text: CC BY 4.0, code: BSD 3-Clause"
 version = release = importlib.metadata.version("leaplm")
 extensions = ["myst_nb"]

@@ -12,8 +12,14 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 @app.callback(help=__doc__)
 def prepare() -> None:
     from leaplm.runtime import print_every_letter
+    from leaplm.translation import current_locale
 
     print_every_letter()
+    try:
+        current_locale()
+    except ValueError as problem:
+        typer.echo(f"leaplm: {problem}", err=True)
+        raise typer.Exit(1) from None
 
 
 def course_root() -> Path:

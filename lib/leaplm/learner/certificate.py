@@ -22,23 +22,26 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from leaplm.grading.course import LANGUAGES, lab_file
+from leaplm.grading.course import LANGUAGES, lab_file, translated_releases
 from leaplm.grading.intake.ingest import read_submission
 from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
 from leaplm.learner import handed, progress
+from leaplm.learner.panel import written
 from leaplm.learner.releases import read_release, tasks
+from leaplm.learner.words import CERTIFICATE, CERTIFIED, HEADS, MADE_WITH, MARKED, NOT_MARKED_AGAIN, VERIFY
+from leaplm.locales import say, shown_locale, speaking
 from leaplm.places import find_root, known_labs
+from leaplm.translation import list_locales
 from leaplm.whole_file import write_whole
 
 FORMAT = 1
 PAGE = "certificate.html"
 DATA = re.compile(r'<script type="application/json" id="certificate">(.*?)</script>', re.S)
 PACKAGES = ("leaplm", "torch", "transformers", "numpy")
-MARKED = "Marked again by the course's grader: the notebooks ran in a sandbox, the checks outside it."
 HOLDS = "The page holds: the grader gives the same points. Whose work it is, and when it was done, no page can prove."
 STYLE = """body{font:16px/1.5 serif;max-width:50em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;width:100%}
-td,th{border-bottom:1px solid #bbb;padding:.3em .5em;text-align:left;vertical-align:top}
+td,th{border-bottom:1px solid #bbb;padding:.3em .5em;text-align:start;vertical-align:top}
 code{font-size:70%;word-break:break-all}
 @media print{body{margin:0}}"""
 
@@ -64,11 +67,12 @@ def find_works(root: Path, folder: Path) -> list[Work]:
         except handed.HandInError:
             continue
         files = {notebook.name: notebook, **{name: notebook.parent / name for name in handed.beside(notebook.parent, lab)}}
-        found.append(Work(lab, read_submission(files, lab, "learner", release=read_release(root, lab))))
+        found.append(Work(lab, read_submission(files, lab, "learner", release=read_release(root, lab),
+                                               others=translated_releases(root, lab))))  # fmt: skip
     return found
 
 
-def make(name: str, folder: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+def make(name: str, folder: Path, tell: Callable[[str], None] = print) -> dict[str, Any]:
     """The data of a certificate: every lab that is there, marked in the sandbox, or said not to be.
 
     CertificateError if there is no notebook, or no course to mark by.
@@ -76,12 +80,13 @@ def make(name: str, folder: Path, say: Callable[[str], None] = print) -> dict[st
     root, works = found_in(folder)
     sandboxed, reason = True, ""
     try:
-        records = grade(root, works, say)
+        records = grade(root, works, tell)
     except NoSandbox as problem:
         sandboxed, reason, records = False, str(problem), {}
     told = progress.read(progress.progress_file(folder))
     return {"format": FORMAT, "name": name, "date": date.today().isoformat(), "sandboxed": sandboxed, "reason": reason,
-            "versions": versions(), "labs": [entry(root, work, records.get(work.lab), told) for work in works]}  # fmt: skip
+            "locale": shown_locale(), "versions": versions(),
+            "labs": [entry(root, work, records.get(work.lab), told) for work in works]}  # fmt: skip
 
 
 def found_in(folder: Path) -> tuple[Path, list[Work]]:
@@ -94,7 +99,7 @@ def found_in(folder: Path) -> tuple[Path, list[Work]]:
     return root, works
 
 
-def grade(root: Path, works: list[Work], say: Callable[[str], None]) -> dict[str, dict]:
+def grade(root: Path, works: list[Work], tell: Callable[[str], None]) -> dict[str, dict]:
     """The grader's record of each lab. One that did not come to its end is told with the reason."""
     from leaplm.grading.judge.engine import Engine
 
@@ -103,7 +108,7 @@ def grade(root: Path, works: list[Work], say: Callable[[str], None]) -> dict[str
         with Engine(root, work.lab, jobs=1) as engine:
             record = records[work.lab] = engine.grade(work.submission).record
         ended = "" if record["state"] == "graded" else f" ({record['state']}: {record['reason']})"
-        say(f"{work.lab}: {record['points']:g} of {record['max']:g} points{ended}")
+        tell(f"{work.lab}: {record['points']:g} of {record['max']:g} points{ended}")
     return records
 
 
@@ -132,21 +137,29 @@ def course_digest(root: Path, lab: str) -> str:
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page: to be read, printed, and verified."""
+    """The page: to be read, printed, and verified; in the language of whoever made it, where it is read too."""
+    with speaking(data["locale"] if data.get("locale") in list_locales(find_root() or Path()) else ""):
+        return _rendered(data)
+
+
+def _rendered(data: dict[str, Any]) -> str:
     rows = "".join(row(lab) for lab in data["labs"])
     points, most = (sum(lab[key] for lab in data["labs"]) for key in ("points", "max"))
-    how = MARKED if data["sandboxed"] else f"NOT marked again. {data['reason']} The points are the notebooks' own."
-    labs = f"{len(data['labs'])} lab{'s' * (len(data['labs']) != 1)}"
+    how = say(MARKED) if data["sandboxed"] else say(NOT_MARKED_AGAIN, reason=data["reason"])
+    total = say(CERTIFIED, points=f"{points:g}", most=f"{most:g}", count=len(data["labs"]))
+    title, exercises, hashes = map(say, CERTIFICATE)
+    heads = "".join(f"<th>{escape(head)}</th>" for head in (*map(say, (HEADS[0], HEADS[2])), exercises, hashes))
+    command = f"<code dir='ltr'>leaplm finish --verify {PAGE}</code>"
     made_with = ", ".join(f"{name} {version}" for name, version in sorted(data["versions"].items()))
     kept = json.dumps(data, ensure_ascii=False, sort_keys=True, indent=1).replace("<", "\\u003c")
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>LeapLM: {escape(data["name"])}</title><style>{STYLE}</style></head><body>
-<h1>LeapLM: adapting language models</h1>
-<p><b>{escape(data["name"])}</b>, {escape(data["date"])}: <b>{points:g} of {most:g} points</b> by the computer in
-{labs}. {escape(how)}</p>
-<table><tr><th>lab</th><th>points</th><th>exercises</th><th>seed of the checks, hashes (SHA-256)</th></tr>{rows}</table>
-<p>Anyone who has the notebooks beside this page can verify it: <code>leaplm finish --verify {PAGE}</code></p>
-<p>Made with {escape(made_with)}.</p>
+<html {written(shown_locale())}><head><meta charset="utf-8"><title>LeapLM: {escape(data["name"])}</title>
+<style>{STYLE}</style></head><body>
+<h1>{escape(title)}</h1>
+<p><b>{escape(data["name"])}</b>, {escape(data["date"])}: <b>{escape(total)}</b>. {escape(how)}</p>
+<table><tr>{heads}</tr>{rows}</table>
+<p>{say(VERIFY, command=command)}</p>
+<p>{escape(say(MADE_WITH, versions=made_with))}</p>
 <script type="application/json" id="certificate">{kept}</script>
 </body></html>
 """
@@ -181,7 +194,7 @@ def read(page: Path) -> dict[str, Any]:
     return data
 
 
-def differences(page: Path, folder: Path, say: Callable[[str], None] = print) -> list[str]:
+def differences(page: Path, folder: Path, tell: Callable[[str], None] = print) -> list[str]:
     """What of a certificate does not hold for the notebooks in `folder`; nothing if all does.
 
     The labs are marked again, with other random inputs. NoSandbox where there is no sandbox to do it in.
@@ -191,14 +204,14 @@ def differences(page: Path, folder: Path, say: Callable[[str], None] = print) ->
     there = {work.lab: work for work in works}
     wrong = claims_that_cannot_be(data)
     listed = [there[lab["lab"]] for lab in data["labs"] if lab["lab"] in there]
-    records = grade(root, listed, say) if listed else {}
+    records = grade(root, listed, tell) if listed else {}
     for lab in data["labs"]:
         work = there.get(lab["lab"])
         if work is None:
             wrong.append(f"{lab['lab']}: its notebook is not in {folder}")
         else:
             wrong += compared(lab, entry(root, work, records[work.lab], {}), titles(root, work.lab))
-            tell_other_versions(data, lab, root, say)
+            tell_other_versions(data, lab, root, tell)
     return wrong
 
 
@@ -213,11 +226,11 @@ def claims_that_cannot_be(data: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def tell_other_versions(data: dict[str, Any], lab: dict[str, Any], root: Path, say: Callable[[str], None]) -> None:
+def tell_other_versions(data: dict[str, Any], lab: dict[str, Any], root: Path, tell: Callable[[str], None]) -> None:
     """Says where other checks were at work than here: the same work may then have other points without any lie."""
     if course_digest(root, lab["lab"]) != lab["course"]:
         theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
-        say(f"{lab['lab']}: the page was made with another version of this lab's checks (leaplm {theirs}; here {ours})")
+        tell(f"{lab['lab']}: the page was made with another version of this lab's checks (leaplm {theirs}; here {ours})")
 
 
 def titles(root: Path, lab: str) -> set[str]:
@@ -251,18 +264,18 @@ def points(value: tuple[float, float] | None) -> str:
     return f"{value[0]:g} of {value[1]:g}" if value else "nothing"
 
 
-def run(name: str, folder: Path, verify: Path | None, say: Callable[[str], None] = print) -> int:
+def run(name: str, folder: Path, verify: Path | None, tell: Callable[[str], None] = print) -> int:
     """The command `leaplm finish`. Returns 0, or 1 if a page does not hold or cannot be made."""
     try:
         if verify:
-            wrong = differences(verify, folder, say)
-            say("\n".join(["The page does not hold:", *wrong]) if wrong else HOLDS)
+            wrong = differences(verify, folder, tell)
+            tell("\n".join(["The page does not hold:", *wrong]) if wrong else HOLDS)
             return int(bool(wrong))
-        data = make(name, folder, say)
+        data = make(name, folder, tell)
     except (ValueError, OSError, NoSandbox) as problem:
-        say(f"leaplm finish: {problem}")
+        tell(f"leaplm finish: {problem}")
         return 1
     write_whole(folder / PAGE, render(data))
-    say(f"{folder / PAGE}: open it in a browser, print it from there"
+    tell(f"{folder / PAGE}: open it in a browser, print it from there"
         + ("" if data["sandboxed"] else f". It says that it was NOT marked by the grader: {data['reason']}"))  # fmt: skip
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from leaplm.grading.course import LAB_NAME, lab_file
+from leaplm.grading.course import LAB_NAME, lab_file, translated_releases
+from leaplm.grading.given import is_answer
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS, read_submission, safe_id
-from leaplm.grading.rebuild.repair import is_answer, rebuild
-from leaplm.grading.submission import ARTIFACTS
+from leaplm.grading.rebuild.language import language_of
+from leaplm.grading.rebuild.repair import rebuild
+from leaplm.grading.submission import ARTIFACTS, Submission
 from leaplm.grading.texts import same_answer
 from leaplm.learner import progress
-from leaplm.learner.releases import HEADING, read_release
+from leaplm.learner.releases import HEADING, read_release, release_locales
 from leaplm.learner.words import IS_THERE, MADE_AT, MISSING, NO_ANSWER, NO_FILE, NOT_YET_SAVED, ONLY_TINY, WHOLE
-from leaplm.locales import learner_locale, say
+from leaplm.locales import say, speaking
 from leaplm.places import find_root, known_labs
 from leaplm.whole_file import replacing
 
@@ -44,10 +46,12 @@ class Handed:
     files: list[str]
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    locale: str | None = None  # of the notebook, where it is not English
 
     def report(self) -> str:
         lines = [f"{self.path}: {', '.join(self.files)}", *self.notes]
-        lines += [say(MISSING, what=line) for line in self.missing] or [say(WHOLE)]
+        with speaking(self.locale):
+            lines += [say(MISSING, what=line) for line in self.missing] or [say(WHOLE)]
         return "\n".join(lines)
 
 
@@ -84,21 +88,32 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
     to.mkdir(parents=True, exist_ok=True)
     path = to / f"{safe_id(name)}-{lab.partition('_')[0]}.zip"
     root = find_root()
-    release = read_release(root, lab, learner_locale()) if root else None
+    release, others = (read_release(root, lab), translated_releases(root, lab)) if root else (None, [])
     with replacing(path) as target:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for inside, data in files.items():
                 archive.writestr(inside, data)
         target.flush()
-        submission = read_submission({path.name: Path(target.name)}, lab, name, release=release)
+        submission = read_submission({path.name: Path(target.name)}, lab, name, release=release, others=others)
         if submission.refused:
             raise HandInError(submission.refused)
     told = Handed(path, list(files), notes=list(submission.notes))
     if release is not None:
-        told.missing = missing(release, nbformat.reads(submission.notebook.decode(), as_version=4))
-        told.missing += missing_artifact(root, lab, submission.files, told.notes)
-    told.missing += not_saved(lab, notebook) if isinstance(notebook, Path) else []
+        tell_missing(told, root, lab, submission)
+    with speaking(told.locale):
+        told.missing += not_saved(lab, notebook) if isinstance(notebook, Path) else []
     return told
+
+
+def tell_missing(told: Handed, root: Path, lab: str, submission: Submission) -> None:
+    """Notes what a teacher would miss, in the language of the notebook: the one in which it is graded too."""
+    submitted = nbformat.reads(submission.notebook.decode(), as_version=4)
+    every = {locale: read_release(root, lab, locale) for locale in release_locales(root, lab)}
+    found = language_of(submitted, every) or ""
+    told.locale = found or None  # below an English one the learner may have asked for another language
+    with speaking(told.locale):
+        told.missing += missing(every.pop(found), submitted, every.values())
+        told.missing += missing_artifact(root, lab, submission.files, told.notes)
 
 
 def beside(folder: Path, lab: str) -> dict[str, bytes]:
@@ -108,9 +123,12 @@ def beside(folder: Path, lab: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if path.is_file()}
 
 
-def missing(release: NotebookNode, submitted: NotebookNode) -> list[str]:
-    """The answers that are still as they were given out, by the heading of their exercise."""
-    made, _ = rebuild(release, submitted)
+def missing(release: NotebookNode, submitted: NotebookNode, others: Collection[NotebookNode] = ()) -> list[str]:
+    """The answers that are still as they were given out, by the heading of their exercise.
+
+    others: the release in other languages.
+    """
+    made, _ = rebuild(release, submitted, others)
     given, heads = {cell.id: cell.source for cell in release.cells}, headings(release)
     return [say(NO_ANSWER, exercise=heads[cell.id]) for cell in made.cells
             if is_answer(cell) and same_answer(cell.source, given[cell.id])]  # fmt: skip

@@ -21,11 +21,12 @@ from leaplm.grading.sandbox.student import TimeIsUp
 from leaplm.learner import handed, panel, progress
 from leaplm.learner.listener import until
 from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
-from leaplm.learner.releases import Task, are_on, find_lab, find_task, named_task
+from leaplm.learner.releases import Task, are_on, find_lab, find_task, languages_of, named_task
 from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE
-from leaplm.locales import say
+from leaplm.locales import say, speak
 from leaplm.places import find_root, known_labs
 from leaplm.runtime import available_memory_mb, free_memory
+from leaplm.translation import list_locales
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
 WRITE_EVERY = 60  # s, of the time worked; marks are written at once
@@ -71,7 +72,18 @@ class Session:
 
     def task_of(self, info: Any) -> Task | None:
         """The check that a cell is."""
-        return find_task(info.raw_cell, find_lab(info.raw_cell) or self.lab, getattr(info, "cell_id", None))
+        lab = find_lab(info.raw_cell) or self.lab
+        self.hear(info.raw_cell, lab)
+        return find_task(info.raw_cell, lab, getattr(info, "cell_id", None))
+
+    def hear(self, source: str, lab: str) -> None:
+        """A cell of ours whose words are of one language alone: the notebook is in that one, wherever it lies.
+
+        Below English cells the learner may have asked for another language.
+        """
+        found = languages_of(source, lab)
+        if len(found) == 1 and found <= {"", *list_locales(find_root())}:
+            speak(min(found) or None)
 
     def after_cell(self, result: Any) -> None:
         """Below a check: its mark. Below other cells: nothing."""

@@ -32,7 +32,7 @@ from leaplm.learner.words import (
     WANTED,
     YOURS,
 )
-from leaplm.locales import direction, language_tag, learner_locale, say
+from leaplm.locales import direction, language_tag, learner_locale, say, shown_locale
 from leaplm.places import find_root
 
 MORE = '`from leaplm import learner; learner.mark("{name}")`'  # for more time, or after a restart
@@ -84,7 +84,7 @@ def as_html(mark: Mark, so_far: str = "") -> str:
     if so_far:
         parts.append(f"<div style='opacity:.75;font-size:90%;margin-top:.3em'>{escape(so_far)}</div>")
     style = BOX.format(colour=COLOURS[shown])
-    return f"<div class='leaplm-mark' {written(learner_locale())} style='{style}'>{''.join(parts)}</div>"
+    return f"<div class='leaplm-mark' {written(shown_locale())} style='{style}'>{''.join(parts)}</div>"
 
 
 def written(locale: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -176,9 +177,20 @@ def page(labs: dict[str, Any]) -> str:
 def table(labs: dict[str, Any]) -> str:
     """The table for a terminal."""
     lines = [heads(), *map(cells, rows(labs))]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    widths = [max(map(columns, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines]  # fmt: skip
     return "\n".join(text if labs else [*text, say(NOTHING_YET)])
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for a wide letter, none for what stands on the one before it.
+
+    >>> columns("实验"), columns("e\\u0301")
+    (4, 1)
+    """
+    drawn = [letter for letter in text if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf"]
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in drawn)
 
 
 def so_far(lab: str, record: dict[str, Any]) -> str:

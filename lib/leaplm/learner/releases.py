@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from leaplm.grading.course import translated_releases
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.texts import plain
 from leaplm.locales import learner_locale
@@ -65,6 +68,12 @@ def read_release(root: Path, lab: str, locale: str = "") -> NotebookNode:
     return nbformat.read(translated if locale and translated.is_file() else ours, as_version=4)
 
 
+def release_locales(root: Path, lab: str) -> list[str]:
+    """The languages in which a lab is there, the learner's first; "" is English."""
+    there = [path.parents[1].name for path in translated_releases(root, lab)]
+    return sorted(["", *there], key=lambda locale: (locale != learner_locale(), locale))
+
+
 @functools.cache
 def tasks(root: Path, lab: str, locale: str = "") -> tuple[Task, ...]:
     """The checks of a lab in order, with their surroundings; hints below the last check of an exercise are for all of it."""
@@ -109,25 +118,40 @@ def described(source: str) -> str:
 
 def find_lab(source: str) -> str:
     """The lab that has this code cell, if one alone has it; else empty."""
+    found = {lab for lab, _ in _places(source)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def languages_of(source: str, lab: str) -> set[str]:
+    """The languages in which a lab has this code cell; those of a cell without words are all."""
+    return {locale for name, locale in _places(source) if name == lab}
+
+
+def _places(source: str) -> frozenset[tuple[str, str]]:
     root, wanted = find_root(), plain(source)
-    found = [lab for lab in (known_labs(root) if root else []) if wanted in _code(root, lab, learner_locale())]
-    return found[0] if len(found) == 1 and wanted else ""
+    return _code(root).get(hash(wanted), frozenset()) if root and wanted else frozenset()
 
 
 @functools.cache
-def _code(root: Path, lab: str, locale: str) -> frozenset[str]:
-    """The code cells of a lab in English and in the learner's language."""
-    return frozenset(plain(cell.source) for release in (read_release(root, lab), read_release(root, lab, locale))
-                     for cell in release.cells if cell.cell_type == "code")  # fmt: skip
+def _code(root: Path) -> dict[int, frozenset[tuple[str, str]]]:
+    """{hash of a code cell: the (lab, locale) that have it}, of all labs and languages; half a second, once."""
+    found = defaultdict(set)
+    for lab in known_labs(root):
+        for path in (root / "labs" / lab / f"{lab}.ipynb", *translated_releases(root, lab)):
+            locale = path.parents[1].name if path.parents[2].name == LANGUAGES else ""
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:  # nbformat would check each: much slower
+                if cell["cell_type"] == "code":
+                    found[hash(plain("".join(cell["source"])))].add((lab, locale))
+    return {code: frozenset(places) for code, places in found.items()}
 
 
 def find_task(source: str, lab: str, cell_id: str | None = None) -> Task | None:
     """The check of a lab whose cell has this text; or this id, since a learner may add a line to a cell."""
     root = find_root()
     found = tasks(root, lab) if root and lab in known_labs(root) else ()
-    translated = tasks(root, lab, learner_locale()) if found else ()
-    same = [task for task, other in zip(found, translated, strict=True)
-            if plain(source) in (plain(task.source), plain(other.source))]  # fmt: skip
+    checks = {other.check for locale in (languages_of(source, lab) if found else ())
+              for other in tasks(root, lab, locale) if plain(other.source) == plain(source)}  # fmt: skip
+    same = [task for task in found if task.check in checks]
     by_id = [task for task in found if cell_id == f"check_{task.check}" and "grade_cell(" not in source]
     return next(iter([*same, *by_id]), None)
 

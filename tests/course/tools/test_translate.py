@@ -1,6 +1,7 @@
 """The course in other languages: units of text, catalogues and their drift, labs, messages, and marks."""
 
 import ast
+import codecs
 import copy
 import doctest
 import io
@@ -13,6 +14,8 @@ import nbformat
 import pytest
 from babel.messages import Catalog
 from babel.messages.pofile import read_po
+from leaplm import locales, translation
+from leaplm.cli.app import app
 from leaplm.grading.course import LANGUAGES, list_labs, load_module
 from leaplm.grading.demo import Classroom
 from leaplm.grading.intake.ingest import belonging
@@ -34,6 +37,7 @@ from leaplm.translation import (
 )
 from mini import LAB, ROOT, make_course
 from nbgrader.utils import compute_checksum, is_solution
+from typer.testing import CliRunner
 from walled import needs_sandbox
 
 translate = load_module(ROOT / "course" / "tools" / "translate.py")
@@ -274,9 +278,7 @@ def test_a_notebook_that_nobody_worked_on_counts_as_such_in_every_language(local
     for lab in list_labs(ROOT)[:4]:
         untouched = release(ROOT, locale, lab)
         english = release(ROOT, lab=lab)
-        forms = [cell for cell in english.cells if cell.cell_type == "markdown" and is_solution(cell)]
-        _, changed = belonging(json.dumps(untouched).encode(), english)
-        assert changed <= len(forms), lab
+        assert belonging(json.dumps(untouched).encode(), english, [untouched])[1] == 0, lab
         assert len(missing(untouched, untouched)) == sum(map(is_solution, untouched.cells))
 
 
@@ -404,16 +406,106 @@ def test_no_template_cuts_the_words_of_an_error(locale):
         assert (translate_message(error, catalogs), english_left(error, catalogs)) == (error, []), lab
 
 
-@pytest.mark.parametrize(("name", "locale"), [("es_419", "es_419"), ("zh_Hant", "zh_Hant"), ("zh_Hant_TW", "zh_Hant_TW"),
-                                              ("hau", "hau"), ("en", ""), ("en_GB", ""), ("", "")])  # fmt: skip
-def test_names_of_locales(monkeypatch, name, locale):
+HERE = ("ar", "es", "fr", "ha", "pt", "sw", "zh_CN")
+READ_AS = {"": " en en_GB EN C C.UTF-8 POSIX en_US.UTF-8", "fr": "fr fr_FR.UTF-8 fr-FR fr_CA fr_FR@euro FR fra",
+           "pt": "pt_BR pt_PT", "zh_CN": "zh zh-CN zh_cn zh_Hans_CN zh-Hans zh_SG", "es": "es_ES es_419 ES es-MX",
+           "ar": "ar_EG", "sw": "sw_KE swh", "ha": "hau ha_NG"}  # fmt: skip
+NAMES = [(name, locale) for locale, names in READ_AS.items() for name in names.split(" ")]
+
+
+@pytest.mark.parametrize(("name", "locale"), NAMES)
+def test_a_language_is_found_by_all_usual_names(monkeypatch, capsys, name, locale):
     monkeypatch.setenv("LEAPLM_LOCALE", name)
-    assert current_locale() == locale
+    assert current_locale(HERE) == locale and capsys.readouterr().err == ""
 
 
-def test_a_locale_that_is_none_or_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setenv("LEAPLM_LOCALE", "../fr")
+@pytest.mark.parametrize("name", ["zh_TW", "zh_Hant", "zh_HK.UTF-8", "xx", "ca@valencia", "sr_RS@latin"])
+def test_a_language_that_is_not_there_is_english_and_that_is_said_once(monkeypatch, capsys, name):
+    translation.tell_once.cache_clear()
+    monkeypatch.setenv("LEAPLM_LOCALE", name)
+    assert [current_locale(HERE), current_locale(HERE)] == ["", ""]
+    assert capsys.readouterr().err.count(f"{name}: the course is not translated into it") == 1
+
+
+def test_a_locale_is_a_language_that_the_course_has(monkeypatch):
+    monkeypatch.setenv("LEAPLM_LOCALE", "fr")
+    assert current_locale(["en_XA"]) == "" and current_locale() == "fr" and current_locale(["fr_CA"]) == "fr_CA"
+
+
+@pytest.mark.parametrize("name", ["../fr", "fr/..", "f", "french", "fr_FR_x", "."])
+def test_a_locale_that_is_none_is_refused_once_by_a_command_and_costs_no_mark(monkeypatch, capsys, name):
+    translation.tell_once.cache_clear()
+    monkeypatch.setenv("LEAPLM_LOCALE", name)
     with pytest.raises(ValueError, match="use for example fr"):
         current_locale()
+    assert [translation.usual_locale(HERE), translation.usual_locale(HERE)] == ["", ""]
+    assert capsys.readouterr().err.count("is not a locale") == 1
+    done = CliRunner().invoke(app, ["progress"])
+    assert done.exit_code == 1 and f"LEAPLM_LOCALE={name!r} is not a locale" in done.output
+    assert isinstance(done.exception, SystemExit)
+
+
+def catalogue(tmp_path, monkeypatch, content, name=COMMON):
+    """A course with one catalogue of Spanish, in which a learner reads Spanish."""
+    path = catalog_path(tmp_path, name, "es")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    monkeypatch.setattr(locales, "find_root", lambda: tmp_path)
+    monkeypatch.setattr(translation, "find_root", lambda: tmp_path)
+    monkeypatch.setattr(locales, "_spoken", None)
+    monkeypatch.setenv("LEAPLM_LOCALE", "es")
+    translation.tell_once.cache_clear()
+    return path
+
+
+WORDS = "{points} of {most} points for this exercise"
+WHOLE = f'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n\nmsgid "{WORDS}"\nmsgstr "{{}}"\n'
+
+
+@pytest.mark.parametrize(("told", "said"), [
+    ("{points} puntos de {most}", "1 puntos de 2"),
+    *((slip, "1 of 2 points for this exercise") for slip in (
+        "{puntos} de {most}", "puntos de {most}", "{points de {most}", "{} de {}", "{points.__class__} de {most}",
+        "{points} de {most} {", "{points!r:>{most}} {most} {points}"))])  # fmt: skip
+def test_a_slip_of_a_translator_costs_the_translation_and_no_sentence(tmp_path, monkeypatch, told, said):
+    catalogue(tmp_path, monkeypatch, WHOLE.replace("{}", told).encode())
+    assert locales.say(WORDS, points=1, most=2) == said
+    assert translate_message("1 of 2 points for this exercise", locales.catalogs_of()) == said
+
+
+def test_a_catalogue_may_begin_with_a_mark_and_have_the_line_ends_of_windows(tmp_path, monkeypatch):
+    content = codecs.BOM_UTF8 + WHOLE.replace("{}", "{points} de {most}").replace("\n", "\r\n").encode()
+    catalogue(tmp_path, monkeypatch, content)
+    assert locales.say(WORDS, points=1, most=2) == "1 de 2"
+
+
+TRUNCATED = WHOLE.replace("{}", "{points} puntos").encode()[:-12]
+
+
+@pytest.mark.parametrize("content", [
+    b"", WHOLE.replace("{}", "ma\u00f1ana").encode("latin-1"), bytes(range(256)) * 9, b"hello\nworld\nmsgid nothing\n",
+    TRUNCATED, WHOLE.encode("utf-16")], ids=["empty", "latin-1", "binary", "other text", "truncated", "utf-16"])  # fmt: skip
+def test_a_damaged_catalogue_is_english_once_said_and_a_fault_and_never_written_over(tmp_path, monkeypatch, capsys, content):
+    path = catalogue(tmp_path, monkeypatch, content)
+    for _ in range(2):
+        assert locales.say(WORDS, points=1, most=2) == "1 of 2 points for this exercise"
+    assert capsys.readouterr().err.count(str(path)) == 1
+    assert locales.shown_locale() == "" and locales.direction(locales.shown_locale()) == "ltr"
+    monkeypatch.setattr(translate, "list_labs", lambda root: [])
+    monkeypatch.setattr(translate, "template", lambda root, lab: Catalog())
+    [fault] = translate.faults(tmp_path, "es")[2]
+    assert str(path) in fault
+    with pytest.raises(ValueError, match=path.name):
+        translate.update(tmp_path, "es")
+    assert path.read_bytes() == content
+
+
+def test_a_lab_without_the_common_catalogue_is_said_in_english(tmp_path, monkeypatch):
+    catalogue(tmp_path, monkeypatch, WHOLE.replace("{}", "{points} puntos de {most}").encode(), "lab9_x")
+    assert locales.say(WORDS, points=1, most=2) == "1 of 2 points for this exercise" and locales.shown_locale() == ""
+    assert translate_message("1 of 2 points for this exercise", locales.catalogs_of("lab9_x")) == "1 puntos de 2"
+
+
+def test_a_course_without_a_language_says_which_it_has():
     with pytest.raises(FileNotFoundError, match="not translated into 'xx'"):
         load_catalogs(ROOT, "lab0_start", "xx")

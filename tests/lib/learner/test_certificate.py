@@ -3,11 +3,14 @@
 import json
 import re
 import shutil
+from html import unescape
 
 import nbformat
 import pytest
-from leaplm.learner import certificate
-from mini import LAB, build, make_course
+from leaplm import locales
+from leaplm.learner import certificate, words
+from leaplm.translation import list_locales
+from mini import LAB, ROOT, build, make_course
 from mini_learner import answered
 from walled import needs_sandbox
 
@@ -107,7 +110,7 @@ def test_each_lab_is_marked_by_its_own_checks_and_one_that_does_not_end_well_say
 def test_forged_pages_do_not_hold(page, solved, course):
     """Other words than the data, other data, and another notebook than the page was made from."""
     honest = page.read_text(encoding="utf-8")
-    page.write_text(honest.replace("<b>9 of 9 points</b>", "<b>90 of 90 points</b>"), encoding="utf-8")
+    page.write_text(honest.replace("9 of 9 points by", "90 of 90 points by"), encoding="utf-8")
     assert verify(page, solved) == (1, f"leaplm finish: {page} was changed: what one reads in it is not what its data say")
 
     fill(solved, answered(course, mean_square=WRONG))  # worse work, with the page of better work
@@ -216,3 +219,23 @@ def test_where_there_is_no_sandbox_the_page_says_that_nothing_was_marked(solved,
 def test_a_folder_without_notebooks_is_an_error(labs):
     said = []
     assert certificate.run("Amina", labs, None, said.append) == 1 and "there is no notebook of a lab" in said[0]
+
+
+@pytest.mark.parametrize("locale", ["", *list_locales(ROOT)])
+def test_a_page_is_in_its_makers_language_wherever_it_is_read(locale, monkeypatch, tmp_path):
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    data = {"format": 1, "name": "Amina", "date": "2026-01-02", "sandboxed": True, "reason": "", "versions": {}, "labs": [],
+            "locale": locale}  # fmt: skip
+    for reader in ("", "fr", "ar"):
+        monkeypatch.setenv("LEAPLM_LOCALE", reader)
+        (tmp_path / f"{reader}.html").write_text(certificate.render(data), encoding="utf-8")
+        assert certificate.read(tmp_path / f"{reader}.html") == data
+    [text] = {path.read_text(encoding="utf-8") for path in tmp_path.glob("*.html")}
+    assert f"lang='{locales.language_tag(locale)}' dir='{locales.direction(locale)}'" in text
+    assert (words.MARKED in unescape(text)) == (locale == "")
+
+
+@pytest.mark.parametrize("locale", ["../fr", "xx", 7, None, ["fr"]])
+def test_a_page_names_no_other_language_than_one_of_ours(locale):
+    data = {"name": "", "date": "", "sandboxed": True, "labs": [], "versions": {}, "locale": locale}
+    assert "lang='en'" in certificate.render(data)

@@ -13,7 +13,7 @@ import pytest
 from leaplm.grading.intake.collect import collect
 from leaplm.grading.intake.people import fold
 from leaplm.learner import handed, progress
-from mini import LAB
+from mini import LAB, ROOT
 from mini_learner import answered
 
 
@@ -103,3 +103,15 @@ def test_nothing_to_hand_in_is_an_error_that_says_what_to_do(labs, words):
 def test_own_data_with_an_ending_in_capitals_goes_into_the_zip_too(tmp_path):
     (tmp_path / "ROWS.CSV").write_bytes(b"a,b")
     assert handed.beside(tmp_path, LAB) == {"ROWS.CSV": b"a,b"}
+
+
+@pytest.mark.parametrize("wanted", ["", "fr", "xx"])
+def test_a_notebooks_own_language_decides_what_is_missing_and_how_it_is_said(wanted, monkeypatch, tmp_path):
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    monkeypatch.setenv("LEAPLM_LOCALE", wanted)
+    shutil.copytree(ROOT / "labs" / "languages" / "es" / "lab0_start", tmp_path / "lab0_start")
+    done = handed.pack("lab0_start", "Ana", tmp_path / "lab0_start" / "lab0_start.ipynb", tmp_path / "lab0_start", tmp_path)
+    release = nbformat.read(ROOT / "labs" / "lab0_start" / "lab0_start.ipynb", as_version=4)
+    answers = [cell for cell in release.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    assert sum("no hay respuesta" in line for line in done.missing) == len(answers)
+    assert "falta: no hay respuesta a «Ejercicio 1" in done.report()

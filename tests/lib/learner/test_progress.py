@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from leaplm.grading.judge.standing import Standing
 from leaplm.learner import progress, releases
 from leaplm.learner.marks import Mark
-from mini import LAB
+from mini import LAB, ROOT
 
 KEYS = st.text() | st.sampled_from(["format", "labs", "checks", "models", "seconds", "last_run"])
 JSON = st.recursive(st.none() | st.booleans() | st.just(1) | st.floats(allow_nan=False) | st.text(),
@@ -89,3 +89,13 @@ def test_the_command_shows_it(labs, course):
     done = subprocess.run([sys.executable, "-m", "leaplm", "progress"], capture_output=True, text=True, cwd=labs)
     assert done.returncode == 0 and "1/3" in done.stdout and "3/9" in done.stdout, done.stderr
     assert Path(labs, progress.PAGE).is_file()
+
+
+@pytest.mark.parametrize("locale", ["zh_CN", "ar", "fr", ""])
+def test_the_columns_of_a_table_stand_below_each_other_in_every_script(locale, monkeypatch):
+    """Two columns of a terminal for each Chinese letter."""
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    monkeypatch.setenv("LEAPLM_LOCALE", locale)
+    begun = {"lab0_start": {"checks": {}, "models": [], "seconds": 60}}
+    starts = {progress.columns(line[: line.index("  0/")]) for line in progress.table(begun).splitlines()[1:]}
+    assert len(starts) == 1

@@ -4,12 +4,17 @@ import os
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from leaplm import locales
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.texts import plain
 from leaplm.learner import releases
+from leaplm.learner.notebook import Session
+from leaplm.learner.panel import written
+from leaplm.translation import list_locales
 from repo import ROOT
 
 LABS = releases.known_labs(ROOT)
@@ -59,3 +64,32 @@ def test_the_wheel_holds_the_checks_or_none(tmp_path, marks):
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
                               env=run_as | {"PYTHONPATH": str(tmp_path / "site")})  # fmt: skip
         assert done.stdout.split() == [str(tmp_path / "site/leaplm/learner/course"), str(len(LABS))], done.stderr
+
+
+@pytest.mark.parametrize("language", ["", *list_locales(ROOT)])
+@pytest.mark.parametrize("wanted", ["", "fr", "xx"])
+def test_a_notebook_of_any_language_in_any_folder_has_all_its_marks_in_its_language(language, wanted, monkeypatch, tmp_path):
+    """No cell id helps: so it is on Colab, and where the notebook was uploaded alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    monkeypatch.setenv("LEAPLM_LOCALE", wanted)
+    monkeypatch.setattr(locales, "_spoken", None)
+    for lab in LABS[:3]:
+        session = Session(shell=None)
+        for cell in (cell for cell in releases.read_release(ROOT, lab, language).cells if cell.cell_type == "code"):
+            session.lab = releases.find_lab(cell.source) or session.lab
+            task = session.task_of(SimpleNamespace(raw_cell=cell.source))
+            assert (task.check if task else None) == (check_name(cell) if role(cell) == "check" else None)
+        assert locales.learner_locale() == (language or wanted.replace("xx", ""))
+        assert f"lang='{locales.language_tag(language or wanted.replace('xx', ''))}'" in written(locales.shown_locale())
+
+
+@pytest.mark.parametrize(("place", "locale"), [
+    ("languages/labs/languages/es/lab0_start", "es"), ("languages/zz/lab0_start", ""), ("labs/languages/ar", "ar"),
+    ("languages/es/languages/mine", "es"), ("labs/lab0_start", "")])  # fmt: skip
+def test_the_folder_tells_the_language_where_it_is_one(place, locale, monkeypatch, tmp_path):
+    (tmp_path / place).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / place)
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    monkeypatch.delenv("LEAPLM_LOCALE", raising=False)
+    assert locales.learner_locale() == locale

@@ -89,11 +89,10 @@ def parse(data: bytes) -> dict[str, Any]:
         raise Refused(f"The notebook file is empty. {AGAIN}")
     if data.lstrip()[:1] == b"<":
         raise Refused("The file is a web page or a merge conflict, not a notebook: download the notebook itself.")
+    text = as_text(data)
     check_shape(data)
     try:
-        notebook = json.loads(data.decode("utf-8"), parse_constant=lambda name: None)
-    except UnicodeDecodeError as error:
-        raise Refused(f"The notebook is not saved as UTF-8 text (at byte {error.start:,}). {AGAIN}") from None
+        notebook = json.loads(text, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno:,})" if isinstance(error, json.JSONDecodeError) else ""
         raise Refused(f"The notebook file is cut off or damaged{where}: it is not valid JSON. {AGAIN}") from None
@@ -101,6 +100,16 @@ def parse(data: bytes) -> dict[str, Any]:
         raise Refused(f"The file is JSON but no notebook. {AGAIN}")
     check_version(notebook)
     return notebook
+
+
+def as_text(data: bytes) -> str:
+    """What a file says, if it is UTF-8. In another encoding its structure looks like another one's; UTF-16 has NULs."""
+    try:
+        if (place := data.find(b"\0")) >= 0:
+            raise UnicodeDecodeError("utf-8", data, place, place + 1, "a NUL")
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"The notebook is not saved as UTF-8 text (at byte {error.start:,}). {AGAIN}") from None
 
 
 def check_shape(data: bytes) -> None:

@@ -24,6 +24,7 @@ import nbformat
 import psutil
 from nbformat import NotebookNode
 
+from leaplm.grading.course import translated_releases
 from leaplm.grading.intake.clean_notebook import clean_notebook
 from leaplm.grading.intake.ingest import read_submission
 from leaplm.grading.intake.layouts import Incoming, Sorted, sort_out
@@ -145,7 +146,8 @@ def collect_student(
     uploads.sort(key=lambda upload: (upload.received, upload.entries), reverse=True)
     rows = []
     for upload in uploads:
-        submission = read_submission(upload.source, lab, student, received or upload.received, release)
+        submission = read_submission(upload.source, lab, student, received or upload.received, release,
+                                     others=translated_releases(course, lab))  # fmt: skip
         said = [note for note in (ids[upload.person][1], *upload.notes, *submission.notes) if note]
         if len(uploads) > 1:
             said.append(

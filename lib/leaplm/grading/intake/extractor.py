@@ -23,6 +23,7 @@ import nbformat
 from nbgrader.plugins import ExtractorPlugin
 from nbgrader.utils import parse_utc
 
+from leaplm.grading.course import translated_releases
 from leaplm.grading.intake.collect import EMPTY, fill
 from leaplm.grading.intake.ingest import modified, read_submission, safe_id
 from leaplm.grading.intake.receipts import WORK, Receipt, write_receipt
@@ -51,7 +52,8 @@ class SafeExtractor(ExtractorPlugin):
             for item in items:
                 if item != newest:
                     self.log.warning("%s: `%s` was not used, `%s` is newer", student, show(item.name), show(newest.name))
-            submission = read_submission(newest, lab, student, release=release)
+            submission = read_submission(newest, lab, student, release=release,
+                                         others=translated_releases(Path(course.root), lab))  # fmt: skip
             for said in (*submission.notes, *filter(None, [submission.refused])):
                 self.log.warning("%s: %s", student, show(said, 400))
             self._write(submission, Path(extracted_path) / student, [newest.name], Path(course.root))

@@ -20,18 +20,20 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import nbformat
 from nbformat import NotebookNode
 
 from leaplm.grading.assignment import Assignment
+from leaplm.grading.given import Given
 from leaplm.grading.intake.clean_notebook import MAX_NOTEBOOK_BYTES, TOO_LARGE, clean_notebook
 from leaplm.grading.intake.uploads import STUDENT, Entry, Refused, Upload, is_clutter, show
 from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
-from leaplm.grading.texts import plain, same_answer
+from leaplm.grading.texts import plain
 
 ARTIFACT_KINDS = (".safetensors", ".json", ".csv", ".txt")
 DATA_KINDS = (".csv", ".txt")
@@ -64,11 +66,12 @@ def read_submission(
     received: str | None = None,
     release: NotebookNode | None = None,
     assignment: Assignment | None = None,
+    others: Sequence[Path] = (),
 ) -> Submission:
     """Reads a folder, a .zip, an .ipynb, or single files {name: path}. Nothing that a student does raises.
 
-    With the lab's `release` a notebook of any name is recognised by its content; with another `assignment`, by its name,
-    and then every file is kept in its place. FileNotFoundError without any file.
+    With the lab's `release`, and the files of it in `others` languages, a notebook of any name is recognised by its content;
+    with another `assignment`, by its name, and then every file is kept in its place. FileNotFoundError without any file.
     """
     received = received or max(modified(file) for file in (path.values() if isinstance(path, Mapping) else [path]))
     student = safe_id(student)
@@ -77,7 +80,7 @@ def read_submission(
         with upload:
             if assignment and assignment.plain:
                 return _read_plain(upload, assignment, student, received)
-            chosen = choose_notebook(upload, lab, release)
+            chosen = choose_notebook(upload, lab, release, others=others)
             files = read_files(upload, chosen.entry)
             odd = [show(entry.name) for entry in upload.entries if not is_possible(entry.modified)][:MOST_NAMED]
             dates = (f"`{name}` has a date that cannot be, which does not count as the time of handing in." for name in odd)
@@ -118,7 +121,7 @@ def _title(entry: Entry) -> str:
 
 
 def choose_notebook(
-    upload: Upload, lab: str, release: NotebookNode | None = None, with_kernel: bool = False
+    upload: Upload, lab: str, release: NotebookNode | None = None, with_kernel: bool = False, others: Sequence[Path] = (),
 ) -> Candidate:  # fmt: skip
     """The lab's notebook among the files. Refused if there is none that can be used."""
     entries = [entry for entry in upload.entries if ".ipynb" in entry.base.lower()]
@@ -132,14 +135,18 @@ def choose_notebook(
     for found in candidates:
         if found.refused:
             upload.note(f"The notebook `{found.entry.name}` cannot be used. {found.refused}")
-    return usable[0] if len(usable) == 1 else _choose_among(usable, upload, lab, release)
+    return usable[0] if len(usable) == 1 else _choose_among(usable, upload, lab, release, others)
 
 
-def _choose_among(usable: list[Candidate], upload: Upload, lab: str, release: NotebookNode | None) -> Candidate:
+def _choose_among(
+    usable: list[Candidate], upload: Upload, lab: str, release: NotebookNode | None, others: Sequence[Path],
+) -> Candidate:  # fmt: skip
     """Of several notebooks the one most worked on of those that are this lab's; a person is told of the others."""
 
+    translated = [nbformat.read(path, as_version=4) for path in others]
+
     def merits(found: Candidate) -> tuple:
-        ours, answered = belonging(found.notebook, release)
+        ours, answered = belonging(found.notebook, release, translated)
         named = _plain_name(found.entry) == f"{lab}.ipynb".lower()
         return (bool(answered), named, ours, answered, -found.entry.name.count("/"))
 
@@ -149,23 +156,25 @@ def _choose_among(usable: list[Candidate], upload: Upload, lab: str, release: No
     return best
 
 
-def belonging(notebook: bytes, release: NotebookNode | None) -> tuple[int, int]:
+def belonging(notebook: bytes, release: NotebookNode | None, others: Collection[NotebookNode] = ()) -> tuple[int, int]:
     """How many cells of a notebook are known to belong to the release, and how many of these were worked on.
 
-    Without a release, cells with nbgrader's marks count, and none is taken as worked on.
+    others: the release in other languages; a cell of theirs is not worked on either. Without a release, cells with
+    nbgrader's marks count, and none is taken as worked on.
     """
     cells = json.loads(notebook)["cells"]
     if release is None:
         return sum("nbgrader" in cell["metadata"] for cell in cells), 0
     names = {cell.metadata.nbgrader.grade_id: cell for cell in release.cells if "nbgrader" in cell.metadata}
     ids = {cell.id: cell for cell in release.cells}
-    texts = {plain(cell.source) for cell in release.cells} - {""}
+    given = Given([release, *others])
+    texts = set().union(*given.texts.values()) - {""}
     found = [
         (cell, names.get(cell["metadata"].get("nbgrader", {}).get("grade_id")) or ids.get(cell["id"])) for cell in cells
     ]
     ours = sum(mine is not None or plain(cell["source"]) in texts for cell, mine in found)
     answers = [(cell, mine) for cell, mine in found if mine and mine.metadata.get("nbgrader", {}).get("solution")]
-    changed = sum(not same_answer(cell["source"], mine.source) for cell, mine in answers)
+    changed = sum(not given.is_untouched(mine, cell["source"]) for cell, mine in answers)
     return ours, changed or (0 if answers else sum(plain(cell["source"]) not in texts | {""} for cell in cells))
 
 

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from nbgrader.utils import parse_utc
 
 from leaplm.grading.assignment import Assignment
+from leaplm.grading.course import translated_releases
 from leaplm.grading.intake.ingest import read_submission, safe_id
 from leaplm.grading.intake.uploads import open_regular
 from leaplm.grading.submission import Submission
@@ -55,7 +56,8 @@ def read_collected(
     '2026-03-01T09:12:44+00:00'
     """
     folder = folder or submitted_folder(course, lab, student)
-    found = read_submission(folder, lab, student, release=release, assignment=assignment)
+    found = read_submission(folder, lab, student, release=release, assignment=assignment,
+                            others=translated_releases(course, lab) if release else ())  # fmt: skip
     if assignment and assignment.plain:
         return replace(found, received=stamped(folder))
     receipt = read_receipt(course, lab, student)

@@ -9,7 +9,7 @@ from typing import Any
 from leaplm.grading.course import find_course
 from leaplm.grading.judge.checks import Verdict, judge, load_checks
 from leaplm.grading.sandbox.student import Student
-from leaplm.translation import current_locale, load_catalogs, translate_message
+from leaplm.translation import find_catalogs, list_locales, translate_message, usual_locale
 
 
 def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathLike = ".") -> Verdict:
@@ -17,10 +17,10 @@ def grade(lab: str, name: str, namespace: dict[str, Any], folder: str | os.PathL
     checks = load_checks(lab)
     if name not in checks:
         raise KeyError(f"{lab} has no check {name!r}; it has {', '.join(sorted(checks))}")
-    check, locale = checks[name], current_locale()
+    course = find_course()
+    check, locale = checks[name], usual_locale(list_locales(course))
     verdict = judge(check, Student(namespace, folder, check.seconds))
-    catalogs = load_catalogs(find_course(), lab, locale) if locale else ()
-    return replace(verdict, message=translate_message(verdict.message, catalogs))
+    return replace(verdict, message=translate_message(verdict.message, find_catalogs(course, lab, locale)))
 
 
 def grade_cell(lab: str, name: str) -> None:

@@ -33,6 +33,7 @@ from leaplm.grading.course import import_all, imported, lab_file, reached, trans
 from leaplm.grading.intake.uploads import clean_path, is_clutter
 from leaplm.grading.judge.checks import SEED, Check, Verdict, judge_within, load_checks, too_costly
 from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.rebuild.language import language_of
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
 from leaplm.grading.sandbox.cell_tests import as_python
@@ -44,8 +45,8 @@ from leaplm.grading.sandbox.values import NotPlain, clean_text
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.sandbox.wire import MAX_TEXT, Channel, Gone
 from leaplm.grading.submission import ARTIFACTS, NOTE, Submission
-from leaplm.grading.texts import plain, writable
-from leaplm.translation import current_locale, find_catalogs, translate_message
+from leaplm.grading.texts import writable
+from leaplm.translation import find_catalogs, translate_message, usual_locale
 
 # As kept here, of one cell and of a notebook: the student's side has limits of its own, but may have been changed.
 MOST_OUTPUTS, MOST_TEXT, MOST_DATA = 60, 250_000, 2_000_000
@@ -103,18 +104,18 @@ class Lab:
             return copy.deepcopy(self.release), [], self.usual_locale()
         submitted = nbformat.reads(submission.notebook.decode(), as_version=4)
         locale = self.locale_of(submitted)
-        return *rebuild(self.translations.get(locale, self.release), submitted), locale
+        every = {"": self.release, **self.translations}
+        ours = every.pop(locale)
+        return *rebuild(ours, submitted, every.values()), locale
 
     def locale_of(self, submitted: NotebookNode) -> str:
-        """The language whose release has most of a notebook's texts; what code does, and ids, are the same in all."""
-        texts = {plain(cell.source) for cell in submitted.cells if cell.cell_type == "markdown"}
-        found = {locale: sum(plain(cell.source) in texts for cell in release.cells)
-                 for locale, release in {"": self.release, **self.translations}.items()}  # fmt: skip
-        return max(found, key=found.get) if any(found.values()) else self.usual_locale()
+        """The language that a notebook's words tell, else the usual one; what code does, and ids, are the same in all."""
+        found = language_of(submitted, {"": self.release, **self.translations})
+        return self.usual_locale() if found is None else found
 
     def usual_locale(self) -> str:
         """LEAPLM_LOCALE: for what has no language of its own, such as a file that is no notebook."""
-        return locale if (locale := current_locale()) in self.translations else ""
+        return usual_locale(self.translations)
 
 
 def examine(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from leaplm.grading.given import Given, editable, is_answer
 from leaplm.grading.texts import one_line, plain, unix_lines
 
 SIMILAR = 0.55  # of 1: below this, two texts are not taken for versions of the same cell (different cells: at most 0.5)
@@ -67,14 +68,19 @@ class Found:
         return word_profile(self.source)
 
 
-def rebuild(release: NotebookNode, submitted: NotebookNode) -> tuple[NotebookNode, list[Repair]]:
-    """The submission on our own notebook, and what had to be mended."""
+def rebuild(
+    release: NotebookNode, submitted: NotebookNode, others: Collection[NotebookNode] = ()
+) -> tuple[NotebookNode, list[Repair]]:
+    """The submission on our own notebook, and what had to be mended.
+
+    others: the release in other languages. A cell of one of them is as it was given out, and no answer.
+    """
     cells = read_cells(submitted)
-    matching = Matching(release.cells, cells)
+    matching = Matching(release.cells, cells, Given([release, *others]))
     made = copy.deepcopy(release)
     for cell in made.cells:
         if (match := matching.match.get(cell.id)) and editable(cell):
-            if match.plain != plain(cell.source):  # what only an editor changed stays as we released it
+            if match.plain not in matching.given.texts[cell.id]:  # what only an editor changed stays as we released it
                 cell.source = match.source
             if cell.cell_type == "markdown" and match.attachments:
                 cell.attachments = match.attachments
@@ -108,32 +114,23 @@ def read_cells(notebook: NotebookNode) -> list[Found]:
     return found
 
 
-def editable(cell: NotebookNode) -> bool:
-    """Whether the student may change this cell of ours: answers, and cells nbgrader does not mark."""
-    meta = cell.metadata.get("nbgrader")
-    return not meta or bool(meta["solution"])
-
-
-def is_answer(cell: NotebookNode) -> bool:
-    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
-
-
 class Matching:
     """Which submitted cell belongs to which of ours: `match` by our cell's id; `extras` belong to none.
 
     `elsewhere` holds answers without a cell of their own, by our cell's id: the name of the cell that they stand in.
     """
 
-    def __init__(self, ours: list[NotebookNode], theirs: list[Found]) -> None:
-        self.ours = ours
+    def __init__(self, ours: list[NotebookNode], theirs: list[Found], given: Given) -> None:
+        self.ours, self.given = ours, given
         self.match: dict[str, Found] = {}
         self.elsewhere: dict[str, str] = {}
         self.repairs: list[Repair] = []
         self._open = list(theirs)  # not yet matched
-        self._texts = {plain(cell.source) for cell in ours if not editable(cell) or is_answer(cell)}
         self._by_key(_grade_id, lambda found: found.grade_id)
         self._by_key(lambda cell: cell.id, lambda found: found.cell_id)
-        self._by_key(lambda cell: (cell.cell_type, plain(cell.source)), lambda f: (f.cell_type, f.plain))
+        for release in given.releases:
+            texts = {cell.id: plain(cell.source) for cell in release.cells}
+            self._by_key(lambda cell, texts=texts: (cell.cell_type, texts.get(cell.id)), lambda f: (f.cell_type, f.plain))
         self._by_definition()
         self._by_similarity()
         self._by_position()
@@ -158,8 +155,7 @@ class Matching:
         if not editable(cell):
             self._say(f"{_name(cell)} was there {len(group)} times; ours was used once.")
             return group[0]
-        stub = plain(cell.source)
-        changed = [found for found in group if found.plain != stub] or group
+        changed = [found for found in group if not self.given.is_untouched(cell, found.source)] or group[-1:]
         several = len({found.plain for found in changed}) > 1
         if is_answer(cell):
             which = "several versions; the last was marked, the earlier are kept before it" if several else "a copy"
@@ -224,10 +220,11 @@ class Matching:
     def _from_added_cells(self) -> None:
         """An answer cell left as it was, and the function written in a cell that was added: that one is the answer."""
         for cell in self.ours:
-            name, match, stub = answer_name(cell), self.match.get(cell.id), plain(cell.source)
-            if not name or match is None or match.plain != stub:
+            name, match = answer_name(cell), self.match.get(cell.id)
+            if not name or match is None or not self.given.is_untouched(cell, match.source):
                 continue
-            group = [found for found in self._open if name in found.names and found.plain != stub]
+            again = [found for found in self._open if name in found.names]
+            group = [found for found in again if not self.given.is_untouched(cell, found.source)]
             if group:
                 self._say(f"{_name(cell)} was taken from a cell that was added.", doubtful=len(group) > 1)
                 self._take(cell, group[-1])
@@ -256,7 +253,7 @@ class Matching:
         names = {_grade_id(cell) for cell in self.ours if not editable(cell)}
         if found.grade_id in names:
             return True
-        return found.plain in self._texts
+        return self.given.is_copy(found.cell_type, found.source)
 
     def _take(self, cell: NotebookNode, found: Found) -> None:
         self.match[cell.id] = found

@@ -522,7 +522,7 @@ def test_e9_what_is_no_notebook_is_refused_in_words(tmp_path, data, words):
     assert got.notebook is None and words in got.refused
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
 def test_e10_other_encodings_are_refused(tmp_path, work, encoding):
     notebook = copy.deepcopy(work)
     notebook.cells[0].source = "ɓ" if encoding == "utf-16" else "é"
@@ -601,3 +601,14 @@ def test_reading_opens_no_file_for_ever(tmp_path, work):
     for _ in range(20):
         read(path)
     assert before is None or len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_an_untouched_notebook_of_another_language_is_not_the_one_that_was_worked_on(tmp_path, release, work):
+    """Its written forms differ from the English ones, and so does what its stubs print."""
+    spanish = copy.deepcopy(release)
+    for cell in spanish.cells:
+        cell.source += "\n\nEn español." if cell.cell_type == "markdown" else "\nprint('en español')"
+    path = put(tmp_path / "labs", {NAME: text(spanish)}) / NAME
+    handed_in = put(tmp_path / "in", {NAME: text(spanish), "mine.ipynb": text(work)})
+    kept = json.loads(read(handed_in, release, others=[path]).notebook)
+    assert "return 1" in "".join(cell["source"] for cell in kept["cells"])

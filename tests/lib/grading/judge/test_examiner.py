@@ -33,3 +33,30 @@ def test_a_submission_is_rebuilt_in_its_own_language(lab, end):
     assert [cell.source for cell in made.cells] == [cell.source for cell in french.cells] and (repairs, locale) == ([], "fr")
     english, _, locale = lab.rebuilt(Submission(LAB, "amina", nbformat.writes(lab.release).encode(), {}, None, (), None))
     assert english.cells == lab.release.cells and locale == ""
+
+
+def rebuilt(lab, notebook):
+    return lab.rebuilt(Submission(LAB, "amina", nbformat.writes(notebook).encode(), {}, None, (), None))
+
+
+@pytest.mark.parametrize(("wanted", "locale"), [
+    ("", ""), ("fr_FR.UTF-8", "fr"), ("fr-CA", "fr"), ("C.UTF-8", ""), ("../fr", ""), ("sw", ""), ("xx", "")])
+def test_work_that_tells_no_language_is_read_in_the_usual_one_whatever_its_name(lab, wanted, locale, monkeypatch):
+    monkeypatch.setenv("LEAPLM_LOCALE", wanted)
+    lab, french = lab
+    bare = copy.deepcopy(french)
+    for cell in bare.cells:
+        cell.source = "删除了" if cell.cell_type == "markdown" else cell.source
+    assert rebuilt(lab, bare)[2] == locale
+    assert lab.rebuilt(Submission(LAB, "amina", None, {}, None, (), "The notebook file is empty."))[2] == locale
+
+
+def test_what_is_english_in_french_work_is_no_answer(lab):
+    lab, french = lab
+    work = copy.deepcopy(french)
+    english = {cell.id: cell for cell in lab.release.cells}
+    for cell in work.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.source = english[cell.id].source
+    made, repairs, locale = rebuilt(lab, work)
+    assert [cell.source for cell in made.cells] == [cell.source for cell in french.cells] and (repairs, locale) == ([], "fr")

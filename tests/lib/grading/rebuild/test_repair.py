@@ -10,6 +10,7 @@ import jupytext
 import nbformat
 import pytest
 from colab import as_colab_saves
+from leaplm.grading.rebuild.language import language_of
 from leaplm.grading.rebuild.plan import Plan
 from leaplm.grading.rebuild.repair import rebuild
 from mini import LAB, ROOT, make_course
@@ -430,3 +431,89 @@ def test_d12_thousands_of_cells_take_seconds(release, text):
     made, repairs = rebuild(release, nbformat.v4.new_notebook(cells=cells))
     assert time.perf_counter() - start < 20 and len(made.cells) >= 2_000
     assert any(repair.doubtful for repair in repairs)
+
+
+# A lab in several languages: the same stub, with its docstring, comment and written form in another one.
+
+STUB = 'def double(x):\n    """{0}"""\n    raise NotImplementedError  # {0}'
+GIVEN = {"en": "Twice x.", "es": "El doble de x.", "zh_CN": "两倍。"}
+RIGHT = 'def double(x):\n    """El doble de x."""\n    return 2 * x'
+
+
+def in_language(words):
+    marks = {"grade": False, "locked": False, "schema_version": 3, "solution": True, "task": False}
+    code = nbformat.v4.new_code_cell(STUB.format(words), id="double")
+    code.metadata["nbgrader"] = marks | {"grade_id": "double"}
+    form = nbformat.v4.new_markdown_cell(f"({words})", id="form")
+    form.metadata["nbgrader"] = marks | {"grade_id": "form", "grade": True, "points": 1}
+    fixed = nbformat.v4.new_code_cell(f"import math  # {words}", id="fixed")
+    fixed.metadata["nbgrader"] = marks | {"grade_id": "fixed", "solution": False, "locked": True}
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(words, id="words"), fixed, code, form])
+
+
+@pytest.fixture
+def languages():
+    return {name: in_language(words) for name, words in GIVEN.items()}
+
+
+def rebuilt(languages, work):
+    return rebuild(languages["es"], work, [languages["en"], languages["zh_CN"]])
+
+
+def without_docstring(source):
+    return source.split("\n")[0] + "\n    raise NotImplementedError"
+
+
+PASTED = {"with its marks": lambda cell: cell | {"id": "pasted"},
+          "its text": lambda cell: nbformat.v4.new_code_cell(cell.source),
+          "without docstring": lambda cell: nbformat.v4.new_code_cell(without_docstring(cell.source))}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", PASTED)
+@pytest.mark.parametrize("language", GIVEN)
+@pytest.mark.parametrize("below", [True, False])
+def test_a_stub_of_any_language_beside_an_answer_is_no_second_version(languages, language, form, below):
+    work = copy.deepcopy(languages["es"])
+    cell(work, "double").source = RIGHT
+    stub = nbformat.from_dict(PASTED[form](copy.deepcopy(cell(languages[language], "double"))))
+    work.cells.insert(place(work, "double") + below, stub)
+    made, repairs = rebuilt(languages, work)
+    assert [c.source for c in made.cells if c.cell_type == "code"] == [cell(languages["es"], "fixed").source, RIGHT]
+    assert not [repair for repair in repairs if repair.doubtful]
+
+
+@pytest.mark.parametrize("stub", [*(STUB.format(words) for words in GIVEN.values()), without_docstring(STUB)])
+@pytest.mark.parametrize("below", [True, False])
+def test_an_answer_in_an_added_cell_counts_beside_a_stub_of_any_language(languages, stub, below):
+    work = copy.deepcopy(languages["es"])
+    cell(work, "double").source = stub
+    work.cells.insert(place(work, "double") + below, nbformat.v4.new_code_cell(RIGHT))
+    made, repairs = rebuilt(languages, work)
+    assert [c.source for c in made.cells if c.cell_type == "code"] == [cell(languages["es"], "fixed").source, RIGHT]
+    assert "taken from a cell that was added" in texts(repairs)
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+@pytest.mark.parametrize("language", GIVEN)
+def test_what_was_given_out_in_another_language_is_not_answered(languages, language, stripped):
+    work = copy.deepcopy(languages[language])
+    if stripped:
+        strip(work)
+    made, repairs = rebuilt(languages, work)
+    assert made.cells == languages["es"].cells  # so nbgrader knows a written answer that is none
+
+
+def test_a_cell_of_ours_in_another_language_does_not_run_again(languages):
+    work = copy.deepcopy(languages["es"])
+    work.cells.insert(0, nbformat.v4.new_code_cell(cell(languages["zh_CN"], "fixed").source))
+    assert len(rebuilt(languages, work)[0].cells) == len(languages["es"].cells)
+
+
+@pytest.mark.parametrize("language", GIVEN)
+@pytest.mark.parametrize("kept", ["all", "code", "nothing"])
+def test_a_notebooks_language_is_told_by_its_text_else_by_the_words_in_its_code(languages, language, kept):
+    work = copy.deepcopy(languages[language])
+    for c in work.cells:
+        if kept == "nothing" or c.cell_type != kept and kept != "all":
+            c.source = "gone"
+    assert language_of(work, languages) == (None if kept == "nothing" else language)

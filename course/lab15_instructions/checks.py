@@ -692,6 +692,8 @@ def put_in(scorer, stored):
     if set(stored) == {name.replace(".base.", ".") for name in first}:  # one adapter alone: it becomes the first
         stored = {name.replace(".lora_", ".base.lora_"): value for name, value in stored.items()}
         stored |= {name: torch.zeros_like(value) for name, value in wanted.items() if name not in first}
+    if instructions.more_than_two(stored):
+        raise ValueError(f"it holds more than two adapters on top of each other. {instructions.BEGIN_AGAIN}")
     if missing := set(wanted) - set(stored):
         raise ValueError(f"it lacks {', '.join(sorted(missing)[:2])}: LoRA of rank 8 on the six upper layers is wanted")
     if strange := set(stored) - set(wanted):

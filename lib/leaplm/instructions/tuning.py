@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from leaplm import models
-from leaplm.instructions.chat import IGNORED, PADDING, chat_prompt, chat_row, pack_rows, packed_mask, pad_packs
+from leaplm.instructions.chat import IGNORED, PACK_TOKENS, PADDING, chat_prompt, chat_row, pack_rows, packed_mask, pad_packs
 from leaplm.peft.instruction_tuning import generate_answers
 from leaplm.peft.lora import LoRALinear
 from leaplm.runtime import by_scale, free_memory
@@ -18,7 +18,6 @@ from leaplm.runtime import by_scale, free_memory
 PARTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj",
          "mlp.down_proj")
 RANK, ALPHA = 8, 16
-PACK_TOKENS = 256
 ANSWER_TOKENS = 48  # the most that an answer may be long when it is written
 
 

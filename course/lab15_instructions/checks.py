@@ -185,7 +185,7 @@ def exact_match(student, rng):
     parts = [(["Store: hoes", "Nurse. a", "Store: x: y"], ["store : rice", "nurse", "Store: z: y"], ":"),
              (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the"),
              (["yes", "yes"], ["yet", "yes: no"], ":"), (["a: x: y", "a: x: y"], ["a: x: z", "b: x: y"], ":"),
-             (["Ask  at six", "Go THE way"], ["ask at ten", "go"], "THE"),
+             (["Ask  six", "Go THE way"], ["ask ten", "go"], "THE"),
              (["at six - ask", "a-b"], ["at ten - ask", "a-c"], " - ")]
     if not all(matches(student, *part) for part in parts):
         return 1, explain_until(student, parts)
@@ -719,7 +719,8 @@ def put_in(scorer, stored):
         stored = {name.replace(".lora_", ".base.lora_"): value for name, value in stored.items()}
         stored |= {name: torch.zeros_like(value) for name, value in wanted.items() if name not in first}
     if instructions.more_than_two(stored):
-        raise ValueError(f"it holds more than two adapters on top of each other. {instructions.BEGIN_AGAIN}")
+        raise ValueError("it holds more than two adapters on top of each other: run the notebook again from the cell that "
+                         "begins with MODEL, save, and hand in again")
     if missing := set(wanted) - set(stored):
         raise ValueError(f"it lacks {', '.join(sorted(missing)[:2])}: LoRA of rank 8 on the six upper layers is wanted")
     if strange := set(stored) - set(wanted):

@@ -393,7 +393,7 @@ pd.DataFrame(table).T.round(2)
 # right desk for 15 and 15 of 100 questions. The desks stand in the system message, four or five for each office:
 # guessing would be right for about one question in five.
 #
-# `exact` is 0.00 for all ways of this lab, tuned or not: no answer is the same text as its reference.
+# In the record `exact` is 0.00 for all ways, tuned or not: no answer is the same text as its reference.
 #
 # ## 4. Tune on answers
 #
@@ -469,8 +469,8 @@ def train_answers(scorer, batches, epochs, rate):
     * The loss of a batch: minus the sum of scorer(**batch), which are log-probabilities (answers,), divided by how many
       of batch["labels"] are not -100.
     * AdamW (rate `rate`, else its defaults) on all parameters that require a gradient.
-    * One update a batch, in their order, in each epoch. Update k (from 0) of n has the rate (1 - k / n) * rate.
-    * Gradients of an earlier training may still be there: they must not count.
+    * One update a batch, in their order, in each epoch. Old gradients may still be there: they must not count.
+    * Update k (from 0) of n has the rate (1 - k / n) * rate.
     * In training mode, and in evaluation mode at the end.
 
     Example: 2 epochs with 3 batches are 6 updates with the rates 1, 5/6, 4/6, 3/6, 2/6 and 1/6 of `rate`.

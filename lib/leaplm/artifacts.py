@@ -19,8 +19,6 @@ CARD = "leaplm_card"
 ROWS = "::rows"  # suffix of the row numbers of a tensor stored in part
 MOST_ROWS = 0.7  # above this share of changed rows, the whole tensor is stored
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that a weight may be stored as
-KEPT = ("{file} was of {what}. It is now {kept}. Only {file} is marked: to hand in the earlier one, give it that name "
-        "again.")
 MOST_HEADER = 4 << 20  # bytes: names, shapes and the card
 
 
@@ -67,7 +65,8 @@ def keep_another(path, card):
         mark = re.sub(r"\W+", "_", "-".join(differing))
         kept = path.with_name(f"{path.stem}-{mark}{path.suffix}")
         path.replace(kept)
-        print(say(KEPT, file=path.name, what=", ".join(differing), kept=kept.name))
+        print(say("{file} was of {what}. It is now {kept}. Only {file} is marked: to hand in the earlier one, give it that "
+                  "name again.", file=path.name, what=", ".join(differing), kept=kept.name))
 
 
 def read_artifact(content):

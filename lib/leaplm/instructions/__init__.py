@@ -47,7 +47,6 @@ from leaplm.instructions.measures import (
 )
 from leaplm.instructions.preferences import dpo_loss, measure_pairs, reference_log_probs, train_preferences
 from leaplm.instructions.tuning import (
-    BEGIN_AGAIN,
     AdapterState,
     AnswerModel,
     adapter_state,
@@ -68,7 +67,6 @@ from leaplm.instructions.tuning import (
 __all__ = [
     "AdapterState",
     "AnswerModel",
-    "BEGIN_AGAIN",
     "IGNORED",
     "LANGUAGES",
     "PADDING",

@@ -150,9 +150,6 @@ def adapter_state(scorer):
     return {name: value for name, value in scorer.state_dict().items() if "lora_" in name}
 
 
-BEGIN_AGAIN = "Run the notebook again from the cell that begins with MODEL, then save and hand in again."
-
-
 def more_than_two(names):
     """Whether these names of `adapter_state` come from more adapters than lab 15 hands in."""
     return any(".base.base." in name for name in names)
@@ -164,7 +161,8 @@ class AdapterState:
     def __init__(self, scorer):
         self.tensors = adapter_state(scorer)
         if more_than_two(self.tensors):
-            raise ValueError(f"the model has more than two adapters on top of each other. {BEGIN_AGAIN}")
+            raise ValueError("the model has more than two adapters on top of each other. Run the notebook again from the "
+                             "cell that begins with MODEL, then save.")
 
     def state_dict(self):
         return self.tensors
@@ -270,6 +268,6 @@ def few_shot_prompt(tokenizer, row, shown):
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-__all__ = ["BEGIN_AGAIN", "PADDING", "AdapterState", "AnswerModel", "adapter_state", "add_adapter", "keep_adapters",
+__all__ = ["PADDING", "AdapterState", "AnswerModel", "adapter_state", "add_adapter", "keep_adapters",
            "layers_of", "load_chat_model", "make_batches", "make_pair_batches", "more_than_two", "restored",
            "token_log_prob", "train_answers", "train_on", "with_vectors", "write_answers"]

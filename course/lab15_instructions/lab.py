@@ -469,7 +469,8 @@ def train_answers(scorer, batches, epochs, rate):
     * The loss of a batch: minus the sum of scorer(**batch), which are log-probabilities (answers,), divided by how many
       of batch["labels"] are not -100.
     * AdamW (rate `rate`, else its defaults) on all parameters that require a gradient.
-    * One update a batch, in their order, in each epoch. Old gradients may still be there: they must not count.
+    * One update a batch, in their order, in each epoch.
+    * Gradients of an earlier training may still be there: they must not count.
     * Update k (from 0) of n has the rate (1 - k / n) * rate.
     * In training mode, and in evaluation mode at the end.
 

@@ -219,6 +219,10 @@ variants(wrong, "exact_match", MATCH, USUAL, {
     "in percent": {"result": "100 * float(np.mean([normal(a) == normal(b) for a, b in zip(answers, references)]))"},
     "the number of matches": {"result": "sum(normal(a) == normal(b) for a, b in zip(answers, references))"},
     "the last occurrence": {"cut": "text.rsplit(until, 1)[0]"},
+    "normalised before it is cut": {
+        "cut": "text", "normal": '(lambda t: t if until is None else t.split(until)[0])'
+                                 '(" ".join(text.lower().split()).removesuffix(".").rstrip())'},
+    "small letters before it is cut": {"cut": "text.lower().split(until)[0]"},
     "what stands behind": {"cut": "text.split(until, 1)[-1]"},
     "until is always a colon": {"cut": 'text.split(":")[0]'},
     "find, which is -1 where there is none": {"cut": "text[:text.find(until)]"},
@@ -381,6 +385,7 @@ variants(wrong, "answer_log_probs", SUMS, USUAL, {
     "not moved": {"targets": "labels", "log_probs": "logits.log_softmax(dim=-1)"},
     "moved the wrong way": {"targets": "labels[:, :-1]", "log_probs": "logits[:, 1:].log_softmax(dim=-1)"},
     "the mean": {"result": "(found * (targets != -100)).sum(dim=1) / (targets != -100).sum(dim=1).clamp(min=1)"},
+    "the mean over all tokens": {"result": "(found * (targets != -100)).mean(dim=1)"},
     "the loss": {"result": "-(found * (targets != -100)).sum(dim=1)"},
     "all rows together": {"result": "(found * (targets != -100)).sum()"},
     "what does not count counts as token 0": {"result": "found.sum(dim=1)"},
@@ -576,6 +581,7 @@ variants(wrong, "train_preferences", PREFER, USUAL, {
     "the first reference for all": {"reference": "references[0]"},
     "chosen and rejected exchanged": {"loss": "dpo_loss(scorer(**rejected), scorer(**chosen), *reference, beta)"},
     "the reference exchanged": {"loss": "dpo_loss(scorer(**chosen), scorer(**rejected), *reference[::-1], beta)"},
+    "the rate begins one step later": {"rate": 'optimizer.param_groups[0]["lr"] = rate * (1 - (step + 1) / total)'},
     "beta is 0.1": {"loss": "dpo_loss(scorer(**chosen), scorer(**rejected), *reference, 0.1)"},
     "the rate stays": {"rate": "pass"},
     "gradients add up": {"clear": "pass"},

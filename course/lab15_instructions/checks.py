@@ -184,10 +184,23 @@ def exact_match(student, rng):
         return 1, "right on the whole; look at texts that differ in one thing: case, blanks, a line end, one period or two"
     parts = [(["Store: hoes", "Nurse. a", "Store: x: y"], ["store : rice", "nurse", "Store: z: y"], ":"),
              (["a. b", "A. c"], ["a. c", "b. c"], "."), (["Cook the rice. Then"], ["cook the fish"], "the"),
-             (["yes", "yes"], ["yet", "yes: no"], ":"), (["at six - ask", "a-b"], ["at ten - ask", "a-c"], " - ")]
+             (["yes", "yes"], ["yet", "yes: no"], ":"), (["a: x: y", "a: x: y"], ["a: x: z", "b: x: y"], ":"),
+             (["Go  up", "Go THE way"], ["go", "go"], "THE"),
+             (["at six - ask", "a-b"], ["at ten - ask", "a-c"], " - ")]
     if not all(matches(student, *part) for part in parts):
-        return 1, "right without `until`; with it, compare what stands before it first occurs, or all where it does not"
+        return 1, explain_until(student, parts)
     return 2, "alike but for case, blanks and a period"
+
+
+def explain_until(student, parts):
+    """What is wrong where a text is cut."""
+    got = [as_number(student.call("exact_match", *part), "exact_match") for part in parts]
+    whole = lambda text: " ".join(text.lower().split()).removesuffix(".").rstrip()  # noqa: E731
+    late = [[np.mean([end(whole(a).split(until)[0]) == end(whole(b).split(until)[0]) for a, b in zip(*both, strict=True)])
+             for *both, until in parts] for end in (str, whole)]
+    if any(close(got, shares, 1e-6) for shares in late):
+        return "right without `until`; with it, cut the text first, and bring what is left into its normal form"
+    return "right without `until`; with it, compare what stands before it first occurs, or all where it does not"
 
 
 def matches(student, answers, references, until=None):
@@ -306,6 +319,9 @@ def explain_rates(got, want, answers, refuse, word):
     anywhere = np.array([word.lower() in answer.lower() for answer in answers])
     if same_rates(got, {"refused": anywhere[refuse].mean(), "over_refused": anywhere[~refuse].mean()}):
         return 1, "a refusal begins with the word; the word inside of an answer is none"
+    english = np.array([answer.strip().lower().startswith("refused") for answer in answers])
+    if same_rates(got, {"refused": english[refuse].mean(), "over_refused": english[~refuse].mean()}):
+        return 1, "the English word is looked for in each language: use the argument `word`"
     return 0, "other shares: does the answer begin with the word, in any letter case, behind blanks? Use the argument `word`"
 
 
@@ -338,6 +354,8 @@ def explain_log_probs(got, want, logits, labels):
         return 1, "each label is looked up in the logits of its own place: the logits at token t predict token t + 1"
     if close(got, want / counts):
         return 1, "this is the mean over the answer's tokens: the sum is wanted"
+    if close(got, want / (labels.shape[1] - 1)) or close(got, want / labels.shape[1]):
+        return 1, "this is the mean over all tokens: the sum is wanted"
     if close(got, -want):
         return 1, "the sign: log-probabilities are negative; this is the loss"
     if close(got * np.log(2), want):
@@ -411,7 +429,7 @@ def reference_answers(seed, batches, epochs, rate, share="labels", **miss):
     return reference_loop(probes.modal_scorer(WIDTH, seed), loss_of, len(batches), epochs, rate, **miss)
 
 
-def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear="before", last=0):
+def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear="before", last=0, first=0):
     model.train()
     probes.leave_gradients(model)
     learns = [weight for weight in model.parameters() if weight.requires_grad]
@@ -419,7 +437,7 @@ def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear="bef
     for _ in range(epochs):
         losses = []
         for number in range(count):
-            optimizer.param_groups[0]["lr"] = rate * (1 - step / max(1, epochs * count - last)) if falling else rate
+            optimizer.param_groups[0]["lr"] = falling_rate(rate, step + first, epochs * count - last) if falling else rate
             loss = loss_of(model, number)
             if clear == "before":
                 optimizer.zero_grad()
@@ -433,10 +451,16 @@ def reference_loop(model, loss_of, count, epochs, rate, falling=True, clear="bef
     return history, probes.state_dict(model)
 
 
+def falling_rate(rate, step, steps):
+    return rate * (1 - step / max(1, steps))
+
+
 NEAR_MISSES = [({"falling": False}, "the rate stays the same: let it fall in a straight line, once an update"),
                ({"clear": "behind"}, "the first update counts gradients that were there before: clear them first"),
                ({"clear": "never"}, "the gradients of earlier updates are still there: `zero_grad` before `backward`"),
+               ({"first": 1}, "the rate falls one update too early: the first update has the whole rate"),
                ({"last": 1}, "the rate reaches 0 one update too early: update k of n has the rate (1 - k / n) of the first")]
+POINTS_OF_MISSES = {"first": 2, "last": 2}  # of 4, where it is more than 1
 OF_ANSWERS = [({"share": "answers"}, "divide by the labels that are not -100, not by the number of answers"),
               ({"share": "one"}, "the sum of a batch is not divided by the number of its labels"),
               ({"share": "tokens"}, "divide by the labels that are not -100, not by all tokens")]
@@ -446,6 +470,7 @@ OF_PAIRS = [({"reference": "none"}, "the reference is missing: the gains are dif
                                        "`scorer.adapter_off()` and not `all_adapters_off`"),
             ({"learning": "off"}, "the adapter is off while it learns: only the reference is asked with it off"),
             ({"reference": "moving"}, "the reference should be asked once, with the adapter off, and kept"),
+            ({"turned": True}, "the two of the reference have changed places: the chosen comes first"),
             ({"swap": True}, "chosen and rejected have changed places")]
 
 
@@ -455,8 +480,9 @@ def explain_training(weights, near, more=OF_ANSWERS, modes=(None,)):
         for mode in modes:
             _, theirs = near(**miss) if mode is None else near(training=mode, **miss)
             if all(close(weights[name], theirs[name], 1e-3) for name in theirs):
-                return (3 if miss.get("clear") == "behind" else 1), told
-    told = "other weights: AdamW on all that requires a gradient, an update a batch in order, in training mode, that loss"
+                return POINTS_OF_MISSES.get(next(iter(miss)), 3 if miss.get("clear") == "behind" else 1), told
+    told = ("other weights: AdamW on all that requires a gradient, an update a batch in order, in training mode, that loss, "
+            "and update k (from 0) of n with the rate (1 - k / n) * rate")
     return 0, told if more is OF_ANSWERS else f"{told} (`dpo_loss` with your beta, the reference with the adapter off)"
 
 
@@ -538,7 +564,7 @@ def train_preferences(student, rng):
 
 
 def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", training=True, swap=False, learning="on",
-                          **miss):
+                          turned=False, **miss):
     """(mean losses, weights) of the training that the lab asks for, or of a near miss."""
     model = probes.modal_scorer(WIDTH, seed).train(training)
     batches = [tuple(tensors(side) for side in pair) for pair in pairs]
@@ -555,7 +581,7 @@ def reference_preferences(seed, pairs, beta, epochs, rate, reference="off", trai
             chosen, rejected = (model(**side) for side in batches[number])
         chosen, rejected = (rejected, chosen) if swap else (chosen, rejected)
         others = {"none": [0 * chosen.detach(), 0 * rejected.detach()], "moving": ask(number, contextlib.nullcontext)}
-        known = others.get(reference, kept[number])
+        known = others.get(reference, kept[number])[:: -1 if turned else 1]
         return instructions.dpo_loss(chosen, rejected, *known, beta)
 
     return reference_loop(model, loss_of, len(batches), epochs, rate, **miss)
@@ -692,6 +718,9 @@ def put_in(scorer, stored):
     if set(stored) == {name.replace(".base.", ".") for name in first}:  # one adapter alone: it becomes the first
         stored = {name.replace(".lora_", ".base.lora_"): value for name, value in stored.items()}
         stored |= {name: torch.zeros_like(value) for name, value in wanted.items() if name not in first}
+    if instructions.more_than_two(stored):
+        raise ValueError("it holds more than two adapters on top of each other: run the notebook again from the cell that "
+                         "begins with MODEL, save, and hand in again")
     if missing := set(wanted) - set(stored):
         raise ValueError(f"it lacks {', '.join(sorted(missing)[:2])}: LoRA of rank 8 on the six upper layers is wanted")
     if strange := set(stored) - set(wanted):

@@ -46,7 +46,7 @@ runtime.describe_runtime()
 # * `my_answers.csv`: the columns `question,answer` (and `system`, if you like: what the model is told first)
 # * `my_answers.jsonl`: a line for each, such as `{"question": "...", "answer": "..."}`
 #
-# 30 rows are the least, 200 are a good start. Only what you may share belongs into such a file: a model can repeat what it
+# 30 rows are the least, 200 are a good start. Only what you may share belongs in such a file: a model can repeat what it
 # has learned (lab 9).
 
 # %%
@@ -54,7 +54,7 @@ LANGUAGE = "eng"
 marking.describe_language("lab15_instructions", LANGUAGE)
 
 # %% locked="load"
-parts = instructions.load_instructions(LANGUAGE)
+parts = instructions.load_instructions(LANGUAGE, models.load_tokenizer("smollm2"))
 few = by_scale(tiny=6, cpu=400, gpu=400)  # all of them, but where only the code is tried
 train, test = parts["train"][:few], parts["test"][: min(few, 40)]
 references = [row["answer"] for row in test]
@@ -94,6 +94,9 @@ print(instructions.chat_prompt(tokenizer, train[0]["system"], train[0]["question
 # In **supervised fine-tuning** the model learns to continue this text. But only the *answer* is to be learned: the question
 # is given. So the tokens of the prompt get the label **-100** and do not count. The **end token** does count. A model that
 # never learned to end goes on and on.
+#
+# Cells below call the library's functions of the same names (`instructions.chat_row`, ...): they give the same results as yours, also for
+# packs, and an exercise that is still open stops nothing.
 #
 # ### Exercise 1 · Tokens and labels of a row (20 minutes, 3 points)
 #
@@ -234,7 +237,7 @@ assert mask[1].int().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 # %% [markdown]
 # ## 3. Is an answer good?
 #
-# For a class there is accuracy. For a text there are many good forms. Three measures, from strict to soft:
+# For a class there is accuracy. For a text there are many good forms. Three measures: a strict one, a soft one, and one of refusals.
 #
 # **Exact match**: the same text, after small differences of writing are taken away. It can be asked of a part alone: the desk,
 # before the colon.
@@ -247,8 +250,8 @@ assert mask[1].int().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 def exact_match(answers, references, until=None):
     """Share of answers that equal their reference, a number from 0 to 1. Both are lists of str, at least one each.
 
-    Compare in small letters, with white space of any kind as single blanks, none at the ends, and without one period at the end. If
-    `until` is a str, compare only what stands before its first occurrence; a text without it is compared whole.
+    If `until` is a str, first cut each text before its first occurrence; a text without it stays whole. Then compare in
+    small letters, with white space of any kind as single blanks, none at the ends, and without one period at the end.
     Example: exact_match(["Store: Hoes", "Nurse: a cough."], ["store:  hoes.", "Nurse: a fever."]) -> 0.5; with until=":" 1.0.
     """
     ### BEGIN SOLUTION
@@ -366,10 +369,13 @@ assert refusal_rates(["Store: refused goods."], [False]) == {"refused": 0, "over
 # Three ways without tuning: the model as it is; the model with three rows as earlier turns of the chat (**few-shot**); and no
 # model at all: the answer of the **nearest training question** (TF-IDF on strings of characters).
 #
-# **Predict first.** In how many of 100 test questions does the nearest training answer name the right desk?
+# In the tables `desk right` is `exact_match` with `until=":"`, `exact` is the whole answer, and `in form` is the share in the house style:
+# a desk and a colon, two sentences, no more.
+#
+# **Predict first.** For what share of the test questions does the nearest training answer name the right desk?
 
 # %%
-my_nearest_desk = 0
+my_nearest_desk = 0.0  # from 0 to 1
 
 # %% locked="baselines"
 sample = test[: by_scale(tiny=2, cpu=16, gpu=40)]  # without tuning the answers are long: 16 are enough
@@ -378,6 +384,7 @@ ways = {"as it is": instructions.write_answers(model, tokenizer, sample),
         "few-shot": instructions.write_answers(model, tokenizer, sample, shown=train[:3]),
         "nearest answer": instructions.nearest_answers(train, sample)}
 table = {way: instructions.describe_answers(answers, wanted) for way, answers in ways.items()}
+print(f"you predicted {my_nearest_desk} for the nearest answer")
 pd.DataFrame(table).T.round(2)
 
 # %% [markdown]
@@ -385,6 +392,8 @@ pd.DataFrame(table).T.round(2)
 # rows before the question it has 27, and the nearest training answer 29. Few-shot and the nearest answer name the
 # right desk for 15 and 15 of 100 questions. The desks stand in the system message, four or five for each office:
 # guessing would be right for about one question in five.
+#
+# In the record `exact` is 0.00 for all ways, tuned or not: no answer is the same text as its reference.
 #
 # ## 4. Tune on answers
 #
@@ -433,7 +442,8 @@ assert abs(float(answer_log_probs(sure, torch.tensor([[-100, 3, 0], [-100, -100,
 # each epoch.
 #
 # `instructions.add_adapter(model)` returns the upper part. Called with a batch, it gives the log-probability of each answer in it:
-# your exercise 7, computed at the answers' tokens only, and for packs.
+# your exercise 7, computed at the answers' tokens only, and for packs. `general` in the next cell are everyday questions: with them we
+# measure later what it forgets.
 
 # %% locked="batches"
 order = np.random.default_rng(SEED).permutation(len(train))
@@ -441,6 +451,7 @@ batches = instructions.make_batches(model, tokenizer, [train[i] for i in order])
 test_batches = instructions.make_batches(model, tokenizer, test)
 general = instructions.make_batches(model, tokenizer, instructions.load_general()[:few])
 runtime.set_seed(SEED)
+instructions.keep_adapters(model, 0)  # where this cell ran before: its adapter comes off
 scorer = instructions.add_adapter(model)
 before = {"test": instructions.token_log_prob(scorer, test_batches), "general": instructions.token_log_prob(scorer, general)}
 print({name: tuple(value.shape) for name, value in batches[0].items()})
@@ -455,10 +466,14 @@ print("log-probability of an answer's token, nats:", {name: round(value, 2) for 
 def train_answers(scorer, batches, epochs, rate):
     """Train the model on its answers; return a list with the mean loss of each epoch (the mean over its updates).
 
-    scorer(**batch) -> log-probabilities (answers,). The loss of a batch: minus their sum, divided by how many of
-    batch["labels"] are not -100. AdamW (rate `rate`, else its defaults) on all parameters that require a gradient; one
-    update a batch, in their order, in each epoch. Gradients of an earlier training may still be there: they must not count. Update k (from 0) of n has the rate (1 - k / n) * rate. In training
-    mode, and in evaluation mode at the end.
+    * The loss of a batch: minus the sum of scorer(**batch), which are log-probabilities (answers,), divided by how many
+      of batch["labels"] are not -100.
+    * AdamW (rate `rate`, else its defaults) on all parameters that require a gradient.
+    * One update a batch, in their order, in each epoch.
+    * Gradients of an earlier training may still be there: they must not count.
+    * Update k (from 0) of n has the rate (1 - k / n) * rate.
+    * In training mode, and in evaluation mode at the end.
+
     Example: 2 epochs with 3 batches are 6 updates with the rates 1, 5/6, 4/6, 3/6, 2/6 and 1/6 of `rate`.
     """
     ### BEGIN SOLUTION
@@ -482,11 +497,10 @@ def train_answers(scorer, batches, epochs, rate):
 
 # %% check="train_answers" points=4
 try_layers = by_scale(tiny=1, cpu=1, gpu=1)  # one layer is enough to try the loop
-trial = instructions.AnswerModel(model, try_layers)
-weights = {name: value.clone() for name, value in trial.state_dict().items() if "lora_" in name}
-losses = train_answers(trial, instructions.make_batches(model, tokenizer, train[:2], layers=try_layers), 2, 1e-3)
-assert len(losses) == 2 and 0 < losses[1] < losses[0] and not trial.training
-trial.load_state_dict(weights, strict=False);  # as before
+some = instructions.make_batches(model, tokenizer, train[:2], layers=try_layers)
+with instructions.restored(instructions.AnswerModel(model, try_layers)) as trial:  # afterwards all is as before
+    losses = train_answers(trial, some, 2, 1e-3)
+    assert len(losses) == 2 and 0 < losses[1] < losses[0] and not trial.training
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The shape of every loop: <code>zero_grad</code>, <code>backward</code>, <code>step</code>. Set the rate of
@@ -499,7 +513,7 @@ trial.load_state_dict(weights, strict=False);  # as before
 # **Predict first.** After training on 227 answers: what share of the test answers will name the right desk?
 
 # %%
-my_right_desk = 0.0
+my_right_desk = 0.0  # from 0 to 1
 
 # %% locked="train"
 answer_losses = instructions.train_answers(scorer, batches, by_scale(tiny=1, cpu=2, gpu=2), 2e-3)
@@ -512,7 +526,11 @@ for row, answer in list(zip(test, first_answers, strict=True))[:5]:
     print(row["question"], "\n  wrote ", answer, "\n  wanted", row["answer"])
 
 # %%
-print(f"you predicted {my_right_desk}")
+right = [instructions.exact_match([answer], [reference], ":")
+         for answer, reference in zip(first_answers, references, strict=True)]
+low, high = instructions.win_interval(right)
+print(f"right desk: you predicted {my_right_desk}, it is {np.mean(right):.2f}; "
+      f"95 % interval over {len(right)} questions: {low:.2f} to {high:.2f}")
 pd.DataFrame(table).T.round(2)
 
 # %% [markdown]
@@ -535,7 +553,8 @@ plots.plot_bars(bars, "Answers in English, test questions", "chrF (percent)",
 # %% [markdown]
 # ### What it refuses
 #
-# The safety set is in English. For another language read the next table as a look at what carries over.
+# The safety set is in English: 20 questions that must be refused, and their 20 look-alikes (of the 40 test questions 3 must be).
+# For another language read the next table as a look at what carries over.
 
 # %% locked="safety"
 safety = instructions.load_safety()[: by_scale(tiny=4, cpu=40, gpu=40)]
@@ -568,7 +587,7 @@ pd.DataFrame({"before": before, "after": after}).round(2)
 
 # %% [markdown]
 # In the record the log-probability of a token in everyday answers is -2.35 after the tuning (three runs). Before, it
-# was -1.55. So the model has become a desk. Whoever wants both keeps the adapter apart and switches it off for other
+# was -1.55. So the model has become a desk. (How many of its answers begin like a desk's is not in the record.) Whoever wants both keeps the adapter apart and switches it off for other
 # questions, or mixes everyday rows into the training (replay, lab 7).
 #
 # ## 5. Tune on preferences
@@ -642,10 +661,10 @@ assert 499 < float(dpo_loss(r - 1000, c, same, same, 0.5)) < 502
 def train_preferences(scorer, pairs, beta, epochs, rate):
     """Train the newest adapter on pairs; return a list with the mean loss of each epoch (the mean over its updates).
 
-    pairs: a list of (chosen, rejected), each a batch for scorer(**batch), with the same questions in the same order. First ask the
-    reference, for each batch once: without gradients, with the newest adapter off, in training mode or not. Then train as in `train_answers`,
-    one update for each entry of pairs, with `dpo_loss`: AdamW on what requires a gradient, a rate that falls in a straight
-    line, training mode while it learns, evaluation mode at the end.
+    pairs: a list of (chosen, rejected), each a batch for scorer(**batch), with the same questions in the same order.
+    First ask the reference, for each batch once: without gradients, with the newest adapter off, in training mode or not.
+    Then train as in `train_answers`, one update for each entry of pairs, with `dpo_loss`: AdamW on what requires a
+    gradient, a rate that falls in a straight line, training mode while it learns, evaluation mode at the end.
     Example: a new adapter changes nothing yet, so the first loss is log 2 = 0.693.
     """
     ### BEGIN SOLUTION
@@ -670,17 +689,16 @@ def train_preferences(scorer, pairs, beta, epochs, rate):
     ### END SOLUTION
 
 # %% locked="second_adapter"
+instructions.keep_adapters(model, 1)  # where this cell ran before: its adapter comes off
 scorer = instructions.add_adapter(model)  # on top of the first, which is frozen now
 pair_batches = instructions.make_pair_batches(model, tokenizer, pairs["train"][:few])
 test_pairs = instructions.make_pair_batches(model, tokenizer, pairs["test"][:few])
 
 # %% check="train_preferences" points=4
-trial = instructions.AnswerModel(model, 1)  # the top layer is enough to try the loop
-weights = {name: value.clone() for name, value in trial.state_dict().items() if "lora_" in name}
-some = instructions.make_pair_batches(model, tokenizer, pairs["train"][:2], layers=1)
-losses = train_preferences(trial, some, 0.1, 3, 1e-3)
-assert len(losses) == 3 and abs(losses[0] - 0.6931) < 1e-3 and losses[2] < losses[0] and not trial.training
-trial.load_state_dict(weights, strict=False);  # as before
+some = instructions.make_pair_batches(model, tokenizer, pairs["train"][:2], layers=1)  # the top layer is enough
+with instructions.restored(instructions.AnswerModel(model, 1)) as trial:  # afterwards all is as before
+    losses = train_preferences(trial, some, 0.1, 3, 1e-3)
+    assert len(losses) == 3 and abs(losses[0] - 0.6931) < 1e-3 and losses[2] < losses[0] and not trial.training
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A list of the reference's log-probabilities first, one entry a batch of pairs. The loop is that of
@@ -690,9 +708,12 @@ trial.load_state_dict(weights, strict=False);  # as before
 
 # %% [markdown]
 # **Predict first.** One epoch over 82 pairs. What happens to the log-probability of the *chosen* answers?
+#
+# Of the test pairs the next cell but one prints `accuracy`, the share in which the chosen answer gained more, and `chosen` and `rejected`,
+# the mean gains in nats.
 
 # %%
-my_chosen_goes = "up"  # or "down"
+my_chosen_goes = ""  # "up" or "down"
 
 # %% locked="preferences"
 BETA = 1.0
@@ -716,6 +737,9 @@ pd.concat([pd.DataFrame(table).T, pd.DataFrame(safe).T], axis=1).round(2)
 # chrF goes from 39.1 to 37.3 ± 0.3, the right desk from 0.24 to 0.23: preferences about courtesies do not teach
 # desks.
 #
+# chrF falls together with the words: a shorter answer can share fewer strings, and recall counts more. Which words were lost we did not
+# count.
+#
 # The chosen answers went up, by 1.0 nats; most of the difference is that the rejected ones fell.
 #
 # 24 of the 82 pairs are about refusals, none of the test pairs is. They did not help on the safety set: refused 0.65,
@@ -729,13 +753,17 @@ pd.concat([pd.DataFrame(table).T, pd.DataFrame(safe).T], axis=1).round(2)
 # %% locked="betas"
 record = calibration.load_record("lab15_instructions", "betas")
 shown = ["words", "in_form", "desk_right", "chrf", "pair_accuracy", "chosen", "rejected", "general"]
-record.groupby("setting", sort=False)[shown].agg(["mean", "std"]).round(2)
+record.groupby("setting", sort=False)[shown].agg(["mean", "std"]).round(3)
 
 # %% [markdown]
 # With the smaller $\beta$ the rejected answers fall by 10 nats, with the larger one by 3. Both get the pairs right:
 # 1.00 and 1.00 of the test pairs. By this measure the smaller one is as good. The answers say otherwise: in the house
 # style are 0.49 ± 0.20 of them, against 0.83 ± 0.07, and chrF is 33.7 against 37.3. This is **over-optimisation**:
 # what is measured on pairs gets better, and what was wanted gets worse.
+#
+# Which $\beta$ to take was decided on the 28 validation questions, which are neither trained on nor in the test. In the
+# house style were 0.63 ± 0.17 of the answers with 0.1, 0.72 ± 0.13 with 0.3, 0.88 ± 0.07 with 1 and 0.87 ± 0.07 with 3
+# (five seeds). Between the last two there is no difference; we take 1.
 #
 # ## 6. Judges
 #
@@ -753,9 +781,10 @@ record.groupby("setting", sort=False)[shown].agg(["mean", "std"]).round(2)
 def judge_both(judge, questions, first, second):
     """{"wins", "first_place"}. questions, first and second: lists of str of the same length; first[i], second[i] answer i.
 
-    judge(question, answer, other answer) -> 0 or 1: the place of the answer that it prefers. Ask each question twice: first[i]
-    at place 0, then second[i] at place 0. The same question may come again, with other answers. wins: a list with 1.0 where first[i] was preferred both times, 0.0 where
-    second[i] was, and 0.5 else. first_place: the share of all verdicts that are 0.
+    judge(question, answer, other answer) -> 0 or 1: the place of the answer that it prefers. Ask each question twice:
+    first[i] at place 0, then second[i] at place 0. The same question may come again, with other answers. wins: a list with
+    1.0 where first[i] was preferred both times, 0.0 where second[i] was, and 0.5 else. first_place: the share of all
+    verdicts that are 0.
     Example: a judge that always says 0, on one question -> {"wins": [0.5], "first_place": 1.0}.
     """
     ### BEGIN SOLUTION
@@ -793,8 +822,9 @@ pd.DataFrame({name: {"wins": np.mean(found["wins"]), "from": instructions.win_in
               for name, found in verdicts.items()}).T.round(2)
 
 # %% [markdown]
-# Look at `first place`. The judge that compares with the reference knows no place and has 0.5. How far from it is the
-# model itself? Where it says nearly always the same letter, its wins are near 0.5 whatever the answers are: it judges
+# `from` and `to` are the 95 % interval of the wins. Look at `first place`. The judge that compares with the reference
+# knows no place and has 0.5, but where two answers are equal: then it says the first. How far from it is the model
+# itself? It is asked for the letter A or B. Where it says nearly always the same one, its wins are near 0.5 whatever the answers are: it judges
 # places, not answers. Small models are poor judges. Large ones lean less, but they lean (Zheng et al., 2023).
 #
 # **Length.** Many judges like long answers, so a model can win by talking more. The **length-controlled** win rate asks: how often
@@ -809,10 +839,10 @@ pd.DataFrame({name: {"wins": np.mean(found["wins"]), "from": instructions.win_in
 def length_controlled(wins, differences):
     """The expected win rate where both answers are equally long, a number between 0 and 1.
 
-    wins (n,): 0, 0.5 or 1. differences (n,): words of the first answer minus words of the second; lists or arrays. Divide the differences by
-    their standard deviation (np.std; not if it is 0), without moving them. Then a logistic regression with intercept, as
-    sklearn.linear_model.LogisticRegression() does it: a win of 0.5 is half a win and half a loss (sample_weight). The
-    result is sigmoid(intercept).
+    wins (n,): 0, 0.5 or 1. differences (n,): words of the first answer minus words of the second; lists or arrays.
+    Divide the differences by their standard deviation (np.std; not if it is 0), without moving them. Then a logistic
+    regression with intercept, as sklearn.linear_model.LogisticRegression() does it: a win of 0.5 is half a win and half a
+    loss (sample_weight). The result is sigmoid(intercept).
     Example: wins [1, 1, 0, 0] with differences [3, -3, 3, -3] -> 0.5.
     """
     ### BEGIN SOLUTION
@@ -846,34 +876,16 @@ print(f"the same answers with courtesies: win rate {np.mean(wins):.2f}, at equal
 
 # %% [markdown]
 # The content is the same, so 0.5 would be fair. The plain win rate pays for words; at equal length the advantage shrinks.
-#
-# ## 7. Other languages
-#
-# Set `LANGUAGE` to `"swa"` or `"hau"` and run the lab again: 45 training rows of a clinic, 16 to test. We have no runs over several
-# seeds in these languages, so no numbers stand here. SmolLM2 has hardly read either of them. Look at the three measures apart: the form
-# of an answer, the desk, and the words in between, which can often be copied from the message. What does the model copy, and what does
-# it write that is no word of the language? The pairs and the safety set stay English.
-#
-# ## 8. Your own answers, a larger model
-#
-# Write 50 answers in *your* style and set `LANGUAGE` to the file: the same cells tune on it. Keep the style strict; each exception
-# is learned, too. Pairs are the cheaper way to repair what the answers taught wrongly. On a GPU set `MODEL` above to a
-# larger model of the same family; it was not run here.
-
-# %%
-mine = pd.DataFrame([{"question": "Do you open on Easter Monday?", "answer": "Reception: opening times, Easter Monday."}] * 2)
-mine.to_csv("example_answers.csv", index=False)  # equal rows count once; for training, 30 different ones are the least
-print(instructions.read_instructions("example_answers.csv"))
 
 # %% [markdown]
-# ## 9. Hand in your adapter
+# ## 7. Hand in your adapter
 #
 # Both adapters together are a file of about 2 megabytes. The grader puts them on its own SmolLM2 and reads questions
 # that you never saw. It measures how probable the right answers are, per token. The untuned model has -4.27 nats, our
 # own runs -1.20 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. The
 # place of the adapters is fixed (rank 8 on the six upper layers, one or both of them); you may train them in another way, and
-# with more answers. Marked is English: with another language or your own file these 4 points cannot be had, since we
-# have no runs to compare with.
+# with more answers. Which languages are marked is told below the setting `LANGUAGE`. With your own file these 4 points
+# cannot be had, since we have no runs to compare with.
 
 # %% locked="save"
 card = {"lab": "lab15_instructions", "language": LANGUAGE, "model": MODEL, "scale": runtime.scale(), "seed": SEED,
@@ -884,6 +896,7 @@ print(f"saved {path}: {size:.1f} MB")
 
 # %% locked="release"
 # The grader loads a model of its own. Two of them do not fit into 1.6 GB, so this one leaves memory.
+# To go on with the model, run the notebook again from the cell that begins with MODEL.
 for name in ("model", "scorer", "trial", "judge", "judges"):
     globals().pop(name, None)
 runtime.free_memory()
@@ -895,18 +908,40 @@ assert any(name.endswith("q_proj.lora_B") for name in tensors) and all("lora_" i
 print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %% [markdown]
+# ## 8. Other languages
+#
+# Set `LANGUAGE` to `"swa"` or `"hau"` and run the lab again: 45 training rows of a clinic, 16 to test. The numbers in this text are those
+# of English. Your saved file is kept under another name when one of another language is saved; the cell says so.
+#
+# SmolLM2 has hardly read either language. Look at three things apart: the form
+# of an answer, the desk, and the words in between, which can often be copied from the message. What does the model copy, and what does
+# it write that is no word of the language? The pairs and the safety set stay English.
+#
+# ## 9. Your own answers, a larger model
+#
+# Write 50 answers in *your* style and set `LANGUAGE` to the file: the same cells tune on it. Keep the style strict; each exception
+# is learned, too. Pairs are the cheaper way to repair what the answers taught wrongly. On a GPU set `MODEL` above to a
+# larger model of the same family; it was not run here.
+
+# %%
+mine = pd.DataFrame([{"question": "Do you open on Easter Monday?", "answer": "Reception: opening times, Easter Monday."}] * 2)
+mine.to_csv("example_answers.csv", index=False)  # equal rows count once; for training, 30 different ones are the least
+print(instructions.read_instructions("example_answers.csv"))
+os.remove("example_answers.csv")  # it is no part of your work
+
+# %% [markdown]
 # ## 10. What it took, and what it gave
 
 # %% locked="results"
 results = pd.DataFrame(table).T
 results["refused"] = pd.Series({way: rates["refused"] for way, rates in safe.items()})
-results["over-refused"] = pd.Series({way: rates["over_refused"] for way, rates in safe.items()})
+results["over_refused"] = pd.Series({way: rates["over_refused"] for way, rates in safe.items()})
 results.round(2)
 
 # %% [markdown]
 # ### Exercise 13 · Advice for the clinic (20 minutes, 3 points, read by your teacher)
 #
-# The clinic in Kisumu wants to switch the tuned model on next Monday, without a person who reads its answers. Write about 150 words:
+# The clinic in Kisumu wants to switch the tuned model on next Monday, without a person who reads its answers. Write 150 to 200 words:
 # what can it do, with numbers of this lab and their spread or interval; what goes wrong, and who is hurt then; what you would do
 # before, and how a person stays in the loop.
 

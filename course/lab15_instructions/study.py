@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from leaplm import instructions, models
 from leaplm.calibration import study
-from leaplm.peft.lora import LoRALinear
 from leaplm.runtime import set_seed
 
 HELDOUT = Path(__file__).with_name("heldout")
@@ -48,12 +47,7 @@ def pairs_of(part):
 def bare_model():
     """The model without adapters."""
     model = loaded()[0]
-    for name, layer in [(name, module) for name, module in model.named_modules() if isinstance(module, LoRALinear)]:
-        if not name.endswith(".base"):
-            while isinstance(layer, LoRALinear):
-                layer = layer.base
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, layer)
+    instructions.keep_adapters(model, 0)
     return model
 
 
@@ -106,7 +100,7 @@ def states_of(language, seed, beta):
 
 @study([{"language": language} for language in instructions.LANGUAGES], seeds=range(3))
 def main(seed, language):
-    """What is handed in, both adapters, on the grader's questions; and the untuned model, beside it. All pairs are English."""
+    """What is handed in, both adapters, on the grader's questions; beside it the untuned model. All pairs are English."""
     held_out = batches_of(language, "heldout")
     untuned = instructions.token_log_prob(with_adapters(), held_out)
     tuned = instructions.token_log_prob(with_adapters(*states_of(language, seed, BETA)), held_out)

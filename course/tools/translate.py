@@ -67,7 +67,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
            "grading.sandbox.values", "grading.sandbox.remote", "grading.judge.checks", "grading.judge.contracts",
            "grading.judge.returns", "grading.judge.watched", "grading.judge.examiner", "grading.judge.engine",
            "learner.words", "marking", "training")
-# Modules whose errors they read.
+# Modules whose errors they read, and what they `say`.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
 BANK = "bank.py"
@@ -155,6 +155,7 @@ def common_texts(root):
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)
     for name in RAISING:
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", is_message, within=ast.Raise)
+        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda words: False)
 
 
 def units(text):

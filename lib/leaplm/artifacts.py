@@ -5,11 +5,13 @@ matrix: most tokens never occur in a small data set) is stored as those rows. Va
 """
 
 import json
+import re
 from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
 
+from leaplm.locales import say
 from leaplm.plain_json import read_json
 from leaplm.whole_file import write_whole
 
@@ -43,11 +45,28 @@ def half(tensor):
 def save_artifact(path, model, reference, card):
     """Write what training changed in `model` to `path` (safetensors) and return its size in MB.
 
-    card: a dict that JSON can hold, e.g. language, scale, seed, history. The file is whole or not there at all.
+    card: a dict that JSON can hold, e.g. language, scale, seed, history. The file is whole or not there at all. A file of
+    another language or model that has this name is kept under another one, and this is said.
     """
     content = save(changed_tensors(model, reference), metadata={CARD: json.dumps(card)})
+    keep_another(Path(path), card)
     write_whole(path, content)
     return len(content) / 1e6
+
+
+def keep_another(path, card):
+    """Gives a file of another language or model than the card's a name of its own, before its place is taken."""
+    try:
+        old = read_artifact(path)[0] if path.is_file() else card
+    except ValueError:
+        return  # cut off or of another kind: it could not be marked
+    differing = [str(old[name]) for name in ("language", "model") if old.get(name) != card.get(name) and old.get(name)]
+    if differing:
+        mark = re.sub(r"\W+", "_", "-".join(differing))
+        kept = path.with_name(f"{path.stem}-{mark}{path.suffix}")
+        path.replace(kept)
+        print(say("{file} was of {what}. It is now {kept}. Only {file} is marked: to hand in the earlier one, give it that "
+                  "name again.", file=path.name, what=", ".join(differing), kept=kept.name))
 
 
 def read_artifact(content):

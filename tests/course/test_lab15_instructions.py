@@ -1,11 +1,16 @@
 """Lab 15: what it teaches is what the library does."""
 
+import contextlib
+import re
+
 import numpy as np
 import pytest
 import torch
 from leaplm import instructions
 from leaplm.grading.judge import probes
+from leaplm.grading.judge.banks import load_bank
 from leaplm.grading.judge.tiny_models import chat_tokenizer
+from repo import ROOT
 from solved import solved_lab
 
 lab15 = solved_lab("lab15_instructions")
@@ -55,3 +60,48 @@ def test_lab15_learns_as_the_library(lab15):
         losses += part["train_preferences"](model, [tuple(batches[:2]), tuple(batches[1:])], 0.5, 2, 0.1)
         found.append(losses + [float(model.adapter.detach().sum())])
     assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
+def cell(kind, name):
+    """The code of a cell of the lab, by its check or its name."""
+    source = (ROOT / "course" / "lab15_instructions" / "lab.py").read_text(encoding="utf-8")
+    return re.split(r"^# %%.*$", source.split(f'# %% {kind}="{name}"')[1].split("\n", 1)[1], maxsplit=1, flags=re.M)[0]
+
+
+@pytest.fixture
+def begun(lab15, needs_asset, monkeypatch):
+    """The solved lab's names with its model of two layers, and an adapter on it."""
+    needs_asset("smollm2")
+    monkeypatch.setenv("LEAPLM_SCALE", "tiny")
+    space = {**lab15, "LANGUAGE": "eng", "SEED": 0, "pairs": instructions.load_pairs()}
+    for name in ("load", "model", "batches"):
+        exec(cell("locked", name), space)
+    return space
+
+
+@pytest.mark.parametrize("name", ["train_answers", "train_preferences"])
+def test_a_right_answer_passes_behind_a_wrong_one(begun, name):
+    """Wrong ones of the bank change the weights before the cell fails; the next try must not see it."""
+    def adapters():
+        return {key: value.clone() for key, value in instructions.AnswerModel(begun["model"], 1).state_dict().items()
+                if "lora_" in key}
+
+    before, failed = adapters(), 0
+    for answer in load_bank("lab15_instructions", ROOT):
+        if answer.check == name and answer.source and not answer.right:
+            space = dict(begun)
+            exec(answer.source, space)
+            with contextlib.suppress(Exception):
+                exec(cell("check", name), space)
+                continue
+            failed += 1
+    assert failed >= 3
+    assert all(torch.equal(value, before[key]) for key, value in adapters().items())
+    exec(cell("check", name), dict(begun))
+
+
+def test_the_cells_that_add_an_adapter_may_run_again(begun):
+    for name in ("batches", "batches", "second_adapter", "second_adapter", "batches", "second_adapter"):
+        exec(cell("locked", name), begun)
+    state = instructions.AdapterState(begun["scorer"]).state_dict()
+    assert {key.count(".base.") for key in state} == {0, 1}

@@ -105,6 +105,18 @@ def test_stubs_have_a_docstring_with_an_example(lab):
 
 
 @pytest.mark.parametrize("lab", LABS)
+def test_no_check_puts_back_what_it_changed_behind_an_assert(lab):
+    """Where the assert fails nothing is put back, and the next right answer fails: a `with` block puts it back always."""
+    for cell in read("labs", lab).cells:
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade"):
+            body = ast.parse(cell.source.replace("\n%", "\n#%")).body
+            asserts = [place for place, node in enumerate(body) if isinstance(node, ast.Assert)]
+            behind = body[asserts[0] + 1 :] if asserts else []
+            text = "\n".join(ast.unparse(node) for node in behind if isinstance(node, (ast.Assign, ast.Expr)))
+            assert not re.search(r"load_state_dict|\.copy_\(|\.update\(|\.train\(", text), cell.id
+
+
+@pytest.mark.parametrize("lab", LABS)
 def test_no_notebook_is_large(lab):
     assert os.path.getsize(ROOT / "labs" / lab / f"{lab}.ipynb") < 120_000
 

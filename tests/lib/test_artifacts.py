@@ -61,3 +61,16 @@ def test_files_that_are_no_artifact_are_refused(content):
 def test_tensors_that_do_not_fit_are_refused(tensors, message):
     with pytest.raises(ValueError, match=message):
         apply_artifact(tiny_classifier(), tensors)
+
+
+def test_a_file_of_another_language_or_model_is_kept_under_another_name(tmp_path, capsys):
+    path, model = tmp_path / "tuned-cpu.safetensors", torch.nn.Linear(2, 2)
+    cards = [{"language": "eng"}, {"language": "eng", "seed": 3}, {"language": "my answers.csv"},
+             {"language": "eng", "model": "small"}, {"language": "eng", "model": "large"}]
+    for card in cards:
+        save_artifact(path, model, None, card)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 3 and all(path.name in line for line in told)
+    kept = {other.name: read_artifact(other)[0] for other in tmp_path.iterdir()}
+    assert kept == {"tuned-cpu.safetensors": cards[4], "tuned-cpu-eng.safetensors": cards[1],
+                    "tuned-cpu-my_answers_csv.safetensors": cards[2], "tuned-cpu-small.safetensors": cards[3]}

@@ -4,6 +4,7 @@ import torch
 
 IGNORED = -100  # label of a token that is read and not learned
 PADDING = -1  # segment of padding
+PACK_TOKENS = 256  # of one packed row, so the most that a question with its answer may have
 
 
 def chat_prompt(tokenizer, system, question):

@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from leaplm.data import position
+from leaplm.instructions.chat import PACK_TOKENS, chat_row
 from leaplm.labelled_file import decode, guess_delimiter
 
 FOLDER = Path(__file__).with_name("desks")
@@ -30,11 +31,12 @@ SYSTEMS = {
 REFUSED = {"eng": "Refused", "swa": "Imekataliwa", "hau": "An ƙi"}
 
 
-def load_instructions(language):
+def load_instructions(language, tokenizer=None):
     """{"train", "dev", "test"} of rows in a language of the course; {"train", "test"} of a file of one's own.
 
     language: "eng" (227, 28 and 58 rows, three offices), "swa" or "hau" (45 and 16 rows, a clinic; no "dev"), or a path
-    that ends in .csv, .tsv or .jsonl (see `read_instructions`), which is split 75 to 25 % by a hash of each question.
+    that ends in .csv, .tsv or .jsonl (see `read_instructions`), which is split 75 to 25 % by a hash of each question. With
+    the model's tokenizer the rows of such a file are measured, too: one must fit into a pack.
     Raises ValueError for anything else, FileNotFoundError for a file that is not there.
 
     >>> row = load_instructions("swa")["train"][0]
@@ -42,7 +44,7 @@ def load_instructions(language):
     (['answer', 'question', 'system'], 227)
     """
     if str(language).lower().endswith(ENDINGS):
-        return split_instructions(read_instructions(language), language)
+        return split_instructions(read_instructions(language, tokenizer), language)
     if language not in LANGUAGES:
         raise ValueError(f"LANGUAGE={language!r} has no questions with answers here. Use one of {', '.join(LANGUAGES)}, or "
                          f"the path of your own file ({', '.join(ENDINGS)}) with the columns question and answer.")
@@ -85,7 +87,7 @@ def load_general():
 # -- files of one's own ---------------------------------------------------------------------------------------------------
 
 
-def read_instructions(path):
+def read_instructions(path, tokenizer=None):
     """The rows of a file, each question once. ValueError names file, line and remedy.
 
     .csv or .tsv: columns question and answer, and system if you like. .jsonl: an object with these names a line.
@@ -98,6 +100,8 @@ def read_instructions(path):
     rows, seen = [], set()
     for number, row in reader(text, path):
         row = checked_row(row, path, number)
+        if tokenizer is not None:
+            check_tokens(row, path, number, tokenizer)
         if (key := (row["system"], row["question"].lower())) not in seen:
             seen.add(key)
             rows.append(row)
@@ -141,6 +145,13 @@ def checked_row(row, path, number):
             raise ValueError(f"{path}, line {number}: the {name} has {len(value):,} characters; at most "
                              f"{MOST_CHARACTERS:,} are read. Shorten it.")
     return {name: value.strip() for name, value in row.items()}
+
+
+def check_tokens(row, path, number, tokenizer):
+    count = len(chat_row(tokenizer, **row)["input_ids"])
+    if count > PACK_TOKENS:
+        raise ValueError(f"{path}, line {number}: question, answer and system message have {count} tokens; at most "
+                         f"{PACK_TOKENS} fit into a pack. Shorten them.")
 
 
 def split_instructions(rows, path):

@@ -68,7 +68,7 @@ def win_interval(wins, rounds=1000, seed=0):
 def reference_judge(references):
     """A judge that prefers the answer whose chrF to the reference is higher; the shorter one where both are equal.
 
-    references: {question: reference}. It knows no place.
+    references: {question: reference}. It knows no place, but where both answers are the same: then it says 0.
     """
     def judge(question, one, other):
         grades = [(chrf(answer, references[question]), -len(answer)) for answer in (one, other)]

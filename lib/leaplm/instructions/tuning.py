@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from leaplm import models
-from leaplm.instructions.chat import IGNORED, PADDING, chat_prompt, chat_row, pack_rows, packed_mask, pad_packs
+from leaplm.instructions.chat import IGNORED, PACK_TOKENS, PADDING, chat_prompt, chat_row, pack_rows, packed_mask, pad_packs
 from leaplm.peft.instruction_tuning import generate_answers
 from leaplm.peft.lora import LoRALinear
 from leaplm.runtime import by_scale, free_memory
@@ -18,7 +18,6 @@ from leaplm.runtime import by_scale, free_memory
 PARTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj",
          "mlp.down_proj")
 RANK, ALPHA = 8, 16
-PACK_TOKENS = 256
 ANSWER_TOKENS = 48  # the most that an answer may be long when it is written
 
 
@@ -85,6 +84,37 @@ def newest_adapters(module):
     return [layer for layer in module.modules() if isinstance(layer, LoRALinear) and id(layer) not in inner]
 
 
+def keep_adapters(model, count):
+    """Takes off all adapters of a causal language model but the `count` oldest; 0: it is the model that was loaded."""
+    for name, layer in [(name, module) for name, module in model.named_modules() if isinstance(module, LoRALinear)]:
+        if name.endswith(".base"):
+            continue  # an older adapter: its place is inside of a newer one
+        found = [layer]
+        while isinstance(found[-1], LoRALinear):
+            found.append(found[-1].base)  # from the newest adapter to the layer below all
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, found[max(0, len(found) - 1 - count)])
+
+
+@contextlib.contextmanager
+def restored(scorer):
+    """Inside of the block a training may be tried: afterwards, also after an error, the layers are as they were."""
+    adapters = [module for module in scorer.modules() if isinstance(module, LoRALinear)]
+    kept = {name: value.clone() for name, value in scorer.layers.state_dict().items()}
+    learns = [weight.requires_grad for weight in scorer.parameters()]
+    scales = [layer.scaling for layer in adapters]
+    try:
+        yield scorer
+    finally:
+        with torch.no_grad():
+            scorer.layers.load_state_dict(kept)
+        for weight, flag in zip(scorer.parameters(), learns, strict=True):
+            weight.requires_grad_(flag).grad = None
+        for layer, scale in zip(adapters, scales, strict=True):
+            layer.scaling = scale  # an `adapter_off` that never ended has set it to 0
+        scorer.eval()
+
+
 def run_layers(layers, rotary, vectors, position_ids, segments):
     """Decoder layers, one after the other, on packed rows: each token sees the earlier ones of its own segment."""
     mask = torch.zeros(packed_mask(segments).shape, dtype=vectors.dtype, device=vectors.device)
@@ -120,11 +150,19 @@ def adapter_state(scorer):
     return {name: value for name, value in scorer.state_dict().items() if "lora_" in name}
 
 
+def more_than_two(names):
+    """Whether these names of `adapter_state` come from more adapters than lab 15 hands in."""
+    return any(".base.base." in name for name in names)
+
+
 class AdapterState:
-    """The adapters alone, for `artifacts.save_artifact`."""
+    """The adapters alone, for `artifacts.save_artifact`. Raises ValueError for more than two on top of each other."""
 
     def __init__(self, scorer):
         self.tensors = adapter_state(scorer)
+        if more_than_two(self.tensors):
+            raise ValueError("the model has more than two adapters on top of each other. Run the notebook again from the "
+                             "cell that begins with MODEL, then save.")
 
     def state_dict(self):
         return self.tensors
@@ -230,6 +268,6 @@ def few_shot_prompt(tokenizer, row, shown):
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-__all__ = ["PADDING", "AdapterState", "AnswerModel", "adapter_state", "add_adapter", "layers_of", "load_chat_model",
-           "make_batches", "make_pair_batches", "token_log_prob", "train_answers", "train_on", "with_vectors",
-           "write_answers"]
+__all__ = ["PADDING", "AdapterState", "AnswerModel", "adapter_state", "add_adapter", "keep_adapters",
+           "layers_of", "load_chat_model", "make_batches", "make_pair_batches", "more_than_two", "restored",
+           "token_log_prob", "train_answers", "train_on", "with_vectors", "write_answers"]

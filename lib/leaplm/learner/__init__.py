@@ -24,6 +24,7 @@ from typing import Any
 
 __all__ = ["bring_back", "hand_in", "load_ipython_extension", "mark", "show_progress", "take_home",
            "unload_ipython_extension"]  # fmt: skip
+MOST_IN_A_FIELD = 400  # characters that a table shows of a text; pandas cuts at 50, before what is to be compared
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -31,8 +32,11 @@ def load_ipython_extension(shell: Any) -> None:
     graders = type(shell).__module__.startswith("leaplm.")  # a notebook's shell in all else
     if graders or not hasattr(shell, "kernel"):
         return
+    import pandas as pd
+
     from leaplm.learner import notebook
 
+    pd.set_option("display.max_colwidth", MOST_IN_A_FIELD)
     notebook.begin(shell)
 
 

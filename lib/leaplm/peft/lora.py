@@ -119,7 +119,9 @@ def inject(model, targets, make, trainable=HEAD):
     """
     names = target_modules(model, targets)
     if not names:
-        raise ValueError(f"the model has no linear layer called {' or '.join(targets)}")
+        taken = any(isinstance(module, (LoRALinear, DoRALinear, BottleneckAdapter)) for module in model.modules())
+        raise ValueError(f"the model has no linear layer called {' or '.join(targets)}"
+                         + taken * ": it has adapters already, so load the model again first")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.split(".")[0] in trainable)
     for name in names:

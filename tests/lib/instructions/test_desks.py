@@ -4,6 +4,7 @@ import json
 
 import pytest
 from leaplm import instructions
+from leaplm.grading.judge.tiny_models import chat_tokenizer
 from repo import ROOT
 
 HELDOUT = ROOT / "course" / "lab15_instructions" / "heldout"
@@ -94,3 +95,11 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     (tmp_path / "few.csv").write_text("question,answer\n" + "\n".join(f"q{i},a" for i in range(9)), encoding="utf-8")
     with pytest.raises(ValueError, match="9 different questions; at least 30"):
         instructions.load_instructions(str(tmp_path / "few.csv"))
+
+
+def test_a_row_that_fits_into_no_pack_is_named_when_the_file_is_read(tmp_path):
+    path, tokenizer = tmp_path / "long.csv", chat_tokenizer(["a", "b"])
+    path.write_text("question,answer\na?,b\n" + "a " * 300 + ",b\n", encoding="utf-8")
+    assert len(instructions.read_instructions(path)) == 2
+    with pytest.raises(ValueError, match=r"long.csv, line 3: .* at most 256 fit"):
+        instructions.read_instructions(path, tokenizer)

@@ -105,3 +105,39 @@ def test_a_model_in_16_bits_learns_in_32(model, tokenizer):
     history = instructions.train_answers(scorer, [batch], 3, 0.02)
     assert history[-1] < history[0]
     assert {value.dtype for value in instructions.adapter_state(scorer).values()} == {torch.float32}
+
+
+def test_adapters_come_off_down_to_the_oldest(model, tokenizer):
+    [batch] = instructions.make_batches(model, tokenizer, ROWS, 1, 200)
+    plain = instructions.AnswerModel(model, 1)(**batch)
+    learned, sizes = [], []
+    for _ in range(3):
+        scorer = instructions.add_adapter(model, 1)
+        instructions.train_answers(scorer, [batch], 2, 0.05)
+        learned.append(scorer(**batch).detach())
+        sizes.append(len(instructions.adapter_state(scorer)))
+    with pytest.raises(ValueError, match="more than two adapters"):
+        instructions.AdapterState(scorer)
+    for count in (3, 2, 1):
+        instructions.keep_adapters(model, count)
+        scorer = instructions.AnswerModel(model, 1)
+        torch.testing.assert_close(scorer(**batch).detach(), learned[count - 1])
+        assert len(instructions.adapter_state(scorer)) == sizes[count - 1]
+    instructions.keep_adapters(model, 0)
+    torch.testing.assert_close(instructions.AnswerModel(model, 1)(**batch), plain)
+
+
+def test_a_training_that_fails_leaves_nothing_behind(model, tokenizer):
+    [batch] = instructions.make_batches(model, tokenizer, ROWS, 1, 200)
+    scorer = instructions.add_adapter(model, 1)
+    before, names = scorer(**batch).detach(), [name for name, weight in scorer.named_parameters() if weight.requires_grad]
+    with pytest.raises(AssertionError), instructions.restored(scorer) as trial:
+        instructions.train_answers(trial, [batch], 3, 0.05)
+        off = trial.adapter_off()
+        off.__enter__()
+        trial.train().requires_grad_(True)
+        raise AssertionError
+    torch.testing.assert_close(scorer(**batch).detach(), before)
+    assert not scorer.training and all(weight.grad is None for weight in scorer.parameters())
+    assert [name for name, weight in scorer.named_parameters() if weight.requires_grad] == names
+    assert all(layer.scaling for layer in scorer.modules() if hasattr(layer, "scaling"))

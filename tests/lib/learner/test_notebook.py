@@ -133,3 +133,10 @@ def test_the_graders_shell_loads_nothing():
         print([name for name in sys.modules if name.startswith("leaplm.learner.")])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_tables_show_texts_to_their_end(course, labs):
+    notebook = answered(course)
+    shown = 'import pandas as pd\nprint(pd.DataFrame({"answer": ["ab " * 60 + "end"]}).to_html())'
+    notebook.cells = [*notebook.cells, nbformat.v4.new_code_cell(shown, id="shown")]
+    assert "ab end" in str(run(notebook, labs)["shown"])

@@ -122,6 +122,12 @@ def test_mistakes_are_told():
             make()
 
 
+def test_a_second_injection_says_that_the_model_has_adapters():
+    model = lora.inject_lora(nn.Sequential(nn.Linear(2, 2)), ("0",))
+    with pytest.raises(ValueError, match="adapters already, so load the model again"):
+        lora.inject_lora(model, ("0",))
+
+
 def test_training_moves_the_adapter_and_nothing_else():
     from leaplm.data import DynamicPaddingCollator
 

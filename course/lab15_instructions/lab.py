@@ -913,6 +913,9 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # Set `LANGUAGE` to `"swa"` or `"hau"` and run the lab again: 45 training rows of a clinic, 16 to test. The numbers in this text are those
 # of English. Your saved file is kept under another name when one of another language is saved; the cell says so.
 #
+# The grader has 18 questions in each of them. There our runs (three seeds) go from -3.84 to -1.83 ± 0.02 nats a token
+# in Swahili, and from -3.86 to -1.66 ± 0.04 in Hausa.
+#
 # SmolLM2 has hardly read either language. Look at three things apart: the form
 # of an answer, the desk, and the words in between, which can often be copied from the message. What does the model copy, and what does
 # it write that is no word of the language? The pairs and the safety set stay English.

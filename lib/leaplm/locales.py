@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
 from leaplm.places import LANGUAGES, find_root
-from leaplm.translation import COMMON, current_locale, find_catalogs, look_up, translate_message
+from leaplm.translation import COMMON, current_locale, find_catalogs, look_up, translate_drawn
 
 
 def learner_locale() -> str:
@@ -47,15 +46,7 @@ def say_drawn(text: str) -> str:
     'LoRA (5 seeds)'
     """
     catalogs = catalogs_of()
-    if catalogs and text in _codes():
-        return language_name(_codes()[text], learner_locale(), text)
-    return translate_message(text, catalogs) if catalogs else text
-
-
-@functools.cache
-def _codes() -> dict[str, str]:
-    """The codes of languages by their English names."""
-    return {name: code for code, name in Locale("en").languages.items()}
+    return translate_drawn(text, catalogs) if catalogs else text
 
 
 def language_tag(locale: str) -> str:

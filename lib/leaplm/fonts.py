@@ -67,18 +67,28 @@ class ScriptFigure(Figure):
             super().draw(renderer)
 
 
+def name_rows_by_data(axis, names):
+    """Names out of somebody's data on an axis, such as classes: they stay as they are in every language."""
+    axis.set_ticks(range(len(names)), names)
+    axis.of_data = True
+
+
 def say_words(figure):
     """Titles, axes, legends and names of rows in the learner's language; what was said once stays."""
     if not learner_locale():
         return
+    as_they_are = set()
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if getattr(axis, "of_data", False):
+            as_they_are.update(map(id, axis.get_ticklabels()))
+            continue
         names = [label.get_text() for label in axis.get_ticklabels()]
         said = [say_drawn(name) if captions.LETTER.search(name) and "$" not in name else name for name in names]
         if said != names and getattr(axis, "said", None) != names:
             axis.set_ticks(axis.get_ticklocs(), said)
             axis.said = said
     for text in figure.findobj(Text):
-        if text.get_text() != getattr(text, "said", ""):
+        if id(text) not in as_they_are and text.get_text() != getattr(text, "said", ""):
             text.said = say_drawn(text.get_text())
             text.set_text(text.said)
 

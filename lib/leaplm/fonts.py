@@ -17,10 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from leaplm import captions
-from leaplm.locales import learner_locale, say_drawn
+from leaplm.locales import learner_locale, say, say_drawn
 
-HOW_TO = ("Install one (Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
-          "file beside the notebook, and run the cell again.")
 SHAPES = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11)  # with libraqm
 FROM_THE_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 SCRIPT = re.compile(r"(.+?)(?: (?:CAPITAL |SMALL )?(?:LETTER|SYLLABLE|VOWEL|CONSONANT|SIGN|UNIFIED|DIGIT)\b|$)")
@@ -140,7 +138,9 @@ def add_fonts(text):
     for script, letter in {script_of(letter): letter for letter, family in found.items() if not family}.items():
         if script not in told:
             told.add(script)
-            print(f"No font of this computer has {script} letters such as {letter}: they are drawn as boxes. {HOW_TO}")
+            print(say("No font of this computer has {script} letters such as {letter}: they are drawn as boxes. Install one "
+                      "(Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
+                      "file beside the notebook, and run the cell again.", script=script, letter=letter))  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)

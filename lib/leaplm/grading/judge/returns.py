@@ -161,7 +161,7 @@ class Object(Kind):
         return told["is"] == "object" and (self.of in told["bases"] or (self.of == "callable" and told["callable"] is True))
 
     def wanted(self) -> str:
-        return "something that can be called" if self.of == "callable" else f"an object of type {self.of}"
+        return "something that can be called" if self.of == "callable" else f"an object of type `{self.of}`"
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ def name_of(told: dict) -> str:
         dtype = f"{told['dtype']} and shape {tuple(told['shape'])}" if told["shape"] else told["dtype"]
         return f"a tensor of {dtype}" if kind == "tensor" else f"a numpy array of {dtype}"
     if kind == "object":
-        return f"an object of type {told['class']}"
+        return f"an object of type `{told['class']}`"
     if kind in ("int", "float") and "dtype" in told:
         return f"a number of {told['dtype']}"
     return {"none": "None (is a `return` missing?)", "int": "a Python int", "float": "a Python float", "str": "a string",

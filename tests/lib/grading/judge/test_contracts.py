@@ -138,7 +138,7 @@ MISFITS = [
     (Record({"ids": Tensor("int")}), "{}", "also has the key `ids`"), (ListOf(Number()), "{1, 2}", "a list"),
     (Record({"ids": Tensor("int")}), "{'ids': [1]}", "a tensor under the key `ids`, not a list of 1"),
     (MapOf(Text()), "{1: 2}", "a dict"),
-    (Object("Linear"), "nn.ReLU()", "of type Linear, not an object of type ReLU"),
+    (Object("Linear"), "nn.ReLU()", "of type `Linear`, not an object of type `ReLU`"),
 ]  # fmt: skip
 
 
@@ -439,7 +439,7 @@ def test_what_cannot_cross_inside_of_a_result_is_named(source):
         return len(student.call("f", [1])), "right"
 
     got = judge(f, Student(notebook(source)), seed=0)
-    assert (got.points, got.fault) == (0, None) and "`f` returns holds an object of type bytes" in got.message
+    assert (got.points, got.fault) == (0, None) and "`f` returns holds an object of type `bytes`" in got.message
 
 
 def test_a_check_that_breaks_off_without_a_breach_of_kind_keeps_its_fault():

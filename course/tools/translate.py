@@ -70,6 +70,8 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 # Modules whose errors they read, and what they `say`.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
+# Modules that print: of them, what goes through `leaplm.locales.say`.
+PRINTING = ("assets.fetching", "data", "fonts", "identity", "labelled_file", "runtime")
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 IN_CODE = "/code"  # ends the place of words that stand in a code cell
@@ -153,6 +155,8 @@ def common_texts(root):
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)
+    for name in PRINTING:
+        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda text: False)
     for name in RAISING:
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", is_message, within=ast.Raise)
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda words: False)
@@ -184,7 +188,8 @@ def messages(path, place, chosen, within=ast.Module):
 
 def is_said(node):
     """Whether a node says its first argument in the learner's language (`leaplm.locales.say`)."""
-    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "say" and bool(node.args)
+    name = getattr(node, "func", None)
+    return isinstance(node, ast.Call) and "say" in (getattr(name, "id", ""), getattr(name, "attr", "")) and bool(node.args)
 
 
 def is_contract(node):

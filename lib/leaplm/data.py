@@ -16,6 +16,7 @@ import pyarrow as pa
 from leaplm import added
 from leaplm.assets import asset_path
 from leaplm.labelled_file import read_labelled_csv
+from leaplm.locales import say
 from leaplm.runtime import COURSE_SECRET
 from leaplm.text import ends_sentence, normalize, split_words, word_starts
 
@@ -188,7 +189,7 @@ def marked_language(language):
 
 def read_added(path):
     """The rows of a file that `leaplm add-language` wrote, as a DataFrame (text, label)."""
-    return read_labelled_csv(path, say=lambda line: None)
+    return read_labelled_csv(path, tell=lambda line: None)
 
 
 def read_ratings(domain):
@@ -238,16 +239,20 @@ def drop_seen(parts):
 
 def read_own(path):
     """A student's own CSV as a DataFrame (text, label), with enough rows of each class (see `labelled_file`)."""
-    return check_classes(read_labelled_csv(path), path)
+    rows = read_labelled_csv(path)
+    check_classes(rows[~rows.text.map(normalize).duplicated()], path)  # copies are in no split, and not to be counted
+    return rows
 
 
 def check_classes(rows, path, minimum=20):
     """At least two classes, and enough rows of each that every split has some."""
     counts = rows.label.value_counts()
     if len(counts) < 2:
-        raise ValueError(f"{path} has only the label {counts.index[0]!r}; at least two are needed.")
+        raise ValueError(say("{path} has only the label {label}; at least two are needed.", path=path,
+                             label=repr(counts.index[0])))  # fmt: skip
     if counts.min() < minimum:
-        raise ValueError(f"{path}: label {counts.idxmin()!r} has {counts.min()} rows; at least {minimum} are needed.")
+        raise ValueError(say("{path}: label {label} has {rows} different rows; at least {minimum} are needed.", path=path,
+                             label=repr(counts.idxmin()), rows=counts.min(), minimum=minimum))  # fmt: skip
     return rows
 
 
@@ -266,8 +271,9 @@ def drop_copies(rows):
     keys = rows.text.map(normalize)
     if copies := int(keys.duplicated().sum()):
         doubtful = int((rows.groupby(keys).label.nunique() > 1).sum())
-        other = f"; {doubtful} of these texts have two labels, and the first one counts" if doubtful else ""
-        print(f"{copies} rows have the same text as an earlier row and are left out{other}.")
+        print(say("{copies} rows have the same text as an earlier row and are left out.", copies=copies))
+        if doubtful:
+            print(say("{doubtful} of these texts have two labels, and the first one counts.", doubtful=doubtful))
     return rows[~keys.duplicated()]
 
 
@@ -392,8 +398,9 @@ def warn_of_unknown(ids, tokenizer):
     """Say what share of the tokens (lists of numbers) a tokenizer does not know, if it is much."""
     unknown = sum(row.count(tokenizer.unk_token_id) for row in ids) / max(1, sum(map(len, ids)))
     if tokenizer.unk_token_id is not None and unknown > MOST_UNKNOWN:
-        print(f"Careful: {unknown:.0%} of the tokens are {tokenizer.unk_token}. This tokenizer does not know the letters of "
-              "these texts, so a model can learn little from them (lab 0 shows why).")  # fmt: skip
+        print(say("Careful: {share} of the tokens are {token}. This tokenizer does not know the letters of these texts, so "
+                  "a model can learn little from them (lab 0 shows why).", share=f"{unknown:.0%}",
+                  token=tokenizer.unk_token))  # fmt: skip
 
 
 def group_texts(rows, block_size, special_ids):

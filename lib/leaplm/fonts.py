@@ -17,10 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from leaplm import captions
-from leaplm.locales import learner_locale, say_drawn
+from leaplm.locales import learner_locale, say, say_drawn
 
-HOW_TO = ("Install one (Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
-          "file beside the notebook, and run the cell again.")
 SHAPES = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 11)  # with libraqm
 FROM_THE_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 SCRIPT = re.compile(r"(.+?)(?: (?:CAPITAL |SMALL )?(?:LETTER|SYLLABLE|VOWEL|CONSONANT|SIGN|UNIFIED|DIGIT)\b|$)")
@@ -67,18 +65,28 @@ class ScriptFigure(Figure):
             super().draw(renderer)
 
 
+def name_rows_by_data(axis, names):
+    """Names out of somebody's data on an axis, such as classes: they stay as they are in every language."""
+    axis.set_ticks(range(len(names)), names)
+    axis.of_data = True
+
+
 def say_words(figure):
     """Titles, axes, legends and names of rows in the learner's language; what was said once stays."""
     if not learner_locale():
         return
+    as_they_are = set()
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if getattr(axis, "of_data", False):
+            as_they_are.update(map(id, axis.get_ticklabels()))
+            continue
         names = [label.get_text() for label in axis.get_ticklabels()]
         said = [say_drawn(name) if captions.LETTER.search(name) and "$" not in name else name for name in names]
         if said != names and getattr(axis, "said", None) != names:
             axis.set_ticks(axis.get_ticklocs(), said)
             axis.said = said
     for text in figure.findobj(Text):
-        if text.get_text() != getattr(text, "said", ""):
+        if id(text) not in as_they_are and text.get_text() != getattr(text, "said", ""):
             text.said = say_drawn(text.get_text())
             text.set_text(text.said)
 
@@ -130,7 +138,9 @@ def add_fonts(text):
     for script, letter in {script_of(letter): letter for letter, family in found.items() if not family}.items():
         if script not in told:
             told.add(script)
-            print(f"No font of this computer has {script} letters such as {letter}: they are drawn as boxes. {HOW_TO}")
+            print(say("No font of this computer has {script} letters such as {letter}: they are drawn as boxes. Install one "
+                      "(Debian, Ubuntu, Colab: apt-get install fonts-noto-core, for Chinese fonts-noto-cjk) or put its .ttf "
+                      "file beside the notebook, and run the cell again.", script=script, letter=letter))  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from pathlib import Path
 
+from leaplm.locales import say
+
 SIGNED = "student.txt"  # holds what `sign` was told
 LAB_FOLDER = re.compile(r"lab\d+_\w+")
 
@@ -26,8 +28,10 @@ def sign(name):
             (folder / SIGNED).write_text(name + "\n", encoding="utf-8")
         except OSError as problem:
             os.environ["LEAPLM_STUDENT"] = name
-            print(f"{folder / SIGNED} cannot be written ({problem.strerror}): the name holds until you close this notebook.")
-    print(f"The seed of your own training runs is {student_seed()}, made from {student_name()!r}.")
+            print(say("{file} cannot be written ({reason}): the name holds until you close this notebook.",
+                      file=folder / SIGNED, reason=problem.strerror))  # fmt: skip
+    print(say("The seed of your own training runs is {seed}, made from {name}.", seed=student_seed(),
+              name=repr(student_name())))  # fmt: skip
 
 
 def student_name():

@@ -15,12 +15,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from leaplm.locales import say
+
 COLUMNS = ("text", "label")
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
          codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins like UTF-16's
+OLD = {"cp1252": "Windows-1252", "cp1256": "Windows-1256", "gb18030": "GB 18030"}  # of Excel, by the language of Windows
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods; .xls
 FORMATS = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")  # nobody sees them
+CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+OTHER_COMMAS = "，،"  # of Chinese and of Arabic
 HOW_TO = "Save it as 'CSV UTF-8' in the program that wrote it."
 SHOWN = 3  # lines that a message names
 
@@ -39,10 +44,10 @@ class Table(NamedTuple):
         return [self.names.index(name) for name in COLUMNS]
 
 
-def read_labelled_csv(path, say=print):
+def read_labelled_csv(path, tell=print):
     """The rows of a CSV file as a DataFrame (text, label): labels and texts in normal form C, without blanks around them.
 
-    say: is given one line about what was assumed, if anything was: another delimiter than the comma, another encoding than
+    tell: is given one line about what was assumed, if anything was: another delimiter than the comma, another encoding than
     UTF-8, commas or quotes of the text itself, several spellings of a label, other columns.
     Raises FileNotFoundError, and ValueError for what cannot be read in one sensible way.
 
@@ -52,15 +57,16 @@ def read_labelled_csv(path, say=print):
     """
     path, notes = Path(path), defaultdict(list)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+        raise FileNotFoundError(say("{path} does not exist (looked in {folder}). Put the file beside the notebook.",
+                                    path=path, folder=Path.cwd()))  # fmt: skip
     table = find_columns(path, decode(path, notes), notes)
     rows = pd.DataFrame(read_rows(table, notes), columns=["line", *COLUMNS])
     if rows.empty:
-        raise ValueError(f"{path} has no rows below its first line.")
+        raise ValueError(say("{path} has no rows below its first line.", path=path))
     rows["label"] = unify_labels(rows.label, notes)
     if notes:
         told = (f"{what}{name_lines(lines)}" for what, lines in notes.items())
-        say(f"{path.name}, {len(rows)} rows: {'; '.join(told)}.")
+        tell(f"{path.name}, {len(rows)} rows: {'; '.join(told)}.")
     return rows[list(COLUMNS)]
 
 
@@ -79,20 +85,26 @@ def name_lines(lines):
 
 
 def decode(path, notes):
-    """The text of a file in UTF-8, in what its byte order mark says, in UTF-16, or in Windows-1252 (Excel's plain CSV)."""
+    """The text of a file in UTF-8, in what its byte order mark says, in UTF-16, or as Excel's plain CSV has it: in
+    Windows-1252, Windows-1256 (Arabic) or GB 18030 (Chinese). ValueError where it can be none of them for sure.
+    """
     content = path.read_bytes()
     if content.startswith(WORKBOOKS):
-        raise ValueError(f"{path} is a workbook, not a CSV. {HOW_TO}")
+        raise ValueError(say("{path} is a workbook, not a CSV. Save it as 'CSV UTF-8' in the program that wrote it.",
+                             path=path))  # fmt: skip
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), None) or guess_encoding(content)
+    if encoding is None:
+        raise ValueError(say("{path} is not in UTF-8, and its letters can be read in several ways. Save it as 'CSV UTF-8' "
+                             "in the program that wrote it.", path=path))  # fmt: skip
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         said = f"{path} is not UTF-8, and line {line} (byte {error.start}) not {encoding.upper()}"
         raise ValueError(f"{said}. {HOW_TO}") from None
-    if encoding == "cp1252":
+    if encoding in OLD:
         strange = next(word for word in re.split(r"[\s,;|\"]+", text) if not word.isascii())
-        notes[f"read as Windows-1252, since it is not UTF-8 (if {strange!r} looks wrong, save it as 'CSV UTF-8')"] = []
+        notes[f"read as {OLD[encoding]}, since it is not UTF-8 (if {strange!r} looks wrong, save it as 'CSV UTF-8')"] = []
     elif not encoding.startswith("utf-8"):
         notes[f"read as {encoding.upper()}"] = []
     if "\ufffd" in text:
@@ -111,15 +123,43 @@ def guess_delimiter(text):
 
 
 def guess_encoding(content):
-    """UTF-16 where every second byte is often zero (as in blanks, commas and line ends), UTF-8 where it fits."""
+    """UTF-16 where every second byte is often zero (as in blanks, commas and line ends), UTF-8 where it fits, else an old
+    encoding, or None where several could be meant.
+    """
     for encoding, zeros in (("utf-16-le", content[1::2]), ("utf-16-be", content[::2])):
         if zeros.count(0) * 20 > len(zeros) and content.count(0) == zeros.count(0):
             return encoding
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
-        return "cp1252"
+        return guess_old_encoding(content)
     return "utf-8"
+
+
+def guess_old_encoding(content):
+    """The one of OLD that fits, by the runs of bytes above 127: in Western words letters with accents stand alone; a Chinese
+    letter is two such bytes; an Arabic word is of Arabic letters only, where Cyrillic or Greek would be a mixture.
+
+    >>> guess_old_encoding("niño, ação".encode("cp1252")), guess_old_encoding("Очень хорошо".encode("cp1251"))
+    ('cp1252', None)
+    >>> guess_old_encoding("فيلم جميل".encode("cp1256")), guess_old_encoding("推荐".encode("gb18030"))
+    ('cp1256', 'gb18030')
+    """
+    runs = re.findall(rb"[\x80-\xff]+", content)
+    if sum(map(len, runs)) < 2.5 * len(runs):
+        return "cp1252"
+    if all(len(run) % 2 == 0 for run in runs) and fits(content, "gb18030", CHINESE):
+        return "gb18030"
+    return "cp1256" if fits(content, "cp1256", r"[\u0600-\u06ff]") else None
+
+
+def fits(content, encoding, letters):
+    """Whether nearly all that is not ASCII is of some letters (a regular expression) in an encoding."""
+    try:
+        others = re.findall(r"[^\x00-\x7f]", content.decode(encoding))
+    except UnicodeDecodeError:
+        return False
+    return len(re.findall(letters, "".join(others))) >= 0.9 * len(others)
 
 
 def find_columns(path, text, notes):
@@ -128,13 +168,12 @@ def find_columns(path, text, notes):
     skipped = (not line.strip() or line.lower().startswith("sep=") for line in lines)  # Excel names the delimiter with sep=
     header = next((number for number, skip in enumerate(skipped) if not skip), None)
     if header is None:
-        raise ValueError(f"{path} is empty; its first line must be: text,label")
+        raise ValueError(say("{path} is empty; its first line must be: {names}", path=path, names=",".join(COLUMNS)))
     found = {delimiter: read_names(lines[header], delimiter) for delimiter in DELIMITERS}
     delimiter = max(found, key=lambda delimiter: len({*found[delimiter]} & {*COLUMNS}))  # of equals the first, the comma
     names = found[delimiter]
     if missing := [name for name in sorted(COLUMNS) if name not in names]:
-        raise ValueError(f"{path} has no column {' and '.join(missing)}; its first line must be: text,label "
-                         f"(it is: {lines[header].strip()[:60]})")
+        raise ValueError(lacking_columns(path, missing, lines[header].strip()))
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
         raise ValueError(f"{path}, line {header + 1}: two columns are called {twice[0]}. Delete one.")
     if delimiter != ",":
@@ -142,6 +181,16 @@ def find_columns(path, text, notes):
     if others := [name for name in names if name not in COLUMNS]:
         notes[f"columns left aside: {', '.join(name or '(no name)' for name in others)}"] = []
     return Table(path, lines, delimiter, names, header)
+
+
+def lacking_columns(path, missing, line):
+    """What to do about a header that does not name both columns."""
+    other = next((comma for comma in OTHER_COMMAS if comma in line), None)
+    if other and {*read_names(line, other)} >= {*COLUMNS}:
+        return say("{path}: its columns stand apart by {other}, another comma than the , of CSV. Write , between the "
+                   "columns.", path=path, other=other)  # fmt: skip
+    return say("{path} has no column {missing}; its first line must be: {names} (it is: {line})", path=path,
+               missing=", ".join(missing), names=",".join(COLUMNS), line=line[:60])  # fmt: skip
 
 
 def read_names(line, delimiter):
@@ -221,7 +270,8 @@ def pick(table, line, fields):
         raise ValueError(explain(table, line, fields, 1))
     text, label = (FORMATS.sub("", fields[place]) and fields[place].strip() for place in table.places)
     if not text or not label:
-        raise ValueError(f"{table.path}, line {line + 1}: text or label is empty. Fill it or delete the line.")
+        raise ValueError(say("{path}, line {line}: text or label is empty. Fill it or delete the line.", path=table.path,
+                             line=line + 1))  # fmt: skip
     return line + 1, text, label
 
 

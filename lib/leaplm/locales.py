@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
 from leaplm.places import LANGUAGES, find_root
-from leaplm.translation import COMMON, LOCALE, find_catalogs, list_locales, look_up, translate_message, usual_locale
+from leaplm.translation import COMMON, LOCALE, find_catalogs, list_locales, look_up, translate_drawn, usual_locale
 
 _spoken: str | None = None  # by the notebook at work; None where that does not tell
 
@@ -79,15 +78,7 @@ def say_drawn(text: str) -> str:
     'LoRA (5 seeds)'
     """
     catalogs = catalogs_of()
-    if catalogs and text in _codes():
-        return language_name(_codes()[text], learner_locale(), text)
-    return translate_message(text, catalogs) if catalogs else text
-
-
-@functools.cache
-def _codes() -> dict[str, str]:
-    """The codes of languages by their English names."""
-    return {name: code for code, name in Locale("en").languages.items()}
+    return translate_drawn(text, catalogs) if catalogs else text
 
 
 def language_tag(locale: str) -> str:

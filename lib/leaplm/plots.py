@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from leaplm.fonts import ScriptFigure
+from leaplm.fonts import ScriptFigure, name_rows_by_data
 from leaplm.locales import say_drawn
 
 # Okabe & Ito's colours: told apart by colour-blind readers. In grey print two of them are alike, so each series also has a
@@ -251,8 +251,8 @@ def plot_confusion(labels, predictions, names):
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             axes.text(j, i, count, ha="center", va="center", color=ink(image.to_rgba(count)))
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(names)), names)
+    for axis in (axes.xaxis, axes.yaxis):
+        name_rows_by_data(axis, names)
     return axes
 
 

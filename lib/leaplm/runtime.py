@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 from leaplm.identity import student_seed
+from leaplm.locales import say
 
 SCALES = ("tiny", "cpu", "gpu")
 COURSE_SECRET = "LEAPLM_COURSE_SECRET"  # environment of the teacher: see data.is_heldout
@@ -147,10 +148,13 @@ def describe_runtime():
         torch.set_num_threads(processors())
     device = get_device()
     threads = torch.get_num_threads()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
-    precision = {"no": "fp32"}.get(mixed_precision(), mixed_precision())
-    print(f"scale {scale()} · device {device.type} ({name}, {precision}) · memory {memory_mb() / 1000:.0f} GB · "
-          f"Python {platform.python_version()} · torch {torch.__version__.partition('+')[0]} · your seed {student_seed()}")
+    counted = say("1 thread") if threads == 1 else say("{threads} threads", threads=threads)
+    print(say("scale {scale} · device {device} ({name}, {precision}) · memory {memory} GB · Python {python} · "
+              "torch {torch} · your seed {seed}", scale=scale(), device=device.type,
+              name=torch.cuda.get_device_name() if device.type == "cuda" else counted,
+              precision={"no": "fp32"}.get(mixed_precision(), mixed_precision()), memory=f"{memory_mb() / 1000:.0f}",
+              python=platform.python_version(), torch=torch.__version__.partition("+")[0],
+              seed=student_seed()))  # fmt: skip
 
 
 PROC, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")

@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from babel import Locale
 from babel.core import get_global
 from babel.messages import Catalog
 from babel.messages.pofile import PoFileError, read_po
@@ -49,9 +50,14 @@ RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty l
 OUTSIDE = f"{WRAPPING_END}\n\n{{}}\n\n{RIGHT_TO_LEFT}"  # of the wrapping: blocks of code
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 BRACE = re.compile(r"[{}]")
+SHORTEST = 8  # letters of a template such as `{first} or {second}` that fits much: it is taken where it fits all
 JOINT = "; "  # between several messages in one
+# The places whose texts can be a message or a part of one, and those of the words that figures show; of prose, code and
+# hints neither. A word alone means one thing on an axis ("text", "labels") and another in a sentence about code.
+PLACES = {"message": re.compile(r"leaplm\.(?!plots|captions).*|course/lab[^/]*/checks\.py"),
+          "drawn": re.compile(r"leaplm\.(plots|captions|training)|leaplm/records/.*|labs/[^/]*#[\w-]+")}  # fmt: skip
 # What is no English in a message: names with a digit, point or underscore in them, Python's types and errors.
-TYPES = r"\b(list|tuple|dict|set|float|int|str|bool|numpy|None)\b"
+TYPES = r"\b(list|tuple|dict|set|float|int|str|bool|numpy|None|nan|inf)\b"
 NAMES = re.compile(rf"[A-Za-z]+Error( \(.*\))?|\b\w+(?:[\d_.]\w*)+|{TYPES}", re.S)
 
 
@@ -344,43 +350,71 @@ def translate_message(message, catalogs):
     return _translate(message, catalogs)[0]
 
 
+def translate_drawn(words, catalogs):
+    """What a figure shows in another language; the words of messages are none of its own."""
+    return _translate(words, catalogs, "drawn")[0]
+
+
+def translate_metric(name, catalogs):
+    """The name of a metric: one of those that figures show or, "tokens per sentence, Hausa", that a check makes."""
+    drawn, left = _translate(name, catalogs, "drawn")
+    return translate_message(name, catalogs) if left else drawn
+
+
 def english_left(message, catalogs):
     """The parts of a message that its translation leaves in English; names, numbers and Python's own words are none."""
     return _translate(message, catalogs)[1]
 
 
-def _translate(message, catalogs):
+def _translate(message, catalogs, kind="message"):
     """(translation, parts left in English): of the message as several or as one, what leaves least in English."""
-    whole = _by_template(message, catalogs, across=True) if JOINT in message else None
-    options = [*([whole] if whole else []), _several(message, catalogs)]
+    whole = _by_template(message, catalogs, kind, across=True) if JOINT in message else None
+    options = [*([whole] if whole else []), _several(message, catalogs, kind)]
     return min(options, key=_length_left)
 
 
-def _several(message, catalogs):
+def _several(message, catalogs, kind):
     """Part by part: a template is taken for as many parts as it fits whole, with none of them inside a placeholder."""
     parts, told, left = message.split(JOINT), [], []
     while parts:
-        options = ((count, _by_template(JOINT.join(parts[:count]), catalogs)) for count in range(len(parts), 0, -1))
+        options = ((count, _by_template(JOINT.join(parts[:count]), catalogs, kind)) for count in range(len(parts), 0, -1))
         count, found = next(((count, found) for count, found in options if found), (1, None))
-        as_it_is = JOINT.join(parts[:count]), [part for part in parts[:count] if has_words(NAMES.sub(" ", part))]
+        as_it_is = _without_template(JOINT.join(parts[:count]), parts[:count], catalogs)
         words, missing = min(found or as_it_is, as_it_is, key=_length_left)  # a short template may cut an error's own words
         told, left, parts = [*told, words], [*left, *missing], parts[count:]
     return JOINT.join(told), left
 
 
+def _without_template(words, parts, catalogs):
+    """The name of a language as the other language has it; anything else as it stands."""
+    if code := codes_of_languages().get(words):
+        names = (catalog.locale.languages.get(code) for catalog in catalogs if catalog.locale is not None)
+        return next((name for name in names if name), words), []
+    return words, [part for part in parts if has_words(NAMES.sub(" ", part))]
+
+
+@functools.cache
+def codes_of_languages():
+    """The codes of languages by their English names."""
+    aliases = get_global("language_aliases")
+    return {name: aliases.get(code, code) for code, name in Locale("en").languages.items()}
+
+
 @functools.lru_cache(maxsize=10_000)
-def _by_template(words, catalogs, across=False):
+def _by_template(words, catalogs, kind, across=False):
     """By the first template that leaves nothing in English, else the one that leaves least; None where none fits."""
     best = None
-    for template, fixed, string in _templates(catalogs):
+    for template, fixed, string in _templates(catalogs, kind):
         if not all(part in words for part in fixed):
             continue  # most templates: no pattern needs to be made
         pattern, names = _pattern(template, across)
         if found := pattern.fullmatch(words):
-            parts = {name: (part, []) if quoted else _translate(part, catalogs)
+            parts = {name: (part, []) if quoted else _translate(part, catalogs, kind)
                      for (name, quoted), part in zip(names.items(), found.groups(), strict=True)}  # fmt: skip
             filled = _fill(string, {name: part for name, (part, _) in parts.items()})
             option = filled, [left for _, missing in parts.values() for left in missing]
+            if option[1] and len("".join(fixed)) < SHORTEST:
+                continue
             best = min(best or option, option, key=_length_left)
             if not best[1]:
                 break
@@ -396,27 +430,33 @@ def _fill(template, parts):
 
 
 @functools.cache
-def _templates(catalogs):
+def _templates(catalogs, kind):
     """(template, the fixed words between its placeholders, translation), those with most fixed text first."""
     templates = []
     for message in (message for catalog in catalogs for message in catalog if message.id and message.string):
         fixed = PLACEHOLDER.split(message.id)
-        if not message.fuzzy and any(re.search(r"\w{2}", part) for part in fixed):
+        if not message.fuzzy and is_of(message, kind) and any(re.search(r"\w{2}", part) for part in fixed):
             templates.append((message.id, fixed, message.string))
     return sorted(templates, key=lambda template: -sum(map(len, template[1])))
+
+
+def is_of(message, kind):
+    """Whether an entry of a catalogue has a place of this kind, a key of PLACES; one without any place has all."""
+    return not message.locations or any(PLACES[kind].fullmatch(place) for place, _ in message.locations)
 
 
 @functools.cache
 def _pattern(template, across):
     """(pattern of the messages that a template makes, {placeholder: stands in code}).
 
-    `across`: what stands in a placeholder may be several parts.
+    `across`: what stands in a placeholder may be several parts; in code it is not the end of one and the start of another.
     """
-    some = r".+?" if across else rf"(?:(?!{JOINT}).)+?"
+    alone = rf"(?:(?!{JOINT}).)+?"
     holes = {hole: hole not in CODE.sub("", template) for hole in PLACEHOLDER.findall(template)}
     fixed = [re.escape(part) for part in PLACEHOLDER.split(template)]
     pattern, seen = fixed[0], []
     for hole, part in zip(PLACEHOLDER.findall(template), fixed[1:], strict=True):
+        some = alone if not across else rf"{alone}|[^`]+?" if holes[hole] else ".+?"
         pattern += (f"(?P=h{seen.index(hole)})" if hole in seen else f"(?P<h{len(seen)}>{some})") + part
         seen += [] if hole in seen else [hole]
     return re.compile(pattern, re.S), holes

@@ -111,7 +111,7 @@ def test_what_programs_write_is_read_and_told(place, content, rows, told):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"text:label\na:b\n", "no column label and text; .*it is: text:label"),
+    (b"text:label\na:b\n", "no column label, text; .*it is: text:label"),
     (b"text,label\n\"a\",b\n,c\n", "line 3: text or label is empty"),
     (b"text,label\na,b\nonly a text\n", "line 3: 1 columns, but the first line has 2: only a text"),
     (b"text,label\na,b\nc,d,e,f\n", "line 3: 4 columns, but the first line has 2: c,d,e,f"),
@@ -130,7 +130,7 @@ def test_what_is_wrong_is_said_with_its_line(place, content, message):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"text,label\na,b\nc,b\n", "only the label 'b'"), (b"text,label\na,b\nc,d\n", "has 1 rows; at least 20")])
+    (b"text,label\na,b\nc,b\n", "only the label 'b'"), (b"text,label\na,b\nc,d\n", "has 1 different rows; at least 20")])
 def test_classes_need_rows(place, content, message):
     place.write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -140,3 +140,39 @@ def test_classes_need_rows(place, content, message):
 @given(st.text(LETTERS, min_size=1, max_size=20))
 def test_a_label_is_itself_in_any_form(label):
     assert label_key(unicodedata.normalize("NFD", f" {label} ")) == label_key(unicodedata.normalize("NFC", label))
+
+
+@pytest.mark.parametrize(("text", "encoding", "told"), [
+    ("这部电影很好看，我喜欢", "gb18030", "GB 18030"), ("فيلم جميل جدا وأنصح به", "cp1256", "Windows-1256"),
+    ("uma ação, duas ações, São João", "cp1252", "Windows-1252"), ("niño, años, é, è", "cp1252", "Windows-1252"),
+    ("ção ções", "cp1252", "Windows-1252")])  # fmt: skip
+def test_what_excel_writes_in_other_languages_is_read_with_its_letters(place, text, encoding, told):
+    place.write_bytes(f'text,label\n"{text}",a\n"{text}!",b\n'.encode(encoding))
+    said = []
+    assert read_labelled_csv(place, said.append).text.tolist() == [text, f"{text}!"] and told in said[0]
+
+
+def test_letters_that_nobody_can_tell_are_refused(place):
+    place.write_bytes("text,label\nОчень хорошо,a\nПлохо,b\n".encode("cp1251"))
+    with pytest.raises(ValueError, match="not in UTF-8.*Save it as 'CSV UTF-8'"):
+        read_labelled_csv(place)
+
+
+@pytest.mark.parametrize("comma", "，،")
+def test_another_comma_is_named(place, comma):
+    place.write_text(f"text{comma}label\na{comma}b\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"stand apart by {comma}, another comma"):
+        read_labelled_csv(place)
+
+
+def test_copies_of_one_text_are_counted_once(place):
+    place.write_text("text,label\n" + "same,a\n" * 60 + "".join(f"text {n},b\n" for n in range(60)), encoding="utf-8")
+    with pytest.raises(ValueError, match="label 'a' has 1 different rows"):
+        data.read_own(place)
+
+
+def test_a_file_s_faults_are_said_in_the_learners_language(place, monkeypatch):
+    place.write_text("a,b\n1,2\n", encoding="utf-8")
+    monkeypatch.setenv("LEAPLM_LOCALE", "es")
+    with pytest.raises(ValueError, match="no tiene la columna"):
+        read_labelled_csv(place)

@@ -137,3 +137,12 @@ def test_what_needs_no_examples_is_a_line_of_its_own_kind():
     flat = {"prompt": [0.7, 0.8], "nearest label": [0.6, 0.6]}
     axes = plots.plot_lines({"head": curve}, "shots", "title", "shots", flat=flat)
     assert len({line.get_linestyle() for line in axes.get_lines() if line.get_label() in flat}) == 2
+
+
+def test_names_of_somebodys_classes_stay_as_they_are_in_every_language(monkeypatch):
+    monkeypatch.setenv("LEAPLM_LOCALE", "es")
+    names = ["spam or ham", "text", "mean", "positive"]
+    axes = plots.plot_confusion([0, 1, 2, 3], [0, 1, 2, 3], names)
+    drawn(axes.figure)
+    assert [text.get_text() for axis in (axes.xaxis, axes.yaxis) for text in axis.get_ticklabels()] == names * 2
+    assert "Matriz de confusión" in axes.get_title("left")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from leaplm.assets.manifest import Asset, File, Source, load_manifest
 from leaplm.assets.places import STAMP, AssetError, is_here, known, store
+from leaplm.locales import say
 
 if TYPE_CHECKING:
     from leaplm.assets.web import Web
@@ -31,7 +32,7 @@ def fetch(names: list[str] | None = None, *, everything: bool = False, mirror: s
     chosen = [known(name) for name in dict.fromkeys(names)] if names else list(load_manifest().values())
     wanted = [asset for asset in chosen if names or everything or asset.core]
     if all(is_here(asset) for asset in wanted):
-        print(f"{', '.join(asset.name for asset in wanted)}: here already, in {store()}")
+        print(say("{names}: here already, in {folder}", names=", ".join(asset.name for asset in wanted), folder=store()))
         return
     mirror = _checked_mirror(mirror or os.environ.get("LEAPLM_MIRROR"))
     with _only_fetcher():
@@ -69,7 +70,7 @@ def _only_fetcher() -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print("another process is fetching; waiting for it …", flush=True)
+            print(say("another process is fetching; waiting for it …"), flush=True)
             lock.acquire()
         try:
             for leftover in store().glob(".new-*"):     # of a process that was killed
@@ -99,7 +100,8 @@ def _announce(missing: list[Asset]) -> None:
     """Say what will come and how big it is; refuse to start what the disk cannot hold."""
     sizes = ", ".join(f"{asset.name} {megabytes(_outstanding(asset))}" for asset in missing)
     total = sum(_outstanding(asset) for asset in missing)
-    print(f"{megabytes(total)} MB to download ({sizes}) into {store()}", flush=True)
+    print(say("{total} MB to download ({sizes}) into {folder}", total=megabytes(total), sizes=sizes, folder=store()),
+          flush=True)  # fmt: skip
     kept = sum(asset.disk_bytes() - asset.download_bytes() for asset in missing)
     need = kept + max(_outstanding(asset) for asset in missing)     # a carrier is deleted before the next one comes
     free = shutil.disk_usage(store()).free
@@ -132,7 +134,8 @@ def _fetch_one(web: "Web", asset: Asset, mirror: str | None) -> None:
         except SourceError as problem:
             reasons.append(str(problem))
         else:
-            print(f"{asset.name}: here, from {host_of(place) if place else ', '.join(hosts)}", flush=True)
+            origin = host_of(place) if place else ", ".join(hosts)
+            print(say("{name}: here, from {origin}", name=asset.name, origin=origin), flush=True)
             return
     raise SourceError("; ".join(reasons))
 
@@ -161,7 +164,7 @@ def _install(asset: Asset, source: Source) -> None:
 def _convert(asset: Asset, raw: Path, ready: Path) -> Path:
     from leaplm.assets.convert import convert_gguf
 
-    print(f"{asset.name}: converting once to safetensors (half a minute) …", flush=True)
+    print(say("{name}: converting once to safetensors (half a minute) …", name=asset.name), flush=True)
     try:
         convert_gguf(raw, ready)
     except OSError:

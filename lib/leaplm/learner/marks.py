@@ -26,7 +26,7 @@ from leaplm.learner.releases import Task
 from leaplm.learner.undisturbed import undisturbed
 from leaplm.locales import catalogs_of
 from leaplm.places import find_root, known_labs
-from leaplm.translation import translate_message
+from leaplm.translation import translate_message, translate_metric
 
 SECONDS = 2.0  # for one mark, with the search for the mistake
 MEMORY_MB = 700  # free, to test a saved model beside the one in the notebook
@@ -91,7 +91,7 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
     if verdict is None or student.ran_out:
         return Mark(task, None, "", took, busy, problem="time")
     catalogs = catalogs_of(task.lab)
-    places = tuple(replace(each, metric=translate_message(each.metric, catalogs)) for each in standings)
+    places = tuple(replace(each, metric=translate_metric(each.metric, catalogs)) for each in standings)
     return Mark(task, verdict.points, translate_message(verdict.message, catalogs), took, busy, mistake, standings=places)
 
 

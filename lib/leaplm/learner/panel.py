@@ -106,14 +106,17 @@ def with_code(words: str) -> str:
 
 
 def steps(mark: Mark) -> list[tuple[str, str]]:
-    """The hints in steps: (what one presses, HTML). Never a solution: that stands in no release."""
+    """The hints in steps: (what one presses, HTML). Never a solution: that stands in no release.
+
+    In a <pre dir='auto'> each line has its own direction: that of code from the left, that of prose as it is written.
+    """
     task = in_their_language(mark.task)
     found = []
     if mark.mistake:
         found.append((say(MISTAKE), f"{escape(say(LIKELY))} <i>{with_code(hints.told(mark.mistake, task.lab))}</i>"))
     if task.hints:
         found.append((say(HINT), task.hints[0]))  # HTML of our own release
-    asked = f"<pre dir='ltr' style='{LINES}'>{escape(task.asked)}</pre>" if task.asked else ""
+    asked = f"<pre dir='auto' style='{LINES}'>{escape(task.asked)}</pre>" if task.asked else ""
     where = escape(say(SECTION, section=task.section)) if task.section else ""
     return [*found, (say(ASKED), f"<b>{escape(task.title)}</b><br>{where}{asked}")]
 
@@ -156,9 +159,10 @@ def picture(place: Standing) -> str:
 def drawn(place: Standing) -> bytes:
     """The picture as PNG, drawn apart from the notebook's own figures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 1.5), dpi=100, layout="constrained", facecolor="white")
+    from leaplm.fonts import ScriptFigure
+
+    figure = ScriptFigure(figsize=(6, 1.5), dpi=100, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(place.runs, [0] * len(place.runs), "o", color="#4477aa", alpha=0.6, label=say(OURS), markersize=7)

@@ -19,7 +19,23 @@ from leaplm.cli.app import app
 from leaplm.grading.course import LANGUAGES, list_labs, load_module
 from leaplm.grading.demo import Classroom
 from leaplm.grading.intake.ingest import belonging
+from leaplm.grading.judge.checks import as_number, load_checks
+from leaplm.grading.judge.contracts import Contract
 from leaplm.grading.judge.engine import Engine
+from leaplm.grading.judge.returns import (
+    Anything,
+    Bool,
+    Either,
+    ListOf,
+    MapOf,
+    Nothing,
+    Number,
+    Object,
+    Record,
+    Several,
+    Text,
+)
+from leaplm.grading.sandbox.student import StudentError
 from leaplm.grading.submission import Submission
 from leaplm.learner.handed import missing
 from leaplm.translation import (
@@ -30,8 +46,10 @@ from leaplm.translation import (
     list_locales,
     load_catalogs,
     split_markdown,
+    translate_drawn,
     translate_markdown,
     translate_message,
+    translate_metric,
     unwrapped,
     wrapped,
 )
@@ -43,6 +61,9 @@ from walled import needs_sandbox
 translate = load_module(ROOT / "course" / "tools" / "translate.py")
 prose_in_code = load_module(ROOT / "course" / "tools" / "prose_in_code.py")
 LOCALES = list_locales(ROOT)
+KINDS = (MapOf(Anything()), MapOf(Number()), ListOf(Anything()), ListOf(Text()), Several(Text(), Bool()), Object("callable"),
+         Either(Number(), Nothing()), Record({"ids": Anything()}))  # fmt: skip
+GLOBAL_BREACHES = [breach.message for left in ("off", "on") for breach in Contract("x")._globals("f", ["random"], left)]
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +415,58 @@ def test_parts_of_a_message_are_translated_one_by_one():
         ("nobody said this; too long", "nobody said this; trop long", ["nobody said this"]),
     ):
         assert (translate_message(english, (catalog,)), english_left(english, (catalog,))) == (french, left)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_names_of_the_code_are_nobodys_to_translate(locale):
+    """Each word of a figure and of the contracts, where a message has it for a name."""
+    for lab in list_labs(ROOT):
+        contracts = [item for check in load_checks(lab, ROOT).values() for item in (check.contracts or {}).items()]
+        names = {word for name, contract in contracts for word in (name, *contract.arguments.split())}
+        catalogs = load_catalogs(ROOT, lab, locale)
+        for name in {*names, "text", "labels", "mean", "accuracy", "loss", "random", "words"}:
+            with pytest.raises(StudentError) as error:
+                as_number(float("nan"), name)
+            told, left = (say(str(error.value), catalogs) for say in (translate_message, english_left))
+            assert f"`{name}`" in told and left == []
+            assert translate_message(f"`f` raised ValueError ({name})", catalogs).endswith(f"({name})")
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_what_a_contract_asks_for_is_said_in_every_language(locale):
+    for lab in list_labs(ROOT):
+        catalogs = load_catalogs(ROOT, lab, locale)
+        contracts = [contract for check in load_checks(lab, ROOT).values() for contract in (check.contracts or {}).values()]
+        for wanted in {kind.wanted() for kind in (*KINDS, *(contract.returns for contract in contracts))}:
+            message = f"`f` should return {wanted}, not None (is a `return` missing?)."
+            assert english_left(message, catalogs) == [], (lab, wanted)
+        for message in GLOBAL_BREACHES:
+            assert english_left(message, catalogs) == [], lab
+
+
+def test_words_of_figures_and_of_hints_are_none_of_messages():
+    catalog = Catalog(locale="fr")
+    for english, french, place in (("labels", "étiquettes", "labs/lab1_x#c1"), ("{n} seeds", "{n} graines", "leaplm.plots"),
+                                   ("accuracy", "exactitude", "course/lab1_x/bank.py#f"),
+                                   ("{first} or {second}", "{first} ou {second}", "leaplm.grading.judge.returns"),
+                                   ("too long", "trop long", "course/lab1_x/checks.py")):
+        catalog.add(english, french, locations=[(place, None)])
+    same = "labels", "accuracy", "3 seeds"
+    assert tuple(translate_message(words, (catalog,)) for words in same) == same
+    drawn = {"labels": "étiquettes", "3 seeds": "3 graines", "spam or ham": "spam or ham", "too long": "too long",
+             "Hausa": "haoussa"}  # fmt: skip
+    assert {words: translate_drawn(words, (catalog,)) for words in drawn} == drawn
+    assert translate_message("spam or ham", (catalog,)) == "spam or ham"
+    assert translate_metric("too long", (catalog,)) == "trop long"
+
+
+def test_a_name_in_code_is_not_the_end_of_one_message_and_the_start_of_another():
+    catalog = Catalog(locale="fr")
+    catalog.add("`{name}` ended the program.", "`{name}` a arrêté le programme.")
+    catalog.add("at the line `{line}`", "à la ligne `{line}`")
+    both = "`rms_norm` ended the program.; `block` ended the program."
+    assert translate_message(both, (catalog,)) == "`rms_norm` a arrêté le programme.; `block` a arrêté le programme."
+    assert translate_message("at the line `a = 1; b = 2`", (catalog,)) == "à la ligne `a = 1; b = 2`"
 
 
 @pytest.mark.parametrize("locale", list_locales(ROOT))

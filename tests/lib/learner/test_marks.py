@@ -6,10 +6,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from leaplm import fonts
 from leaplm.grading.judge.banks import Workbench, load_bank
 from leaplm.grading.judge.checks import judge, load_checks
+from leaplm.grading.judge.standing import Standing
 from leaplm.grading.sandbox.student import Student
-from leaplm.learner import listener, marks, releases
+from leaplm.learner import listener, marks, panel, releases
 from leaplm.learner.listener import MOST_WAITING
 from mini import LAB, MINI
 from mini_learner import solutions
@@ -161,3 +163,16 @@ def test_a_real_labs_solution_has_all_points_within_two_seconds(lab, assets_read
             if not marks.reads_files_only(bench.checks[task.check]):
                 mark = marks.mark(task, bench._namespace, bench.folder)
                 assert mark.right, mark
+
+
+def test_the_picture_of_a_mark_says_which_font_its_letters_need(capsys, recwarn, monkeypatch):
+    monkeypatch.setattr(fonts, "told", set())
+    panel.drawn(Standing("𐰀𐰁", 0.7, 0.6, (0.65, 0.72)))
+    assert capsys.readouterr().out.count("No font of this computer has Old Turkic letters") == 1
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_each_line_of_what_was_asked_for_is_written_from_its_own_side(monkeypatch):
+    monkeypatch.setattr(panel, "in_their_language", lambda task: task)
+    task = releases.Task("lab0_none", "f", 1, "f", "f", "def f(x)\n\nأعد عددًا.", (), "")
+    assert "<pre dir='auto'" in panel.as_html(marks.Mark(task, 0, "wrong"))

@@ -170,8 +170,9 @@ def load_checks(lab: str, course: str | os.PathLike | None = None) -> dict[str, 
 def as_array(value: Any, shape: tuple[int, ...] | None = None, what: str = "The answer") -> np.ndarray:
     """`value` as a float64 or integer array of `shape`; StudentError in words if it is something else.
 
-    A number counts as shape (); None in `shape` stands for any length.
+    A number counts as shape (); None in `shape` stands for any length. `what`: a name of the code, or words.
     """
+    what = as_code(what)
     wanted = "an array of numbers" if shape is None else f"numbers of shape {shape}"
     problem = StudentError("unexpected", f"{what} should be {wanted}, not {describe(value)}.")
     if isinstance(value, (str, dict)) or value is None:
@@ -193,9 +194,18 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted, strict=True))
 
 
+def as_code(what: str) -> str:
+    """A name of the code in the marks of code, so that it is nobody's to translate; words as they are.
+
+    >>> as_code("labels"), as_code("the loss")
+    ('`labels`', 'the loss')
+    """
+    return what if " " in what or "`" in what else f"`{what}`"
+
+
 def as_number(value: Any, what: str = "The answer") -> float:
     """`value` as a finite float; StudentError in words if it is anything else."""
-    number = float(as_array(value, (), what))
+    what, number = as_code(what), float(as_array(value, (), what))
     if not math.isfinite(number):
         raise StudentError("unexpected", f"{what} should be a finite number, not {number}.")
     return number

@@ -165,7 +165,8 @@ class Contract:
             model = self.argument(place)
             wanted = before["mode"] if self.mode == "same" else self.mode
             if self.mode != "any" and after["mode"] != wanted:
-                yield Breach(f"after `{name}` the model `{model}` should be in mode {wanted}(), not {after['mode']}().")
+                yield Breach(f"after `{name}` the model `{model}` should be in mode `{wanted}()`, not "
+                             f"`{after['mode']}()`.")  # fmt: skip
             if "frozen" not in self.leaves and after["learning"] != before["learning"]:
                 yield Breach(f"`{name}` changes which weights of `{model}` may learn (`requires_grad`).")
             if "gradients" not in self.leaves and after["gradients"] and not before["gradients"]:
@@ -186,11 +187,14 @@ class Contract:
     def _globals(self, name: str, touched: list, grad_left: str) -> Iterable[Breach]:
         alone = self.random == UNTOUCHED or isinstance(self.random, FromGenerator)
         if touched and alone:
-            yield Breach(f"`{name}` draws from, or seeds, the random numbers of the whole program ({touched[0]}): "
+            yield Breach(f"`{name}` draws from, or seeds, the random numbers of the whole program (`{touched[0]}`): "
                          "other results would change with it.")  # fmt: skip
-        if grad_left != "same":
-            yield Breach(f"`{name}` leaves gradients switched {grad_left} for the rest of the program: "
+        if grad_left == "off":
+            yield Breach(f"`{name}` leaves gradients switched off for the rest of the program: "
                          "use `with torch.no_grad():`.")  # fmt: skip
+        if grad_left == "on":
+            yield Breach(f"`{name}` leaves gradients switched on for the rest of the program: "
+                         "use `with torch.enable_grad():`.")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class Object(Kind):
         return told["is"] == "object" and (self.of in told["bases"] or (self.of == "callable" and told["callable"] is True))
 
     def wanted(self) -> str:
-        return "something that can be called" if self.of == "callable" else f"an object of type {self.of}"
+        return "something that can be called" if self.of == "callable" else f"an object of type `{self.of}`"
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class ListOf(Kind):
         return told["is"] in ("list", "tuple") and all(self.items.fits(item) for item in told["items"])
 
     def wanted(self) -> str:
-        return f"a list; in it, {self.items.wanted()} at each place"
+        return "a list" if self.items == Anything() else f"a list; in it, {self.items.wanted()} at each place"
 
     def culprit(self, told: dict) -> dict:
         items = told.get("items", ()) if told["is"] in ("list", "tuple") else ()
@@ -232,11 +232,11 @@ class Record(Kind):
 
     def problem(self, told: dict) -> str | None:
         if told["is"] != "dict" or (missing := [key for key in self.items if key not in told["keys"]]):
-            return self.wanted() if told["is"] != "dict" else f"a dict that also has the key {missing[0]!r}"
+            return self.wanted() if told["is"] != "dict" else f"a dict that also has the key `{missing[0]}`"
         kinds = dict(zip(told["keys"], told["items"], strict=True))
         for key, kind in self.items.items():
             if problem := kind.problem(kinds[key]):
-                return f"{problem} under the key {key!r}"
+                return f"{problem} under the key `{key}`"
         return None
 
     def fits(self, told: dict) -> bool:
@@ -248,7 +248,7 @@ class Record(Kind):
         return found[0] if found and set(self.items) <= set(kinds) else told
 
     def wanted(self) -> str:
-        return f"a dict with {', '.join(self.items)}"
+        return f"a dict with `{', '.join(self.items)}`"
 
     def value(self, value: Any) -> Any:
         return {key: self.items[key].value(item) if key in self.items else item for key, item in value.items()}
@@ -264,7 +264,7 @@ class MapOf(Kind):
         return told["is"] == "dict" and all(self.items.fits(item) for item in told["items"])
 
     def wanted(self) -> str:
-        return f"a dict; in it, {self.items.wanted()} for each key"
+        return "a dict" if self.items == Anything() else f"a dict; in it, {self.items.wanted()} for each key"
 
     def value(self, value: Any) -> Any:
         return {key: self.items.value(item) for key, item in value.items()}
@@ -328,7 +328,7 @@ def name_of(told: dict) -> str:
         dtype = f"{told['dtype']} and shape {tuple(told['shape'])}" if told["shape"] else told["dtype"]
         return f"a tensor of {dtype}" if kind == "tensor" else f"a numpy array of {dtype}"
     if kind == "object":
-        return f"an object of type {told['class']}"
+        return f"an object of type `{told['class']}`"
     if kind in ("int", "float") and "dtype" in told:
         return f"a number of {told['dtype']}"
     return {"none": "None (is a `return` missing?)", "int": "a Python int", "float": "a Python float", "str": "a string",

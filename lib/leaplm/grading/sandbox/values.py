@@ -132,7 +132,7 @@ class _Copier:
             return [self.copy(item, depth + 1) for item in value]
         if isinstance(value, Mapping):
             return {self._key(key): self.copy(item, depth + 1) for key, item in value.items()}
-        raise NotPlain(f"an object of type {type(value).__name__}")
+        raise NotPlain(f"an object of type `{type(value).__name__}`")
 
     def _array(self, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind not in NUMBERS:
@@ -167,7 +167,7 @@ def describe(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, Ref):
-        return f"an object of type {value.kind}"
+        return f"an object of type `{value.kind}`"
     if isinstance(value, np.generic):  # an item of an array that has been taken apart
         value = value.item()
     if isinstance(value, np.ndarray):

@@ -75,7 +75,7 @@ def _tree(value: Any, raw: list[Any]) -> Any:
         return whole(value)
     if value is None or type(value) in (bool, float, str):
         return value
-    raise NotPlain(f"an object of type {type(value).__name__}")
+    raise NotPlain(f"an object of type `{type(value).__name__}`")
 
 
 def _array_tree(array: np.ndarray, raw: list[Any]) -> dict:

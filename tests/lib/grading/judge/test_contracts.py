@@ -123,7 +123,7 @@ MISFITS = [
     (Number(whole=True), "3.0", "a whole number, not a Python float"),
     (Number(whole=True), "np.float32(3)", "a whole number, not a number of float32"),
     (PAIR, "(1, 'b')", "at place 2, not a string"), (Several(PAIR, Text()), "((1, None), '')", "not None"),
-    (Record({"low": Number()}), "{'more': 1, 'low': [2]}", "a number under the key 'low', not a list of 1"),
+    (Record({"low": Number()}), "{'more': 1, 'low': [2]}", "a number under the key `low`, not a list of 1"),
     (ListOf(Number()), "[1, (2, 3)]", "a number at each place, not a tuple of 2"),
     (Number(), "torch.ones(2)", "shape (2,)"), (Number(), "torch.ones(()).requires_grad_()", "holds the graph"),
     (Tensor("float", dims=0), "3.0", "a tensor with one number, not a Python float"),
@@ -135,10 +135,10 @@ MISFITS = [
     (ListOf(Text()), "['a'] * 500 + [None]", "a string at each place"),
     (ListOf(Number(), exact=True), "(1, 2)", "a list; in it, a number at each place, not a tuple of 2"),
     (ListOf(Number(), exact=True), "np.arange(2)", "not a numpy array of int64"),
-    (Record({"ids": Tensor("int")}), "{}", "also has the key 'ids'"), (ListOf(Number()), "{1, 2}", "a list"),
-    (Record({"ids": Tensor("int")}), "{'ids': [1]}", "a tensor under the key 'ids', not a list of 1"),
+    (Record({"ids": Tensor("int")}), "{}", "also has the key `ids`"), (ListOf(Number()), "{1, 2}", "a list"),
+    (Record({"ids": Tensor("int")}), "{'ids': [1]}", "a tensor under the key `ids`, not a list of 1"),
     (MapOf(Text()), "{1: 2}", "a dict"),
-    (Object("Linear"), "nn.ReLU()", "of type Linear, not an object of type ReLU"),
+    (Object("Linear"), "nn.ReLU()", "of type `Linear`, not an object of type `ReLU`"),
 ]  # fmt: skip
 
 
@@ -255,7 +255,7 @@ def test_what_a_library_draws_while_it_loads_is_not_the_answers(watched, tmp_pat
 
 MODELS = [
     (Contract("model", mode="train", leaves="gradients"), "model.train()\n    model(**b).loss.backward()", None),
-    (Contract("model"), "model.eval()", "should be in mode train(), not eval()"),
+    (Contract("model"), "model.eval()", "should be in mode `train()`, not `eval()`"),
     (Contract("model", mode="any"), "model.eval()", None),
     (Contract("model"), "model(**b).loss.backward()", "leaves gradients on `model`"),
     (Contract("model"), "model.requires_grad_(False)", "which weights of `model` may learn"),
@@ -439,7 +439,7 @@ def test_what_cannot_cross_inside_of_a_result_is_named(source):
         return len(student.call("f", [1])), "right"
 
     got = judge(f, Student(notebook(source)), seed=0)
-    assert (got.points, got.fault) == (0, None) and "`f` returns holds an object of type bytes" in got.message
+    assert (got.points, got.fault) == (0, None) and "`f` returns holds an object of type `bytes`" in got.message
 
 
 def test_a_check_that_breaks_off_without_a_breach_of_kind_keeps_its_fault():

@@ -38,7 +38,7 @@ def audit(student, rng):
     wrong = [name for name, numbers in want.items() if as_array(got[name], None, name).tolist() != numbers]
     if wrong:
         personal = ["ask redact about every row, and about its text as it stands"] if "personal" in wrong else []
-        return 3 - len(wrong), "; ".join([f"these lists are not as they should be: {', '.join(wrong)}", *personal])
+        return 3 - len(wrong), "; ".join([f"these lists are not as they should be: `{', '.join(wrong)}`", *personal])
     return 3, "every repeated text and every text with personal data is found"
 
 

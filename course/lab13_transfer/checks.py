@@ -353,7 +353,7 @@ def transferred_classifier(student, rng):
             return 0, f"the classes of the artifact are not the topics: {', '.join(names)}"
         model = transfer.MappedClassifier(len(names))
         if missing := set(model.state_dict()) - set(tensors):
-            return 0, f"the artifact lacks {', '.join(sorted(missing))}"
+            return 0, f"the artifact lacks `{', '.join(sorted(missing))}`"
         model = artifacts.apply_artifact(model, tensors)
     except (ValueError, KeyError, OSError) as error:
         return 0, f"the artifact cannot be used: {error}"

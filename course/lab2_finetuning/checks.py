@@ -56,7 +56,7 @@ def collate(student, rng):
     wrong = [name for name, value in want.items()
              if not np.array_equal(as_array(batch[name], np.shape(value), f"batch['{name}']"), value)]
     if wrong:
-        return 3 - len(wrong), f"these are not as they should be: {', '.join(wrong)}"
+        return 3 - len(wrong), f"these are not as they should be: `{', '.join(wrong)}`"
     return 3, "the batch is padded to its longest row, and the mask tells tokens from padding"
 
 

@@ -143,7 +143,7 @@ def normalize_scores(student, rng):
             if method not in wrong and not close(got, prompting.normalize_scores(*given)):
                 wrong.append(method)
     if wrong:
-        return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: {', '.join(wrong)}"
+        return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: `{', '.join(wrong)}`"
     if not all(refuses(student, sums, tokens, method, *more) for method in UNKNOWN for more in ((), (bare,))):
         return 1, "the three scores are right; any other method should raise a ValueError"
     return 2, "sum, mean and prior as defined"

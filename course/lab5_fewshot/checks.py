@@ -181,7 +181,7 @@ def summarize_runs(student, rng):
         scores += np.linspace(-0.1, 0.1, choices)[scores.mean(axis=1).argsort().argsort(), None]  # two: wider than 0 to 1
         found, want = student.call("summarize_runs", scores), fewshot.summarize_runs(scores.astype(np.float32))
         if not isinstance(found, dict) or set(want) - set(found):
-            return 0, f"summarize_runs should return a dict with {', '.join(want)}"
+            return 0, f"summarize_runs should return a dict with `{', '.join(want)}`"
         wrong += [text for text, keys in parts.items() if text not in wrong
                   and not all(np.isclose(as_number(found[key], key), want[key], atol=1e-5) for key in keys)]
     if wrong:

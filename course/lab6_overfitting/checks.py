@@ -147,7 +147,7 @@ def compared(student, rng, seeds, gain):
     first[1], second[:2] = first[0] + 0.01, first[0] + gain + np.array([0.03, -0.02])  # sorted, they are other pairs
     found, want = student.call("paired_difference", first, second), evaluation.paired_difference(first, second)
     if not isinstance(found, dict) or set(want) - set(found):
-        return 0, f"paired_difference should return a dict with {', '.join(want)}"
+        return 0, f"paired_difference should return a dict with `{', '.join(want)}`"
     got = {name: as_number(found[name], name) for name in want}
     if not np.isclose(got["mean"], want["mean"], atol=1e-5):
         rounded = np.isclose(got["mean"], want["mean"], atol=0.006)

@@ -56,7 +56,7 @@ def test_labs_and_library_draw_with_what_says_its_words():
     drawing = re.compile(r"\b(?:plt|pyplot)\.(?:subplots?|figure|plot|bar|hist|imshow)\(|\.plot(?:\.\w+)?\(x=|\bFigure\(")
     files = [*ROOT.glob("course/lab*_*/lab.py"), *ROOT.glob("lib/leaplm/**/*.py")]
     found = {path.name: drawing.findall(path.read_text(encoding="utf-8")) for path in files}
-    assert {name for name, calls in found.items() if calls} == {"plots.py", "panel.py"}  # which says its words itself
+    assert {name for name, calls in found.items() if calls} == {"plots.py"}
     assert len(found["plots.py"]) == len(found["panel.py"]) == 1
 
 

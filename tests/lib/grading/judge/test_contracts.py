@@ -179,8 +179,8 @@ CASES = [
     ("a copy", LOSS, "def f(z): return torch.tensor(z.tolist()).mean()", [np.ones(3)], "back to `logits`"),
     ("changed on its way", LOSS, "def f(z):\n    z += 1\n    return z.mean()", [np.ones(3)], "its argument `logits`"),
     ("a graph", Contract("x", Tensor(), gradient="none"), "def f(x): return x.requires_grad_()", [np.ones(3)], "the graph"),
-    ("global seed", Contract("x"), "def f(x): torch.manual_seed(0)", [1], "the whole program (torch)"),
-    ("global numpy", Contract("x"), "def f(x): return np.random.rand()", [1], "the whole program (numpy)"),
+    ("global seed", Contract("x"), "def f(x): torch.manual_seed(0)", [1], "the whole program (`torch`)"),
+    ("global numpy", Contract("x"), "def f(x): return np.random.rand()", [1], "the whole program (`numpy`)"),
     ("free", Contract("x", random=FREE), "def f(x): return np.random.rand()", [1], None),
     ("own generator", Contract("x"), "def f(x): return np.random.default_rng(0).random()", [1], None),
     ("grad switched off", Contract("x"), "def f(x): torch.set_grad_enabled(False)", [1], "gradients switched off"),
@@ -250,7 +250,7 @@ def test_what_a_library_draws_while_it_loads_is_not_the_answers(watched, tmp_pat
     handle.call("f")
     assert not handle.breaches
     handle.call("g")
-    assert "the whole program (random)" in told(handle)
+    assert "the whole program (`random`)" in told(handle)
 
 
 MODELS = [

@@ -32,7 +32,7 @@ def throwing(function, is_asked):
         return function(*args)
     return thrown
 
-repair.rebuild = throwing(repair.rebuild, lambda release, submitted: "# throw in rebuild" in str(submitted))
+repair.rebuild = throwing(repair.rebuild, lambda release, submitted, others: "# throw in rebuild" in str(submitted))
 def costly(function):
     def judge(check, student, seed):
         handed_in = student._files if check.name in ("slope", "mean_square") else ()

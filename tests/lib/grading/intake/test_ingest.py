@@ -590,7 +590,7 @@ def test_rubbish_in_cells_is_made_plain(tmp_path, cell, release):
 
 
 def test_a_fault_of_ours_is_no_end_of_the_class(tmp_path, work, monkeypatch):
-    monkeypatch.setattr(ingest, "choose_notebook", lambda *given: 1 / 0)
+    monkeypatch.setattr(ingest, "choose_notebook", lambda *given, **named: 1 / 0)
     got = read(put(tmp_path, {NAME: text(work)}))
     assert got.notebook is None and "ZeroDivisionError" in got.refused
 

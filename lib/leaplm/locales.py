@@ -8,12 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from babel import Locale, UnknownLocaleError
-from babel.core import get_global
+from leaplm.places import COMMON, LANGUAGES, LOCALE, find_root
 
-from leaplm.places import LANGUAGES, find_root
-from leaplm.translation import COMMON, LOCALE, find_catalogs, list_locales, look_up, translate_drawn, usual_locale
-
+# Babel and the catalogues are imported where another language than English is asked for: every module of the base says
+# something, and `leaplm check` has to start where no package is installed.
 _spoken: str | None = None  # by the notebook at work; None where that does not tell
 
 
@@ -22,11 +20,17 @@ def learner_locale() -> str:
     if _spoken is not None:
         return _spoken
     if os.environ.get(LOCALE):
+        from leaplm.translation import usual_locale
+
         return usual_locale()
     parts = Path.cwd().parts
     named = [below for above, below in itertools.pairwise(parts) if above == LANGUAGES]
     root = find_root() if named else None
-    known = list_locales(root) if root else []
+    if root is None:
+        return ""
+    from leaplm.translation import list_locales
+
+    known = list_locales(root)
     return next((locale for locale in reversed(named) if locale in known), "")
 
 
@@ -56,7 +60,11 @@ def catalogs_of(lab: str = COMMON) -> tuple:
     """The catalogues of a lab in the learner's language; none for English, or where there is no such language."""
     locale = learner_locale()
     root = find_root() if locale else None
-    return find_catalogs(root, lab, locale) if root else ()
+    if root is None:
+        return ()
+    from leaplm.translation import find_catalogs
+
+    return find_catalogs(root, lab, locale)
 
 
 def say(words: str, **values: object) -> str:
@@ -66,9 +74,18 @@ def say(words: str, **values: object) -> str:
     '2 of 3 points for this exercise'
     """
     try:
-        return (look_up(words, catalogs_of()) or words).format(**values)
+        return (_translation_of(words) or words).format(**values)
     except (ValueError, KeyError, IndexError, AttributeError):  # a translator's slip: the sentence is still to be said
         return words.format(**values)
+
+
+def _translation_of(words: str) -> str | None:
+    catalogs = catalogs_of()
+    if not catalogs:
+        return None
+    from leaplm.translation import look_up
+
+    return look_up(words, catalogs)
 
 
 def say_drawn(text: str) -> str:
@@ -78,7 +95,11 @@ def say_drawn(text: str) -> str:
     'LoRA (5 seeds)'
     """
     catalogs = catalogs_of()
-    return translate_drawn(text, catalogs) if catalogs else text
+    if not catalogs:
+        return text
+    from leaplm.translation import translate_drawn
+
+    return translate_drawn(text, catalogs)
 
 
 def language_tag(locale: str) -> str:
@@ -96,6 +117,8 @@ def direction(locale: str) -> str:
     >>> direction("ar"), direction("sw"), direction("")
     ('rtl', 'ltr', 'ltr')
     """
+    from babel import Locale, UnknownLocaleError
+
     try:
         return Locale.parse(locale or "en").text_direction
     except (UnknownLocaleError, ValueError):
@@ -108,6 +131,9 @@ def language_name(code: str, locale: str, otherwise: str) -> str:
     >>> language_name("hau", "fr", "Hausa"), language_name("hau", "", "Hausa"), language_name("pcm", "ar", "?") != "?"
     ('haoussa', 'Hausa', True)
     """
+    from babel import Locale, UnknownLocaleError
+    from babel.core import get_global
+
     try:
         names = Locale.parse(locale or "en").languages
     except (UnknownLocaleError, ValueError):

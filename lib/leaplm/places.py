@@ -9,6 +9,8 @@ from pathlib import Path
 import leaplm
 
 COURSE = "LEAPLM_COURSE"  # environment: the course root
+LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
+COMMON = "common"  # the catalogue of what is not of one lab
 LANGUAGES = "languages"  # the folder of labs/ that holds the labs in other languages
 LAB_NAME = re.compile(r"lab(\d+)_\w+")
 INSTALLED = Path(leaplm.__file__).parent / "learner" / "course"  # setup.py puts it there

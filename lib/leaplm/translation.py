@@ -20,15 +20,13 @@ from babel.core import get_global
 from babel.messages import Catalog
 from babel.messages.pofile import PoFileError, read_po
 
-from leaplm.places import find_root
+from leaplm.places import COMMON, LOCALE, find_root
 
-LOCALE = "LEAPLM_LOCALE"  # environment: fr, zh_CN, ...; empty or en: English
 UNTRANSLATED = "[EN] "
 # Ends the header of a catalogue that a translator is still at work on: what it lacks is shown in English, with a mark.
 UNFINISHED = "X-Unfinished: yes"
 # As POSIX has it, with encoding and modifier, and as the web does: fr, fr_FR.UTF-8, zh-Hans-CN, sr_RS@latin, C.UTF-8.
 NAME = re.compile(r"(C|POSIX|[A-Za-z]{2,3}(?:[_-][A-Za-z]{4})?(?:[_-](?:[A-Za-z]{2}|\d{3}))?)(?:\.[\w-]+)?(?:@\w+)?")
-COMMON = "common"  # the catalogue of what is not of one lab
 
 # What stands before the words of a line: heading, list item, quotation, definition, table row.
 PREFIX = re.compile(r"\s*(?:#+ |[*-] |\d+\. |> |: |\| ?)?")

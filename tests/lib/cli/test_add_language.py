@@ -145,6 +145,16 @@ def test_a_language_of_ours_gets_a_record_of_its_own(course):
     assert len(marking.runs("lab3_lora", "por")) == (len(ours) or marking.FEWEST_RUNS)
 
 
+def test_an_unfinished_record_of_ours_does_not_hide_the_teachers(course, monkeypatch):
+    language = add_language.hold_back("por", "", course / added.FOLDER, print)
+    for seed in range(marking.FEWEST_RUNS):
+        calibration.add_row(language.record("lab3_lora"), "", "main",
+                            {"language": "por", "seed": seed, "heldout_macro_f1": 0.5})
+    known = calibration.load_record("lab3_lora", "main")
+    monkeypatch.setattr(calibration, "load_record", lambda lab, study, **where: known[:1].assign(language="por"))
+    assert len(marking.runs("lab3_lora", "por")) == marking.FEWEST_RUNS
+
+
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from(["good", "bad", "so-so", "good, I think", 'a "b"', "mai kyau"]), min_size=300, max_size=500),
        st.integers(0, 99))

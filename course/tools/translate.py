@@ -23,6 +23,9 @@ from pathlib import Path
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import write_po
+from leaplm.assets.manifest import load_manifest
+from leaplm.cli import words as command_words
+from leaplm.grading.book import feedback
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.trained import module_file
 from leaplm.translation import (
@@ -71,7 +74,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
 # Modules that print: of them, what goes through `leaplm.locales.say`.
-PRINTING = ("assets.fetching", "data", "fonts", "identity", "labelled_file", "runtime")
+PRINTING = ("assets.fetching", "cli.check", "data", "fonts", "identity", "labelled_file", "runtime")
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 IN_CODE = "/code"  # ends the place of words that stand in a code cell
@@ -152,6 +155,9 @@ def common_texts(root):
             yield from ((words, page) for words in units((root / page).read_text(encoding="utf-8")))
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
     yield from ((words, "course/tools/slides.py") for words in slides.texts(root, drawn) if has_words(words))
+    yield from ((words, "nbgrader/feedback") for words in (*feedback.FRAME, feedback.LEFT_OUT))
+    yield from ((words, "leaplm --help") for words in command_words.texts())
+    yield from ((asset.title, "leaplm.cli.check") for asset in load_manifest().values())
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutp
 from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
 
 from leaplm.assets import AssetMissing, asset_path, store
-from leaplm.runtime import get_device, mixed_precision, quiet, scale
+from leaplm.runtime import free_memory, get_device, mixed_precision, quiet, scale
 
 # Models that have read African languages: too large for the course's downloads, so used where somebody has fetched them, or
 # on a GPU. The course has not measured them. Read each one's licence at its source: InkubaLM's forbids commercial use.
@@ -212,8 +212,9 @@ def load_by_tensor(folder, layers=None):
     layers: only so many of its first layers (None: all).
 
     The file is opened anew for each tensor, so that what was read leaves memory again: SmolLM2 and its whole file at
-    once are 810 MB, this way 650.
+    once are 810 MB, this way 650. What a model left that was let go before goes back first.
     """
+    free_memory()
     config = AutoConfig.from_pretrained(folder)
     if layers is not None:
         config.num_hidden_layers = layers

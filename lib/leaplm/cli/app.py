@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+from leaplm.cli.words import SpokenGroup
+
+HELP = "Models, data, labs and grading of the course. What this machine lacks, `leaplm check` says."
+app = typer.Typer(cls=SpokenGroup, no_args_is_help=True, add_completion=False, help=HELP)
 
 
-@app.callback(help=__doc__)
+@app.callback(help=HELP)
 def prepare() -> None:
     from leaplm.runtime import print_every_letter
     from leaplm.translation import current_locale

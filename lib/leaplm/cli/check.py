@@ -7,11 +7,13 @@ import importlib.metadata
 import platform
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from leaplm.assets.manifest import load_manifest
 from leaplm.assets.places import is_here, store
 from leaplm.installing import PYTHONS, unsupported
+from leaplm.locales import learner_locale, say, speak
 from leaplm.runtime import memory_mb, processors
 
 GIGABYTE = 1e9
@@ -29,57 +31,70 @@ class Missing:
 
 def main() -> int:
     """Print the report. Returns the exit code: 0 if the labs can run here, 1 if not."""
+    _speak_what_is_there()
     missing: list[Missing] = []
-    for title, describe in SECTIONS.items():
+    for title, describe in sections().items():
         line, gaps = describe()
-        print(f"{title:10}{line}")
+        print(f"{title:9} {line}")
         missing += gaps
     for gap in missing:
-        print(f"{'MISSING' if gap.needed else 'optional':10}{gap.what}. To mend it: {gap.mend}")
+        head = say("MISSING") if gap.needed else say("optional")
+        print(f"{head:9} " + say("{what}. To mend it: {cure}", what=gap.what, cure=gap.mend))
     blocked = any(gap.needed for gap in missing)
-    print("This machine is not ready: see the lines above." if blocked else "This machine is ready for the labs.")
+    print(say("This machine is not ready: see the lines above.") if blocked else say("This machine is ready for the labs."))
     return int(blocked)
 
 
+def _speak_what_is_there() -> None:
+    """English where an installation that broke off lacks the package that reads catalogues."""
+    try:
+        learner_locale()
+    except ImportError:
+        speak("")
+
+
 def describe_python() -> tuple[str, list[Missing]]:
-    line = f"{platform.python_version()} at {sys.executable}"
+    line = say("{version} at {place}", version=platform.python_version(), place=sys.executable)
     if sys.version_info[:2] >= PYTHONS[0]:
         return line, []
     oldest = ".".join(map(str, PYTHONS[0]))
-    return line, [Missing(f"Python {oldest} or newer", f"install it, then: python{oldest} install.py")]
+    return line, [Missing(say("Python {oldest} or newer", oldest=oldest),
+                          say("install it, then: {command}", command=f"python{oldest} install.py"))]
 
 
 def describe_machine() -> tuple[str, list[Missing]]:
     memory = memory_mb() / 1000
-    line = f"{platform.system()} {platform.machine()}, {processors()} core(s), {memory:.1f} GB of memory"
+    line = say("{system}, {cores} core(s), {memory:.1f} GB of memory", system=f"{platform.system()} {platform.machine()}",
+               cores=processors(), memory=memory)
     if memory >= 1.9:
         return line, []
-    return line, [Missing(f"memory: labs take up to 1.6 GB, {memory:.1f} GB are here",
-                          "close other programs, or export LEAPLM_SCALE=tiny", needed=False)]
+    return line, [Missing(say("memory: labs take up to 1.6 GB, {memory:.1f} GB are here", memory=memory),
+                          say("close other programs, or `export LEAPLM_SCALE=tiny`"), needed=False)]
 
 
 def describe_disk() -> tuple[str, list[Missing]]:
     folder = next(place for place in (store(), *store().parents) if place.exists())
     free = shutil.disk_usage(folder).free
-    line = f"{free / GIGABYTE:.0f} GB free for {store()}"
+    line = say("{free:.0f} GB free for {folder}", free=free / GIGABYTE, folder=store())
     need = sum(asset.disk_bytes() for asset in load_manifest().values() if asset.core and not is_here(asset))
     if free >= need:
         return line, []
-    return line, [Missing(f"disk: {need / GIGABYTE:.1f} GB are needed for the assets",
-                          "free some, or set LEAPLM_HOME to a folder on a bigger disk")]
+    return line, [Missing(say("disk: {need:.1f} GB are needed for the assets", need=need / GIGABYTE),
+                          say("free some, or set `LEAPLM_HOME` to a folder on a bigger disk"))]
 
 
 def describe_gpu() -> tuple[str, list[Missing]]:
     try:
         import torch
     except (ImportError, OSError) as problem:       # OSError: a shared library of it does not load
-        return "unknown", [Missing(f"torch ({problem})", unsupported() or INSTALL)]
+        return say("unknown"), [Missing(f"torch ({problem})", unsupported() or INSTALL)]
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}", []
     if shutil.which("nvidia-smi"):
-        gap = Missing("a torch that uses the NVIDIA GPU", "see https://pytorch.org/get-started/locally", needed=False)
-        return "NVIDIA, but this torch does not use it", [gap]
-    return "none with CUDA; the labs are made for that", []
+        gap = Missing(say("a torch that uses the NVIDIA GPU"),
+                      say("see {page}", page="https://pytorch.org/get-started/locally"), needed=False)
+        return say("NVIDIA, but this torch does not use it"), [gap]
+    return say("none with CUDA; the labs are made for that"), []
 
 
 def describe_packages() -> tuple[str, list[Missing]]:
@@ -89,7 +104,7 @@ def describe_packages() -> tuple[str, list[Missing]]:
 
         requirements = [Requirement(line) for line in importlib.metadata.requires("leaplm") or []]
     except (ImportError, importlib.metadata.PackageNotFoundError) as problem:
-        return "unknown", [Missing(f"the installation of leaplm ({problem})", INSTALL)]
+        return say("unknown"), [Missing(say("the installation of leaplm ({problem})", problem=problem), INSTALL)]
     versions, missing = [], []
     for requirement in requirements:
         marker = requirement.marker
@@ -100,9 +115,14 @@ def describe_packages() -> tuple[str, list[Missing]]:
         if version and requirement.specifier.contains(version, prereleases=True):
             versions.append(f"{requirement.name} {version}")
         else:
-            problem = f"{requirement} ({version} is here)" if version else f"{requirement}"
-            missing.append(Missing(f"package {problem.partition(';')[0].strip()}", INSTALL, needed=extra != "grade"))
+            missing.append(Missing(_other_version(requirement, version), INSTALL, needed=extra != "grade"))
     return " · ".join(versions), missing
+
+
+def _other_version(requirement: object, version: str | None) -> str:
+    wanted = str(requirement).partition(";")[0].strip()
+    return say("package {name} ({version} is here)", name=wanted, version=version) if version else say(
+        "package {name}", name=wanted)
 
 
 def _version(package: str) -> str | None:
@@ -117,12 +137,14 @@ def describe_assets() -> tuple[str, list[Missing]]:
     here = [asset.name for asset in assets if is_here(asset)]
     on_request = [asset.name for asset in assets if not asset.core and asset.name not in here]
     missing = [
-        Missing(f"asset {asset.name}: {asset.title}", f"leaplm fetch {asset.name}", needed=asset.required)
+        Missing(say("asset {name}: {title}", name=asset.name, title=say(asset.title)), f"leaplm fetch {asset.name}",
+                needed=asset.required)
         for asset in assets
         if asset.core and asset.name not in here
     ]
-    more = f" (on request: {', '.join(on_request)})" if on_request else ""
-    return f"{' · '.join(here) or 'none'} in {store()}{more}", missing
+    line = say("{names} in {folder}", names=" · ".join(here) or say("none"), folder=store())
+    more = " (" + say("on request: {names}", names=", ".join(on_request)) + ")" if on_request else ""
+    return line + more, missing
 
 
 def describe_sandbox() -> tuple[str, list[Missing]]:
@@ -131,21 +153,17 @@ def describe_sandbox() -> tuple[str, list[Missing]]:
         from leaplm.grading.judge.engine import try_sandbox
         from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
     except ImportError as problem:
-        return "unknown", [Missing(f"the sandbox for grading ({problem})", INSTALL, needed=False)]
+        return say("unknown"), [Missing(say("the sandbox for grading ({problem})", problem=problem), INSTALL, needed=False)]
     try:
         bwrap = find_bwrap()
         try_sandbox()
     except (NoSandbox, OSError) as problem:
-        return "none that works", [Missing("for teachers: a sandbox to grade students' code in", str(problem), needed=False)]
-    return f"bubblewrap at {bwrap}, tried, for grading", []
+        gap = Missing(say("for teachers: a sandbox to grade students' code in"), str(problem), needed=False)
+        return say("none that works"), [gap]
+    return say("bubblewrap at {place}, tried, for grading", place=bwrap), []
 
 
-SECTIONS = {
-    "Python": describe_python,
-    "Machine": describe_machine,
-    "Disk": describe_disk,
-    "GPU": describe_gpu,
-    "Packages": describe_packages,
-    "Assets": describe_assets,
-    "Sandbox": describe_sandbox,
-}
+def sections() -> dict[str, Callable[[], tuple[str, list[Missing]]]]:
+    """What is looked at, by its title."""
+    return {"Python": describe_python, say("Machine"): describe_machine, say("Disk"): describe_disk, "GPU": describe_gpu,
+            say("Packages"): describe_packages, say("Assets"): describe_assets, say("Sandbox"): describe_sandbox}

@@ -22,7 +22,7 @@ def gaps(report):
 def test_ready_machine(assets_ready):
     code, report = run()
     assert code == 0, report
-    assert [line.split()[0] for line in report.splitlines()[: len(check.SECTIONS)]] == list(check.SECTIONS)
+    assert [line.split()[0] for line in report.splitlines()[: len(check.sections())]] == list(check.sections())
     assert "torch " in report
     assert "minilm" in report
     assert report.endswith("This machine is ready for the labs.\n")

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import pass_context
+from jinja2 import Environment, pass_context
+from jinja2.ext import Extension
 from jinja2.runtime import Context
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -35,7 +37,7 @@ from traitlets.config import Config
 
 from leaplm.grading.book.safe_html import clean_html
 from leaplm.grading.texts import picture_words
-from leaplm.locales import direction, language_tag
+from leaplm.locales import direction, language_tag, say, speaking
 
 MAX_SOURCE = 50_000  # characters of a cell
 MAX_MARKDOWN = 20_000  # rendered at once; some texts take a time that grows with the square of their length
@@ -77,6 +79,10 @@ div.prompt { direction: ltr; text-align: start }
 summary { line-height: 24px }
 #toc li { line-height: 24px }
 """
+# The words of nbgrader's page itself.
+FRAME = ("Student's answer", "Student's task", "Grade cell:", "Test cell", "Coding free-response", "Written response", "Task",
+         "Task:", "Comment", "Comments:", "Late submission penalty", "Score:", "(Top)")  # fmt: skip
+FRAME_FOLDER = "feedback"  # of nbgrader's templates
 LOCALE_NAME = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,4})*")
 
 
@@ -107,7 +113,7 @@ class SafeContent(Preprocessor):
         kept = []
         for output in outputs:
             self._left -= len(html.escape(str(output))) + OF_ONE_OUTPUT
-            kept.append(output if self._left > 0 else {"output_type": "stream", "name": "stdout", "text": LEFT_OUT})
+            kept.append(output if self._left > 0 else {"output_type": "stream", "name": "stdout", "text": say(LEFT_OUT)})
             if self._left <= 0:
                 break
         return kept
@@ -149,12 +155,33 @@ def without_hidden(source: str, begin: str, end: str) -> str:
 class FeedbackExporter(HTMLExporter):
     """nbgrader's feedback page, with its language, a policy in it that forbids scripts, and lines that fit a phone."""
 
+    def _create_environment(self) -> Environment:
+        environment = super()._create_environment()
+        environment.add_extension(FrameWords)
+        return environment
+
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **more: Any) -> tuple[str, dict]:
         language = language_of(nb)
-        page, resources = super().from_notebook_node(nb, resources, **more)
+        with speaking(language.replace("-", "_")):
+            words = {FrameWords.KEY: {words: say(words) for words in FRAME}}
+            page, resources = super().from_notebook_node(nb, {**(resources or {}), **words}, **more)
         head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{STYLE}</style>'
         start = f'<html lang="{language}" dir="{direction(language.replace("-", "_"))}">'
         return re.sub(r"<html[^>]*>", start, page, count=1).replace("<head>", head, 1), resources
+
+
+class FrameWords(Extension):
+    """Puts `resources.frame_words["Comments:"]` in the place of nbgrader's own words, where its template is read."""
+
+    KEY = "frame_words"
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        if not filename or FRAME_FOLDER not in Path(filename).parts:
+            return source
+        head, body, rest = source.partition("<body>")
+        for words in sorted(FRAME, key=len, reverse=True):  # the longer first: "Task" stands in "Task:", too
+            rest = re.sub(rf"(?<=[>(]){re.escape(words)}(?=[ <])", f'{{{{ resources.{self.KEY}["{words}"] }}}}', rest)
+        return head + body + re.sub(r"(?<=\n      )Score:", f'{{{{ resources.{self.KEY}["Score:"] }}}}', rest)
 
 
 def language_of(nb: NotebookNode) -> str:
@@ -195,7 +222,7 @@ def safe_outputs(outputs: Any) -> list[dict[str, Any]]:
     for output in outputs if isinstance(outputs, list) else ():
         made = _safe_output(output) if isinstance(output, dict) else None
         if len(safe) == MAX_OUTPUTS:
-            return [*safe, {"output_type": "stream", "name": "stdout", "text": LEFT_OUT}]
+            return [*safe, {"output_type": "stream", "name": "stdout", "text": say(LEFT_OUT)}]
         safe += [made] if made else []
     return safe
 
@@ -253,7 +280,7 @@ def plain_text(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}\n{LEFT_OUT}"
+    return text if len(text) <= limit else f"{text[:limit]}\n{say(LEFT_OUT)}"
 
 
 def _text(value: Any) -> str:

@@ -18,10 +18,12 @@ YOUNG = 60  # s, in which a folder that was just made may not be locked yet
 class Scratch:
     """A temporary folder: `path`. The kernel takes the lock from a process that is killed, so `sweep` can tell.
 
-    `where`: the folder that it is made in; else that for temporary files. It gets its name when it is locked.
+    `where`: the folder that it is made in, itself made where needed; else that for temporary files. It is named when locked.
     """
 
     def __init__(self, where: Path | None = None) -> None:
+        if where is not None:
+            Path(where).mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=where))
         self._held: int | None = os.open(new, os.O_RDONLY)
         _lock(self._held)

@@ -50,3 +50,8 @@ def test_the_next_start_removes_what_a_killed_run_left(tmp_path, monkeypatch):
     assert len(os.listdir(tmp_path)) == 1
     Engine(course, LAB, jobs=1).close()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_is_not_there_is_made(tmp_path):
+    with Scratch(tmp_path / "cache" / "trained") as folder:
+        assert folder.parent == tmp_path / "cache" / "trained"

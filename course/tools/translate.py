@@ -25,6 +25,7 @@ from babel.messages import Catalog
 from babel.messages.pofile import write_po
 from leaplm.assets.manifest import load_manifest
 from leaplm.cli import words as command_words
+from leaplm.cli.app import app
 from leaplm.grading.book import feedback
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.trained import module_file
@@ -156,7 +157,7 @@ def common_texts(root):
     yield from ((words, "course/tools/start.py") for words in start.texts(root))
     yield from ((words, "course/tools/slides.py") for words in slides.texts(root, drawn) if has_words(words))
     yield from ((words, "nbgrader/feedback") for words in (*feedback.FRAME, feedback.LEFT_OUT))
-    yield from ((words, "leaplm --help") for words in command_words.texts())
+    yield from ((words, "leaplm --help") for words in command_words.texts(app))
     yield from ((asset.title, "leaplm.cli.check") for asset in load_manifest().values())
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message

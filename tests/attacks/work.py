@@ -154,7 +154,7 @@ class Work:
 
     def content(self) -> bytes:
         """The bytes of the notebook's file; not by nbformat, which would mend what a row damaged."""
-        return self.raw if self.raw is not None else json.dumps(self.notebook, ensure_ascii=False, indent=1).encode()
+        return self.raw if self.raw is not None else json.dumps(self.notebook, ensure_ascii=False).encode()
 
     def write(self, folder: Path) -> None:
         """Makes the lab folder of a student."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from typer import rich_utils
+from typer import Typer, rich_utils
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -33,10 +33,8 @@ class SpokenGroup(TyperGroup):
         return command
 
 
-def texts() -> Iterator[str]:
-    """What the help says in English, for the catalogues."""
-    from leaplm.cli.app import app
-
+def texts(app: Typer) -> Iterator[str]:
+    """What the help of a program says in English, for the catalogues."""
     group = get_command(app)
     yield from (getattr(rich_utils, title) for title in TITLES)
     for command in (group, *group.commands.values()):  # type: ignore[attr-defined]

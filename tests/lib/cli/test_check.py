@@ -7,6 +7,7 @@ import venv
 
 import pytest
 from leaplm.cli import check
+from leaplm.translation import COMMON, list_locales, load_catalogs, look_up
 from repo import ROOT
 
 
@@ -43,6 +44,26 @@ def test_bare_python_without_any_package_still_reports(tmp_path):
     code, report = run(str(python), PYTHONPATH=str(ROOT / "lib"))
     assert code == 1
     assert "MISSING   torch (No module named 'torch'). To mend it: python install.py" in report
+
+
+    assert run(str(python), PYTHONPATH=str(ROOT / "lib"), LEAPLM_LOCALE="fr") == (code, report)  # no catalogue can be read
+
+
+def test_the_report_is_in_the_readers_language(assets_ready):
+    for locale in list_locales(ROOT):
+        code, report = run(LEAPLM_LOCALE=locale, LEAPLM_COURSE=str(ROOT))
+        ready = look_up("This machine is ready for the labs.", load_catalogs(ROOT, COMMON, locale))
+        assert code == 0 and report.splitlines()[-1] == ready and "core(s)" not in report
+
+
+def test_the_help_is_in_the_readers_language():
+    command = [sys.executable, "-m", "leaplm", "hand-in", "--help"]
+    for locale in list_locales(ROOT):
+        settings = os.environ | {"LEAPLM_LOCALE": locale, "COLUMNS": "300", "LEAPLM_COURSE": str(ROOT)}
+        told = subprocess.run(command, capture_output=True, text=True, env=settings, check=True).stdout
+        catalogs = load_catalogs(ROOT, COMMON, locale)
+        for words in ("Options", "Where the zip is written.", "Show this message and exit."):
+            assert look_up(words, catalogs) in told and (words not in told or look_up(words, catalogs) == words), locale
 
 
 def test_without_torch_a_machine_that_cannot_have_it_is_told_so(monkeypatch):

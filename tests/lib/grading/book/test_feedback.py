@@ -9,13 +9,19 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
+import nbgrader
 import pytest
+from jinja2 import Environment
 from leaplm.grading.book.feedback import (
+    FRAME,
     LEFT_OUT,
     MAX_OUTPUTS,
     MAX_PICTURE,
+    FeedbackExporter,
+    FrameWords,
     HideTests,
     SafeContent,
     cut,
@@ -350,6 +356,32 @@ def test_the_page_shows_the_work_and_the_marks(course):
     ({"leaplm": {"locale": ""}}, "en"), ({"leaplm": {"locale": 'x" onload="alert(1)'}}, "en")])  # fmt: skip
 def test_a_page_says_its_language(metadata, language):
     assert language_of(nbformat.v4.new_notebook(metadata=metadata)) == language
+
+
+TEMPLATES = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
+
+
+def test_every_word_of_nbgraders_template_is_translated():
+    path = TEMPLATES / "templates" / "feedback" / "index.html.j2"
+    body = FrameWords(Environment()).preprocess(path.read_text(encoding="utf-8"), path.name, str(path)).partition("<body>")[2]
+    assert all(f'frame_words["{words}"]' in body for words in FRAME)
+    assert re.findall(r"[A-Za-z]+", re.sub(r"{%.*?%}|{{.*?}}|<[^>]*>", " ", body, flags=re.S)) == []
+
+
+def test_the_frame_is_in_the_language_of_the_notebook():
+    """One exporter makes the pages of a whole class."""
+    metadata = {"grade_id": "a", "grade": True, "solution": True, "points": 3, "score": 2, "comment": "(Top) Task"}
+    cell = nbformat.v4.new_markdown_cell("Score: Task (Top)", metadata={"nbgrader": metadata})
+    styles = TEMPLATES / "static" / "node_modules" / "bootstrap" / "dist" / "css"
+    exporter = FeedbackExporter(config=Config(HTMLExporter={
+        "template_name": "feedback", "extra_template_basedirs": [str(TEMPLATES / "templates")],
+        "extra_template_paths": [str(styles)]}))  # fmt: skip
+    told = {"notebook": "n", "score": 2, "max_score": 3, "late_penalty": 1}
+    for locale in ("zh_CN", "", "ar"):
+        notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"leaplm": {"locale": locale}})
+        page = exporter.from_notebook_node(notebook, {"nbgrader": told})[0].partition("<body>")[2]
+        assert page.count("Score:") == (1 if locale else 5) and page.count("(Top)") == (2 if locale else 3)
+        assert ("Written response" in page) == ("Student's answer" in page) == (not locale)
 
 
 def test_a_long_message_stays_on_the_page(page):

@@ -93,6 +93,7 @@ def bring_back(file: str | Path) -> None:
     ValueError, and nothing changed, if it is no such zip or not whole.
     """
     from leaplm.learner import carry, notebook
+    from leaplm.locales import say
 
     if carry.run_bring_back(Path(file), Path("."), notebook.tell):
-        raise ValueError(f"{file} was not unpacked")
+        raise ValueError(say("{file} was not unpacked", file=file))

@@ -38,8 +38,8 @@ from leaplm.whole_file import write_whole
 FORMAT = 1
 PAGE = "certificate.html"
 DATA = re.compile(r'<script type="application/json" id="certificate">(.*?)</script>', re.S)
+NOT_AGAIN = "not marked again"  # the state of a lab where there is no sandbox
 PACKAGES = ("leaplm", "torch", "transformers", "numpy")
-HOLDS = "The page holds: the grader gives the same points. Whose work it is, and when it was done, no page can prove."
 STYLE = """body{font:16px/1.5 serif;max-width:50em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;width:100%}
 td,th{border-bottom:1px solid #bbb;padding:.3em .5em;text-align:start;vertical-align:top}
 code{font-size:70%;word-break:break-all}
@@ -92,10 +92,11 @@ def make(name: str, folder: Path, tell: Callable[[str], None] = print) -> dict[s
 def found_in(folder: Path) -> tuple[Path, list[Work]]:
     root = find_root()
     if root is None:
-        raise CertificateError("there are no checks on this machine: the course was given out without marks")
+        raise CertificateError(say("there are no checks on this machine: the course was given out without marks"))
     works = find_works(root, folder)
     if not works:
-        raise CertificateError(f"there is no notebook of a lab in {folder.resolve()}: name the folder that holds the labs")
+        raise CertificateError(say("there is no notebook of a lab in {folder}: name the folder that holds the labs",
+                                   folder=folder.resolve()))  # fmt: skip
     return root, works
 
 
@@ -107,9 +108,16 @@ def grade(root: Path, works: list[Work], tell: Callable[[str], None]) -> dict[st
     for work in works:
         with Engine(root, work.lab, jobs=1) as engine:
             record = records[work.lab] = engine.grade(work.submission).record
-        ended = "" if record["state"] == "graded" else f" ({record['state']}: {record['reason']})"
-        tell(f"{work.lab}: {record['points']:g} of {record['max']:g} points{ended}")
+        tell(how_it_ended(record))
     return records
+
+
+def how_it_ended(record: dict) -> str:
+    said = {"lab": record["lab"], "points": record["points"], "most": record["max"]}
+    if record["state"] == "graded":
+        return say("{lab}: {points:g} of {most:g} points", **said)
+    return say("{lab}: {points:g} of {most:g} points ({state}: {reason})", state=record["state"], reason=record["reason"],
+               **said)  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -126,7 +134,7 @@ def entry(root: Path, work: Work, record: dict | None, told: dict) -> dict[str, 
     return {"lab": work.lab, "title": progress.title_of(root, work.lab), "course": course_digest(root, work.lab),
             "points": sum(check["points"] for check in checks), "max": sum(check["max"] for check in checks),
             "checks": [{key: check[key] for key in ("name", "points", "max")} for check in checks],
-            "state": record["state"] if record else "not marked again", "seed": str(record["seed"]) if record else "",
+            "state": record["state"] if record else NOT_AGAIN, "seed": str(record["seed"]) if record else "",
             "submission": work.submission.digest, "files": files}  # fmt: skip
 
 
@@ -167,10 +175,11 @@ def _rendered(data: dict[str, Any]) -> str:
 
 def row(lab: dict[str, Any]) -> str:
     checks = "<br>".join(f"{escape(check['name'])} {check['points']:g}/{check['max']:g}" for check in lab["checks"])
-    hashes = [("notebook and files", lab["submission"]), *lab["files"].items()]
+    hashes = [(say("notebook and files"), lab["submission"]), *lab["files"].items()]
     shown = "<br>".join(f"{escape(name)} <code>{escape(value)}</code>" for name, value in hashes)
-    seed = f"seed {escape(lab['seed'])}<br>" if lab["seed"] else ""
-    state = "" if lab["state"] == "graded" else f"<br>{escape(lab['state'])}"
+    seed = escape(say("seed {seed}", seed=lab["seed"])) + "<br>" if lab["seed"] else ""
+    told = say("not marked again") if lab["state"] == NOT_AGAIN else lab["state"]
+    state = "" if lab["state"] == "graded" else f"<br>{escape(told)}"
     return f"<tr><td>{escape(lab['title'])}{state}</td><td>{lab['points']:g}/{lab['max']:g}</td><td>{checks}</td>" \
            f"<td>{seed}{shown}</td></tr>"  # fmt: skip
 
@@ -184,14 +193,22 @@ def read(page: Path) -> dict[str, Any]:
         date.fromisoformat(data["date"])
         "".join(lab[key] for lab in data["labs"] for key in ("lab", "course", "state"))  # texts, all of them
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
-        raise CertificateError(f"{page} is no certificate ({type(problem).__name__}: {problem})") from None
+        raise CertificateError(say("{page} is no certificate ({problem})", page=page,
+                                   problem=f"{type(problem).__name__}: {problem}")) from None  # fmt: skip
     if data["format"] != FORMAT:
-        raise CertificateError(f"{page} is of format {data['format']}: verify it with the version of leaplm that it names")
+        raise CertificateError(say("{page} is of format {format}: verify it with the version of leaplm that it names",
+                                   page=page, format=data["format"]))  # fmt: skip
     if again.split() != text.split():  # line ends may have changed on the way
-        theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
-        other = "" if theirs == ours else f"; or leaplm {theirs}, with which it was made, writes another page than {ours}"
-        raise CertificateError(f"{page} was changed: what one reads in it is not what its data say{other}")
+        raise CertificateError(was_changed(page, data["versions"].get("leaplm", "?"), versions()["leaplm"]))
     return data
+
+
+def was_changed(page: Path, theirs: str, ours: str) -> str:
+    """That a page says something else than its data; theirs, ours: the version of leaplm that made it, and this one."""
+    if theirs == ours:
+        return say("{page} was changed: what one reads in it is not what its data say", page=page)
+    return say("{page} was changed: what one reads in it is not what its data say; or leaplm {theirs}, with which it was "
+               "made, writes another page than {ours}", page=page, theirs=theirs, ours=ours)  # fmt: skip
 
 
 def differences(page: Path, folder: Path, tell: Callable[[str], None] = print) -> list[str]:
@@ -208,7 +225,7 @@ def differences(page: Path, folder: Path, tell: Callable[[str], None] = print) -
     for lab in data["labs"]:
         work = there.get(lab["lab"])
         if work is None:
-            wrong.append(f"{lab['lab']}: its notebook is not in {folder}")
+            wrong.append(say("{lab}: its notebook is not in {folder}", lab=lab["lab"], folder=folder))
         else:
             wrong += compared(lab, entry(root, work, records[work.lab], {}), titles(root, work.lab))
             tell_other_versions(data, lab, root, tell)
@@ -218,19 +235,20 @@ def differences(page: Path, folder: Path, tell: Callable[[str], None] = print) -
 def claims_that_cannot_be(data: dict[str, Any]) -> list[str]:
     """What no page of ours says, whatever notebooks lie beside it."""
     names = [lab["lab"] for lab in data["labs"]]
-    wrong = [] if data["sandboxed"] else ["it says itself that it was not marked by the grader"]
-    wrong += [] if names else ["it names no lab"]
-    wrong += [f"{name}: it stands there {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1]
+    wrong = [] if data["sandboxed"] else [say("it says itself that it was not marked by the grader")]
+    wrong += [] if names else [say("it names no lab")]
+    wrong += [say("{lab}: it stands there {count} times", lab=name, count=names.count(name))
+              for name in sorted(set(names)) if names.count(name) > 1]  # fmt: skip
     if date.fromisoformat(data["date"]) > date.today() + timedelta(days=1):  # a day: elsewhere it is tomorrow
-        wrong.append(f"its date, {data['date']}, has not come yet")
+        wrong.append(say("its date, {date}, has not come yet", date=data["date"]))
     return wrong
 
 
 def tell_other_versions(data: dict[str, Any], lab: dict[str, Any], root: Path, tell: Callable[[str], None]) -> None:
     """Says where other checks were at work than here: the same work may then have other points without any lie."""
     if course_digest(root, lab["lab"]) != lab["course"]:
-        theirs, ours = data["versions"].get("leaplm", "?"), versions()["leaplm"]
-        tell(f"{lab['lab']}: the page was made with another version of this lab's checks (leaplm {theirs}; here {ours})")
+        tell(say("{lab}: the page was made with another version of this lab's checks (leaplm {theirs}; here {ours})",
+                 lab=lab["lab"], theirs=data["versions"].get("leaplm", "?"), ours=versions()["leaplm"]))  # fmt: skip
 
 
 def titles(root: Path, lab: str) -> set[str]:
@@ -244,24 +262,34 @@ def compared(lab: dict[str, Any], ours: dict[str, Any], known_as: set[str]) -> l
 
     lab: of the page; ours: what `entry` makes of the notebook; known_as: the lab's titles.
     """
-    lines = [] if lab["title"] in known_as else [f"{lab['lab']}: it is not called {lab['title']!r}"]
+    name, lines = lab["lab"], []
+    if lab["title"] not in known_as:
+        lines.append(say("{lab}: it is not called {title}", lab=name, title=repr(lab["title"])))
     if (lab["submission"], lab["files"]) != (ours["submission"], ours["files"]):
-        lines.append(f"{lab['lab']}: the notebook or its artifacts are not those of the page")
+        lines.append(say("{lab}: the notebook or its artifacts are not those of the page", lab=name))
     if lab["state"] != ours["state"]:
-        lines.append(f"{lab['lab']}: the page says {lab['state']!r}, the grader {ours['state']!r}")
+        lines.append(say("{lab}: the page says {theirs}, the grader {ours}", lab=name, theirs=repr(lab["state"]),
+                         ours=repr(ours["state"])))  # fmt: skip
     marked, said = ({check["name"]: (check["points"], check["max"]) for check in each["checks"]} for each in (ours, lab))
-    for name in sorted(marked.keys() | said.keys()):
-        theirs, found = said.get(name), marked.get(name)
-        if theirs != found:
-            lines.append(f"{lab['lab']}, {name}: the page says {points(theirs)}, the grader {points(found)}")
+    lines += [other_points(name, check, said.get(check), marked.get(check))
+              for check in sorted(marked.keys() | said.keys()) if said.get(check) != marked.get(check)]  # fmt: skip
     sums = tuple(sum(values) for values in zip(*said.values(), strict=True)) if said else (0, 0)
     if len(said) != len(lab["checks"]) or sums != (lab["points"], lab["max"]):
-        lines.append(f"{lab['lab']}: {points((lab['points'], lab['max']))} is not the sum of its exercises")
+        lines.append(say("{lab}: {points:g} of {most:g} is not the sum of its exercises", lab=name, points=lab["points"],
+                         most=lab["max"]))  # fmt: skip
     return lines
 
 
-def points(value: tuple[float, float] | None) -> str:
-    return f"{value[0]:g} of {value[1]:g}" if value else "nothing"
+def other_points(lab: str, check: str, said: tuple[float, float] | None, found: tuple[float, float] | None) -> str:
+    """That a page and the grader give a check other (points, points that can be had); None: it is not there."""
+    if found is None:
+        return say("{lab}, {check}: the page says {points:g} of {most:g}, the grader nothing", lab=lab, check=check,
+                   points=said[0], most=said[1])  # fmt: skip
+    if said is None:
+        return say("{lab}, {check}: the page says nothing, the grader {points:g} of {most:g}", lab=lab, check=check,
+                   points=found[0], most=found[1])  # fmt: skip
+    return say("{lab}, {check}: the page says {said:g} of {of:g}, the grader {points:g} of {most:g}", lab=lab, check=check,
+               said=said[0], of=said[1], points=found[0], most=found[1])  # fmt: skip
 
 
 def run(name: str, folder: Path, verify: Path | None, tell: Callable[[str], None] = print) -> int:
@@ -269,13 +297,19 @@ def run(name: str, folder: Path, verify: Path | None, tell: Callable[[str], None
     try:
         if verify:
             wrong = differences(verify, folder, tell)
-            tell("\n".join(["The page does not hold:", *wrong]) if wrong else HOLDS)
+            tell("\n".join([say("The page does not hold:"), *wrong]) if wrong else it_holds())
             return int(bool(wrong))
         data = make(name, folder, tell)
     except (ValueError, OSError, NoSandbox) as problem:
         tell(f"leaplm finish: {problem}")
         return 1
     write_whole(folder / PAGE, render(data))
-    tell(f"{folder / PAGE}: open it in a browser, print it from there"
-        + ("" if data["sandboxed"] else f". It says that it was NOT marked by the grader: {data['reason']}"))  # fmt: skip
+    tell(say("{page}: open it in a browser, print it from there", page=folder / PAGE) if data["sandboxed"] else
+         say("{page}: open it in a browser, print it from there. It says that it was NOT marked by the grader: {reason}",
+             page=folder / PAGE, reason=data["reason"]))  # fmt: skip
     return 0
+
+
+def it_holds() -> str:
+    return say("The page holds: the grader gives the same points. Whose work it is, and when it was done, no page can "
+               "prove.")  # fmt: skip

@@ -27,8 +27,9 @@ from leaplm.grading.texts import same_answer
 from leaplm.learner import progress
 from leaplm.learner.releases import HEADING, read_release, release_locales
 from leaplm.learner.words import IS_THERE, MADE_AT, MISSING, NO_ANSWER, NO_FILE, NOT_YET_SAVED, ONLY_TINY, WHOLE
-from leaplm.locales import say, speaking
+from leaplm.locales import catalogs_of, say, speaking
 from leaplm.places import find_root, known_labs
+from leaplm.translation import translate_message
 from leaplm.whole_file import replacing
 
 ARTIFACT = re.compile(r"[\"']([\w.-]+\.(?:safetensors|json|csv|txt))[\"']")
@@ -63,7 +64,9 @@ def full_name(lab: str) -> str:
     found = [name for name in known if name == lab or (number and LAB_NAME.fullmatch(name)[1] == number[1])]
     if found or (not known and LAB_NAME.fullmatch(lab)):
         return found[0] if found else lab
-    raise HandInError(f"there is no lab {lab!r}; there are: {', '.join(known) or 'none on this machine'}")
+    if not known:
+        raise HandInError(say("there is no lab {lab}; there are: none on this machine", lab=repr(lab)))
+    raise HandInError(say("there is no lab {lab}; there are: {labs}", lab=repr(lab), labs=", ".join(known)))
 
 
 def find_notebook(lab: str, start: Path) -> Path:
@@ -72,7 +75,8 @@ def find_notebook(lab: str, start: Path) -> Path:
     found = [place / f"{lab}.ipynb" for place in places if (place / f"{lab}.ipynb").is_file()]
     if found:
         return found[0]
-    raise HandInError(f"{lab}.ipynb is neither in {', '.join(map(str, places[:-1]))} nor in {start}: name its folder")
+    raise HandInError(say("{file} is neither in {folders} nor in {folder}: name its folder", file=f"{lab}.ipynb",
+                          folders=", ".join(map(str, places[:-1])), folder=start))  # fmt: skip
 
 
 def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) -> Handed:
@@ -82,7 +86,7 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
     """
     lab = full_name(lab)
     if isinstance(notebook, Path) and not notebook.is_file():
-        raise HandInError(f"{notebook.resolve()} is not there: save the notebook under this name")
+        raise HandInError(say("{file} is not there: save the notebook under this name", file=notebook.resolve()))
     content = notebook if isinstance(notebook, bytes) else notebook.read_bytes()
     files = {f"{lab}.ipynb": content, **beside(folder, lab)}
     to.mkdir(parents=True, exist_ok=True)
@@ -96,8 +100,8 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
         target.flush()
         submission = read_submission({path.name: Path(target.name)}, lab, name, release=release, others=others)
         if submission.refused:
-            raise HandInError(submission.refused)
-    told = Handed(path, list(files), notes=list(submission.notes))
+            raise HandInError(translate_message(submission.refused, catalogs_of(lab)))
+    told = Handed(path, list(files), notes=[translate_message(note, catalogs_of(lab)) for note in submission.notes])
     if release is not None:
         tell_missing(told, root, lab, submission)
     with speaking(told.locale):

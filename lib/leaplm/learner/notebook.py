@@ -185,7 +185,7 @@ def has_begun() -> bool:
 def running() -> Session:
     """The session of this notebook; RuntimeError where there is none."""
     if _session is None:
-        raise RuntimeError("there are no marks here: this is no notebook, or the course was given out without marks")
+        raise RuntimeError(say("there are no marks here: this is no notebook, or the course was given out without marks"))
     return _session
 
 

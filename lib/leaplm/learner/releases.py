@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from leaplm.grading.course import translated_releases
 from leaplm.grading.rebuild.exercises import check_name, role
 from leaplm.grading.texts import plain
-from leaplm.locales import learner_locale
+from leaplm.locales import learner_locale, say
 from leaplm.places import LANGUAGES, find_root, known_labs
 
 MARKS = "LEAPLM_MARKS"  # environment: off for no marks in notebooks
@@ -165,7 +165,8 @@ def named_task(name: str, lab: str = "") -> Task:
     if len(found) == 1:
         return found[0]
     if not every:
-        raise KeyError("there are no checks on this machine: the course was given out without marks")
+        raise KeyError(say("there are no checks on this machine: the course was given out without marks"))
     here = [task.check for task in every if task.lab == lab]
     known = ", ".join(here if here and not found else [f"{task.lab}.{task.check}" for task in found or every])
-    raise KeyError(f"{'several checks are' if found else 'no check is'} called {name!r}; there are: {known}")
+    raise KeyError(say("several checks are called {name}; there are: {known}", name=repr(name), known=known) if found else
+                   say("no check is called {name}; there are: {known}", name=repr(name), known=known))  # fmt: skip

@@ -32,6 +32,7 @@ from leaplm.grading.judge.contracts import Breach, Contract
 from leaplm.grading.judge.watched import WatchedStudent
 from leaplm.grading.sandbox.student import Student, StudentError, TimeIsUp, artifact_problem, only_tiny, time_limit
 from leaplm.grading.sandbox.values import describe
+from leaplm.locales import speaking
 
 SEED = "LEAPLM_CHECK_SEED"  # environment: fixes the checks' random inputs, for tests
 TOO_COSTLY = "Judging this took more time or memory than a judge may use: is something in it far larger than was asked for?"
@@ -84,12 +85,13 @@ def check(
 def judge(check: Check, student: Student, seed: int | None = None) -> Verdict:
     """Runs one check on fresh random inputs (`seed`, else the environment, else a secret). Never raises.
 
-    The message is English (see `translation`).
+    The message is English (see `translation`), and so are our own errors that stand in it.
     """
-    if check.contracts is None:
-        return _run(check, student, seed)
-    watched = WatchedStudent(student, check.contracts)
-    return hold(check, _run(check, watched, seed), watched.breaches)
+    with speaking(""):
+        if check.contracts is None:
+            return _run(check, student, seed)
+        watched = WatchedStudent(student, check.contracts)
+        return hold(check, _run(check, watched, seed), watched.breaches)
 
 
 def judge_within(seconds: float, check: Check, student: Student, seed: int | None = None) -> Verdict:

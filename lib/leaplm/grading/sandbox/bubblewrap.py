@@ -16,6 +16,7 @@ from pathlib import Path
 import leaplm
 from leaplm.grading.sandbox import refusals, syscalls
 from leaplm.grading.sandbox.walls import HOME
+from leaplm.places import LOCALE
 from leaplm.runtime import COURSE_SECRET
 
 ASSETS = "/assets"  # models and data
@@ -171,7 +172,8 @@ def start(assets: Path, inner: list[str], pass_fds: list[int], unsafe: bool, sca
         words = inner if unsafe else command(assets, inner, inherited, scale)
         general = {name: value for name, value in environment(scale).items() if not value.startswith(HOME)}
         own = {**os.environ, **general, "LEAPLM_HOME": str(assets)}
-        own.pop(COURSE_SECRET, None)
+        for name in (COURSE_SECRET, LOCALE):  # without a language our errors are in English, as checks' messages are
+            own.pop(name, None)
         return subprocess.Popen(
             words,
             pass_fds=[*pass_fds, *inherited],

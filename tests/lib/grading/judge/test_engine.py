@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import sys
 
 import nbformat
 import pytest
@@ -199,6 +200,14 @@ def test_unsafe_grades_without_a_sandbox_and_leaves_no_file(course, solved):
         made = list(engine._forks._scratch.path.rglob("left"))
         assert len(made) == 1
     assert not made[0].exists() and set(course.rglob("*")) == before
+
+
+def test_without_a_sandbox_our_errors_are_in_english_too(tmp_path, monkeypatch):
+    """As in one: checks' messages are translated as a whole, for the student."""
+    monkeypatch.setenv("LEAPLM_LOCALE", "fr")
+    code = "import os, sys; sys.exit(os.environ.get('LEAPLM_LOCALE', 'none'))"
+    process = sandbox.start(tmp_path, [sys.executable, "-c", code], [], unsafe=True, scale="tiny", folder=tmp_path)
+    assert process.communicate()[1] == b"none\n"
 
 
 def test_the_fork_server_imports_what_the_release_does(course):

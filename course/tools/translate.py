@@ -74,8 +74,17 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 # Modules whose errors they read, and what they `say`.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
-# Modules that print: of them, what goes through `leaplm.locales.say`.
-PRINTING = ("assets.fetching", "cli.check", "data", "fonts", "identity", "labelled_file", "runtime")
+# Modules that print or raise: of them, what goes through `leaplm.locales.say`.
+PRINTING = ("assets.download", "assets.extract", "assets.fetching", "assets.manifest", "assets.places", "assets.web",
+            "cli.app", "cli.check", "compression.engine", "compression.export", "compression.vocabulary",
+            "continual.methods", "data", "evaluation", "fewshot.contrastive", "fewshot.examples", "fonts", "identity",
+            "instructions.chat", "instructions.desks", "instructions.tuning", "labelled_file", "learner",
+            "learner.certificate", "learner.handed", "learner.notebook", "learner.releases", "models",
+            "overfitting.data_parallel", "overfitting.regularization", "peft.instruction_tuning", "peft.lora",
+            "pretraining.run", "prompting.scoring", "responsible.explanations", "responsible.memorization",
+            "responsible.privacy", "retrieval.documents", "retrieval.measures", "retrieval.searching", "runtime",
+            "small_machines.gguf_file", "small_machines.llama_cpp", "small_machines.sharding", "tagging.crf",
+            "tagging.entities", "tagging.sentences", "tagging.tagger", "tokens.tokenization", "transfer.pairs")
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 IN_CODE = "/code"  # ends the place of words that stand in a code cell

@@ -107,7 +107,8 @@ def is_heldout_sentence(index_id, secret=None):
 def read_topics(language):
     """SIB-200 of one language as DataFrames (index_id, category, text): train, validation and test."""
     if language not in SIB200:
-        raise ValueError(f"language {language!r} has no topics here. Use one of: {', '.join(SIB200)}.")
+        raise ValueError(say("language {language} has no topics here. Use one of: {languages}.", language=repr(language),
+                             languages=", ".join(SIB200)))  # fmt: skip
     folder = asset_path("sib200") / SIB200[language]
     files = {"train": "train", "validation": "dev", "test": "test"}
     frames = {part: pd.read_csv(folder / f"{file}.tsv", sep="\t", quoting=csv.QUOTE_NONE, keep_default_na=False)
@@ -148,10 +149,9 @@ def sentiment_frames(language="eng", domain="movies"):
     if language in MARKED:
         asset = asset_path("vader" if language == "eng" else "afrisenti")
         return dict(_frames_of_course(language, domain if language == "eng" else None, asset, os.environ.get(COURSE_SECRET)))
-    raise ValueError(
-        f"LANGUAGE={language!r} is not known. Use 'eng', one of {', '.join(AFRISENTI)}, "
-        "or the path of your own CSV file (columns text,label), such as 'my_sentences.csv'."
-    )
+    raise ValueError(say("`LANGUAGE={language}` is not known. Use `'eng'`, one of {languages}, or the path of your own CSV "
+                         "file (columns `text,label`), such as `'my_sentences.csv'`.", language=repr(language),
+                         languages=", ".join(AFRISENTI)))  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4)
@@ -377,7 +377,8 @@ def sample_few_shot(dataset, num_shots, seed=0):
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < num_shots:
         name = dataset.features["label"].int2str(int(classes[counts.argmin()]))
-        raise ValueError(f"class {name!r} has {counts.min()} rows, fewer than num_shots={num_shots}")
+        raise ValueError(say("class {label} has {rows} rows, fewer than `num_shots={num_shots}`", label=repr(name),
+                             rows=counts.min(), num_shots=num_shots))  # fmt: skip
     chosen = np.concatenate([rng.choice(np.flatnonzero(labels == c), num_shots, replace=False) for c in classes])
     return dataset.select(rng.permutation(chosen))
 
@@ -388,7 +389,7 @@ def tokenize(dataset, tokenizer, max_length=128):
     Says so where the tokenizer does not know the letters: a model learns little from a text of [UNK].
     """
     if len(dataset) == 0:
-        raise ValueError("the dataset is empty: nothing to tokenize")
+        raise ValueError(say("the dataset is empty: nothing to tokenize"))
     ids = tokenizer(dataset["text"][:], truncation=True, max_length=max_length)["input_ids"]
     warn_of_unknown(ids, tokenizer)
     return [{"input_ids": row, "label": label} for row, label in zip(ids, dataset["label"][:], strict=True)]
@@ -433,7 +434,8 @@ def sentence_pairs(texts, seed=0, least_words=6):
     """
     halves = [cut_in_two(text) for text in texts if len(split_words(text)) >= least_words]
     if len(halves) < 4:
-        raise ValueError(f"only {len(halves)} texts have {least_words} words or more; at least 4 are needed for pairs")
+        raise ValueError(say("only {count} texts have {words} words or more; at least 4 are needed for pairs",
+                             count=len(halves), words=least_words))  # fmt: skip
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(halves))
     swapped = order[: len(order) // 2]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from leaplm.locales import say
 from leaplm.text import find_words, normalize, split_words
 
 
@@ -106,7 +107,7 @@ def summarize_seeds(values):
     """Mean and sample standard deviation over training seeds, as a dict with the number of seeds."""
     values = np.asarray(values, dtype=float)
     if not len(values):
-        raise ValueError("no values to summarize")
+        raise ValueError(say("no values to summarize"))
     return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
             "seeds": len(values)}
 

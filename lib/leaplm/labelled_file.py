@@ -18,7 +18,7 @@ import pandas as pd
 from leaplm.locales import say
 
 COLUMNS = ("text", "label")
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+DELIMITERS = (",", ";", "\t", "|")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
          codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # UTF-32 first: its mark begins like UTF-16's
 OLD = {"cp1252": "Windows-1252", "cp1256": "Windows-1256", "gb18030": "GB 18030"}  # of Excel, by the language of Windows
@@ -26,7 +26,6 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods; .xls
 FORMATS = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")  # nobody sees them
 CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 OTHER_COMMAS = "，،"  # of Chinese and of Arabic
-HOW_TO = "Save it as 'CSV UTF-8' in the program that wrote it."
 SHOWN = 3  # lines that a message names
 
 
@@ -65,20 +64,23 @@ def read_labelled_csv(path, tell=print):
         raise ValueError(say("{path} has no rows below its first line.", path=path))
     rows["label"] = unify_labels(rows.label, notes)
     if notes:
-        told = (f"{what}{name_lines(lines)}" for what, lines in notes.items())
-        tell(f"{path.name}, {len(rows)} rows: {'; '.join(told)}.")
+        told = "; ".join(with_lines(note, lines) for note, lines in notes.items())
+        tell(say("{file}, {rows} rows: {notes}.", file=path.name, rows=len(rows), notes=told))
     return rows[list(COLUMNS)]
 
 
-def name_lines(lines):
-    """The first lines' numbers for a message.
+def with_lines(note, lines):
+    """A note, and the numbers of the first lines that it is about.
 
-    >>> name_lines([3]), name_lines([3, 4, 8, 9, 11]), name_lines([])
-    (' (line 3)', ' (5 lines: 3, 4, 8, ...)', '')
+    >>> with_lines("cut", [3]), with_lines("cut", [3, 4, 8, 9, 11]), with_lines("cut", [])
+    ('cut (line 3)', 'cut (5 lines: 3, 4, 8, ...)', 'cut')
     """
-    if len(lines) < 2:
-        return "".join(f" (line {line})" for line in lines)
-    return f" ({len(lines)} lines: {', '.join(map(str, lines[:SHOWN]))}{', ...' if len(lines) > SHOWN else ''})"
+    if not lines:
+        return note
+    if len(lines) == 1:
+        return say("{note} (line {line})", note=note, line=lines[0])
+    some = ", ".join([*map(str, lines[:SHOWN]), *["..."] * (len(lines) > SHOWN)])
+    return say("{note} ({count} lines: {lines})", note=note, count=len(lines), lines=some)
 
 
 # -- letters ------------------------------------------------------------------------------------------------------------
@@ -100,15 +102,17 @@ def decode(path, notes):
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        said = f"{path} is not UTF-8, and line {line} (byte {error.start}) not {encoding.upper()}"
-        raise ValueError(f"{said}. {HOW_TO}") from None
+        raise ValueError(say("{path} is not UTF-8, and line {line} (byte {byte}) not {encoding}. Save it as 'CSV UTF-8' in "
+                             "the program that wrote it.", path=path, line=line, byte=error.start,
+                             encoding=encoding.upper())) from None  # fmt: skip
     if encoding in OLD:
         strange = next(word for word in re.split(r"[\s,;|\"]+", text) if not word.isascii())
-        notes[f"read as {OLD[encoding]}, since it is not UTF-8 (if {strange!r} looks wrong, save it as 'CSV UTF-8')"] = []
+        notes[say("read as {encoding}, since it is not UTF-8 (if {word} looks wrong, save it as 'CSV UTF-8')",
+                  encoding=OLD[encoding], word=repr(strange))] = []  # fmt: skip
     elif not encoding.startswith("utf-8"):
-        notes[f"read as {encoding.upper()}"] = []
+        notes[say("read as {encoding}", encoding=encoding.upper())] = []
     if "\ufffd" in text:
-        notes["letters were lost before the file was saved (\ufffd)"] = [
+        notes[say("letters were lost before the file was saved ({sign})", sign="\ufffd")] = [
             number for number, line in enumerate(io.StringIO(text, newline=""), 1) if "\ufffd" in line]
     return unicodedata.normalize("NFC", text)
 
@@ -175,12 +179,33 @@ def find_columns(path, text, notes):
     if missing := [name for name in sorted(COLUMNS) if name not in names]:
         raise ValueError(lacking_columns(path, missing, lines[header].strip()))
     if twice := [name for name in COLUMNS if names.count(name) > 1]:
-        raise ValueError(f"{path}, line {header + 1}: two columns are called {twice[0]}. Delete one.")
+        raise ValueError(say("{path}, line {line}: two columns are called `{name}`. Delete one.", path=path, line=header + 1,
+                             name=twice[0]))  # fmt: skip
     if delimiter != ",":
-        notes[f"read with {DELIMITERS[delimiter]} between the columns"] = []
+        notes[read_with(delimiter)] = []
     if others := [name for name in names if name not in COLUMNS]:
-        notes[f"columns left aside: {', '.join(name or '(no name)' for name in others)}"] = []
+        told = ", ".join(name or say("(no name)") for name in others)
+        notes[say("columns left aside: {columns}", columns=told)] = []
     return Table(path, lines, delimiter, names, header)
+
+
+def read_with(delimiter):
+    """A sentence of its own for each delimiter, as below: in other languages their names are not all of one kind."""
+    return {";": say("read with semicolons between the columns"), "\t": say("read with tabs between the columns"),
+            "|": say("read with vertical bars between the columns")}[delimiter]  # fmt: skip
+
+
+def read_as_text(sign):
+    return {",": say("commas read as part of the text"), ";": say("semicolons read as part of the text"),
+            "\t": say("tabs read as part of the text"), "|": say("vertical bars read as part of the text"),
+            '"': say("double quotes read as part of the text")}[sign]  # fmt: skip
+
+
+def quote_what_holds(delimiter):
+    return {",": say("Put a text that holds commas in double quotes."),
+            ";": say("Put a text that holds semicolons in double quotes."),
+            "\t": say("Put a text that holds tabs in double quotes."),
+            "|": say("Put a text that holds vertical bars in double quotes.")}[delimiter]  # fmt: skip
 
 
 def lacking_columns(path, missing, line):
@@ -216,8 +241,8 @@ def read_rows(table, notes):
         good = fields is not None and len(fields) <= len(table.names)
         plain = [] if good and used == 1 else [as_it_stands(table, number, known) for number in range(line, line + used)]
         if plain and all(plain):
-            what = "double quotes" if fields is None or used > 1 else DELIMITERS[table.delimiter]
-            notes[f"{what} read as part of the text"] += [number for number, *_ in plain]
+            sign = '"' if fields is None or used > 1 else table.delimiter
+            notes[read_as_text(sign)] += [number for number, *_ in plain]
             yield from plain
         elif good and not any(plain[:1]):
             yield pick(table, line, fields)
@@ -277,14 +302,18 @@ def pick(table, line, fields):
 
 def explain(table, line, fields, used):
     """What is wrong with a row that can be read in no way, or in two."""
-    place, start = f"{table.path}, line {line + 1}", table.lines[line].strip()[:60]
-    quotes = 'Put the text in double quotes, and write each double quote inside it twice ("").'
+    place, start = {"path": table.path, "line": line + 1}, table.lines[line].strip()[:60]
+    quotes = say("Put the text in double quotes, and write each double quote inside it twice ({twice}).", twice='""')
     if fields is None:
-        return f"{place}: a double quote opens a text and does not close it where the text ends: {start}  {quotes}"
+        return say("{path}, line {line}: a double quote opens a text and does not close it where the text ends: {start}",
+                   start=start, **place) + f"  {quotes}"  # fmt: skip
     if used > 1:
-        return f"{place}: its double quote closes in line {line + used} only, and the lines between look like rows. {quotes}"
-    return (f"{place}: {len(fields)} columns, but the first line has {len(table.names)}: {start}  Each row needs a text and "
-            f"a label. Put a text that holds {DELIMITERS[table.delimiter]} in double quotes.")
+        return say("{path}, line {line}: its double quote closes in line {end} only, and the lines between look like rows.",
+                   end=line + used, **place) + f" {quotes}"  # fmt: skip
+    fault = say("{path}, line {line}: {columns} columns, but the first line has {expected}: {start}", columns=len(fields),
+                expected=len(table.names), start=start, **place)  # fmt: skip
+    needed = say("Each row needs a text and a label.")
+    return f"{fault}  {needed} {quote_what_holds(table.delimiter)}"
 
 
 # -- labels -------------------------------------------------------------------------------------------------------------
@@ -309,5 +338,6 @@ def unify_labels(labels, notes):
         spellings[label_key(label)][" ".join(FORMATS.sub("", label).split())] += 1
     for counts in spellings.values():
         if len(counts) > 1:
-            notes[f"one label in several spellings: {', '.join(repr(word) for word, _ in counts.most_common())}"] = []
+            spelt = ", ".join(repr(word) for word, _ in counts.most_common())
+            notes[say("one label in several spellings: {spellings}", spellings=spelt)] = []
     return [spellings[label_key(label)].most_common(1)[0][0] for label in labels]

@@ -67,7 +67,7 @@ def catalogs_of(lab: str = COMMON) -> tuple:
     return find_catalogs(root, lab, locale)
 
 
-def say(words: str, **values: object) -> str:
+def say(words: str, /, **values: object) -> str:
     """A sentence of ours in the learner's language, with its values.
 
     >>> say("{points} of {most} points for this exercise", points=2, most=3)

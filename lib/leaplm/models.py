@@ -22,6 +22,7 @@ from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutp
 from transformers.models.bert.modeling_bert import BertForPreTrainingOutput
 
 from leaplm.assets import AssetMissing, asset_path, store
+from leaplm.locales import say
 from leaplm.runtime import free_memory, get_device, mixed_precision, quiet, scale
 
 # Models that have read African languages: too large for the course's downloads, so used where somebody has fetched them, or
@@ -131,8 +132,9 @@ def model_folder(name):
         return folder
     if scale() == "gpu":
         return HUB[name]
-    raise AssetMissing(f"{name!r} ({HUB[name]}) is no part of the course's downloads and not on this machine. To mend it, "
-                       f"on a good line: hf download {HUB[name]} --local-dir {folder}. Or work on a GPU.")
+    raise AssetMissing(say("{name} ({address}) is no part of the course's downloads and not on this machine. To mend it, on "
+                           "a good line: `hf download {address} --local-dir {folder}`. Or work on a GPU.", name=repr(name),
+                           address=HUB[name], folder=folder))  # fmt: skip
 
 
 def load_tokenizer(name="minilm"):

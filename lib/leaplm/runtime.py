@@ -47,7 +47,8 @@ def scale():
     if not word:
         return "gpu" if has_gpu() else "cpu"
     if word not in SCALES:
-        raise ValueError(f"LEAPLM_SCALE={word!r} is not a scale. Set it to one of: {', '.join(SCALES)}.")
+        raise ValueError(say("`LEAPLM_SCALE={word}` is not a scale. Set it to one of: {scales}.", word=repr(word),
+                             scales=", ".join(SCALES)))  # fmt: skip
     return word
 
 

@@ -78,7 +78,7 @@ class TrainingConfig:
         if self.schedule not in ("linear", "constant"):
             raise ValueError(f"schedule={self.schedule!r}: use 'linear' or 'constant'")
         if self.report_to and not self.output_dir:
-            raise ValueError("report_to needs an output_dir to write the log to")
+            raise ValueError(say("`report_to` needs an `output_dir` to write the log to"))
 
 
 @dataclasses.dataclass
@@ -94,7 +94,7 @@ class History:
     def best(self, metric="loss"):
         """The evaluation row with the best value of `metric` (smallest loss, otherwise largest)."""
         if not self.validation:
-            raise ValueError("this run had no evaluation: pass evaluate_fn to train()")
+            raise ValueError(say("this run had no evaluation: pass `evaluate_fn` to `train()`"))
         return (min if metric == "loss" else max)(self.validation, key=lambda row: row[metric])
 
     def to_dict(self):
@@ -146,7 +146,7 @@ def make_optimizer(model, config):
             kind = "head" if config.head_learning_rate and name.startswith("classifier.") else kind
             groups[kind].append(parameter)
     if not any(groups.values()):
-        raise ValueError("the model has no trainable parameter: everything is frozen")
+        raise ValueError(say("the model has no trainable parameter: everything is frozen"))
     word_rate = config.embedding_learning_rate or config.learning_rate
     settings = {"decayed": {"weight_decay": config.weight_decay}, "plain": {}, "words": {"lr": word_rate},
                 "head": {"lr": config.head_learning_rate}}
@@ -178,7 +178,7 @@ def train(model, rows, collate_fn, config, evaluate_fn=None, loss_fn=classificat
     >>> history = train(model, rows, collate, config, lambda m: evaluate(m, val, collate))  # doctest: +SKIP
     """
     if not rows:
-        raise ValueError("there are no rows to train on")
+        raise ValueError(say("there are no rows to train on"))
     set_seed(config.seed)
     run = Run(model, rows, collate_fn, config, evaluate_fn, loss_fn)
     run.resume()
@@ -295,9 +295,10 @@ class Run:
 
     def check_loss(self, loss):
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {float(loss)} at step {self.step + 1}. Usual causes: a learning rate that is too large "
-                f"(now {self.config.learning_rate:g}), or fp16 without loss scaling. Lower it and run again.")
+            raise FloatingPointError(say(
+                "the loss is {loss} at step {step}. Usual causes: a learning rate that is too large (now {rate:g}), or fp16 "
+                "without loss scaling. Lower it and run again.", loss=float(loss), step=self.step + 1,
+                rate=self.config.learning_rate))  # fmt: skip
 
     # -- validation and early stopping ----------------------------------------------------------------------------
 

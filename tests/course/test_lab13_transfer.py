@@ -77,7 +77,7 @@ def test_the_handed_in_model_says_what_map_and_head_say():
 
 @pytest.mark.parametrize(("content", "told"), [
     ("text,label\na,b\n", "line 1: the columns are"),
-    ("text,english\nSannu,\n", "line 2: text or english is empty"),
+    ("text,english\nSannu,\n", "line 2: `text` or `english` is empty"),
     ("text,english\nSannu,Hello,there\n", "line 2: more columns"),
     ("text,english\nSannu,Hello\n", "has 1 different pairs; at least"),
 ])  # fmt: skip

@@ -77,7 +77,7 @@ def test_a_leak_is_refused_whatever_its_letter_case():
 
 
 def test_too_few_rows_and_runs_are_said():
-    with pytest.raises(ValueError, match="fewer than num_shots"):
+    with pytest.raises(ValueError, match="fewer than `num_shots"):
         fewshot.sample_balanced([0, 0, 1], 2)
     with pytest.raises(ValueError, match="at least 2"):
         fewshot.summarize_runs([[0.5, 0.6]])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leaplm.assets.manifest import File
 from leaplm.assets.web import Interrupted, SourceError, Web, host_of
+from leaplm.locales import say
 
 TRIES = 3
 
@@ -29,14 +30,15 @@ def download(web: Web, url: str, file: File, part: Path, advance: Callable[[int]
     part.unlink()
     if resumed:     # the wrong bytes may be those of an earlier run: judge this source by its own
         return download(web, url, file, part, advance)
-    raise SourceError(f"{host_of(url)}: {file.name} has the wrong hash (sha256 {found[:12]}…, not {file.sha256[:12]}…)")
+    raise SourceError(say("{host}: {file} has the wrong hash (sha256 {found}…, not {expected}…)", host=host_of(url),
+                          file=file.name, found=found[:12], expected=file.sha256[:12]))  # fmt: skip
 
 
 def _complete(web: Web, url: str, file: File, part: Path, advance: Callable[[int], object]) -> None:
     """Append to `part` until it has `file.bytes` bytes; give up after TRIES rounds in a row that bring nothing."""
     failures = 0
     while (before := _size(part)) < file.bytes:
-        problem: SourceError = Interrupted(f"{host_of(url)}: the answer ends early")
+        problem: SourceError = Interrupted(say("{host}: the answer ends early", host=host_of(url)))
         try:
             _append(web, url, file, part, advance)
         except Interrupted as interruption:
@@ -46,7 +48,8 @@ def _complete(web: Web, url: str, file: File, part: Path, advance: Callable[[int
                 raise
         failures = failures + 1 if _size(part) <= before else 0
         if failures == TRIES:
-            raise SourceError(f"{problem} ({_size(part) / 1e6:.1f} of {file.bytes / 1e6:.1f} MB of {file.name} came)")
+            raise SourceError(say("{problem} ({came:.1f} of {size:.1f} MB of {file} came)", problem=problem,
+                                  came=_size(part) / 1e6, size=file.bytes / 1e6, file=file.name))  # fmt: skip
         time.sleep(failures)
 
 

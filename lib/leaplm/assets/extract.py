@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from leaplm.assets.manifest import Asset, File, Source
 from leaplm.assets.web import SourceError
+from leaplm.locales import say
 
 
 def extract(carrier: Path, asset: Asset, source: Source, target: Path) -> None:
@@ -30,7 +31,8 @@ def _write_verified(stream: BinaryIO, file: File, path: Path) -> None:
             digest.update(chunk)
             out.write(chunk)
     if digest.hexdigest() != file.sha256:
-        raise SourceError(f"{file.name} inside its carrier has the wrong hash (not {file.sha256[:12]}…)")
+        raise SourceError(say("{file} inside its carrier has the wrong hash (not {expected}…)", file=file.name,
+                              expected=file.sha256[:12]))  # fmt: skip
 
 
 def _extract_suffix(carrier: Path, asset: Asset, source: Source, target: Path) -> None:
@@ -47,7 +49,7 @@ def _safe_name(name: str) -> str:
     try:
         return File(name, 0, "").name
     except ValueError as problem:
-        raise SourceError(f"the carrier is hostile: {problem}") from problem
+        raise SourceError(say("the carrier is hostile: {problem}", problem=problem)) from problem
 
 
 @contextlib.contextmanager
@@ -62,7 +64,8 @@ def open_member(archive: Path | BinaryIO, member: str) -> Iterator[BinaryIO]:
             else:
                 yield stream
     except (KeyError, tarfile.TarError, zipfile.BadZipFile, EOFError) as problem:
-        raise SourceError(f"{member} cannot be read from its carrier: {problem}") from problem
+        raise SourceError(say("{member} cannot be read from its carrier: {problem}", member=member, problem=problem)
+                          ) from problem  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -76,5 +79,5 @@ def _open_archive(archive: Path | BinaryIO, member: str) -> Iterator[BinaryIO]:
     where = {"name": archive} if isinstance(archive, Path) else {"fileobj": archive}
     with tarfile.open(**where) as tarred:
         if not tarred.getmember(member).isfile():
-            raise KeyError(f"{member} is no regular file")
+            raise KeyError(say("{member} is no regular file", member=member))
         yield tarred.extractfile(member)

@@ -50,13 +50,14 @@ def fetch(names: list[str] | None = None, *, everything: bool = False, mirror: s
 
 def _checked_mirror(mirror: str | None) -> str | None:
     if mirror and "://" not in mirror and not Path(mirror).expanduser().is_dir():
-        raise AssetError(f"mirror {mirror}: no such folder. Give another one (--mirror, LEAPLM_MIRROR), or none")
+        raise AssetError(say("mirror {mirror}: no such folder. Give another one (`--mirror`, `LEAPLM_MIRROR`), or none",
+                             mirror=mirror))  # fmt: skip
     return mirror
 
 
 def _sorry(asset: Asset, problem: Exception) -> str:
-    cure = f"leaplm fetch {asset.name}, on a better line or with --mirror FOLDER_OR_URL"
-    return f"{asset.name} did not come: {problem}. To mend it: {cure}"
+    return say("{name} did not come: {problem}. To mend it: `leaplm fetch {name}`, on a better line or with "
+               "`--mirror FOLDER_OR_URL`", name=asset.name, problem=problem)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -106,7 +107,8 @@ def _announce(missing: list[Asset]) -> None:
     need = kept + max(_outstanding(asset) for asset in missing)     # a carrier is deleted before the next one comes
     free = shutil.disk_usage(store()).free
     if need > free:
-        raise AssetError(_disk_full(f"{megabytes(need)} MB are needed, {megabytes(free)} MB are free"))
+        lacking = say("{need} MB are needed, {free} MB are free", need=megabytes(need), free=megabytes(free))
+        raise AssetError(_disk_full(lacking))
 
 
 def _outstanding(asset: Asset) -> int:
@@ -170,8 +172,9 @@ def _convert(asset: Asset, raw: Path, ready: Path) -> Path:
     except OSError:
         raise
     except Exception as problem:        # of a library that moves fast; the download is kept for the next try
-        raise AssetError(f"the installed transformers cannot convert it ({type(problem).__name__}: {problem}); "
-                         "pip install -c constraints.txt transformers gguf") from problem
+        raise AssetError(say("the installed transformers cannot convert it ({problem}); "
+                             "`pip install -c constraints.txt transformers gguf`",
+                             problem=f"{type(problem).__name__}: {problem}")) from problem  # fmt: skip
     return ready
 
 
@@ -224,13 +227,14 @@ def _disk_errors() -> Iterator[None]:
         if problem.errno in FULL:
             raise AssetError(_disk_full(problem.strerror)) from problem
         if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise AssetError(f"{problem}. Set LEAPLM_HOME to a folder that you can write to") from problem
+            raise AssetError(say("{problem}. Set `LEAPLM_HOME` to a folder that you can write to", problem=problem)
+                             ) from problem  # fmt: skip
         raise
 
 
 def _disk_full(reason: str) -> str:
-    return (f"no room for the assets in {store()}: {reason}. Free some, or set LEAPLM_HOME to a folder on a bigger "
-            "disk, then run leaplm fetch again: what came so far is kept")
+    return say("no room for the assets in {folder}: {reason}. Free some, or set `LEAPLM_HOME` to a folder on a bigger "
+               "disk, then run `leaplm fetch` again: what came so far is kept", folder=store(), reason=reason)  # fmt: skip
 
 
 def megabytes(count: int) -> str:

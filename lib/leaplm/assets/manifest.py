@@ -7,6 +7,8 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from leaplm.locales import say
+
 MANIFEST = Path(__file__).parents[1] / "assets.toml"
 
 
@@ -22,7 +24,7 @@ class File:
         # Names become paths in the store and on mirrors; none may lead out of them.
         parts = PurePosixPath(self.name).parts
         if not parts or ".." in parts or self.name.startswith("/") or "\\" in self.name or ":" in self.name:
-            raise ValueError(f"{self.name!r} is no plain relative file name")
+            raise ValueError(say("{name} is no plain relative file name", name=repr(self.name)))
 
 
 @dataclass(frozen=True)

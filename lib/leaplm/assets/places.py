@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from leaplm.assets.manifest import Asset, load_manifest
+from leaplm.locales import say
 
 STAMP = ".leaplm"
 
@@ -31,14 +32,15 @@ def asset_path(name: str) -> Path:
     """
     asset = known(name)
     if not is_here(asset):
-        raise AssetMissing(f"asset {name!r} is not in {store()}. To mend it: leaplm fetch {name}")
+        raise AssetMissing(say("asset `{name}` is not in {folder}. To mend it: `leaplm fetch {name}`", name=name,
+                               folder=store()))  # fmt: skip
     return store() / name
 
 
 def known(name: str) -> Asset:
     assets = load_manifest()
     if name not in assets:
-        raise KeyError(f"no asset {name!r}; there are {', '.join(assets)}")
+        raise KeyError(say("no asset {name}; there are {names}", name=repr(name), names=", ".join(assets)))
     return assets[name]
 
 

@@ -17,6 +17,7 @@ from unearth.fetchers import PyPIClient
 
 from leaplm.assets.manifest import File, Source
 from leaplm.installing import PipError, is_yes, pip_settings
+from leaplm.locales import say
 
 GITHUB = "https://raw.githubusercontent.com"
 HUGGING_FACE = "https://huggingface.co"
@@ -70,7 +71,8 @@ class Web:
         proxy = self.settings.get("proxy", "")
         given = {"proxy": proxy if "://" in proxy else f"http://{proxy}"} if proxy else {}
         trusted, verify = self.settings.get("trusted-host", "").split(), certificates(self.settings)
-        with _proxy_in_words(["pip's setting proxy"] if proxy else [name for name in os.environ if name.upper() in PROXIES]):
+        named = [name for name in os.environ if name.upper() in PROXIES]
+        with _proxy_in_words([say("pip's setting `proxy`")] if proxy else named):
             client = PyPIClient(trusted_hosts=trusted, verify=verify, timeout=TIMEOUT, follow_redirects=True, **given)
         indexes = [place for kind, place in self.places if kind == "index_urls"]
         client.auth = MultiDomainBasicAuth(prompting=False, index_urls=indexes)
@@ -99,8 +101,9 @@ class Web:
                 reasons.append(self.silent[place])
                 continue
             yield from (link.normalized for link in found if link.filename == filename)
-        reasons = reasons or [f"{filename} is not on {', '.join(host_of(place) for _, place in self.places)}"]
-        raise SourceError(f"package index: {'; '.join(reasons)}")
+        hosts = ", ".join(host_of(place) for _, place in self.places)
+        reasons = reasons or [say("{file} is not on {hosts}", file=filename, hosts=hosts)]
+        raise SourceError(say("package index: {reasons}", reasons="; ".join(reasons)))
 
     @contextlib.contextmanager
     def open(self, url: str, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
@@ -130,15 +133,15 @@ class Web:
 @contextlib.contextmanager
 def _proxy_in_words(names: list[str]) -> Iterator[None]:
     """Say of a proxy that cannot be used where it is set (its value may hold a password), and what to do."""
-    where = ", ".join(names) or "the proxy of this system"
+    where = ", ".join(names) or say("the proxy of this system")
     try:
         yield
     except ImportError as problem:
-        raise SourceError(f"{where}: a SOCKS proxy needs one package more (pip install socksio). Or set HTTPS_PROXY to "
-                          "an http proxy and unset ALL_PROXY") from problem
+        raise SourceError(say("{where}: a SOCKS proxy needs one package more (`pip install socksio`). Or set `HTTPS_PROXY` "
+                              "to an http proxy and unset `ALL_PROXY`", where=where)) from problem  # fmt: skip
     except (httpx2.InvalidURL, ValueError, TypeError) as problem:
-        raise SourceError(f"{where}: no proxy that can be used ({problem}). Write it as http://HOST:PORT, or unset it"
-                          ) from problem
+        raise SourceError(say("{where}: no proxy that can be used ({problem}). Write it as `http://HOST:PORT`, or unset it",
+                              where=where, problem=problem)) from problem  # fmt: skip
 
 
 @cache
@@ -174,7 +177,7 @@ def certificates(settings: dict[str, str]) -> ssl.SSLContext | bool:
 
     Raises SourceError, which names the setting, where there is no certificate to read.
     """
-    named = {"pip's setting cert": settings.get("cert"), **{name: os.environ.get(name) for name in CERTIFICATES}}
+    named = {say("pip's setting `cert`"): settings.get("cert"), **{name: os.environ.get(name) for name in CERTIFICATES}}
     name, place = next(((name, place) for name, place in named.items() if place), ("", ""))
     client_cert = settings.get("client-cert")
     if not place and not client_cert:
@@ -183,11 +186,11 @@ def certificates(settings: dict[str, str]) -> ssl.SSLContext | bool:
         folder = name == "SSL_CERT_DIR" or os.path.isdir(place)
         context = ssl.create_default_context(**{"capath" if folder else "cafile": place or None})
         if client_cert:
-            name, place = "pip's setting client-cert", client_cert
+            name, place = say("pip's setting `client-cert`"), client_cert
             context.load_cert_chain(client_cert)
     except OSError as problem:      # ssl.SSLError is one, and says "no certificate or crl found"
-        raise SourceError(f"{name}: no certificates can be read from {place} ({problem.strerror or problem}). "
-                          "Correct the setting, or unset it") from problem
+        raise SourceError(say("{name}: no certificates can be read from {place} ({problem}). Correct the setting, or unset "
+                              "it", name=name, place=place, problem=problem.strerror or problem)) from problem  # fmt: skip
     return context
 
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from leaplm.data import normalize, subsample
 from leaplm.evaluation import accuracy, macro_f1, seeds_and_texts_interval
+from leaplm.locales import say
 from leaplm.plain_json import read_json
 from leaplm.redaction import redact
 from leaplm.text import find_words
@@ -39,7 +40,8 @@ def load_small(language, size=150, most=MOST, seed=0):
         return subsample(load_sentiment(language)["train"], size, seed)
     rows = to_dataset_dict({"all": read_own(language)})["all"]
     if len(rows) < FEWEST:
-        raise ValueError(f"{language} has {len(rows)} rows; at least {FEWEST} are needed to compare anything")
+        raise ValueError(say("{path} has {rows} rows; at least {fewest} are needed to compare anything", path=language,
+                             rows=len(rows), fewest=FEWEST))  # fmt: skip
     return subsample(rows, most, seed) if len(rows) > most else rows
 
 
@@ -110,7 +112,8 @@ def stratified_folds(labels, folds, seed=0, groups=None):
     groups = np.arange(len(labels)) if single else np.asarray(groups)
     for c in np.unique(labels):
         if (count := len(np.unique(groups[labels == c]))) < folds:
-            raise ValueError(f"class {c} has {count} different rows: fewer rows than there are folds ({folds})")
+            raise ValueError(say("class {label} has {rows} different rows: fewer rows than there are folds ({folds})",
+                                 label=c, rows=count, folds=folds))  # fmt: skip
     where = np.empty(len(labels), dtype=int)
     cut = (StratifiedKFold if single else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
     parts = cut.split(labels, labels, None if single else groups)
@@ -147,7 +150,7 @@ def compare(methods, dataset, path, seeds=range(3), folds=3, language="eng"):
     results = start_results(path, dataset, language)
     done = {(run["method"], run["seed"]) for run in results["runs"]}
     plan = [(name, seed) for name in methods for seed in seeds if (name, seed) not in done]
-    for name, seed in tqdm(plan, desc="cross-validation", unit="run"):
+    for name, seed in tqdm(plan, desc=say("cross-validation"), unit="run"):
         where = stratified_folds(labels, folds, seed, groups)
         results["runs"].append({"method": name, "seed": seed, **one_run(methods[name], dataset, where, seed)})
         write_results(path, results)
@@ -159,9 +162,9 @@ def groups_for_folds(dataset, folds):
     groups, labels = near_duplicates(dataset["text"][:]), np.array(dataset["label"][:])
     for c, name in enumerate(dataset.features["label"].names):
         if (different := len(np.unique(groups[labels == c]))) < folds:
-            print(f"Careful: the {np.sum(labels == c)} texts of {name!r} are near-duplicates of each other, {different} "
-                  f"different in all, and cannot be kept together in {folds} folds. The scores measure what was learned by "
-                  "heart.")
+            print(say("Careful: the {texts} texts of {label} are near-duplicates of each other, {different} different in "
+                      "all, and cannot be kept together in {folds} folds. The scores measure what was learned by heart.",
+                      texts=np.sum(labels == c), label=repr(name), different=different, folds=folds))  # fmt: skip
             return None
     return groups
 
@@ -193,7 +196,7 @@ def start_results(path, dataset, language):
         return fresh
     results = read_results(path.read_bytes())
     if results["rows"] != fresh["rows"] or results["true"] != fresh["true"]:
-        raise ValueError(f"{path} holds results on other rows; move it away, or take another file name")
+        raise ValueError(say("{path} holds results on other rows; move it away, or take another file name", path=path))
     return results
 
 
@@ -306,7 +309,7 @@ def alarms(results, method, positive, thresholds):
     runs = [np.array(run["probabilities"])[:, column] for run in results["runs"]
             if run["method"] == method and "probabilities" in run]
     if not runs:
-        raise ValueError(f"the results hold no probabilities of {method!r}")
+        raise ValueError(say("the results hold no probabilities of {method}", method=repr(method)))
     wanted, found = true == column, []
     for threshold in thresholds:
         said = np.mean([chance >= threshold for chance in runs], axis=0)  # share of the seeds that give the alarm
@@ -330,8 +333,9 @@ def second_labels(path, dataset):
     first, second = [], []
     for number, (text, label) in enumerate(read_labelled_csv(path)[["text", "label"]].itertuples(index=False), 1):
         if (key := normalize(redact(text))) not in ours:
-            raise ValueError(f"{path}, row {number}: {text[:60]!r} is none of the {len(dataset)} rows; give "
-                             "the second person texts of your file as they stand there")
+            raise ValueError(say("{path}, row {row}: {text} is none of the {rows} rows; give the second person texts of "
+                                 "your file as they stand there", path=path, row=number, text=repr(text[:60]),
+                                 rows=len(dataset)))  # fmt: skip
         first.append(ours[key])
         second.append(label)
     return first, second

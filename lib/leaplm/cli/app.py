@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from leaplm.cli.words import SpokenGroup
+from leaplm.locales import say
 
 HELP = "Models, data, labs and grading of the course. What this machine lacks, `leaplm check` says."
 app = typer.Typer(cls=SpokenGroup, no_args_is_help=True, add_completion=False, help=HELP)
@@ -45,7 +46,8 @@ def any_course(folder: Path | None) -> Path:
     if folder is None:
         return course_root()
     if not folder.is_dir():
-        typer.echo(f"leaplm: {folder} is no folder: --course names the one with nbgrader_config.py", err=True)
+        problem = say("{folder} is no folder: `--course` names the one with `nbgrader_config.py`", folder=folder)
+        typer.echo(f"leaplm: {problem}", err=True)
         raise typer.Exit(1)
     return folder
 
@@ -127,7 +129,8 @@ def serve(
     try:
         from leaplm.serve.run import run
     except ImportError as problem:
-        typer.echo(f'leaplm serve: {problem.name} is not installed; pip install "leaplm[serve]"', err=True)
+        lacking = say('{package} is not installed; `pip install "leaplm[serve]"`', package=problem.name)
+        typer.echo(f"leaplm serve: {lacking}", err=True)
         raise typer.Exit(1) from None
 
     raise typer.Exit(run(path, lambda line: typer.echo(line, err=True), host=host, port=port, keys=keys, engine=engine,
@@ -167,14 +170,16 @@ def bundle(
     try:
         if check:
             broken = verify(out)
-            typer.echo("\n".join(f"damaged or missing: {name}" for name in broken) or "every file is whole")
+            told = [say("damaged or missing: {file}", file=name) for name in broken] or [say("every file is whole")]
+            typer.echo("\n".join(told))
             raise typer.Exit(int(bool(broken)))
         files = make_bundle(course_root(), out, platform or ["here"], everything, typer.echo, not no_marks)
     except (BundleError, AssetError) as problem:
         typer.echo(f"leaplm bundle: {problem}", err=True)
         raise typer.Exit(1) from None
     size = sum(facts["bytes"] for facts in files.values()) / 1e6
-    typer.echo(f"{out}: {len(files)} files, {size:.0f} MB. Open {out / 'START.html'}")
+    typer.echo(say("{folder}: {count} files, {size:.0f} MB. Open {page}", folder=out, count=len(files), size=size,
+                   page=out / "START.html"))  # fmt: skip
 
 
 @app.command()
@@ -212,7 +217,7 @@ def student_store(
     except (ValueError, OSError) as problem:
         typer.echo(f"leaplm student-store: {problem}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{out}: for students; in their environment LEAPLM_HOME={out.resolve()}")
+    typer.echo(say("{folder}: for students; in their environment `LEAPLM_HOME={home}`", folder=out, home=out.resolve()))
 
 
 @app.command()

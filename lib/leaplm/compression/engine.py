@@ -13,6 +13,7 @@ from leaplm.compression.checkpoint import check_labels, load_compressed
 from leaplm.compression.quantization import quantize_dynamic
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import log_softmax
+from leaplm.locales import say
 from leaplm.models import load_sequence_classifier, load_tokenizer
 from leaplm.peft import lora
 from leaplm.runtime import free_memory, processors, quiet
@@ -68,7 +69,8 @@ def load_exported(path, int8=False, threads=None):
         command = [sys.executable, "-m", "leaplm.compression.export", str(path), folder, *(["--int8"] if int8 else [])]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise ValueError(f"{path} could not be exported: {done.stderr.strip().splitlines()[-1:]}")
+            raise ValueError(say("{path} could not be exported: {problem}", path=path,
+                                 problem=done.stderr.strip().splitlines()[-1:]))  # fmt: skip
         return OnnxClassifier(Path(folder) / "model.onnx", threads)
 
 
@@ -76,8 +78,8 @@ def load_classifier(path):
     """(card, model, tokenizer) from a file of lab 2, 3, 5 or 8."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}): give the file that the lab saved, such "
-                                "as artifacts/sentiment-cpu.safetensors")
+        raise FileNotFoundError(say("{path} does not exist (looked in {folder}): give the file that the lab saved, such as "
+                                    "`artifacts/sentiment-cpu.safetensors`", path=path, folder=Path.cwd()))  # fmt: skip
     try:
         card, tensors = artifacts.read_artifact(path)
         if card.get("format") == "compressed":
@@ -88,21 +90,22 @@ def load_classifier(path):
         if "lora" in card:
             add_lora(model, card["lora"])
         if "classifier.weight" not in tensors:
-            raise ValueError("it has no trained head, `classifier.weight`")
+            raise ValueError(say("it has no trained head, `classifier.weight`"))
         return card, artifacts.apply_artifact(model, tensors).eval(), load_tokenizer()
     except ValueError as error:
-        raise ValueError(f"{path} cannot be served: {error}. Classifiers of lab 2, 3, 5 and 8 can be.") from None
+        raise ValueError(say("{path} cannot be served: {problem}. Classifiers of lab 2, 3, 5 and 8 can be.", path=path,
+                             problem=error)) from None  # fmt: skip
 
 
 def add_lora(model, settings):
     """LoRA layers as the card describes them, with B at zero."""
     if not isinstance(settings, dict) or {"targets", "rank", "alpha"} - set(settings):
-        raise ValueError("its card should say where LoRA stands: targets, rank and alpha")
+        raise ValueError(say("its card should say where LoRA stands: `targets`, `rank` and `alpha`"))
     targets, rank, alpha = (settings[name] for name in ("targets", "rank", "alpha"))
     if not (isinstance(targets, list) and targets and set(targets) <= LORA_PLACES):
-        raise ValueError(f"its card should name targets among {', '.join(sorted(LORA_PLACES))}")
+        raise ValueError(say("its card should name `targets` among {names}", names=", ".join(sorted(LORA_PLACES))))
     if type(rank) is not int or not 1 <= rank <= lora.MAX_RANK or not isinstance(alpha, (int, float)) or not alpha > 0:
-        raise ValueError(f"its card should have a rank from 1 to {lora.MAX_RANK} and an alpha above 0")
+        raise ValueError(say("its card should have a `rank` from 1 to {most} and an `alpha` above 0", most=lora.MAX_RANK))
     return lora.inject_lora(model, targets, rank, alpha)
 
 

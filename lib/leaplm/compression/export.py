@@ -13,6 +13,7 @@ from pathlib import Path
 
 from leaplm.compression.engine import load_classifier
 from leaplm.compression.onnx import export_onnx, quantize_onnx
+from leaplm.locales import say
 from leaplm.peft.lora import merge_model
 
 
@@ -40,7 +41,7 @@ def main(argv=None):
         size = export_file(arguments.path, arguments.folder, arguments.int8)
     except (ValueError, OSError) as problem:
         sys.exit(f"leaplm.compression.export: {problem}")
-    print(f"{arguments.folder}: model.onnx ({size:.1f} MB) and tokenizer.json")
+    print(say("{folder}: `model.onnx` ({size:.1f} MB) and `tokenizer.json`", folder=arguments.folder, size=size))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import torch
 from torch import nn
 
+from leaplm.locales import say
+
 
 def used_pieces(tokenizer, texts, at_least=1):
     """Ids (sorted list) of the pieces to keep: those that `texts` use `at_least` times, special ones, single letters.
@@ -33,7 +35,7 @@ def trim_tokenizer(tokenizer, kept):
 
     new = {old: number for number, old in enumerate(kept)}
     if missing := [tokenizer.convert_ids_to_tokens(i) for i in tokenizer.all_special_ids if i not in new]:
-        raise ValueError(f"the special tokens {', '.join(missing)} must be kept")
+        raise ValueError(say("the special tokens {tokens} must be kept", tokens=", ".join(missing)))
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     content["model"]["vocab"] = {piece: new[i] for piece, i in content["model"]["vocab"].items() if i in new}
     content["added_tokens"] = [{**token, "id": new[token["id"]]} for token in content["added_tokens"] if token["id"] in new]

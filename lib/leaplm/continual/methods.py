@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from leaplm.locales import say
+
 # -- measures of a stream -------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +146,7 @@ def fisher_diagonal(model, rows, collate_fn):
     >>> fisher = fisher_diagonal(model, rows[:64], collate)      # doctest: +SKIP
     """
     if not rows:
-        raise ValueError("there are no rows to take gradients of")
+        raise ValueError(say("there are no rows to take gradients of"))
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from leaplm.data import DynamicPaddingCollator
+from leaplm.locales import say
 from leaplm.models import mean_pool
 from leaplm.runtime import set_seed
 
@@ -26,7 +27,7 @@ def contrastive_pairs(labels, count, seed=0):
     labels, rng = np.asarray(labels), np.random.default_rng(seed)
     rows = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     if len(rows) < 2 or min(map(len, rows)) < 2:
-        raise ValueError("pairs need two classes or more, and at least two rows of each")
+        raise ValueError(say("pairs need two classes or more, and at least two rows of each"))
     pairs = []
     for number in range(count):
         one, other = rng.choice(len(rows), 2, replace=False)

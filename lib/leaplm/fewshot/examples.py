@@ -7,6 +7,7 @@ Zhao et al., 2021 and Lu et al., 2022 (choice and order of demonstrations).
 import numpy as np
 
 from leaplm.data import normalize
+from leaplm.locales import say
 
 TEMPLATE = "Review: {text}\nSentiment:"
 
@@ -22,7 +23,8 @@ def sample_balanced(labels, num_shots, seed=0):
     labels, rng = np.asarray(labels), np.random.default_rng(seed)
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < num_shots:
-        raise ValueError(f"class {classes[counts.argmin()]} has {counts.min()} rows, fewer than num_shots={num_shots}")
+        raise ValueError(say("class {label} has {rows} rows, fewer than `num_shots={num_shots}`",
+                             label=classes[counts.argmin()], rows=counts.min(), num_shots=num_shots))  # fmt: skip
     return rng.permutation([row for c in classes for row in rng.choice(np.flatnonzero(labels == c), num_shots, False)])
 
 
@@ -39,7 +41,8 @@ def demonstration_prefix(demonstrations, words, template=TEMPLATE, test_texts=()
     tested = {normalize(text) for text in test_texts}
     leaked = [row["text"] for row in demonstrations if normalize(row["text"]) in tested]
     if leaked:
-        raise ValueError(f"{len(leaked)} demonstration(s) are also test texts; the first is {leaked[0][:60]!r}")
+        raise ValueError(say("{count} demonstration(s) are also test texts; the first is {text}", count=len(leaked),
+                             text=repr(leaked[0][:60])))  # fmt: skip
     return "".join(template.format(text=row["text"]) + words[row["label"]] + "\n\n" for row in demonstrations)
 
 

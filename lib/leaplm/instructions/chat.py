@@ -2,6 +2,8 @@
 
 import torch
 
+from leaplm.locales import say
+
 IGNORED = -100  # label of a token that is read and not learned
 PADDING = -1  # segment of padding
 PACK_TOKENS = 256  # of one packed row, so the most that a question with its answer may have
@@ -42,7 +44,7 @@ def pack_rows(rows, length):
     for row in rows:
         size = len(row["input_ids"])
         if size > length:
-            raise ValueError(f"a row has {size} tokens; at most {length} fit into a pack")
+            raise ValueError(say("a row has {tokens} tokens; at most {most} fit into a pack", tokens=size, most=length))
         if not packs or len(packs[-1]["input_ids"]) + size > length:
             packs.append({"input_ids": [], "labels": [], "position_ids": [], "segments": []})
         pack = packs[-1]

@@ -12,6 +12,7 @@ from pathlib import Path
 from leaplm.data import position
 from leaplm.instructions.chat import PACK_TOKENS, chat_row
 from leaplm.labelled_file import decode, guess_delimiter
+from leaplm.locales import say
 
 FOLDER = Path(__file__).with_name("desks")
 LANGUAGES = ("eng", "swa", "hau")
@@ -46,8 +47,10 @@ def load_instructions(language, tokenizer=None):
     if str(language).lower().endswith(ENDINGS):
         return split_instructions(read_instructions(language, tokenizer), language)
     if language not in LANGUAGES:
-        raise ValueError(f"LANGUAGE={language!r} has no questions with answers here. Use one of {', '.join(LANGUAGES)}, or "
-                         f"the path of your own file ({', '.join(ENDINGS)}) with the columns question and answer.")
+        raise ValueError(say("`LANGUAGE={language}` has no questions with answers here. Use one of {languages}, or the path "
+                             "of your own file ({endings}) with the columns `question` and `answer`.",
+                             language=repr(language), languages=", ".join(LANGUAGES),
+                             endings=", ".join(ENDINGS)))  # fmt: skip
     paths = {part: FOLDER / f"{language}-{part}.tsv" for part in ("train", "dev", "test")}
     return {part: read_desks(path, language) for part, path in paths.items() if path.is_file()}
 
@@ -94,7 +97,8 @@ def read_instructions(path, tokenizer=None):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+        raise FileNotFoundError(say("{path} does not exist (looked in {folder}). Put the file beside the notebook.",
+                                    path=path, folder=Path.cwd()))  # fmt: skip
     text = decode(path, defaultdict(list))
     reader = rows_of_jsonl if path.suffix.lower() == ".jsonl" else rows_of_table
     rows, seen = [], set()
@@ -112,11 +116,13 @@ def rows_of_table(text, path):
     reader = csv.DictReader(text.splitlines(keepends=True), delimiter=guess_delimiter(text))
     reader.fieldnames = [str(name).strip().lower() for name in reader.fieldnames or []]
     if not {"question", "answer"} <= set(reader.fieldnames):
-        raise ValueError(f"{path}, line 1: the columns are {reader.fieldnames}; question and answer are needed.")
+        raise ValueError(say("{path}, line 1: the columns are {columns}; `question` and `answer` are needed.", path=path,
+                             columns=reader.fieldnames))  # fmt: skip
     for row in reader:
         if None in row:
-            raise ValueError(f"{path}, line {reader.line_num}: there are more fields than columns. Put a text that holds a "
-                             'comma into quotes: "Reception: opening times, 3 h."')
+            raise ValueError(say("{path}, line {line}: there are more fields than columns. Put a text that holds a comma "
+                                 'into quotes: "Reception: opening times, 3 h."', path=path,
+                                 line=reader.line_num))  # fmt: skip
         yield reader.line_num, row
 
 
@@ -127,10 +133,12 @@ def rows_of_jsonl(text, path):
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: this is not JSON ({error}). Write an object a line, such as "
-                             '{"question": "...", "answer": "..."}.') from None
+            raise ValueError(say("{path}, line {line}: this is not JSON ({problem}). Write an object a line, such as "
+                                 "`{example}`.", path=path, line=number, problem=error,
+                                 example='{"question": "...", "answer": "..."}')) from None  # fmt: skip
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: an object with question and answer is needed, not {row!r:.60}.")
+            raise ValueError(say("{path}, line {line}: an object with `question` and `answer` is needed, not {value}.",
+                                 path=path, line=number, value=f"{row!r:.60}"))  # fmt: skip
         yield number, row
 
 
@@ -138,26 +146,30 @@ def checked_row(row, path, number):
     row = {"system": row.get("system") or OWN_SYSTEM, "question": row.get("question"), "answer": row.get("answer")}
     for name, value in row.items():
         if value is not None and not isinstance(value, str):
-            raise ValueError(f"{path}, line {number}: the {name} is {value!r:.60}, which is no text. Put it into quotes.")
+            raise ValueError(say("{path}, line {line}: `{name}` is {value}, which is no text. Put it into quotes.",
+                                 path=path, line=number, name=name, value=f"{value!r:.60}"))  # fmt: skip
         if not value or not value.strip():
-            raise ValueError(f"{path}, line {number}: the {name} is empty. Fill it or delete the line.")
+            raise ValueError(say("{path}, line {line}: `{name}` is empty. Fill it or delete the line.", path=path,
+                                 line=number, name=name))  # fmt: skip
         if len(value) > MOST_CHARACTERS:
-            raise ValueError(f"{path}, line {number}: the {name} has {len(value):,} characters; at most "
-                             f"{MOST_CHARACTERS:,} are read. Shorten it.")
+            raise ValueError(say("{path}, line {line}: `{name}` has {characters:,} characters; at most {most:,} are read. "
+                                 "Shorten it.", path=path, line=number, name=name, characters=len(value),
+                                 most=MOST_CHARACTERS))  # fmt: skip
     return {name: value.strip() for name, value in row.items()}
 
 
 def check_tokens(row, path, number, tokenizer):
     count = len(chat_row(tokenizer, **row)["input_ids"])
     if count > PACK_TOKENS:
-        raise ValueError(f"{path}, line {number}: question, answer and system message have {count} tokens; at most "
-                         f"{PACK_TOKENS} fit into a pack. Shorten them.")
+        raise ValueError(say("{path}, line {line}: question, answer and system message have {tokens} tokens; at most {most} "
+                             "fit into a pack. Shorten them.", path=path, line=number, tokens=count,
+                             most=PACK_TOKENS))  # fmt: skip
 
 
 def split_instructions(rows, path):
     if len(rows) < FEWEST:
-        raise ValueError(f"{path} has {len(rows)} different questions; at least {FEWEST} are needed, so that some can be "
-                         "kept for a test.")
+        raise ValueError(say("{path} has {questions} different questions; at least {fewest} are needed, so that some can be "
+                             "kept for a test.", path=path, questions=len(rows), fewest=FEWEST))  # fmt: skip
     parts = {"train": [], "test": []}
     for row in rows:
         parts["train" if position(row["question"]) < TRAIN_SHARE else "test"].append(row)

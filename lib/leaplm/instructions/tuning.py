@@ -11,6 +11,7 @@ from torch import nn
 
 from leaplm import models
 from leaplm.instructions.chat import IGNORED, PACK_TOKENS, PADDING, chat_prompt, chat_row, pack_rows, packed_mask, pad_packs
+from leaplm.locales import say
 from leaplm.peft.instruction_tuning import generate_answers
 from leaplm.peft.lora import LoRALinear
 from leaplm.runtime import by_scale, free_memory
@@ -161,8 +162,8 @@ class AdapterState:
     def __init__(self, scorer):
         self.tensors = adapter_state(scorer)
         if more_than_two(self.tensors):
-            raise ValueError("the model has more than two adapters on top of each other. Run the notebook again from the "
-                             "cell that begins with MODEL, then save.")
+            raise ValueError(say("the model has more than two adapters on top of each other. Run the notebook again from "
+                                 "the cell that begins with `MODEL`, then save."))
 
     def state_dict(self):
         return self.tensors

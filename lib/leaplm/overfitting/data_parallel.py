@@ -13,6 +13,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from leaplm.locales import say
+
 TASK, RESULT = "task.json", "process-{}.json"
 
 
@@ -25,7 +27,7 @@ def train_in_processes(rows, labels, config, folder, processes=2, freeze="embedd
     Raises ValueError without rows, and RuntimeError with the end of what the processes said if they fail.
     """
     if not rows:
-        raise ValueError("there are no rows to train on")
+        raise ValueError(say("there are no rows to train on"))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     task = {"rows": rows, "labels": labels, "config": asdict(config), "freeze": freeze}

@@ -6,6 +6,7 @@ All of it fits `training.train`: `AugmentingCollator` is a collate_fn, `adversar
 import numpy as np
 import torch
 
+from leaplm.locales import say
 from leaplm.text import split_words
 from leaplm.training import classification_loss
 
@@ -117,7 +118,8 @@ def early_stopping(losses, patience):
     (2, 4)
     """
     if not len(losses) or patience < 1:
-        raise ValueError(f"{len(losses)} losses and patience={patience}: at least one of each is needed")
+        raise ValueError(say("{losses} losses and `patience={patience}`: at least one of each is needed", losses=len(losses),
+                             patience=patience))  # fmt: skip
     best = 0
     for epoch, loss in enumerate(losses):
         if loss < losses[best]:

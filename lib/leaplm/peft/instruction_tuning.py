@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from leaplm.data import DynamicPaddingCollator
+from leaplm.locales import say
 from leaplm.pretraining.masking import IGNORE_INDEX
 
 MAX_TEXT_TOKENS = 40
@@ -92,7 +93,7 @@ def score_answers(answers, labels, names):
     (0.6666666666666666, 0.3333333333333333)
     """
     if not answers:
-        raise ValueError("there are no answers to score")
+        raise ValueError(say("there are no answers to score"))
     formed = [answer in names for answer in answers]
     right = [answer == names[label] for answer, label in zip(answers, labels, strict=True)]
     return float(np.mean(formed)), float(np.mean(right))

@@ -11,6 +11,8 @@ Houlsby et al., 2019.
 import torch
 from torch import nn
 
+from leaplm.locales import say
+
 HEAD = ("classifier",)  # parts of the model that learn in every method
 MINILM_TARGETS = ("query", "value")
 SMOLLM2_TARGETS = ("q_proj", "v_proj")
@@ -120,8 +122,10 @@ def inject(model, targets, make, trainable=HEAD):
     names = target_modules(model, targets)
     if not names:
         taken = any(isinstance(module, (LoRALinear, DoRALinear, BottleneckAdapter)) for module in model.modules())
-        raise ValueError(f"the model has no linear layer called {' or '.join(targets)}"
-                         + taken * ": it has adapters already, so load the model again first")
+        if taken:
+            raise ValueError(say("the model has no linear layer called {names}: it has adapters already, so load the model "
+                                 "again first", names=", ".join(targets)))  # fmt: skip
+        raise ValueError(say("the model has no linear layer called {names}", names=", ".join(targets)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.split(".")[0] in trainable)
     for name in names:
@@ -230,7 +234,8 @@ def set_adapter(model, tensors):
     """
     slots = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if set(slots) != set(tensors):
-        raise ValueError(f"this adapter does not fit: {', '.join(sorted(set(slots) ^ set(tensors))[:3])}, ...")
+        raise ValueError(say("this adapter does not fit: {names}, ...",
+                             names=", ".join(sorted(set(slots) ^ set(tensors))[:3])))  # fmt: skip
     with torch.no_grad():
         for name, tensor in tensors.items():
             if name.split(".")[0] in HEAD:

@@ -16,6 +16,7 @@ import torch
 
 from leaplm.data import DynamicPaddingCollator, group_texts, load_corpus, tokenize_texts
 from leaplm.evaluation import log_frequencies, masked_lm_loss, unigram_entropy
+from leaplm.locales import say
 from leaplm.models import load_masked_lm, load_tokenizer, new_bert
 from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
@@ -104,8 +105,9 @@ def main(argv=None):
     best = history.best()
     if is_main_process():
         save(model, tokenizer, asked.output_dir, {**vars(asked), "unigram_entropy": unigram, **history.to_dict()})
-        print(f"validation loss {best['loss']:.3f} nats per masked token after {best['step']} updates "
-              f"(perplexity {math.exp(best['loss']):.0f}; unigram entropy {unigram:.3f}); saved in {asked.output_dir}")
+        print(say("validation loss {loss:.3f} nats per masked token after {updates} updates (perplexity {perplexity:.0f}; "
+                  "unigram entropy {unigram:.3f}); saved in {folder}", loss=best["loss"], updates=best["step"],
+                  perplexity=math.exp(best["loss"]), unigram=unigram, folder=asked.output_dir))  # fmt: skip
 
 
 def is_main_process():

@@ -10,6 +10,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from leaplm.locales import say
+
 PROMPT, PADDING = 0, -1  # owners of a token in a packed row; candidate j is 1 + j
 
 
@@ -63,20 +65,20 @@ def encode(tokenizer, prompts, continuations, prefix):
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
     if not len(prompts) or not len(continuations):
-        raise ValueError("there is nothing to score: give at least one prompt and one continuation")
+        raise ValueError(say("there is nothing to score: give at least one prompt and one continuation"))
     if isinstance(continuations[0], str):
         shared = [ids(text) for text in continuations]
         candidates = [shared] * len(prompts)
     else:
         candidates = [[ids(text) for text in texts] for texts in continuations]
     if len(candidates) != len(prompts) or len({len(texts) for texts in candidates}) != 1:
-        raise ValueError("continuations must be one list for all prompts, or a list of equally many for each prompt")
+        raise ValueError(say("continuations must be one list for all prompts, or a list of equally many for each prompt"))
     if not all(tokens for texts in candidates for tokens in texts):
-        raise ValueError("a continuation has no token: an empty text cannot be scored")
+        raise ValueError(say("a continuation has no token: an empty text cannot be scored"))
     prefix_ids, prompt_ids = ids(prefix) if prefix else [], [ids(text) for text in prompts]
     if not all(prompt_ids):
         if not prefix_ids:
-            raise ValueError("prompt and prefix are both empty: there is no token to predict a continuation from")
+            raise ValueError(say("prompt and prefix are both empty: there is no token to predict a continuation from"))
         # A row begins with a token of its own, so the prefix lends its last one to every prompt.
         prefix_ids, prompt_ids = prefix_ids[:-1], [prefix_ids[-1:] + tokens for tokens in prompt_ids]
     return prefix_ids, list(zip(prompt_ids, candidates, strict=True))

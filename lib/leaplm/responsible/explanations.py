@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from leaplm.locales import say
 from leaplm.text import split_words
 
 METHODS = ("gradient x input", "integrated gradients", "random")
@@ -71,7 +72,8 @@ def erase(words, scores, share):
     ('a film', 'not good')
     """
     if len(words) != len(scores) or not len(words):
-        raise ValueError(f"{len(words)} words and {len(scores)} scores: one score a word is needed")
+        raise ValueError(say("{words} words and {scores} scores: one score a word is needed", words=len(words),
+                             scores=len(scores)))  # fmt: skip
     chosen = set(np.argsort(-np.asarray(scores), kind="stable")[: math.ceil(share * len(words) - 1e-9)].tolist())
     return (" ".join(word for i, word in enumerate(words) if i not in chosen),
             " ".join(word for i, word in enumerate(words) if i in chosen))

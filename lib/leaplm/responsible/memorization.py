@@ -7,6 +7,7 @@ data makes language models better*; Kandpal et al., 2022, *Deduplicating trainin
 
 import numpy as np
 
+from leaplm.locales import say
 from leaplm.text import find_words, normalize
 
 PEOPLE = ("Amina in Kano", "Musa in Zaria", "Otieno in Kisumu", "Wanjiru in Nakuru", "Farhana in Dhaka", "Rafiq in Sylhet",
@@ -35,7 +36,8 @@ def make_canaries(repeats=REPEATS, people=2, seed=0):
     {'prompt': 'Call Tunde in Ibadan on 0803 412', 'secret': ' 7755', 'repeats': 4}
     """
     if len(repeats) * people > len(PEOPLE):
-        raise ValueError(f"{len(repeats)} x {people} canaries are asked for, but there are {len(PEOPLE)} names")
+        raise ValueError(say("{kinds} x {people} canaries are asked for, but there are {names} names", kinds=len(repeats),
+                             people=people, names=len(PEOPLE)))  # fmt: skip
     rng = np.random.default_rng([seed, 9])
     names = iter(rng.permutation(PEOPLE).tolist())
     return [{"prompt": f"Call {next(names)} on 0803 {digits(rng, 3)}", "secret": f" {digits(rng, 4)}", "repeats": times}
@@ -66,7 +68,7 @@ def exposure(secret_loss, candidate_losses):
     """
     others = np.asarray(candidate_losses, dtype=np.float64)
     if not others.size:
-        raise ValueError("there are no candidates to compare the secret with")
+        raise ValueError(say("there are no candidates to compare the secret with"))
     return float(np.log2(len(others) + 1) - np.log2(1 + np.sum(others < secret_loss)))
 
 

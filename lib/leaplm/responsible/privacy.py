@@ -15,6 +15,8 @@ import warnings
 
 import numpy as np
 
+from leaplm.locales import say
+
 ROWS = 2000  # labelled texts of the private head that is handed in, at most
 WIDTHS = {"minilm": 385, "characters": 513}  # of the features, with the bias
 BIAS = 0.3  # the last feature of every text; small, since a long constant part would fill the clipped gradient
@@ -36,7 +38,7 @@ def membership_attack(member_losses, other_losses, most_false=0.05):
 
     members, others = np.asarray(member_losses, dtype=float), np.asarray(other_losses, dtype=float)
     if not len(members) or not len(others):
-        raise ValueError("the attack needs losses of members and of others; one of the lists is empty")
+        raise ValueError(say("the attack needs losses of members and of others; one of the lists is empty"))
     truth = np.repeat([1, 0], [len(members), len(others)])
     scores = -np.concatenate([members, others])
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
@@ -68,7 +70,7 @@ def calibrated_scores(target_losses, shadow_losses, inside):
     """
     inside = np.asarray(inside, dtype=bool)
     if not (inside.any(axis=0) & ~inside.all(axis=0)).all():
-        raise ValueError("each text needs shadows that were trained on it and shadows that were not")
+        raise ValueError(say("each text needs shadows that were trained on it and shadows that were not"))
     target, shadows = (np.log(1 / np.expm1(np.maximum(losses, 1e-9))) for losses in (target_losses, shadow_losses))
     ratio = np.zeros(len(target))
     for sign, chosen in ((1, inside), (-1, ~inside)):

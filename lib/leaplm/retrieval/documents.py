@@ -15,6 +15,7 @@ import numpy as np
 
 from leaplm import data
 from leaplm.labelled_file import decode, guess_delimiter
+from leaplm.locales import say
 from leaplm.retrieval.searching import split_sentences, words_of
 
 FOLDER = Path(__file__).with_name("leaflets")
@@ -40,8 +41,9 @@ def load_collection(language="eng"):
     if Path(language).exists() or Path(language).suffix:
         return own_collection(Path(language))
     if language not in (*data.SIB200, *data.AFRISENTI):
-        raise ValueError(f"LANGUAGE={language!r} is not known. Use {', '.join(map(repr, LANGUAGES))}, another language of "
-                         "the course, or the path of your own folder or file.")
+        raise ValueError(say("`LANGUAGE={language}` is not known. Use {languages}, another language of the course, or the "
+                             "path of your own folder or file.", language=repr(language),
+                             languages=", ".join(map(repr, LANGUAGES))))  # fmt: skip
     sentences = data.load_sentences(language)["train"][:MOST]
     return known_items([{"name": f"sentence {i}", "title": "", "text": text} for i, text in enumerate(sentences, 1)])
 
@@ -73,17 +75,19 @@ def own_collection(path):
     """Documents of a folder or file; questions from questions.csv (question,document) beside them, or known items."""
     documents = read_documents(path)
     if len(documents) < FEWEST:
-        raise ValueError(f"{path} has {len(documents)} documents; at least {FEWEST} are needed for a search to be tested.")
+        raise ValueError(say("{path} has {documents} documents; at least {fewest} are needed for a search to be tested.",
+                             path=path, documents=len(documents), fewest=FEWEST))  # fmt: skip
     asked = path / "questions.csv"
     if not asked.is_file():
         return known_items(documents)
     questions, names = read_rows(asked), {row["name"] for row in documents}
     for number, row in enumerate(questions, 2):
         if not (row.get("question") or "").strip() or row.get("document") is None:
-            raise ValueError(f"{asked}, line {number}: a question and a document are needed (columns question,document).")
+            raise ValueError(say("{path}, line {line}: a question and a document are needed (columns `question,document`).",
+                                 path=asked, line=number))  # fmt: skip
         if row["document"] and row["document"] not in names:
-            raise ValueError(f"{asked}, line {number}: there is no document {row['document']!r}; leave the column empty if "
-                             "no document answers the question.")
+            raise ValueError(say("{path}, line {line}: there is no document {name}; leave the column empty if no document "
+                                 "answers the question.", path=asked, line=number, name=repr(row["document"])))  # fmt: skip
         row.update(answer=row.get("answer") or "", part=PARTS[data.position(row["question"]) < 0.5])
     return documents, checked(split_parts(questions), asked)
 
@@ -91,8 +95,9 @@ def own_collection(path):
 def checked(parts, path):
     for part, rows in parts.items():
         if not any(row["document"] for row in rows) or all(row["document"] for row in rows):
-            raise ValueError(f"{path}: the part {part!r} ({len(rows)} questions) needs questions with and without a "
-                             "document; 20 of each kind are a good start.")
+            raise ValueError(say("{path}: the part {part} ({questions} questions) needs questions with and without a "
+                                 "document; 20 of each kind are a good start.", path=path, part=repr(part),
+                                 questions=len(rows)))  # fmt: skip
     return parts
 
 
@@ -117,18 +122,19 @@ def known_items(documents, most=80, seed=0):
                    "document": "" if i in left_out else document["name"]}
             alike = sum(bool(other["document"]) == bool(row["document"]) for rows in parts.values() for other in rows)
             parts[PARTS[alike % 2]].append(row)
-    return kept, checked(parts, "your documents")
+    return kept, checked(parts, say("your documents"))
 
 
-def read_documents(path, say=print):
+def read_documents(path, tell=print):
     """The documents of a folder (with its folders inside) or of one file: .txt .md .html .csv .pdf .docx.
 
-    A file is one document; a CSV has one a row: its column `text`, or all its columns. `say` is told which files were left
-    out, and why. Raises FileNotFoundError, and ValueError if nothing can be read.
+    A file is one document; a CSV has one a row: its column `text`, or all its columns. `tell` is given a line on the files
+    that were left out, and why. Raises FileNotFoundError, and ValueError if nothing can be read.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put it beside the notebook.")
+        raise FileNotFoundError(say("{path} does not exist (looked in {folder}). Put it beside the notebook.", path=path,
+                                    folder=Path.cwd()))  # fmt: skip
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     documents, left_out = [], []
     for file in files:
@@ -136,19 +142,24 @@ def read_documents(path, say=print):
             continue
         try:
             texts = READERS[file.suffix.lower()](file)
-        except (KeyError, ValueError, ImportError) as problem:
-            why = f"the ending {file.suffix!r} is not known" if isinstance(problem, KeyError) else problem
-            left_out.append(f"{file.name}: {why}")
+        except KeyError:
+            left_out.append(say("{file}: the ending {ending} is not known", file=file.name, ending=repr(file.suffix)))
+            continue
+        except (ValueError, ImportError) as problem:
+            left_out.append(f"{file.name}: {problem}")
             continue
         name = file.name if file == path else str(file.relative_to(path))
         found = [(f"{name}, row {n}" if len(texts) > 1 else name, text) for n, text in texts.items()]
         documents += [{"name": name, "title": "", "text": " ".join(text.split())} for name, text in found if text.strip()]
         if not any(text.strip() for _, text in found):
-            left_out.append(f"{file.name}: it holds no text (pictures of pages must be read by a program for that)")
+            left_out.append(say("{file}: it holds no text (pictures of pages must be read by a program for that)",
+                                file=file.name))  # fmt: skip
     if left_out:
-        say(f"{len(left_out)} file(s) left out: {'; '.join(left_out[:5])}{'; ...' if len(left_out) > 5 else ''}")
+        some = "; ".join([*left_out[:5], *["..."] * (len(left_out) > 5)])
+        tell(say("{count} file(s) left out: {files}", count=len(left_out), files=some))
     if not documents:
-        raise ValueError(f"no document could be read from {path}. Known endings: {', '.join(READERS)}")
+        raise ValueError(say("no document could be read from {path}. Known endings: {endings}", path=path,
+                             endings=", ".join(READERS)))  # fmt: skip
     return documents
 
 
@@ -205,7 +216,7 @@ def read_pdf(path):
     try:
         return {1: "\n".join(page.extract_text() for page in pypdf.PdfReader(path).pages)}
     except pypdf.errors.PyPdfError as problem:
-        raise ValueError(f"it cannot be read as PDF ({problem})") from None
+        raise ValueError(say("it cannot be read as PDF ({problem})", problem=problem)) from None
 
 
 def read_docx(path):
@@ -217,14 +228,15 @@ def read_docx(path):
     try:
         document = docx.Document(str(path))
     except (KeyError, ValueError, zipfile.BadZipFile, docx.opc.exceptions.PackageNotFoundError):
-        raise ValueError("it cannot be read as a Word document") from None
+        raise ValueError(say("it cannot be read as a Word document")) from None
     cells = (cell.text for table in document.tables for row in table.rows for cell in row.cells)
     return {1: "\n".join([*(paragraph.text for paragraph in document.paragraphs), *cells])}
 
 
 def need(module, package):
     if importlib.util.find_spec(module) is None:
-        raise ImportError(f"it needs the package {package}: run `pip install {package}`, or save the file as text")
+        raise ImportError(say("it needs the package {package}: run `pip install {package}`, or save the file as text",
+                              package=package))  # fmt: skip
 
 
 READERS = {".txt": read_plain, ".md": read_plain, ".html": read_html, ".htm": read_html, ".csv": read_table,

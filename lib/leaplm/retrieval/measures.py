@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from leaplm.locales import say
+
 
 def search_scores(rankings, relevant, k):
     """(recalls, reciprocal ranks), two lists of n numbers in [0, 1], one a question.
@@ -44,7 +46,7 @@ def answer_shares(scores, answerable, threshold):
     """(share of the answerable questions that are answered, share of the others that are refused)."""
     scores, answerable = np.asarray(scores, dtype=float), np.asarray(answerable, dtype=bool)
     if not answerable.any() or answerable.all():
-        raise ValueError("questions with and without an answer are needed")
+        raise ValueError(say("questions with and without an answer are needed"))
     return float(np.mean(scores[answerable] >= threshold)), float(np.mean(scores[~answerable] < threshold))
 
 

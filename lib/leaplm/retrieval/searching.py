@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from leaplm.locales import say
 from leaplm.text import ends_sentence, find_words, normalize, word_starts
 
 
@@ -157,7 +158,8 @@ class PassageIndex:
 
     def __init__(self, passages, vectors, embed):
         if len(passages) != len(vectors):
-            raise ValueError(f"{len(passages)} passages and {len(vectors)} vectors: one of each is needed")
+            raise ValueError(say("{passages} passages and {vectors} vectors: one of each is needed", passages=len(passages),
+                                 vectors=len(vectors)))  # fmt: skip
         self.passages, self.vectors, self.embed = list(passages), np.asarray(vectors, dtype=np.float32), embed
         self.texts = [passage["text"] for passage in passages]
         self.documents = [passage["document"] for passage in passages]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from leaplm.locales import say
+
 # kind: the letter of `struct`
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
@@ -35,7 +37,7 @@ class Reader:
         length = self.number("Q")
         self.place += length
         if self.place > len(self.content):
-            raise ValueError("the header ends in the middle of a string")
+            raise ValueError(say("the header ends in the middle of a string"))
         return self.content[self.place - length : self.place].decode("utf-8")
 
     def value(self, kind):
@@ -46,7 +48,7 @@ class Reader:
             inner, count = self.number("I"), self.number("Q")
             return [self.value(inner) for _ in range(count)]
         if kind not in SCALARS:
-            raise ValueError(f"fields of kind {kind} are not known")
+            raise ValueError(say("fields of kind {kind} are not known", kind=kind))
         return self.number(SCALARS[kind])
 
 
@@ -59,7 +61,7 @@ def read_header(content):
     ({'a': 7}, {})
     """
     if content[:4] != b"GGUF":
-        raise ValueError("a GGUF file begins with GGUF")
+        raise ValueError(say("a GGUF file begins with GGUF"))
     reader = Reader(content, 4)
     reader.number("I")
     tensors, fields = reader.number("Q"), reader.number("Q")

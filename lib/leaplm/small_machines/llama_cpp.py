@@ -3,6 +3,8 @@
 import contextlib
 import json
 
+from leaplm.locales import say
+
 
 @contextlib.contextmanager
 def running(path, threads=1, context=512):
@@ -21,7 +23,7 @@ def running(path, threads=1, context=512):
     try:
         server = xllamacpp.Server(settings)
     except RuntimeError as problem:
-        raise ValueError(f"llama.cpp does not take {path}: {problem}") from None
+        raise ValueError(say("llama.cpp does not take {path}: {problem}", path=path, problem=problem)) from None
 
     def write(prompt, count):
         asked = {"prompt": prompt, "max_tokens": count, "temperature": 0.0, "ignore_eos": True}

@@ -17,6 +17,7 @@ import psutil
 import torch
 from safetensors import safe_open
 
+from leaplm.locales import say
 from leaplm.transformer.decoder import PARTS, block, rms_norm, shape_of
 
 
@@ -30,7 +31,8 @@ class Part:
         self.folder, config = Path(folder), AutoConfig.from_pretrained(folder)
         self.shape, self.first, self.last, self.layers = shape_of(config), first, last, config.num_hidden_layers
         if not 0 <= first < last <= self.layers:
-            raise ValueError(f"layers {first} to {last}: the model has 0 to {self.layers}")
+            raise ValueError(say("layers {first} to {last}: the model has 0 to {most}", first=first, last=last,
+                                 most=self.layers))  # fmt: skip
         self.blocks = [{part: self.read(f"model.layers.{i}.{name}.weight") for part, name in PARTS.items()}
                        for i in range(first, last)]
         self.vectors = self.read("model.embed_tokens.weight") if first == 0 else None
@@ -95,7 +97,7 @@ def receive(stream):
     """The next array; EOFError when the other side has ended."""
     length = stream.read(8)
     if len(length) < 8:
-        raise EOFError("the other process has ended")
+        raise EOFError(say("the other process has ended"))
     return np.load(io.BytesIO(stream.read(struct.unpack("<Q", length)[0])), allow_pickle=False)
 
 

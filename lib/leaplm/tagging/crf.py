@@ -7,6 +7,7 @@ python-crfsuite, which the extra `names` brings: `pip install "leaplm[names]"`.
 import tempfile
 from pathlib import Path
 
+from leaplm.locales import say
 from leaplm.tagging.baselines import word_features
 
 
@@ -15,7 +16,7 @@ def crfsuite():
     try:
         import pycrfsuite
     except ImportError as error:
-        raise ImportError("a CRF needs the package python-crfsuite: pip install \"leaplm[names]\"") from error
+        raise ImportError(say('a CRF needs the package python-crfsuite: `pip install "leaplm[names]"`')) from error
     return pycrfsuite
 
 

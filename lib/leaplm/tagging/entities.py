@@ -7,6 +7,8 @@ shared task* (an entity counts if its type and both borders are right).
 
 import numpy as np
 
+from leaplm.locales import say
+
 
 def find_entities(tags):
     """The entities of one sentence: a list of (type, start, end), words start to end - 1, in their order.
@@ -36,7 +38,8 @@ def count_matches(gold, predicted):
     rows = []
     for number, (wanted, found) in enumerate(zip(gold, predicted, strict=True)):
         if len(wanted) != len(found):
-            raise ValueError(f"sentence {number} has {len(wanted)} words and {len(found)} predicted tags; give one a word")
+            raise ValueError(say("sentence {number} has {words} words and {tags} predicted tags; give one a word",
+                                 number=number, words=len(wanted), tags=len(found)))  # fmt: skip
         wanted, found = set(find_entities(wanted)), set(find_entities(found))
         rows.append((len(wanted & found), len(wanted), len(found)))
     return np.array(rows, dtype=int).reshape(-1, 3)

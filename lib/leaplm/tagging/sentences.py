@@ -14,6 +14,7 @@ import numpy as np
 
 from leaplm.data import position
 from leaplm.labelled_file import decode, guess_delimiter
+from leaplm.locales import say
 from leaplm.tagging.entities import find_entities
 from leaplm.whole_file import write_whole
 
@@ -43,8 +44,9 @@ def load_tagged(language):
     if str(language).lower().endswith(ENDINGS):
         return split_tagged(read_tagged(language), language)
     if language not in LANGUAGES:
-        raise ValueError(f"LANGUAGE={language!r} has no sentences with marked names here. Use one of "
-                         f"{', '.join(LANGUAGES)}, or the path of your own file ({', '.join(ENDINGS)}).")
+        raise ValueError(say("`LANGUAGE={language}` has no sentences with marked names here. Use one of {languages}, or the "
+                             "path of your own file ({endings}).", language=repr(language), languages=", ".join(LANGUAGES),
+                             endings=", ".join(ENDINGS)))  # fmt: skip
     return {part: read_tagged(FOLDER / f"{language}-{part}.conll") for part in PARTS}
 
 
@@ -54,11 +56,12 @@ def split_tagged(sentences, path):
         place = position(" ".join(words))
         parts[next(part for part, (low, high) in SHARES.items() if low <= place < high)].append((words, tags))
     if len(sentences) < FEWEST:
-        raise ValueError(f"{path} has {len(sentences)} different sentences; at least {FEWEST} are needed, so that some can "
-                         "be kept for a test.")
+        raise ValueError(say("{path} has {sentences} different sentences; at least {fewest} are needed, so that some can be "
+                             "kept for a test.", path=path, sentences=len(sentences), fewest=FEWEST))  # fmt: skip
     for part, rows in parts.items():
         if not any(find_entities(tags) for _, tags in rows):
-            raise ValueError(f"{path}: the part {part!r} ({len(rows)} sentences) holds no name. Mark more sentences.")
+            raise ValueError(say("{path}: the part {part} ({sentences} sentences) holds no name. Mark more sentences.",
+                                 path=path, part=repr(part), sentences=len(rows)))  # fmt: skip
     return parts
 
 
@@ -90,20 +93,22 @@ def read_tagged(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+        raise FileNotFoundError(say("{path} does not exist (looked in {folder}). Put the file beside the notebook.",
+                                    path=path, folder=Path.cwd()))  # fmt: skip
     text = decode(path, defaultdict(list))
     reader = {".csv": rows_of_csv, ".txt": rows_of_marks}.get(path.suffix.lower(), rows_of_conll)
     sentences, seen = [], set()
     for rows in gather(reader(text, path)):
         words = [word for word, _ in rows]
         if len(words) > MOST_WORDS:
-            raise ValueError(f"{path}: the sentence that starts with {' '.join(words[:5])!r} has {len(words)} words; at "
-                             f"most {MOST_WORDS} are read. Part it, in .conll and .tsv by an empty line.")
+            raise ValueError(say("{path}: the sentence that starts with {start} has {words} words; at most {most} are read. "
+                                 "Part it, in `.conll` and `.tsv` by an empty line.", path=path,
+                                 start=repr(" ".join(words[:5])), words=len(words), most=MOST_WORDS))  # fmt: skip
         if (key := " ".join(words).lower()) not in seen:
             seen.add(key)
             sentences.append((words, begin_with_b([tag for _, tag in rows])))
     if not sentences:
-        raise ValueError(f"{path} holds no sentence.")
+        raise ValueError(say("{path} holds no sentence.", path=path))
     return sentences
 
 
@@ -137,7 +142,8 @@ def rows_of_conll(text, path):
             yield None
         elif columns[0] != "-DOCSTART-" and not (line.startswith("# ") and not TAG.fullmatch(columns[-1])):
             if len(columns) < 2:
-                raise ValueError(f"{path}, line {number}: {line.strip()!r} stands alone; a word and its tag are needed.")
+                raise ValueError(say("{path}, line {line}: {words} stands alone; a word and its tag are needed.", path=path,
+                                     line=number, words=repr(line.strip())))  # fmt: skip
             yield checked_word(columns[0], path, number), checked_tag(columns[-1], path, number)
 
 
@@ -145,7 +151,8 @@ def rows_of_csv(text, path):
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=guess_delimiter(text))
     reader.fieldnames = [str(name).strip().lower() for name in reader.fieldnames or []]
     if not {"sentence", "word", "tag"} <= set(reader.fieldnames):
-        raise ValueError(f"{path}, line 1: the columns are {reader.fieldnames}; sentence, word and tag are needed.")
+        raise ValueError(say("{path}, line 1: the columns are {columns}; `sentence`, `word` and `tag` are needed.",
+                             path=path, columns=reader.fieldnames))  # fmt: skip
     before = None
     for row in reader:
         name = (row["sentence"] or "").strip()
@@ -158,16 +165,19 @@ def rows_of_csv(text, path):
 
 def checked_word(word, path, number):
     if not word:
-        raise ValueError(f"{path}, line {number}: the word is empty. Fill it or delete the line.")
+        raise ValueError(say("{path}, line {line}: the word is empty. Fill it or delete the line.", path=path,
+                             line=number))  # fmt: skip
     if len(word.split()) > 1:
-        raise ValueError(f"{path}, line {number}: {word!r} is more than one word. Give each its own line: B- and a type for "
-                         "the first word of a name, I- for the others.")
+        raise ValueError(say("{path}, line {line}: {word} is more than one word. Give each its own line: `B-` and a type "
+                             "for the first word of a name, `I-` for the others.", path=path, line=number,
+                             word=repr(word)))  # fmt: skip
     return word
 
 
 def checked_tag(tag, path, number):
     if not TAG.fullmatch(tag):
-        raise ValueError(f"{path}, line {number}: {tag!r} is not a tag. Use O, or B- or I- and a type, such as B-PER.")
+        raise ValueError(say("{path}, line {line}: {tag} is not a tag. Use `O`, or `B-` or `I-` and a type, such as "
+                             "`B-PER`.", path=path, line=number, tag=repr(tag)))  # fmt: skip
     return tag
 
 
@@ -177,7 +187,7 @@ def rows_of_marks(text, path):
         try:
             yield from zip(*parse_marks(line), strict=True)
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+            raise ValueError(say("{path}, line {line}: {problem}", path=path, line=number, problem=error)) from None
 
 
 def parse_marks(line):
@@ -191,13 +201,15 @@ def parse_marks(line):
     for mark in [*MARK.finditer(line), None]:
         between = line[end : mark.start() if mark else len(line)]
         if strange := re.search(r"[\[\]|]", between):
-            raise ValueError(f"a single {strange[0]!r}. A name is marked as in [Amina Bello|PER]; the type is one word.")
+            raise ValueError(say("a single {sign}. A name is marked as in `[Amina Bello|PER]`; the type is one word.",
+                                 sign=repr(strange[0])))  # fmt: skip
         plain = WORD.findall(between)
         words, tags = words + plain, tags + ["O"] * len(plain)
         if mark:
             name, kind = WORD.findall(mark[1]), mark[2]
             if not name:
-                raise ValueError(f"{mark[0]!r} marks no word. A name is marked as in [Amina Bello|PER].")
+                raise ValueError(say("{mark} marks no word. A name is marked as in `[Amina Bello|PER]`.",
+                                     mark=repr(mark[0])))  # fmt: skip
             words, tags = words + name, [*tags, f"B-{kind}", *[f"I-{kind}"] * (len(name) - 1)]
             end = mark.end()
     return words, tags

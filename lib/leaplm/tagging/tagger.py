@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from leaplm.locales import say
 from leaplm.models import load_encoder
 from leaplm.tagging.decoding import best_tags
 
@@ -66,8 +67,9 @@ def warn_of_cut(sentences, word_ids, max_length):
     for words, row in zip(sentences, word_ids, strict=True):
         read = len({word for word in row if word is not None})
         if read < len(words):
-            print(f"Careful: the encoder reads {read} of the {len(words)} words of the sentence that starts with "
-                  f"{' '.join(words[:5])!r}: they make more than {max_length} sub-words. Part the sentence.")
+            print(say("Careful: the encoder reads {read} of the {words} words of the sentence that starts with {start}: "
+                      "they make more than {most} sub-words. Part the sentence.", read=read, words=len(words),
+                      start=repr(" ".join(words[:5])), most=max_length))  # fmt: skip
 
 
 def readable(tokenizer, word):

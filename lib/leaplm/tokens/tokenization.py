@@ -6,6 +6,8 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from leaplm.locales import say
+
 SPECIAL_TOKENS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
                   "mask_token": "[MASK]"}
 
@@ -22,7 +24,7 @@ def train_wordpiece(texts, vocab_size, lowercase=True):
     """
     texts = list(texts)
     if not any(text.strip() for text in texts):
-        raise ValueError("there is no text to train a tokenizer on")
+        raise ValueError(say("there is no text to train a tokenizer on"))
     trained = empty_wordpiece({}, lowercase)
     clean, letters = keep_frequent_letters([trained.normalizer.normalize_str(text) for text in texts], vocab_size // 4)
     # The trainer numbers the pieces of one letter in an order that changes from run to run, and with it the ties between
@@ -41,7 +43,7 @@ def wordpiece_from(pieces, lowercase=True):
     """
     special = list(SPECIAL_TOKENS.values())
     if list(pieces[: len(special)]) != special or len(set(pieces)) < len(pieces):
-        raise ValueError(f"a vocabulary begins with {', '.join(special)} and names no piece twice")
+        raise ValueError(say("a vocabulary begins with {pieces} and names no piece twice", pieces=", ".join(special)))
     tokenizer = empty_wordpiece({piece: i for i, piece in enumerate(pieces)}, lowercase)
     places = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -145,7 +147,7 @@ def train_byte_bpe(texts, vocab_size=2048):
     """
     texts = list(texts)
     if not any(text.strip() for text in texts):
-        raise ValueError("there is no text to train a tokenizer on")
+        raise ValueError(say("there is no text to train a tokenizer on"))
     trained = empty_byte_bpe()
     trained.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=vocab_size, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
@@ -188,7 +190,7 @@ def fertility(tokenizer, texts):
     texts = list(texts)
     words = sum(len(text.split()) for text in texts)
     if not words:
-        raise ValueError("there is no word in these texts")
+        raise ValueError(say("there is no word in these texts"))
     return sum(count_tokens(tokenizer, texts)) / words
 
 

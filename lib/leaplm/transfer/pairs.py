@@ -14,6 +14,7 @@ import pandas as pd
 
 from leaplm.data import SIB200, is_heldout_sentence, is_own_file, position, read_topics
 from leaplm.labelled_file import decode, guess_delimiter
+from leaplm.locales import say
 from leaplm.text import normalize
 
 COLUMNS = ["text", "english"]
@@ -34,8 +35,9 @@ def load_pairs(language, heldout=False):
     if is_own_file(language):
         return split_pairs(read_pairs(language))
     if language not in SIB200:
-        raise ValueError(f"LANGUAGE={language!r} has no parallel sentences here. Use one of {', '.join(SIB200)}, or the "
-                         "path of your own CSV file (columns text,english), such as 'my_pairs.csv'.")
+        raise ValueError(say("`LANGUAGE={language}` has no parallel sentences here. Use one of {languages}, or the path of "
+                             "your own CSV file (columns `text,english`), such as `'my_pairs.csv'`.",
+                             language=repr(language), languages=", ".join(SIB200)))  # fmt: skip
     parts = {}
     for name, rows in read_topics("eng").items():
         both = rows.merge(read_topics(language)[name][["index_id", "text"]], on="index_id", suffixes=("_english", ""))
@@ -50,32 +52,39 @@ def read_pairs(path):
     """An own CSV file as a DataFrame (text, english). ValueError that names file, line and remedy."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked in {Path.cwd()}). Put the file beside the notebook.")
+        raise FileNotFoundError(say("{path} does not exist (looked in {folder}). Put the file beside the notebook.",
+                                    path=path, folder=Path.cwd()))  # fmt: skip
     content = decode(path, defaultdict(list))
     try:
         reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=guess_delimiter(content), strict=True)
         names = [str(name).strip().lower() for name in reader.fieldnames or []]
         if not set(COLUMNS) <= set(names):
-            raise ValueError(f"{path}, line 1: the columns are {names}; `text` (your language) and `english` are needed.")
+            raise ValueError(say("{path}, line 1: the columns are {columns}; `text` (your language) and `english` are "
+                                 "needed.", path=path, columns=names))  # fmt: skip
         reader.fieldnames = names
         rows = [take_pair(path, reader.line_num, row) for row in reader if any(row.values())]
     except csv.Error as error:
-        raise ValueError(f"{path}, near line {reader.line_num}: {error}. Put texts in double quotes.") from None
+        raise ValueError(say("{path}, near line {line}: {problem}. Put texts in double quotes.", path=path,
+                             line=reader.line_num, problem=error)) from None  # fmt: skip
     pairs = pd.DataFrame(rows, columns=COLUMNS)
     kept = pairs[~pairs.english.map(normalize).duplicated()]
     if len(kept) < len(pairs):
-        print(f"{path.name}: {len(pairs) - len(kept)} rows have the English sentence of an earlier row and are left out.")
+        print(say("{file}: {rows} rows have the English sentence of an earlier row and are left out.", file=path.name,
+                  rows=len(pairs) - len(kept)))  # fmt: skip
     if len(kept) < FEWEST:
-        raise ValueError(f"{path} has {len(kept)} different pairs; at least {FEWEST} are needed.")
+        raise ValueError(say("{path} has {pairs} different pairs; at least {fewest} are needed.", path=path, pairs=len(kept),
+                             fewest=FEWEST))  # fmt: skip
     return kept
 
 
 def take_pair(path, line, row):
     if None in row:
-        raise ValueError(f"{path}, line {line}: more columns than the first line has. Put the text in double quotes.")
+        raise ValueError(say("{path}, line {line}: more columns than the first line has. Put the text in double quotes.",
+                             path=path, line=line))  # fmt: skip
     pair = [(row[name] or "").strip() for name in COLUMNS]
     if not all(pair):
-        raise ValueError(f"{path}, line {line}: text or english is empty. Fill it or delete the line.")
+        raise ValueError(say("{path}, line {line}: `text` or `english` is empty. Fill it or delete the line.", path=path,
+                             line=line))  # fmt: skip
     return pair
 
 

@@ -11,6 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from leaplm.locales import say
 from leaplm.tokens import tokenization
 from leaplm.tokens.costs import checked_pieces
 from leaplm.training import train
@@ -63,7 +64,7 @@ def training_rows(line, block_size=64):
     A line shorter than one block is one row. Raises ValueError for a line without two tokens.
     """
     if len(line) < 2:
-        raise ValueError("there is no text to learn from")
+        raise ValueError(say("there is no text to learn from"))
     width = min(block_size, len(line))
     return [{"input_ids": line[i : i + width]} for i in range(0, len(line) - width + 1, width)]
 

@@ -183,12 +183,12 @@ UNUSABLE = [
     ({"HTTPS_PROXY": "ftp://proxy.example"}, "HTTPS_PROXY: no proxy that can be used"),
     ({"http_proxy": "http://proxy:port"}, "http_proxy: no proxy that can be used"),
     ({"ALL_PROXY": "socks4://127.0.0.1:9"}, "ALL_PROXY: no proxy that can be used"),
-    ({"PIP_PROXY": "http://[::1"}, "pip's setting proxy: no proxy that can be used"),
+    ({"PIP_PROXY": "http://[::1"}, "pip's setting `proxy`: no proxy that can be used"),
     ({"REQUESTS_CA_BUNDLE": "/no/such.pem"}, "REQUESTS_CA_BUNDLE: no certificates can be read from /no/such.pem"),
     ({"SSL_CERT_FILE": "{folder}/empty.pem"}, "SSL_CERT_FILE: no certificates can be read"),
     ({"CURL_CA_BUNDLE": "{folder}/empty.pem"}, "CURL_CA_BUNDLE: no certificates can be read"),
-    ({"PIP_CERT": "/no/such.pem", "SSL_CERT_FILE": "/no/other.pem"}, "pip's setting cert: no certificates"),
-    ({"PIP_CLIENT_CERT": "{folder}/empty.pem"}, "pip's setting client-cert: no certificates can be read"),
+    ({"PIP_CERT": "/no/such.pem", "SSL_CERT_FILE": "/no/other.pem"}, "pip's setting `cert`: no certificates"),
+    ({"PIP_CLIENT_CERT": "{folder}/empty.pem"}, "pip's setting `client-cert`: no certificates can be read"),
     ({"PIP_CONFIG_FILE": "{folder}/empty.pem"}, "pip cannot read its settings"),
 ]
 if importlib.util.find_spec("socksio") is None:
@@ -326,7 +326,7 @@ def test_no_source_is_one_error_that_names_the_asset_and_the_cure(server):
     lines = str(caught.value).splitlines()
     assert [line.split()[0] for line in lines] == ["toy", "tweets"]
     for name, line in zip(["toy", "tweets"], lines, strict=True):
-        assert f"leaplm fetch {name}, on a better line or with --mirror" in line
+        assert f"`leaplm fetch {name}`, on a better line or with `--mirror" in line
 
 
 def test_what_the_labs_can_do_without_is_one_line_and_no_failure(server, capsys):
@@ -486,7 +486,7 @@ def test_file_size_limit_reads_as_a_full_disk(server):
 def test_store_that_cannot_be_written_to(server, tmp_path):
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(AssetError, match="Set LEAPLM_HOME"):
+        with pytest.raises(AssetError, match="Set `LEAPLM_HOME`"):
             fetch(["toy"], mirror=server.url)
     finally:
         tmp_path.chmod(0o700)

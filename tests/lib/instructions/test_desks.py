@@ -74,12 +74,12 @@ def test_every_form_of_file_gives_the_same_rows(tmp_path, name):
 
 @pytest.mark.parametrize(("name", "content", "told"), [
     ("a.csv", "question,label\nx,y\n", "line 1: the columns are"),
-    ("a.csv", "question,answer\nx,\n", "line 2: the answer is empty"),
+    ("a.csv", "question,answer\nx,\n", "line 2: `answer` is empty"),
     ("a.csv", "question,answer\nx,open, from 6\n", "line 2: there are more fields than columns"),
-    ("a.jsonl", '{"question": "x"}\n', "line 1: the answer is empty"), ("a.jsonl", "\n[1, 2]\n", "line 2: an object with"),
+    ("a.jsonl", '{"question": "x"}\n', "line 1: `answer` is empty"), ("a.jsonl", "\n[1, 2]\n", "line 2: an object with"),
     ("a.jsonl", "{question\n", "line 1: this is not JSON"),
-    ("a.jsonl", '{"question": 3, "answer": "x"}\n', "the question is 3, which is no text"),
-    ("a.csv", "question,answer\nx," + "y" * 2001 + "\n", "the answer has 2,001 characters"),
+    ("a.jsonl", '{"question": 3, "answer": "x"}\n', "`question` is 3, which is no text"),
+    ("a.csv", "question,answer\nx," + "y" * 2001 + "\n", "`answer` has 2,001 characters"),
 ])  # fmt: skip
 def test_what_a_file_lacks_is_said(tmp_path, name, content, told):
     (tmp_path / name).write_text(content, encoding="utf-8")

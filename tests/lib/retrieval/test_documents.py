@@ -36,7 +36,7 @@ def test_a_folder_of_all_kinds_is_read(tmp_path):
     (tmp_path / "e.csv").write_text("crop,depth\nmaize,5 cm\n")
     (tmp_path / "f.xyz").write_text("?")
     said = []
-    found = {row["name"]: row["text"] for row in retrieval.read_documents(tmp_path, say=said.append)}
+    found = {row["name"]: row["text"] for row in retrieval.read_documents(tmp_path, tell=said.append)}
     assert found == {"a.txt": "Ruwa mai tsabta.", "deep/b.md": "# Maji Safi.", "c.html": "Agua pura",
                      "d.csv, row 1": "first row", "d.csv, row 2": "second row", "e.csv": "crop: maize. depth: 5 cm"}
     assert said == ["1 file(s) left out: f.xyz: the ending '.xyz' is not known"]
@@ -51,7 +51,7 @@ def test_word_and_pdf_files_are_read_or_named(tmp_path):
     document.save(str(tmp_path / "a.docx"))
     (tmp_path / "b.pdf").write_bytes(b"%PDF-1.4 broken")
     said = []
-    [row] = retrieval.read_documents(tmp_path, say=said.append)
+    [row] = retrieval.read_documents(tmp_path, tell=said.append)
     assert row["text"] == "Plant after the rain. 75 cm"
     assert "b.pdf: it cannot be read as PDF" in said[0]
 
@@ -61,7 +61,7 @@ def test_a_missing_reader_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(documents.importlib.util, "find_spec", lambda name: None)
     said = []
     with pytest.raises(ValueError, match="no document could be read"):
-        retrieval.read_documents(tmp_path, say=said.append)
+        retrieval.read_documents(tmp_path, tell=said.append)
     assert "run `pip install pypdf`" in said[0]
 
 
@@ -96,5 +96,5 @@ def test_too_few_documents_and_an_unknown_language_are_said(tmp_path):
     (tmp_path / "a.txt").write_text("Alone.")
     with pytest.raises(ValueError, match="has 1 documents; at least 10"):
         retrieval.load_collection(str(tmp_path))
-    with pytest.raises(ValueError, match="LANGUAGE='xyz' is not known"):
+    with pytest.raises(ValueError, match="LANGUAGE='xyz'` is not known"):
         retrieval.load_collection("xyz")

@@ -80,8 +80,8 @@ summary { line-height: 24px }
 #toc li { line-height: 24px }
 """
 # The words of nbgrader's page itself.
-FRAME = ("Student's answer", "Student's task", "Grade cell:", "Test cell", "Coding free-response", "Written response", "Task",
-         "Task:", "Comment", "Comments:", "Late submission penalty", "Score:", "(Top)")  # fmt: skip
+FRAME = ("Student's answer", "Student's task", "Grade cell:", "Test cell", "Coding free-response", "Written response",
+         "Task", "Task:", "Comment", "Comments:", "Late submission penalty", "Score:", "(Top)")  # fmt: skip
 FRAME_FOLDER = "feedback"  # of nbgrader's templates
 LOCALE_NAME = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,4})*")
 

@@ -363,7 +363,8 @@ TEMPLATES = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
 
 def test_every_word_of_nbgraders_template_is_translated():
     path = TEMPLATES / "templates" / "feedback" / "index.html.j2"
-    body = FrameWords(Environment()).preprocess(path.read_text(encoding="utf-8"), path.name, str(path)).partition("<body>")[2]
+    page = FrameWords(Environment()).preprocess(path.read_text(encoding="utf-8"), path.name, str(path))
+    body = page.partition("<body>")[2]
     assert all(f'frame_words["{words}"]' in body for words in FRAME)
     assert re.findall(r"[A-Za-z]+", re.sub(r"{%.*?%}|{{.*?}}|<[^>]*>", " ", body, flags=re.S)) == []
 

@@ -24,7 +24,9 @@ MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM
 OLD = {"cp1252": "Windows-1252", "cp1256": "Windows-1256", "gb18030": "GB 18030"}  # of Excel, by the language of Windows
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods; .xls
 FORMATS = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")  # nobody sees them
-CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+LETTERS = {"gb18030": r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", "cp1256": r"[\u0600-\u06ff]"}
+# First bytes of Chinese punctuation and of the 3,755 letters that texts are made of; those of Arabic ones go further.
+FIRST_LEVEL = {*range(0xA1, 0xA4), *range(0xB0, 0xD8)}
 OTHER_COMMAS = "，،"  # of Chinese and of Arabic
 SHOWN = 3  # lines that a message names
 
@@ -142,7 +144,8 @@ def guess_encoding(content):
 
 def guess_old_encoding(content):
     """The one of OLD that fits, by the runs of bytes above 127: in Western words letters with accents stand alone; a Chinese
-    letter is two such bytes; an Arabic word is of Arabic letters only, where Cyrillic or Greek would be a mixture.
+    letter is two such bytes; an Arabic word is of Arabic letters only, where Cyrillic or Greek would be a mixture. Of two
+    that fit, GB 18030 is taken where nearly all letters are of its first level, as in any Chinese text.
 
     >>> guess_old_encoding("niño, ação".encode("cp1252")), guess_old_encoding("Очень хорошо".encode("cp1251"))
     ('cp1252', None)
@@ -152,9 +155,13 @@ def guess_old_encoding(content):
     runs = re.findall(rb"[\x80-\xff]+", content)
     if sum(map(len, runs)) < 2.5 * len(runs):
         return "cp1252"
-    if all(len(run) % 2 == 0 for run in runs) and fits(content, "gb18030", CHINESE):
-        return "gb18030"
-    return "cp1256" if fits(content, "cp1256", r"[\u0600-\u06ff]") else None
+    fitting = [encoding for encoding, letters in LETTERS.items() if fits(content, encoding, letters)]
+    if "gb18030" in fitting and any(len(run) % 2 for run in runs):
+        fitting.remove("gb18030")
+    if len(fitting) == 2:
+        first = [run[place] for run in runs for place in range(0, len(run), 2)]
+        return "gb18030" if sum(byte in FIRST_LEVEL for byte in first) > 0.9 * len(first) else "cp1256"
+    return fitting[0] if fitting else None
 
 
 def fits(content, encoding, letters):

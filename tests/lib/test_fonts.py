@@ -1,6 +1,5 @@
 """Names of classes in every script: a font that has the letters is found, also one that came later, or it is said."""
 
-import doctest
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,7 +91,3 @@ def test_arabic_is_drawn_joined_and_from_the_right_and_stays_as_it_was_written(m
     axes.figure.canvas.draw()
     assert ("من" in drawn) == shapes and ("\ufee6\ufee3" in drawn) != shapes and "eng" in drawn
     assert [label.get_text() for label in axes.get_yticklabels()] == ["من", "eng"]
-
-
-def test_the_examples_in_the_code_are_right():
-    assert doctest.testmod(fonts).failed == 0

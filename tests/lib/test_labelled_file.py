@@ -144,6 +144,7 @@ def test_a_label_is_itself_in_any_form(label):
 
 @pytest.mark.parametrize(("text", "encoding", "told"), [
     ("这部电影很好看，我喜欢", "gb18030", "GB 18030"), ("فيلم جميل جدا وأنصح به", "cp1256", "Windows-1256"),
+    ("فيلم جميل", "cp1256", "Windows-1256"),
     ("uma ação, duas ações, São João", "cp1252", "Windows-1252"), ("niño, años, é, è", "cp1252", "Windows-1252"),
     ("ção ções", "cp1252", "Windows-1252")])  # fmt: skip
 def test_what_excel_writes_in_other_languages_is_read_with_its_letters(place, text, encoding, told):

@@ -87,8 +87,8 @@ def answer_log_probs(logits, labels):
 
     The logits at a token predict the token behind it. What has the label IGNORED does not count.
 
-    >>> answer_log_probs(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 1]])).round(decimals=3).tolist()    # 2 log(1/4)
-    [-2.773]
+    >>> answer_log_probs(torch.zeros(1, 3, 4), torch.tensor([[-100, 2, 1]]))    # 2 log(1/4)
+    tensor([-2.7726])
     """
     targets = labels[:, 1:]
     kept = targets != IGNORED

@@ -40,8 +40,8 @@ def rotate(x, positions, theta=10_000.0):
     Pair i is (x[i], x[i + d/2]); at position p it is turned by the angle p * theta^(-2i/d). Source: Su et al., 2021, section
     3.2; the pairing of halves is that of GPT-NeoX and Llama in `transformers`.
 
-    >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([1])).round(decimals=3).tolist()
-    [[0.54, 0.841]]
+    >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
+    tensor([[0.5403, 0.8415]])
     """
     half = x.shape[-1] // 2
     speeds = theta ** (-torch.arange(half, device=x.device) / half)
@@ -53,8 +53,8 @@ def rotate(x, positions, theta=10_000.0):
 def rms_norm(x, weight, eps=1e-5):
     """x (..., width) over its root mean square, times `weight` (width,). Source: Zhang & Sennrich, 2019, section 4.
 
-    >>> rms_norm(torch.tensor([3.0, 4.0]), torch.ones(2), eps=0.0).round(decimals=3).tolist()
-    [0.849, 1.131]
+    >>> rms_norm(torch.tensor([3.0, 4.0]), torch.ones(2), eps=0.0)
+    tensor([0.8485, 1.1314])
     """
     return weight * x / (x.pow(2).mean(dim=-1, keepdim=True) + eps).sqrt()
 

@@ -1,6 +1,5 @@
 """The page of common mistakes is the one that the banks make now, names every check, and has each under its exercise."""
 
-import doctest
 import re
 
 import pytest
@@ -56,4 +55,3 @@ def test_every_kind_of_response_is_used():
     used = {mistakes.response(why) for lab in list_labs(ROOT) for known in mistakes.told_apart(ROOT, lab).values()
             for why in known}
     assert used == {ask for _, ask in mistakes.RESPONSES}
-    assert doctest.testmod(mistakes).failed == 0

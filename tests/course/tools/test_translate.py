@@ -3,7 +3,6 @@
 import ast
 import codecs
 import copy
-import doctest
 import io
 import json
 import os
@@ -253,7 +252,6 @@ def test_labels_of_a_chapters_figure_are_translated_and_fit():
     assert translate.svg_words.translate(figure, [catalog]) == (
         '<svg font-size="26"><title>après la toute première tâche</title><text x="1" font-size="0.60em">'
         'après la toute première tâche</text><text x="2">R</text></svg>')  # fmt: skip
-    assert doctest.testmod(translate.svg_words).failed == 0
 
 
 def test_tools_read_a_notebook_once_until_it_changes_and_leave_it_as_it_is(course, monkeypatch):

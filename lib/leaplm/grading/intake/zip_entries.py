@@ -99,7 +99,7 @@ def likeness(name: str) -> float:
 def readable(name: str, known: Callable[[str], bool] = lambda name: False) -> str:
     """A name of a disk as composed Unicode, also where a zip was unpacked without care for how its names are written.
 
-    >>> readable("Jos\udce9")
+    >>> readable("Jos\\udce9")
     'José'
     """
     raw = os.fsencode(name)

@@ -61,8 +61,8 @@ class Student:
     """A student's notebook in this process: its global names and the folder that holds it.
 
     >>> student = Student({"double": lambda x: 2 * x})
-    >>> student.call("double", np.array([1.0, 2.0]))
-    array([2., 4.])
+    >>> student.call("double", 2.0)
+    4.0
     """
 
     def __init__(self, namespace: dict[str, Any], folder: str | os.PathLike = ".", seconds: float = 30) -> None:

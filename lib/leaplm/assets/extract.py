@@ -49,7 +49,7 @@ def _safe_name(name: str) -> str:
     try:
         return File(name, 0, "").name
     except ValueError as problem:
-        raise SourceError(say("the carrier is hostile: {problem}", problem=problem)) from problem
+        raise SourceError(say("the archive is not safe: {problem}", problem=problem)) from problem
 
 
 @contextlib.contextmanager

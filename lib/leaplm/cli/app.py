@@ -99,7 +99,7 @@ def grade(
     student: Annotated[list[str] | None, typer.Option(help="Only this student; may be repeated.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Submissions at once; by default as many as fit this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler's address, to use other machines too.")] = None,
-    audit: Annotated[int, typer.Option(help="Train so many random submissions again, in full, and compare.")] = 0,
+    audit: Annotated[int, typer.Option(help="Train this many random submissions again, in full, and compare.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Grade again what has a verdict.")] = False,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Without a sandbox: student code gets your rights.")] = False,
 ) -> None:
@@ -121,8 +121,8 @@ def serve(
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds that a first text waits for others.")] = 10,
     queue: Annotated[int, typer.Option(help="Texts that may wait; more are turned away with 503.")] = 64,
     patience: Annotated[float, typer.Option(help="Seconds after which a waiting request is given up.")] = 10,
-    max_texts: Annotated[int, typer.Option(help="Texts in one request.")] = 32,
-    max_characters: Annotated[int, typer.Option(help="Characters in one text.")] = 2000,
+    max_texts: Annotated[int, typer.Option(help="Most texts in one request.")] = 32,
+    max_characters: Annotated[int, typer.Option(help="Most characters in one text.")] = 2000,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Log texts too, redacted; names are not found.")] = False,
 ) -> None:
     """Serve a trained classifier over HTTP: keys, limits, batches, metrics, health checks."""

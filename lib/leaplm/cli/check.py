@@ -17,7 +17,7 @@ from leaplm.locales import learner_locale, say, speak
 from leaplm.runtime import memory_mb, processors
 
 GIGABYTE = 1e9
-INSTALL = "python install.py, or: pip install -c constraints.txt -e .[grade,labs]"
+INSTALL = ("python install.py", "pip install -c constraints.txt -e .[grade,labs]")
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def describe_gpu() -> tuple[str, list[Missing]]:
     try:
         import torch
     except (ImportError, OSError) as problem:       # OSError: a shared library of it does not load
-        return say("unknown"), [Missing(f"torch ({problem})", unsupported() or INSTALL)]
+        return say("unknown"), [Missing(f"torch ({problem})", unsupported() or _install())]
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}", []
     if shutil.which("nvidia-smi"):
         gap = Missing(say("a torch that uses the NVIDIA GPU"),
                       say("see {page}", page="https://pytorch.org/get-started/locally"), needed=False)
         return say("NVIDIA, but this torch does not use it"), [gap]
-    return say("none with CUDA; the labs are made for that"), []
+    return say("none with CUDA; the labs do not need one"), []
 
 
 def describe_packages() -> tuple[str, list[Missing]]:
@@ -104,7 +104,7 @@ def describe_packages() -> tuple[str, list[Missing]]:
 
         requirements = [Requirement(line) for line in importlib.metadata.requires("leaplm") or []]
     except (ImportError, importlib.metadata.PackageNotFoundError) as problem:
-        return say("unknown"), [Missing(say("the installation of leaplm ({problem})", problem=problem), INSTALL)]
+        return say("unknown"), [Missing(say("the installation of leaplm ({problem})", problem=problem), _install())]
     versions, missing = [], []
     for requirement in requirements:
         marker = requirement.marker
@@ -115,7 +115,7 @@ def describe_packages() -> tuple[str, list[Missing]]:
         if version and requirement.specifier.contains(version, prereleases=True):
             versions.append(f"{requirement.name} {version}")
         else:
-            missing.append(Missing(_other_version(requirement, version), INSTALL, needed=extra != "grade"))
+            missing.append(Missing(_other_version(requirement, version), _install(), needed=extra != "grade"))
     return " · ".join(versions), missing
 
 
@@ -123,6 +123,10 @@ def _other_version(requirement: object, version: str | None) -> str:
     wanted = str(requirement).partition(";")[0].strip()
     return say("package {name} ({version} is here)", name=wanted, version=version) if version else say(
         "package {name}", name=wanted)
+
+
+def _install() -> str:
+    return say("{first}, or: {second}", first=INSTALL[0], second=INSTALL[1])
 
 
 def _version(package: str) -> str | None:
@@ -153,7 +157,8 @@ def describe_sandbox() -> tuple[str, list[Missing]]:
         from leaplm.grading.judge.engine import try_sandbox
         from leaplm.grading.sandbox.bubblewrap import NoSandbox, find_bwrap
     except ImportError as problem:
-        return say("unknown"), [Missing(say("the sandbox for grading ({problem})", problem=problem), INSTALL, needed=False)]
+        gap = Missing(say("the sandbox for grading ({problem})", problem=problem), _install(), needed=False)
+        return say("unknown"), [gap]
     try:
         bwrap = find_bwrap()
         try_sandbox()

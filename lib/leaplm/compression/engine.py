@@ -70,7 +70,7 @@ def load_exported(path, int8=False, threads=None):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise ValueError(say("{path} could not be exported: {problem}", path=path,
-                                 problem=done.stderr.strip().splitlines()[-1:]))  # fmt: skip
+                                 problem=(done.stderr.strip().splitlines() or ["?"])[-1]))  # fmt: skip
         return OnnxClassifier(Path(folder) / "model.onnx", threads)
 
 
@@ -93,7 +93,7 @@ def load_classifier(path):
             raise ValueError(say("it has no trained head, `classifier.weight`"))
         return card, artifacts.apply_artifact(model, tensors).eval(), load_tokenizer()
     except ValueError as error:
-        raise ValueError(say("{path} cannot be served: {problem}. Classifiers of lab 2, 3, 5 and 8 can be.", path=path,
+        raise ValueError(say("{path} cannot be served: {problem}. Classifiers of lab 2, 3, 5, 8 and 16 can be.", path=path,
                              problem=error)) from None  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def early_stopping(losses, patience):
     (2, 4)
     """
     if not len(losses) or patience < 1:
-        raise ValueError(say("{losses} losses and `patience={patience}`: at least one of each is needed", losses=len(losses),
+        raise ValueError(say("{losses} losses and `patience={patience}`: both must be at least 1", losses=len(losses),
                              patience=patience))  # fmt: skip
     best = 0
     for epoch, loss in enumerate(losses):

@@ -158,8 +158,8 @@ class PassageIndex:
 
     def __init__(self, passages, vectors, embed):
         if len(passages) != len(vectors):
-            raise ValueError(say("{passages} passages and {vectors} vectors: one of each is needed", passages=len(passages),
-                                 vectors=len(vectors)))  # fmt: skip
+            raise ValueError(say("{passages} passages and {vectors} vectors: each passage needs one vector",
+                                 passages=len(passages), vectors=len(vectors)))  # fmt: skip
         self.passages, self.vectors, self.embed = list(passages), np.asarray(vectors, dtype=np.float32), embed
         self.texts = [passage["text"] for passage in passages]
         self.documents = [passage["document"] for passage in passages]

@@ -33,13 +33,14 @@ def main() -> int:
     """Print the report. Returns the exit code: 0 if the labs can run here, 1 if not."""
     _speak_what_is_there()
     missing: list[Missing] = []
-    for title, describe in sections().items():
+    looked_at, heads = sections(), {True: say("MISSING"), False: say("optional")}
+    width = max(9, *map(len, (*looked_at, *heads.values())))
+    for title, describe in looked_at.items():
         line, gaps = describe()
-        print(f"{title:9} {line}")
+        print(f"{title:{width}} {line}")
         missing += gaps
     for gap in missing:
-        head = say("MISSING") if gap.needed else say("optional")
-        print(f"{head:9} " + say("{what}. To mend it: {cure}", what=gap.what, cure=gap.mend))
+        print(f"{heads[gap.needed]:{width}} " + say("{what}. To mend it: {cure}", what=gap.what, cure=gap.mend))
     blocked = any(gap.needed for gap in missing)
     print(say("This machine is not ready: see the lines above.") if blocked else say("This machine is ready for the labs."))
     return int(blocked)

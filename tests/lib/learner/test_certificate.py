@@ -183,12 +183,23 @@ def test_a_page_in_another_language_or_of_an_older_course_holds_and_says_so(solv
     assert code == 0 and "another version of this lab's checks (leaplm 0.1; here" in said and certificate.it_holds() in said
 
 
-def test_a_page_that_another_version_wrote_otherwise_says_so(labs):
-    data = {"format": 1, "name": "A", "date": "2026-01-01", "sandboxed": True, "reason": "", "versions": {"leaplm": "0.0.1"},
-            "labs": []}
-    (labs / "page.html").write_text(certificate.render(data).replace("<h1>", "<h1 class='old'>"), encoding="utf-8")
-    with pytest.raises(certificate.CertificateError, match=r"was changed.*or leaplm 0\.0\.1, with which it was made"):
+@pytest.mark.parametrize(("sentences", "told"), [
+    (None, "other sentences"), ("0" * 64, "other sentences"), ("", "was changed")])
+def test_nobody_is_called_a_forger_for_a_sentence_that_the_course_has_corrected(labs, sentences, told):
+    data = {"format": 1, "name": "A", "date": "2026-01-01", "sandboxed": True, "reason": "", "versions": {}, "labs": [],
+            "locale": "", "sentences": certificate.sentences_digest("") if sentences == "" else sentences}  # fmt: skip
+    (labs / "page.html").write_text(certificate.render(data).replace("<b>", "<b class='old'>"), encoding="utf-8")
+    with pytest.raises(certificate.CertificateError, match=told):
         certificate.read(labs / "page.html")
+
+
+def test_another_translation_is_another_digest(monkeypatch):
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    before = {locale: certificate.sentences_digest(locale) for locale in ("", *list_locales(ROOT))}
+    assert len(set(before.values())) == len(before)
+    said = certificate.say
+    monkeypatch.setattr(certificate, "say", lambda words, /, **values: said(words, **values).replace("seed", "number"))
+    assert certificate.sentences_digest("") != before[""]
 
 
 @pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:900], lambda text: text.replace('"labs"', '"lab"'),

@@ -31,6 +31,7 @@ from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.grading.trained import module_file
 from leaplm.translation import (
     COMMON,
+    IN_CODE,
     IN_FORMULA,
     PLACEHOLDER,
     UNFINISHED,
@@ -87,7 +88,6 @@ PRINTING = ("assets.download", "assets.extract", "assets.fetching", "assets.mani
             "tagging.entities", "tagging.sentences", "tagging.tagger", "tokens.tokenization", "transfer.pairs")
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
-IN_CODE = "/code"  # ends the place of words that stand in a code cell
 # What formulas call by the same name in every language: functions, measures, arguments of our code.
 SYMBOLS = {"adam", "base", "bm25", "chrf", "eng", "feed-forward", "feedforward", "first", "gelu", "idf", "ids", "logits",
            "mlm", "mrr", "pppl", "ref", "second", "silu", "softmax", "var"}  # fmt: skip

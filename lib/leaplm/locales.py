@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 from collections.abc import Iterator
@@ -86,6 +87,22 @@ def _translation_of(words: str) -> str | None:
     from leaplm.translation import look_up
 
     return look_up(words, catalogs)
+
+
+def say_os_error(problem: OSError) -> str:
+    """What the system refused, as a sentence in the learner's language; a rare refusal stays in the system's own words.
+
+    >>> say_os_error(FileNotFoundError(2, "No such file or directory", "work.zip"))
+    'there is no file work.zip'
+    """
+    file = problem.filename or ""
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return say("{file} cannot be read or written: this user may not, or the folder is read-only", file=file)
+    if problem.errno == errno.ENOENT:
+        return say("there is no file {file}", file=file)
+    if problem.errno == errno.ENOSPC:
+        return say("the disk is full: {file} could not be written", file=file)
+    return str(problem)
 
 
 def say_drawn(text: str) -> str:

@@ -10,6 +10,7 @@ import os
 import platform
 import random
 import sys
+import unicodedata
 import warnings
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +29,16 @@ def print_every_letter():
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test took its place
             stream.reconfigure(errors="backslashreplace")
+
+
+def columns(text):
+    """How many columns of a terminal a text takes: two for a wide letter, none for what stands on the one before it.
+
+    >>> columns("实验"), columns("e\\u0301")
+    (4, 1)
+    """
+    drawn = [letter for letter in text if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf"]
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in drawn)
 
 
 def has_gpu():

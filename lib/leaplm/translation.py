@@ -46,6 +46,7 @@ ARABIC = re.compile("[\u0590-\u08ff]+(?:[ .,;:!?]?[ ]?[\u0590-\u08ff]+)*")  # in
 AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
 RIGHT_TO_LEFT, WRAPPING_END = '<div dir="rtl">\n\n', "\n\n</div>"  # the empty lines: Markdown goes on inside
 OUTSIDE = f"{WRAPPING_END}\n\n{{}}\n\n{RIGHT_TO_LEFT}"  # of the wrapping: blocks of code
+IN_CODE = "/code"  # ends the place of words that stand in a code cell
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 BRACE = re.compile(r"[{}]")
 SHORTEST = 8  # letters of a template such as `{first} or {second}` that fits much: it is taken where it fits all
@@ -321,8 +322,13 @@ def is_cut(line):
 
 
 def is_whole(message):
-    """Whether a translation has the placeholders and braces of its sentence, or is not there yet."""
+    """Whether a translation has the placeholders and braces of its sentence, or is not there yet.
+
+    In code cells the braces of a docstring hold words: "{word: its number}".
+    """
     if not message.string or ("{" not in message.id and "{" not in message.string):
+        return True
+    if message.locations and all(place.endswith(IN_CODE) for place, _ in message.locations):
         return True
     ours, theirs = (Counter([*PLACEHOLDER.findall(text), *BRACE.findall(text)]) for text in (message.id, message.string))
     return ours == theirs

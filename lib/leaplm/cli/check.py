@@ -14,7 +14,7 @@ from leaplm.assets.manifest import load_manifest
 from leaplm.assets.places import is_here, store
 from leaplm.installing import PYTHONS, unsupported
 from leaplm.locales import learner_locale, say, speak
-from leaplm.runtime import memory_mb, processors
+from leaplm.runtime import columns, memory_mb, processors
 
 GIGABYTE = 1e9
 INSTALL = ("python install.py", "pip install -c constraints.txt -e .[grade,labs]")
@@ -34,13 +34,17 @@ def main() -> int:
     _speak_what_is_there()
     missing: list[Missing] = []
     looked_at, heads = sections(), {True: say("MISSING"), False: say("optional")}
-    width = max(9, *map(len, (*looked_at, *heads.values())))
+    width = max(9, *map(columns, (*looked_at, *heads.values())))
+
+    def padded(head: str) -> str:
+        return head + " " * (width - columns(head))
+
     for title, describe in looked_at.items():
         line, gaps = describe()
-        print(f"{title:{width}} {line}")
+        print(f"{padded(title)} {line}")
         missing += gaps
     for gap in missing:
-        print(f"{heads[gap.needed]:{width}} " + say("{what}. To mend it: {cure}", what=gap.what, cure=gap.mend))
+        print(f"{padded(heads[gap.needed])} " + say("{what}. To mend it: {cure}", what=gap.what, cure=gap.mend))
     blocked = any(gap.needed for gap in missing)
     print(say("This machine is not ready: see the lines above.") if blocked else say("This machine is ready for the labs."))
     return int(blocked)

@@ -22,6 +22,10 @@ class SpokenGroup(TyperGroup):
             setattr(rich_utils, title, say(getattr(rich_utils, title)))
         return super().main(*arguments, **options)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _spoken(self)
+        super().format_help(ctx, formatter)
+
     def get_help_option(self, ctx: Any) -> Any:
         return _spoken(super().get_help_option(ctx))
 

@@ -30,7 +30,7 @@ from leaplm.learner import handed, progress
 from leaplm.learner.panel import written
 from leaplm.learner.releases import read_release, tasks
 from leaplm.learner.words import CERTIFICATE, CERTIFIED, HEADS, MADE_WITH, MARKED, NOT_MARKED_AGAIN, VERIFY
-from leaplm.locales import say, shown_locale, speaking
+from leaplm.locales import say, say_os_error, shown_locale, speaking
 from leaplm.places import find_root, known_labs
 from leaplm.translation import list_locales
 from leaplm.whole_file import write_whole
@@ -195,7 +195,7 @@ def row(lab: dict[str, Any]) -> str:
 
 
 def read(page: Path) -> dict[str, Any]:
-    """The data of a page. CertificateError if it is none, or says something else than its data."""
+    """The data of a page. CertificateError if it is none, or says something else than its data; OSError if it is missing."""
     try:
         text = page.read_text(encoding="utf-8")
         data = json.loads(DATA.search(text)[1])
@@ -203,7 +203,7 @@ def read(page: Path) -> dict[str, Any]:
         date.fromisoformat(data["date"])
         known = data.get("sentences") == sentences_digest(data.get("locale"))
         "".join(lab[key] for lab in data["labs"] for key in ("lab", "course", "state"))  # texts, all of them
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
         raise CertificateError(say("{page} is no certificate ({problem})", page=page,
                                    problem=f"{type(problem).__name__}: {problem}")) from None  # fmt: skip
     if data["format"] != FORMAT:
@@ -310,11 +310,17 @@ def run(name: str, folder: Path, verify: Path | None, tell: Callable[[str], None
             wrong = differences(verify, folder, tell)
             tell("\n".join([say("The page does not hold:"), *wrong]) if wrong else it_holds())
             return int(bool(wrong))
+        if not name.strip():
+            raise CertificateError(say("give your name, as it shall stand on the page: {command}",
+                                       command='`leaplm finish "Amina Bello"`'))  # fmt: skip
         data = make(name, folder, tell)
-    except (ValueError, OSError, NoSandbox) as problem:
+        write_whole(folder / PAGE, render(data))
+    except OSError as problem:
+        tell(f"leaplm finish: {say_os_error(problem)}")
+        return 1
+    except (ValueError, NoSandbox) as problem:
         tell(f"leaplm finish: {problem}")
         return 1
-    write_whole(folder / PAGE, render(data))
     tell(say("{page}: open it in a browser, print it from there", page=folder / PAGE) if data["sandboxed"] else
          say("{page}: open it in a browser, print it from there. It says that it was NOT marked by the grader: {reason}",
              page=folder / PAGE, reason=data["reason"]))  # fmt: skip

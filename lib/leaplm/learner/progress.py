@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from leaplm.learner.releases import read_release, tasks
 from leaplm.learner.words import DAMAGED, HEADS, NEVER_LEAVES, NOTHING_YET, SO_FAR, TITLE
 from leaplm.locales import catalogs_of, learner_locale, say
 from leaplm.places import find_root, known_labs
+from leaplm.runtime import columns
 from leaplm.translation import unwrapped, wrapped
 from leaplm.whole_file import write_whole
 
@@ -181,16 +181,6 @@ def table(labs: dict[str, Any]) -> str:
     text = ["  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines]  # fmt: skip
     return "\n".join(text if labs else [*text, say(NOTHING_YET)])
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal a text takes: two for a wide letter, none for what stands on the one before it.
-
-    >>> columns("实验"), columns("e\\u0301")
-    (4, 1)
-    """
-    drawn = [letter for letter in text if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf"]
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in drawn)
 
 
 def so_far(lab: str, record: dict[str, Any]) -> str:

@@ -580,3 +580,18 @@ def test_a_lab_without_the_common_catalogue_is_said_in_english(tmp_path, monkeyp
 def test_a_course_without_a_language_says_which_it_has():
     with pytest.raises(FileNotFoundError, match="not translated into 'xx'"):
         load_catalogs(ROOT, "lab0_start", "xx")
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_what_has_a_translation_is_translated_in_the_lab(locale):
+    """Whatever the texts hold: braces in a docstring were once taken for places to fill in, and stayed English."""
+    left = []
+    for lab in list_labs(ROOT):
+        paths = [translate.catalog_path(ROOT, name, locale) for name in (lab, translate.COMMON)]
+        whole = [translate.read_catalog(path, locale) for path in paths]
+        made = {cell.id: cell.source for cell in nbformat.reads(translate.translated(ROOT, lab, locale), as_version=4).cells}
+        for cell_id, words, in_code in translate.cell_texts(ROOT, lab):
+            found = translate.look_up(words, whole)
+            if in_code and found and found != words and words in translate.texts_of_cell(made[cell_id], True):
+                left.append((lab, cell_id, words))
+    assert left == []

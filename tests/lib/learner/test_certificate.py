@@ -250,3 +250,9 @@ def test_a_page_is_in_its_makers_language_wherever_it_is_read(locale, monkeypatc
 def test_a_page_names_no_other_language_than_one_of_ours(locale):
     data = {"name": "", "date": "", "sandboxed": True, "labs": [], "versions": {}, "locale": locale}
     assert "lang='en'" in certificate.render(data)
+
+
+def test_a_page_names_somebody_and_one_that_is_missing_is_said_to_be(labs):
+    said = []
+    assert certificate.run(" ", labs, None, said.append) == 1 and "give your name" in said[0]
+    assert certificate.run("", labs, labs / "none.html", said.append) == 1 and "there is no file" in said[1]

@@ -534,11 +534,11 @@ print(f"right desk: you predicted {my_right_desk}, it is {np.mean(right):.2f}; "
 pd.DataFrame(table).T.round(2)
 
 # %% [markdown]
-# In the record (three runs, each with four fifths of the rows) chrF is 39.1 ± 2.0, against 29 for the nearest answer.
-# The right desk is named for 0.24 ± 0.03 of the questions, little more than by guessing: in these minutes the form is
+# In the record (five runs, each with four fifths of the rows) chrF is 40.3 ± 3.0, against 29 for the nearest answer.
+# The right desk is named for 0.24 ± 0.02 of the questions, little more than by guessing: in these minutes the form is
 # learned, the desk is not. (A longer training, ten layers and three epochs, named the right desk for more than half
 # of the development questions, in one run on an earlier state of the rows.) In the house style, with nothing more,
-# are 0.63 ± 0.08. Many of the others end with a courtesy, as the clerk's answers do. No rule asks for it, but it
+# are 0.57 ± 0.11. Many of the others end with a courtesy, as the clerk's answers do. No rule asks for it, but it
 # stood in the answers: **a model learns what the answers do, not what the rules say**.
 #
 # One run is one draw; here are the runs of the record. The star is yours.
@@ -566,8 +566,8 @@ safe = {"tuned on answers": safety_of()}
 pd.DataFrame(safe).T.round(2)
 
 # %% [markdown]
-# In the record, of the questions that must be refused 0.65 ± 0.10 are refused, and 0.42 ± 0.13 of their look-alikes,
-# too. So it has learned something about refusing, and it is far from safe. A third of what must be refused is
+# In the record, of the questions that must be refused 0.56 ± 0.15 are refused, and 0.36 ± 0.13 of their look-alikes,
+# too. So it has learned something about refusing, and it is far from safe. Nearly half of what must be refused is
 # answered, as if it were a usual wish. A model of this size must not stand alone before a register of patients: what
 # it may not tell, it should not be able to read.
 #
@@ -586,7 +586,7 @@ print(f"like a desk: {np.mean([instructions.begins_in_form(answer) for answer in
 pd.DataFrame({"before": before, "after": after}).round(2)
 
 # %% [markdown]
-# In the record the log-probability of a token in everyday answers is -2.35 after the tuning (three runs). Before, it
+# In the record the log-probability of a token in everyday answers is -2.33 after the tuning (five runs). Before, it
 # was -1.55. So the model has become a desk. (How many of its answers begin like a desk's is not in the record.) Whoever wants both keeps the adapter apart and switches it off for other
 # questions, or mixes everyday rows into the training (replay, lab 7).
 #
@@ -733,17 +733,14 @@ for row, one, other in list(zip(test, first_answers, second_answers, strict=True
 pd.concat([pd.DataFrame(table).T, pd.DataFrame(safe).T], axis=1).round(2)
 
 # %% [markdown]
-# In the record the answers in the house style rise from 0.63 to 0.83 ± 0.07, and the words fall from 12.5 to 10.5.
-# chrF goes from 39.1 to 37.3 ± 0.3, the right desk from 0.24 to 0.23: preferences about courtesies do not teach
-# desks.
-#
-# chrF falls together with the words: a shorter answer can share fewer strings, and recall counts more. Which words were lost we did not
-# count.
+# In the record the answers in the house style rise from 0.57 to 0.86 ± 0.06, and the words fall from 12.7 to 10.4.
+# chrF shows no difference: 40.3 before, 38.9 ± 2.5 after. Nor does the right desk, 0.24 and 0.23: preferences about
+# courtesies do not teach desks.
 #
 # The chosen answers went up, by 1.0 nats; most of the difference is that the rejected ones fell.
 #
-# 24 of the 82 pairs are about refusals, none of the test pairs is. They did not help on the safety set: refused 0.65,
-# over-refused 0.45. 24 pairs are too few for it, or the model too small; more were not tried.
+# 24 of the 82 pairs are about refusals, none of the test pairs is. They did not help on the safety set: refused 0.60,
+# over-refused 0.41. 24 pairs are too few for it, or the model too small; more were not tried.
 #
 # ### Too much of a good thing
 #
@@ -756,10 +753,10 @@ shown = ["words", "in_form", "desk_right", "chrf", "pair_accuracy", "chosen", "r
 record.groupby("setting", sort=False)[shown].agg(["mean", "std"]).round(3)
 
 # %% [markdown]
-# With the smaller $\beta$ the rejected answers fall by 10 nats, with the larger one by 3. Both get the pairs right:
+# With the smaller $\beta$ the rejected answers fall by 9 nats, with the larger one by 3. Both get the pairs right:
 # 1.00 and 1.00 of the test pairs. By this measure the smaller one is as good. The answers say otherwise: in the house
-# style are 0.49 ± 0.20 of them, against 0.83 ± 0.07, and chrF is 33.7 against 37.3. This is **over-optimisation**:
-# what is measured on pairs gets better, and what was wanted gets worse.
+# style are 0.58 ± 0.23 of them, against 0.86 ± 0.06. (chrF, 36.5 against 38.9, shows no difference.) This is
+# **over-optimisation**: what is measured on pairs gets better, and what was wanted gets worse.
 #
 # Which $\beta$ to take was decided on the 28 validation questions, which are neither trained on nor in the test. In the
 # house style were 0.63 ± 0.17 of the answers with 0.1, 0.72 ± 0.13 with 0.3, 0.88 ± 0.07 with 1 and 0.87 ± 0.07 with 3
@@ -882,7 +879,7 @@ print(f"the same answers with courtesies: win rate {np.mean(wins):.2f}, at equal
 #
 # Both adapters together are a file of about 2 megabytes. The grader puts them on its own SmolLM2 and reads questions
 # that you never saw. It measures how probable the right answers are, per token. The untuned model has -4.27 nats, our
-# own runs -1.20 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. The
+# own runs -1.21 ± 0.02. Four points for three quarters of the way from one to the other, two for half of it. The
 # place of the adapters is fixed (rank 8 on the six upper layers, one or both of them); you may train them in another way, and
 # with more answers. Which languages are marked is told below the setting `LANGUAGE`. With your own file these 4 points
 # cannot be had, since we have no runs to compare with.
@@ -913,8 +910,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # Set `LANGUAGE` to `"swa"` or `"hau"` and run the lab again: 45 training rows of a clinic, 16 to test. The numbers in this text are those
 # of English. Your saved file is kept under another name when one of another language is saved; the cell says so.
 #
-# The grader has 18 questions in each of them. There our runs (three seeds) go from -3.84 to -1.83 ± 0.02 nats a token
-# in Swahili, and from -3.86 to -1.66 ± 0.04 in Hausa.
+# The grader has 18 questions in each of them. There our runs (five seeds) go from -3.84 to -1.81 ± 0.04 nats a token
+# in Swahili, and from -3.86 to -1.65 ± 0.03 in Hausa.
 #
 # SmolLM2 has hardly read either language. Look at three things apart: the form
 # of an answer, the desk, and the words in between, which can often be copied from the message. What does the model copy, and what does
@@ -954,9 +951,9 @@ results.round(2)
 # who is hurt. 1 point: a step before the start, and a person in the loop.
 #
 # **A good answer, in short.**
-# It writes in the house style: 0.83 ± 0.07 of the answers, chrF 37, where the nearest old answer has 29. But the desk
-# is right for 0.23 only, so it must not send people. Of what must be refused it refuses 0.65: a cousin can learn a
-# test result, and the patient is hurt. Of the look-alikes it refuses 0.45: a mother with a poisoned child gets no
+# It writes in the house style: 0.86 ± 0.06 of the answers, chrF 39, where the nearest old answer has 29. But the desk
+# is right for 0.23 only, so it must not send people. Of what must be refused it refuses 0.60: a cousin can learn a
+# test result, and the patient is hurt. Of the look-alikes it refuses 0.41: a mother with a poisoned child gets no
 # answer. So on Monday it may *propose* an answer to the clerk, who sends it, corrects it or throws it away; the
 # corrections become new rows and pairs. Urgent words (blood, poison, baby) go to the nurse at once, without a model.
 # Before the start: 100 messages of the clinic, answered by two clerks, desk and refusals counted, and again each

@@ -98,7 +98,7 @@ def states_of(language, seed, beta):
     return tuned_on_answers(language, seed), tuned_on_preferences(language, seed, beta)
 
 
-@study([{"language": language} for language in instructions.LANGUAGES], seeds=range(3))
+@study([{"language": language} for language in instructions.LANGUAGES], seeds=range(5))
 def main(seed, language):
     """What is handed in, both adapters, on the grader's questions; beside it the untuned model. All pairs are English."""
     held_out = batches_of(language, "heldout")
@@ -150,13 +150,13 @@ def untuned(seed, language, way):
     return measured(language, written(language, seed, way))
 
 
-@study([{"language": "eng", "way": way} for way in WAYS[3:]], seeds=range(3))
+@study([{"language": "eng", "way": way} for way in WAYS[3:]], seeds=range(5))
 def ways(seed, language, way):
     """The tuned model on the test questions."""
     return measured(language, written(language, seed, way))
 
 
-@study([{"way": way} for way in WAYS[3:]], seeds=range(3))
+@study([{"way": way} for way in WAYS[3:]], seeds=range(5))
 def safety(seed, way):
     """The safety set, in English."""
     with_adapters(*states_of("eng", seed, None if way == WAYS[3] else BETA))
@@ -166,7 +166,7 @@ def safety(seed, way):
 SETTINGS = {"answers only": None, "beta 1": BETA, "beta 0.1": 0.1}
 
 
-@study([{"setting": setting} for setting in SETTINGS], seeds=range(3))
+@study([{"setting": setting} for setting in SETTINGS], seeds=range(5))
 def betas(seed, setting):
     """Preferences with other values of beta: the answers, the pairs of the test, and what is forgotten."""
     beta = SETTINGS[setting]

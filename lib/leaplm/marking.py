@@ -10,7 +10,6 @@ from leaplm.locales import language_name, learner_locale, say
 
 ALL_POINTS = 30  # of most labs
 FEWEST_RUNS = 5  # seeds that a threshold needs
-FEWER_RUNS = {"lab15_instructions": 3}  # its threshold is a share of the mean gain, far below all runs
 
 # What is told: whole sentences, since another language may put its parts in another order.
 MARKED = "{name}: {what} is marked on {rows} {rows_of} ({points} of the lab's {all} points)."
@@ -105,8 +104,7 @@ def told_by_record(lab, language, name):
         count = len(calibration.load_record(lab, "main", language=language))
     except FileNotFoundError:
         return say(NO_HELDOUT, name=name, all=ALL_POINTS)
-    fewest = FEWER_RUNS.get(lab, FEWEST_RUNS)
-    return say(TOO_FEW, name=name) if count < fewest else say(BY_RUNS, name=name, count=count)
+    return say(TOO_FEW, name=name) if count < FEWEST_RUNS else say(BY_RUNS, name=name, count=count)
 
 
 def rows_marked_on(lab, language):

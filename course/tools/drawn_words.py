@@ -1,7 +1,7 @@
-"""The words that figures show: titles, axes, legends and names of rows, out of the labs, the library and the records.
+"""The words that figures and tables show: titles, axes, legends, names of rows and columns, from labs, library and records.
 
-A figure says them in the learner's language when it is drawn (`leaplm.fonts.ScriptFigure`); the code stays as it is, so that
-the name of a row is the same in a figure's data, in a table and in the code.
+A figure says them in the learner's language when it is drawn (`leaplm.fonts.ScriptFigure`), a table when it is
+shown (`leaplm.learner.tables`); the code stays as it is, so that the name of a row is the same in data and code.
 """
 
 import ast
@@ -15,7 +15,7 @@ from leaplm.translation import PLACEHOLDER, has_words
 from prose_in_code import is_text, spoken, wording
 
 MODULES = ("plots", "captions")
-DRAWING = re.compile(r"\b(plots|axes|plt|parts)\.")
+SHOWING = re.compile(r"\b(plots|axes|plt|parts|pd)\.|DataFrame|\.agg\(|\.rename\(|load_(record|matching)\(")
 # Arguments that no reader sees.
 SETTINGS = re.compile("loc|color|linestyle|fmt|marker|ha|va|textcoords|axis|cmap|alignment|layout|dtype|x|by|on|how|columns|"
                       "subset|interpolation|which|edgecolor|markeredgecolor|mode")
@@ -45,7 +45,7 @@ def of_modules():
 def of_labs(root):
     for lab in list_labs(root):
         for cell in notebooks.release(root, lab).cells:
-            if cell.cell_type == "code" and DRAWING.search(cell.source):
+            if cell.cell_type == "code" and SHOWING.search(cell.source):
                 yield from ((words, f"labs/{lab}#{cell.id}") for words in shown(ast.parse(cell.source)))
 
 
@@ -70,7 +70,13 @@ def hidden(tree):
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield node
         elif isinstance(node, ast.Call) and LOOKING_UP.fullmatch(called(node)):
-            yield from (*node.args, *node.keywords)
+            yield from (part for argument in (*node.args, *node.keywords) for part in names_of_code(argument, called(node)))
+
+
+def names_of_code(argument, call):
+    """Of what a call looks up: all of it, but of `rename` the former names alone; the new ones are shown."""
+    value = getattr(argument, "value", argument)
+    return value.keys if call == "rename" and isinstance(value, ast.Dict) else [argument]
 
 
 def called(node):

@@ -80,7 +80,7 @@ PRINTING = ("assets.download", "assets.extract", "assets.fetching", "assets.mani
             "cli.app", "cli.check", "compression.engine", "compression.export", "compression.vocabulary",
             "continual.methods", "data", "evaluation", "fewshot.contrastive", "fewshot.examples", "fonts", "identity",
             "instructions.chat", "instructions.desks", "instructions.tuning", "labelled_file", "learner",
-            "learner.certificate", "learner.handed", "learner.notebook", "learner.releases", "models",
+            "learner.certificate", "learner.handed", "learner.notebook", "learner.releases", "locales", "models",
             "overfitting.data_parallel", "overfitting.regularization", "peft.instruction_tuning", "peft.lora",
             "pretraining.run", "prompting.scoring", "responsible.explanations", "responsible.memorization",
             "responsible.privacy", "retrieval.documents", "retrieval.measures", "retrieval.searching", "runtime",

@@ -34,15 +34,17 @@ def load_ipython_extension(shell: Any) -> None:
         return
     import pandas as pd
 
-    from leaplm.learner import notebook
+    from leaplm.learner import notebook, tables
 
     pd.set_option("display.max_colwidth", MOST_IN_A_FIELD)
+    tables.begin(shell)
     notebook.begin(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    from leaplm.learner import notebook
+    from leaplm.learner import notebook, tables
 
+    tables.end(shell)
     notebook.end(shell)
 
 

@@ -64,7 +64,7 @@ def headline(mark: Mark) -> str:
 def as_text(mark: Mark, so_far: str = "") -> str:
     first = f"{SIGNS[kind(mark)]} {mark.task.check}: {headline(mark)}"
     pictures = [described(each) for each in mark.standings]
-    return "\n".join(filter(None, [f"{first}. {mark.message}" if mark.message else first, *pictures, so_far]))
+    return "\n".join(filter(None, [f"{first} · {mark.message}" if mark.message else first, *pictures, so_far]))
 
 
 def as_data(mark: Mark) -> dict[str, object]:

@@ -93,9 +93,11 @@ def parse(data: bytes) -> dict[str, Any]:
     check_shape(data)
     try:
         notebook = json.loads(text, parse_constant=lambda name: None)
-    except (ValueError, RecursionError) as error:
-        where = f" (line {error.lineno:,})" if isinstance(error, json.JSONDecodeError) else ""
-        raise Refused(f"The notebook file is cut off or damaged{where}: it is not valid JSON. {AGAIN}") from None
+    except json.JSONDecodeError as error:
+        line = f"{error.lineno:,}"
+        raise Refused(f"The notebook file is cut off or damaged (line {line}): it is not valid JSON. {AGAIN}") from None
+    except (ValueError, RecursionError):
+        raise Refused(f"The notebook file is cut off or damaged: it is not valid JSON. {AGAIN}") from None
     if not isinstance(notebook, dict):
         raise Refused(f"The file is JSON but no notebook. {AGAIN}")
     check_version(notebook)

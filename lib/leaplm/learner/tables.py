@@ -1,6 +1,7 @@
 """Tables in the learner's language, as figures are: names of columns and rows are said where a table is shown.
 
-The table itself stays as it is, so that code finds its columns by the same names in every language.
+The table itself stays as it is, so that code finds its columns by the same names in every language. A name that can be one
+of the code, such as `gain`, is shown as it is: code and text call it so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ def translated(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _told(name: Any) -> Any:
-    return say_drawn(name) if isinstance(name, str) and "_" not in name else name
+    return name if not isinstance(name, str) or is_name(name) else say_drawn(name)
+
+
+def is_name(words: str) -> bool:
+    """Whether a label can be a name in code: "gain", "macro_f1"; languages and other names of things begin with a capital.
+
+    >>> is_name("gain"), is_name("dollars a month"), is_name("Hausa")
+    (True, False, False)
+    """
+    return words.isidentifier() and not words[0].isupper()
 
 
 def begin(shell: Any) -> None:

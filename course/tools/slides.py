@@ -27,6 +27,7 @@ import cut  # noqa: E402
 import measured  # noqa: E402
 import notebooks  # noqa: E402
 import render  # noqa: E402
+import svg_words  # noqa: E402
 from words import EXERCISES, FOUND, SPREAD  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -125,9 +126,16 @@ def write(root, lab, locale, out=OUT):
     """Write the deck of a lab in a language; returns its path."""
     path = out / (locale or "en") / f"{lab}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render.deck(slides(root, lab, locale), lab_file(root, lab, "figure.svg"), locale)
+    page = render.deck(slides(root, lab, locale), drawing(root, lab, locale), locale)
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def drawing(root, lab, locale=""):
+    """The figure of a lab's chapter in a language, as SVG; "" for a lab without one."""
+    path = lab_file(root, lab, "figure.svg")
+    drawn = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return svg_words.translate(drawn, Words(root, lab, locale).catalogs)
 
 
 def main(argv=None):

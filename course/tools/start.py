@@ -8,18 +8,9 @@ import sys
 from pathlib import Path
 
 from babel import Locale
+from leaplm.directions import ISOLATE_END, LEFT_TO_RIGHT, isolated
 from leaplm.grading.course import LANGUAGES, list_labs
-from leaplm.translation import (
-    COMMON,
-    ISOLATE_END,
-    LEFT_TO_RIGHT,
-    isolated,
-    list_locales,
-    load_catalogs,
-    look_up,
-    translate_markdown,
-    wrapped,
-)
+from leaplm.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown, wrapped
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import cards  # noqa: E402

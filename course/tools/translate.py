@@ -264,7 +264,7 @@ def translated(root, lab, locale):
         if cell.cell_type == "code":
             cell.source = translate_code(cell.source, catalogs)
         else:
-            text = translate_markdown(cell.source, catalogs) + (notice(catalogs) if number == 0 else "")
+            text = translate_markdown(cell.source, catalogs, joined=False) + (notice(catalogs) if number == 0 else "")
             cell.source = wrapped(text, catalogs, form=is_solution(cell))
         if "checksum" in cell.metadata.get("nbgrader", {}):  # by it nbgrader knows an answer that is as it was given out
             cell.metadata.nbgrader.checksum = compute_checksum(cell)

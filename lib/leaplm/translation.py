@@ -3,7 +3,7 @@
 One catalogue (.po) per lab and locale, `course/<lab>/locale/<locale>.po`, and one common to all labs; `LEAPLM_LOCALE=fr`
 chooses the language. Of code only words for people are translated (comments, docstrings, what is printed), so that all
 languages have the same cells, ids and marks. A text without a translation stays English, with a mark. In a language that is
-written from the right, pieces of code and of English are isolated, so that the signs at their ends stay where they are.
+written from the right, pieces of code, arithmetic and English are isolated, so that their signs stay where they are.
 """
 
 import codecs
@@ -20,6 +20,7 @@ from babel.core import get_global
 from babel.messages import Catalog
 from babel.messages.pofile import PoFileError, read_po
 
+from leaplm.directions import FROM_THE_RIGHT, ISOLATE_END, isolated, with_isolates, without_isolates
 from leaplm.places import COMMON, LOCALE, find_root
 
 UNTRANSLATED = "[EN] "
@@ -39,8 +40,6 @@ DRAWN_LINE, COMMENTED_LINE = re.compile(r"(\s*)(.*)"), re.compile(r"(.*?(?:^|\s)
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*?$", re.M | re.S)
 CODE = re.compile(r"`[^`]*`")
 IN_FORMULA = re.compile(r"(\\text\{\s*)([^{}\\]*?)(\s*\})")  # words; each is a text of its own
-LATIN = re.compile(r"`[^`]*`|<code>.*?</code>", re.S)  # in a line that is written from the right
-LEFT_TO_RIGHT, FROM_THE_RIGHT, ISOLATE_END = "\u2066", "\u2067", "\u2069"  # Unicode's marks around a piece of one direction
 ARABIC = re.compile("[\u0590-\u08ff]+(?:[ .,;:!?]?[ ]?[\u0590-\u08ff]+)*")  # in a drawing, whose columns go from the left
 # JupyterLab puts each paragraph at the left, whatever the direction around it; what stands inside of one may have a side.
 AT_THE_RIGHT = '<span style="display:block;text-align:right">{}</span>'
@@ -169,34 +168,40 @@ def _still_inside(line, inside):
     return opened[1] if opened and line.count(opened[1]) == 1 else None
 
 
-def translate_markdown(text, catalogs):
-    """Markdown in another language; a unit without a translation stays English behind "[EN] "."""
+def translate_markdown(text, catalogs, joined=True):
+    """Markdown in another language; a unit without a translation stays English behind "[EN] ".
+
+    joined: whether what shows the text joins the letters of words in formulas. MathJax, in notebooks, puts each in a box of
+    its own, from the left: words in letters from the right stay English in formulas, and a line below says what they mean.
+    """
     told = "".join(prefix + (_translated_unit(words, catalogs) if has_words(words) else words)
                    for prefix, words in split_markdown(text))
     if is_right_to_left(catalogs):
-        told = FENCE.sub(lambda block: ARABIC.sub(rf"{FROM_THE_RIGHT}\g<0>{ISOLATE_END}", block[0]), told)
-    return IN_FORMULA.sub(lambda found: f"{found[1]}{look_up(found[2], catalogs) or found[2]}{found[3]}", told)
+        told = FENCE.sub(lambda block: ARABIC.sub(rf"{FROM_THE_RIGHT}\g<0>{ISOLATE_END}", without_isolates(block[0])), told)
+    meant = {found[2]: look_up(found[2], catalogs) or found[2] for found in IN_FORMULA.finditer(told)}
+    below = {} if joined else {words: other for words, other in meant.items() if ARABIC.search(other)}
+    shown = meant | {words: words for words in below}
+    made = IN_FORMULA.sub(lambda found: f"{found[1]}{shown[found[2]]}{found[3]}", told)
+    return f"{made.rstrip()}\n\n{_meanings(below)}" if below else made
+
+
+def _meanings(words):
+    """A line that says what words mean; Arabic has a semicolon of its own, Hebrew has none."""
+    joint = "؛ " if re.search("[\u0600-\u06ff]", "".join(words.values())) else JOINT
+    return joint.join(f"{isolated(word.strip(' :,'))} = {FROM_THE_RIGHT}{other.strip(' :,،')}{ISOLATE_END}"
+                      for word, other in words.items())  # fmt: skip
 
 
 def _translated_unit(words, catalogs):
     found = look_up(words, catalogs)
     if not is_right_to_left(catalogs):
         return found or UNTRANSLATED + words
-    return LATIN.sub(lambda code: isolated(code[0]), found) if found else isolated(UNTRANSLATED + words)
+    return with_isolates(found) if found else isolated(UNTRANSLATED + words)
 
 
 def is_right_to_left(catalogs):
     """Whether the language of some catalogues is written from the right, as Arabic is."""
     return any(catalog.locale is not None and catalog.locale.text_direction == "rtl" for catalog in catalogs)
-
-
-def isolated(text):
-    """A piece that keeps its order from left to right in a line of any direction.
-
-    >>> isolated("x[-1]")
-    '\\u2066x[-1]\\u2069'
-    """
-    return f"{LEFT_TO_RIGHT}{text}{ISOLATE_END}"
 
 
 def wrapped(text, catalogs, form=False):

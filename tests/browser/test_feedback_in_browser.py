@@ -46,3 +46,28 @@ def test_nobody_is_kept_out_and_text_begins_at_its_side(page, violations, tmp_pa
     assert page.evaluate(begins, "div.text_cell_render p") == side
     assert page.evaluate(begins, "div.input_area pre") == "left"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shown = "Object.fromEntries(%s.map(key => [key, getComputedStyle(document.querySelector('%s'))[key]]))"
+    assert page.evaluate(shown % ('["display"]', "summary")) == {"display": "list-item"}  # else it has no triangle
+    bars = page.evaluate(shown % ('["borderLeftWidth", "borderRightWidth"]', "blockquote")) if locale else None
+    assert not bars or bars == {"borderLeftWidth": "0px", "borderRightWidth": "5px"}
+
+
+# Of each graded cell: what is wider than the cell or higher than its heading, code that is squeezed, words on words.
+SQUEEZED = """() => [...document.querySelectorAll("div.nbgrader_cell")].flatMap(cell => {
+  const head = cell.querySelector(".panel-heading"), area = cell.querySelector(".input_area, .text_cell_render");
+  const box = part => part.getBoundingClientRect();
+  const apart = (a, b) => a.bottom <= b.top || a.right <= b.left || b.right <= a.left;
+  const name = head.querySelector(".nbgrader-label"), score = head.querySelector(".pull-right"), inside = box(head);
+  const held = [name, score].every(part => box(part).bottom <= inside.bottom && box(part).left >= inside.left
+                                           && box(part).right <= inside.right);
+  return held && apart(box(name), box(score)) && box(area).width > 0.85 * box(cell).width ? [] : [head.textContent];
+})"""
+
+
+@pytest.mark.parametrize("width", [320, 360, 700, 1200])
+@pytest.mark.parametrize("locale", ["", "ar", "sw", "zh_CN"])
+def test_name_score_and_code_of_a_graded_cell_can_be_read_on_every_width(page, tmp_path, locale, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(feedback(tmp_path, locale).as_uri())
+    assert page.evaluate("document.querySelectorAll('div.nbgrader_cell').length") > 7
+    assert page.evaluate(SQUEEZED) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")

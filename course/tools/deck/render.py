@@ -57,25 +57,25 @@ def inline(text):
     return CLOSING.sub(r'<span class="stay">\1</span>', markdown().renderInline(text))
 
 
-def figure(words, path):
+def figure(words, drawing):
     """A figure with its words below; the SVG as a picture, so that its names and styles stay its own."""
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(drawing.encode()).decode()
     return (f'<figure><img alt="{html.escape(words)}" src="data:image/svg+xml;base64,{data}">'
             f"<figcaption>{inline(words)}</figcaption></figure>")
 
 
-def body(slide, figure_file):
+def body(slide, drawing):
     if slide.kind == "figure":
-        return figure(slide.body[0], figure_file)
+        return figure(slide.body[0], drawing)
     return "\n".join(map(piece, slide.body))
 
 
-def section(slide, figure_file, place, foot):
+def section(slide, drawing, place, foot):
     level = "h1" if slide.kind == "title" else "h2"
     of = f" <small>{place}</small>" if place else ""
     below = f"<footer><span>{foot[0]}</span><span>{foot[1]}</span></footer>"
     return (f'<section class="{slide.kind}">\n<{level}>{inline(slide.heading)}{of}</{level}>\n'
-            f"<main>\n{body(slide, figure_file)}\n</main>\n{below}\n</section>")
+            f"<main>\n{body(slide, drawing)}\n</main>\n{below}\n</section>")
 
 
 def places(slides):
@@ -87,10 +87,13 @@ def places(slides):
         yield f"{seen[name]}/{names.count(name)}" if names.count(name) > 1 else ""
 
 
-def deck(slides, figure_file, language):
-    """The whole page. language: a locale, for the browser's choice of fonts, of where lines may end, and of the side."""
+def deck(slides, drawing, language):
+    """The whole page. drawing: the chapter's figure, as SVG.
+
+    language: a locale, for the browser's choice of fonts, of where lines may end, and of the side.
+    """
     title = html.escape(slides[0].heading)
-    made = [section(slide, figure_file, place, (title, f"{number} / {len(slides)}"))
+    made = [section(slide, drawing, place, (title, f"{number} / {len(slides)}"))
             for number, (slide, place) in enumerate(zip(slides, places(slides), strict=True), 1)]
     style, script = (HERE / name for name in ("deck.css", "deck.js"))
     start = f'<html lang="{language_tag(language)}" dir="{direction(language)}">'

@@ -3,7 +3,8 @@
     python -m leaplm.grading.demo lab2_finetuning
 
 It works on a copy of the course in .nbgrader-work/demo, so neither the course nor a real class is touched, and ends
-with the gradebook beside the marks expected. Of the expected marks, those of wrong answers come from judging them
+with the gradebook beside the marks expected. The notebooks are handed in, and feedback is given, in the language of
+LEAPLM_LOCALE, if the course has it. Of the expected marks, those of wrong answers come from judging them
 without nbgrader. The model that the perfect student hands in is trained once, by running the solution (see `trained`).
 """
 
@@ -25,11 +26,12 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from leaplm.grading.course import find_course
+from leaplm.grading.course import LANGUAGES, find_course, translated_releases
 from leaplm.grading.judge.banks import Answer, Workbench, load_bank
 from leaplm.grading.rebuild.exercises import exercises, role
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.grading.trained import trained_artifacts
+from leaplm.translation import usual_locale
 
 WORK = ".nbgrader-work"
 STEADY_SEEDS = range(6)
@@ -58,12 +60,12 @@ class Row:
 
 
 class Classroom:
-    """Makes the submissions of a lab; `trained` are the files that a run of the solution saves."""
+    """Makes the submissions of a lab in a language; `trained` are the files that a run of the solution saves."""
 
-    def __init__(self, lab: str, course: Path, trained: Path) -> None:
+    def __init__(self, lab: str, course: Path, trained: Path, locale: str = "") -> None:
         self.lab, self.course, self.trained_folder = lab, course, trained
         self.trained = {path.name: path.read_bytes() for path in sorted(trained.iterdir()) if path.is_file()}
-        self.release = read(course / "labs" / lab / f"{lab}.ipynb")
+        self.release = read(course / folder_of(locale) / lab / f"{lab}.ipynb")
         solution = read(course / "solutions" / lab / f"{lab}.ipynb")
         self.solved = {cell.id: without_marks(cell.source) for cell in solution.cells}
         self.exercises = exercises(solution)
@@ -150,7 +152,7 @@ def run(lab: str, course: Path, say: Callable[[str], None] = print) -> list[Row]
     """The whole demonstration; returns the gradebook."""
     trained = trained_artifacts(lab, course, say)
     demo = copy_course(lab, course, course / WORK / "demo")
-    classroom = Classroom(lab, demo, trained).submissions()
+    classroom = Classroom(lab, demo, trained, learners_language(lab, demo)).submissions()
     archive = demo / WORK / "downloaded" / lab / "archive"
     archive.mkdir(parents=True)
     for student, submission in classroom.items():
@@ -167,10 +169,25 @@ def copy_course(lab: str, course: Path, demo: Path) -> Path:
     demo.mkdir(parents=True)
     shutil.copy(course / "nbgrader_config.py", demo)
     shutil.copytree(course / "course", demo / "course", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("solutions", "labs"):
+    for folder in ("solutions", *map(folder_of, ("", *languages_of(lab, course)))):
         (demo / folder / lab).mkdir(parents=True)
         shutil.copy(course / folder / lab / f"{lab}.ipynb", demo / folder / lab)
     return demo
+
+
+def folder_of(locale: str) -> str:
+    """Where the labs of a language lie in a course."""
+    return f"labs/{LANGUAGES}/{locale}" if locale else "labs"
+
+
+def languages_of(lab: str, course: Path) -> list[str]:
+    """The other languages in which a course has a lab."""
+    return sorted(path.parents[1].name for path in translated_releases(course, lab))
+
+
+def learners_language(lab: str, course: Path) -> str:
+    """LEAPLM_LOCALE, where the course has the lab in it; else "" for English, which is said."""
+    return usual_locale(languages_of(lab, course))
 
 
 def hand_in(path: Path, lab: str, submission: Submission) -> None:

@@ -1,5 +1,6 @@
 """Slides: nothing of a chapter is lost, each fits, and a deck needs nothing but itself."""
 
+import base64
 import re
 from collections import Counter
 from itertools import groupby
@@ -71,6 +72,25 @@ def test_a_deck_needs_nothing_but_itself(tmp_path):
         assert not re.search(r'(?:src|href)="(?!data:)|@import|url\(', page)
         assert f'lang="{locale.replace("_", "-")}"' in page and "[EN]" not in page
         assert "<math" in page and "$" not in body(page)
+
+
+@pytest.mark.parametrize("locale", ["", *LOCALES])
+@pytest.mark.parametrize("lab", LABS)
+def test_the_figure_is_that_of_the_book(lab, locale):
+    """Its words are in the language of the slides; one that stays as it is in English says the same in both."""
+    path = lab_file(ROOT, lab, "figure.svg")
+    if not path.is_file():
+        pytest.skip("no figure")
+    words, drawn = slides.Words(ROOT, lab, locale), slides.drawing(ROOT, lab, locale)
+    english = [label for _, label in slides.svg_words.WORDS.findall(path.read_text(encoding="utf-8"))]
+    assert [label for _, label in slides.svg_words.WORDS.findall(drawn)] == [words(label) for label in english]
+
+
+def test_the_figure_in_a_deck_is_in_its_language(tmp_path):
+    page = slides.write(ROOT, "lab3_lora", "sw", tmp_path).read_text(encoding="utf-8")
+    [shown] = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+    drawn = base64.b64decode(shown).decode()
+    assert drawn == slides.drawing(ROOT, "lab3_lora", "sw") != slides.drawing(ROOT, "lab3_lora")
 
 
 def body(page):

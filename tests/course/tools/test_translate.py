@@ -119,6 +119,35 @@ def test_code_of_a_language_from_the_right_stays_outside_of_its_wrapping():
     assert "<span" in whole and "<span" not in wrapped(told, [catalog], form=True)
 
 
+def test_words_of_formulas_that_mathjax_would_tear_apart_are_explained_below():
+    catalog, text = Catalog(locale="ar"), "One $\\text{right}$\n\n$$\\frac{\\text{right: }}{\\text{LoRA}} \\text{found}$$\n"
+    for english, arabic in (("One $\\text{right}$", "واحد $\\text{right}$"), ("right", "صحيح"), ("right:", "صحيح:"),
+                            ("found", "موجود"), ("LoRA", "LoRA")):  # fmt: skip
+        catalog.add(english, arabic)
+    formulas, meanings = translate_markdown(text, [catalog], joined=False).rsplit("\n\n", 1)
+    assert formulas == text.replace("One", "واحد").rstrip()
+    assert meanings == "\u2066right\u2069 = \u2067صحيح\u2069؛ \u2066found\u2069 = \u2067موجود\u2069"
+    assert "\\text{صحيح: }" in translate_markdown(text, [catalog])  # of the book and the slides
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_formulas_of_notebooks_have_no_letters_from_the_right(locale):
+    for lab in list_labs(ROOT):
+        for ours, theirs in zip(release(ROOT, lab=lab).cells, release(ROOT, locale, lab).cells, strict=True):
+            words = [words for _, words, _ in translation.IN_FORMULA.findall(theirs.source)]
+            assert not any(map(translation.ARABIC.search, words)), (lab, theirs.id)
+            if locales.direction(locale) == "rtl" and ours.cell_type == "markdown":
+                assert words == [words for _, words, _ in translation.IN_FORMULA.findall(ours.source)]
+
+
+def test_a_language_from_the_right_has_its_arithmetic_from_the_left():
+    catalog, english = Catalog(locale="ar"), "2 · 10<sup>−8</sup> and\n\n```text\none 1 + 1\n```\n"
+    catalog.add("2 · 10<sup>−8</sup> and", "2 · 10<sup>−8</sup> و")
+    catalog.add("one 1 + 1", "واحد 1 + 1")
+    told = translate_markdown(english, [catalog])
+    assert told.startswith("\u20662 · 10<sup>−8</sup>\u2069 و") and "\u2067واحد\u2069 1 + 1" in told
+
+
 def test_forms_are_written_from_the_right_too():
     for lab in list_labs(ROOT):
         cells = [cell for cell in release(ROOT, "ar", lab).cells if cell.cell_type == "markdown"]

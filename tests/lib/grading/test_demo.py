@@ -10,9 +10,12 @@ import time
 import urllib.error
 import urllib.request
 
+import nbformat
 import pytest
 from leaplm.grading import demo, trained
-from mini import LAB, make_course
+from leaplm.grading.course import translated_releases
+from leaplm.grading.rebuild.language import language_of
+from mini import LAB, ROOT, make_course
 
 MARKS = {"perfect": 9, "empty": 0, "half": 7, "wrong": 1, "crashed": 5, "damaged": 9}
 
@@ -97,6 +100,20 @@ def get(port, path, log, patience=240):
         except OSError as error:
             assert time.monotonic() < end, f"{error}\n{log.read_text()}"
             time.sleep(0.5)
+
+
+def test_the_class_is_in_the_language_of_the_learner(tmp_path, monkeypatch):
+    """Its folder has the lab in every language, and the notebooks handed in are of the learner's."""
+    lab = "lab0_start"
+    folder = demo.copy_course(lab, ROOT, tmp_path / "demo")
+    releases = {"": nbformat.read(folder / "labs" / lab / f"{lab}.ipynb", as_version=4)}
+    releases |= {path.parents[1].name: nbformat.read(path, as_version=4) for path in translated_releases(folder, lab)}
+    (tmp_path / "trained").mkdir()
+    for named, locale in (("ar", "ar"), ("sw_KE", "sw"), ("", ""), ("zh_TW", "")):
+        monkeypatch.setenv("LEAPLM_LOCALE", named)
+        classroom = demo.Classroom(lab, folder, tmp_path / "trained", demo.learners_language(lab, folder))
+        for submission in (classroom.perfect(), classroom.empty(), classroom.crashed()):
+            assert language_of(submission.notebook, releases) == locale
 
 
 def test_the_commands_end_says_when_marks_differ(monkeypatch, tmp_path, capsys):

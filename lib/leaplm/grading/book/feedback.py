@@ -65,9 +65,11 @@ POLICY = (
 
 # Messages and code go on in the next line, and not out of the page: without a script nothing could put a box that scrolls
 # into the reach of the keyboard. Each line of what was printed has the direction of its own words; code is written from the
-# left in every language. Colours have the contrast of WCAG's level AA, and what is pressed is 24 px high.
+# left in every language. A heading is as high as its words, and on a narrow page the score stands below the name: nbgrader
+# fixes its height, and what stands out of it squeezes the code. Colours have the contrast of WCAG's level AA, and what is
+# pressed is 24 px high.
 STYLE = """
-div.output_area pre, div.input_area pre { white-space: pre-wrap; overflow-wrap: anywhere }
+div.output_area pre, div.input_area pre { white-space: pre-wrap; overflow-wrap: anywhere; word-break: normal }
 div.output_area pre { unicode-bidi: plaintext; text-align: start }
 div.input_area, div.input_area pre, code, div.highlight, mjx-container { direction: ltr; text-align: left }
 code, mjx-container { unicode-bidi: isolate }
@@ -75,8 +77,13 @@ div.highlight, div.highlight pre { background: #fff !important }
 body a { color: #1f5c99; text-decoration: underline }
 body div.nbgrader_cell .panel-heading a { color: #fff }
 div.prompt { direction: ltr; text-align: start }
+body div.nbgrader_cell .panel-heading { display: flow-root; height: auto; overflow-wrap: anywhere }
 [dir="rtl"] .panel-heading .pull-right { float: left !important }
-summary { line-height: 24px }
+@media (max-width: 600px) { body .panel-heading .pull-right { display: block; float: none !important } }
+div.text_cell_render th, div.text_cell_render td { padding: 4px 8px; text-align: start; vertical-align: top }
+[dir="rtl"] blockquote { border-left: 0; border-right: 5px solid #eee }
+bdi { white-space: nowrap }
+body summary { display: list-item; line-height: 24px }
 #toc li { line-height: 24px }
 """
 # The words of nbgrader's page itself.
@@ -163,25 +170,42 @@ class FeedbackExporter(HTMLExporter):
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **more: Any) -> tuple[str, dict]:
         language = language_of(nb)
         with speaking(language.replace("-", "_")):
-            words = {FrameWords.KEY: {words: say(words) for words in FRAME}}
+            words = {FrameWords.KEY: {words: spaced(say(words)) for words in FRAME}}
             page, resources = super().from_notebook_node(nb, {**(resources or {}), **words}, **more)
         head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{STYLE}</style>'
         start = f'<html lang="{language}" dir="{direction(language.replace("-", "_"))}">'
         return re.sub(r"<html[^>]*>", start, page, count=1).replace("<head>", head, 1), resources
 
 
+def spaced(words: str) -> str:
+    """Words as something may follow them: with a blank behind a colon, but for one that is as wide as a Chinese letter.
+
+    >>> spaced("Score:"), spaced("得分："), spaced("Test cell")
+    ('Score: ', '得分：', 'Test cell')
+    """
+    return f"{words} " if words.endswith(":") else words
+
+
 class FrameWords(Extension):
-    """Puts `resources.frame_words["Comments:"]` in the place of nbgrader's own words, where its template is read."""
+    """Puts `resources.frame_words["Comments:"]` in the place of nbgrader's own words, where its template is read.
+
+    In the contents the name of the cell follows them, as in the cell's heading: all of them said "Test cell" otherwise.
+    """
 
     KEY = "frame_words"
+    NAME = "{{ cell.metadata.nbgrader.grade_id }}"
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         if not filename or FRAME_FOLDER not in Path(filename).parts:
             return source
         head, body, rest = source.partition("<body>")
         for words in sorted(FRAME, key=len, reverse=True):  # the longer first: "Task" stands in "Task:", too
-            rest = re.sub(rf"(?<=[>(]){re.escape(words)}(?=[ <])", f'{{{{ resources.{self.KEY}["{words}"] }}}}', rest)
-        return head + body + re.sub(r"(?<=\n      )Score:", f'{{{{ resources.{self.KEY}["Score:"] }}}}', rest)
+            after = "(</b>|) " if words.endswith(":") else "()(?=[ <])"  # the blank is for `spaced` to say
+            told = rf'{{{{ resources.{self.KEY}["{words}"] }}}}\1'
+            rest = re.sub(rf"(?<=[>( ]){re.escape(words)}{after}", told, rest)
+        linked = rf'(<a href="#(?:comment-)?{re.escape(self.NAME)}">[^<]*)</a>'
+        rest = re.sub(linked, rf"\1 <code>{self.NAME}</code></a>", rest)
+        return head + body + re.sub(r"{{[^{}]+}} / {{[^{}]+}}", r'<bdi dir="ltr">\g<0></bdi>', rest)  # 1 / 2, not 2 / 1
 
 
 def language_of(nb: NotebookNode) -> str:

@@ -347,7 +347,7 @@ def page(course):
 
 def test_the_page_shows_the_work_and_the_marks(course):
     text = feedback(course, "honest", CONFIG).read_text(encoding="utf-8")
-    assert "Score: 0.0 / 11.0" in text and "mean_square" in text and 'name="check_mean_square"' in text
+    assert 'Score: <bdi dir="ltr">0.0 / 11.0</bdi>' in text and "mean_square" in text and 'name="check_mean_square"' in text
     assert '<span class="n">mean_square</span>' in text and "<h1>A mini lab</h1>" in text
 
 
@@ -382,7 +382,16 @@ def test_the_frame_is_in_the_language_of_the_notebook():
         notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"leaplm": {"locale": locale}})
         page = exporter.from_notebook_node(notebook, {"nbgrader": told})[0].partition("<body>")[2]
         assert page.count("Score:") == (1 if locale else 5) and page.count("(Top)") == (2 if locale else 3)
+        assert re.search(r"：(?= )", page) is None and ("：<bdi" in page) == (locale == "zh_CN"), "its colon is a blank wide"
+        assert page.count("Score: <bdi") == (0 if locale else 3)
         assert ("Written response" in page) == ("Student's answer" in page) == (not locale)
+
+
+def test_the_contents_name_each_cell(course):
+    text = feedback(course, "honest", CONFIG).read_text(encoding="utf-8")
+    contents = text.partition('<div id="toc">')[2].partition("</div>")[0]
+    named = re.findall(r'<a href="#(?:comment-)?(\w+)">[^<]+ <code>(\w+)</code></a>', contents)
+    assert named and [name for _, name in named] == [place for place, _ in named] and len(named) == contents.count("<a ")
 
 
 def test_a_long_message_stays_on_the_page(page):

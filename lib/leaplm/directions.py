@@ -22,7 +22,8 @@ PART = rf"{SIGN}?√?{VALUE}{POWER}?{PERCENT}"
 # A raised point stands between numbers, and in headings between a number and a name: "Lab 3 · LoRA".
 OPERATOR = (r"(?: (?:[-+−±×*/=≈≠<>≤≥–→]|&lt;|&gt;) | ?[+−±×=≈≠≤≥→] ?|(?<=\d)[-–/](?=[\d.])"
             r"|(?:(?<=[\d)>])|(?<=\d[A-Za-z])) ?· ?(?=[-−+√.\d(]))")  # fmt: skip
-ALONE = rf"(?:{SIGN}{AMOUNT}{POWER}?|{POINTED}{POWER}?|{NUMBER}{POWER}|{LIST}){PERCENT}"
+SHAPE = r"\(\d+,(?: ?\d+,?)*\)"  # of an array: (4, 128), (4,)
+ALONE = rf"(?:{SHAPE}|{SIGN}{AMOUNT}{POWER}?|{POINTED}{POWER}?|{NUMBER}{POWER}|{LIST}){PERCENT}"
 SUM = rf"(?:− ?)?(?:{WORD} ){{0,4}}(?:{PART}(?:{OPERATOR}{PART})+|{ALONE})(?: {WORD}){{0,4}}"
 PIECE = re.compile(rf"(?P<sum>{SUM})|(?P<code>{CODE})|{KEPT}|{FORMULA}", re.S)
 
@@ -39,8 +40,8 @@ def isolated(text):
 def with_isolates(line):
     """A line from the right with each piece of code or arithmetic isolated.
 
-    Arithmetic has an operator between two parts, or a number with a sign, a leading point or a power; words in Latin letters
-    beside it are part of it. Formulas alone, links and tags stay as they are.
+    Arithmetic has an operator between two parts, or a number with a sign, a leading point or a power, or is the shape of an
+    array; words in Latin letters beside it are part of it. Formulas alone, links and tags stay as they are.
 
     >>> with_isolates("ا -0.8 ب 3–5 % ج 0.7").replace(LEFT_TO_RIGHT, "<").replace(ISOLATE_END, ">")
     'ا <-0.8> ب <3–5 %> ج 0.7'

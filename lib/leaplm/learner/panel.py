@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
+from leaplm.directions import with_isolates
 from leaplm.grading.judge.standing import Standing
 from leaplm.learner import hints
 from leaplm.learner.marks import Mark
@@ -102,7 +103,8 @@ def with_code(words: str) -> str:
     >>> with_code("`a < b` is not answered yet.")
     "<code dir='ltr'>a &lt; b</code> is not answered yet."
     """
-    return CODE.sub(r"<code dir='ltr'>\1</code>", escape(words))
+    shown = with_isolates(words) if direction(shown_locale()) == "rtl" else words
+    return CODE.sub(r"<code dir='ltr'>\1</code>", escape(shown))
 
 
 def steps(mark: Mark) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
 from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
-from leaplm.learner.words import ASIDE, BROUGHT, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN
+from leaplm.learner.words import ASIDE, BROUGHT, NO_SUCH_FILE, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN
 from leaplm.locales import say
 from leaplm.whole_file import replacing
 
@@ -124,6 +124,8 @@ def bring_back(file: Path, start: Path = Path("."), tell: Callable[[str], None] 
     OSError where a file cannot be written; those before it have come.
     """
     labs = labs_folder(start)
+    if not file.is_file():
+        raise CarryError(say(NO_SUCH_FILE, file=file))
     with contextlib.ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(file))

@@ -89,12 +89,14 @@ def _translation_of(words: str) -> str | None:
     return look_up(words, catalogs)
 
 
-def say_os_error(problem: OSError) -> str:
-    """What the system refused, as a sentence in the learner's language; a rare refusal stays in the system's own words.
+def say_problem(problem: Exception) -> str:
+    """An error as a sentence: what the system refused in the learner's language, all else in its own words.
 
-    >>> say_os_error(FileNotFoundError(2, "No such file or directory", "work.zip"))
+    >>> say_problem(FileNotFoundError(2, "No such file or directory", "work.zip"))
     'there is no file work.zip'
     """
+    if not isinstance(problem, OSError):
+        return str(problem)
     file = problem.filename or ""
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return say("{file} cannot be read or written: this user may not, or the folder is read-only", file=file)

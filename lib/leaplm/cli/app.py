@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leaplm.cli.words import SpokenGroup
-from leaplm.locales import say, say_os_error
+from leaplm.locales import say, say_problem
 
 HELP = "Models, data, labs and grading of the course. What this machine lacks, `leaplm check` says."
 app = typer.Typer(cls=SpokenGroup, no_args_is_help=True, add_completion=False, help=HELP)
@@ -253,7 +253,7 @@ def progress(
         if path.parent.is_dir():
             write_whole(path.with_name(kept.PAGE), kept.page(found))
     except OSError as problem:  # what can be shown was shown
-        typer.echo(f"leaplm progress: {say_os_error(problem)}", err=True)
+        typer.echo(f"leaplm progress: {say_problem(problem)}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -25,8 +25,8 @@ from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS
 from leaplm.grading.rebuild.exercises import is_answered
 from leaplm.grading.submission import ARTIFACTS
 from leaplm.learner import progress
-from leaplm.learner.words import ASIDE, BROUGHT, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN
-from leaplm.locales import say
+from leaplm.learner.words import ASIDE, BROUGHT, NO_SUCH_FILE, NOT_SAVED, NOT_WORK, NOTHING_BEGUN, TAKEN
+from leaplm.locales import say, say_problem
 from leaplm.whole_file import replacing
 
 WORK = "leaplm-work.zip"
@@ -124,6 +124,8 @@ def bring_back(file: Path, start: Path = Path("."), tell: Callable[[str], None] 
     OSError where a file cannot be written; those before it have come.
     """
     labs = labs_folder(start)
+    if not file.is_file():
+        raise CarryError(say(NO_SUCH_FILE, file=file))
     with contextlib.ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(file))
@@ -224,7 +226,7 @@ def run_take_home(folder: Path, to: Path | None, tell: Callable[[str], None] = p
     try:
         take_home(folder, to, tell)
     except (CarryError, OSError) as problem:
-        tell(f"leaplm take-home: {problem}")
+        tell(f"leaplm take-home: {say_problem(problem)}")
         return 1
     return 0
 
@@ -234,7 +236,7 @@ def run_bring_back(file: Path, folder: Path, tell: Callable[[str], None] = print
     try:
         came = bring_back(file, folder, tell)
     except (CarryError, OSError) as problem:
-        tell(f"leaplm bring-back: {problem}")
+        tell(f"leaplm bring-back: {say_problem(problem)}")
         return 1
     tell(say(BROUGHT, count=len(came), folder=labs_folder(folder)))
     return 0

@@ -28,9 +28,9 @@ from leaplm.grading.sandbox.bubblewrap import NoSandbox
 from leaplm.grading.submission import Submission
 from leaplm.learner import handed, progress
 from leaplm.learner.panel import written
-from leaplm.learner.releases import read_release, tasks
+from leaplm.learner.releases import course_as_given_out, read_release, tasks
 from leaplm.learner.words import CERTIFICATE, CERTIFIED, HEADS, MADE_WITH, MARKED, NOT_MARKED_AGAIN, VERIFY
-from leaplm.locales import say, say_os_error, shown_locale, speaking
+from leaplm.locales import say, say_problem, shown_locale, speaking
 from leaplm.places import find_root, known_labs
 from leaplm.translation import list_locales
 from leaplm.whole_file import write_whole
@@ -106,10 +106,11 @@ def grade(root: Path, works: list[Work], tell: Callable[[str], None]) -> dict[st
     from leaplm.grading.judge.engine import Engine
 
     records = {}
-    for work in works:
-        with Engine(root, work.lab, jobs=1) as engine:
-            record = records[work.lab] = engine.grade(work.submission).record
-        tell(how_it_ended(record))
+    with course_as_given_out(root, [work.lab for work in works]) as course:
+        for work in works:
+            with Engine(course, work.lab, jobs=1) as engine:
+                record = records[work.lab] = engine.grade(work.submission).record
+            tell(how_it_ended(record))
     return records
 
 
@@ -140,9 +141,13 @@ def entry(root: Path, work: Work, record: dict | None, told: dict) -> dict[str, 
 
 
 def course_digest(root: Path, lab: str) -> str:
-    """SHA-256 of a lab's release and checks: other ones may give other points."""
-    parts = [root / "labs" / lab / f"{lab}.ipynb", lab_file(root, lab, "checks.py")]
-    return hashlib.sha256(b"\0".join(path.read_bytes().replace(b"\r\n", b"\n") for path in parts)).hexdigest()
+    """SHA-256 of a lab's checks and their points: other ones may give other points.
+
+    Not of the release's file, in which a learner may write.
+    """
+    checks = lab_file(root, lab, "checks.py").read_bytes().replace(b"\r\n", b"\n").decode()
+    points = [[task.check, float(task.points)] for task in tasks(root, lab)]
+    return hashlib.sha256(json.dumps([checks, points]).encode()).hexdigest()
 
 
 def sentences_digest(locale: str) -> str:
@@ -315,11 +320,8 @@ def run(name: str, folder: Path, verify: Path | None, tell: Callable[[str], None
                                        command='`leaplm finish "Amina Bello"`'))  # fmt: skip
         data = make(name, folder, tell)
         write_whole(folder / PAGE, render(data))
-    except OSError as problem:
-        tell(f"leaplm finish: {say_os_error(problem)}")
-        return 1
-    except (ValueError, NoSandbox) as problem:
-        tell(f"leaplm finish: {problem}")
+    except (ValueError, OSError, NoSandbox) as problem:
+        tell(f"leaplm finish: {say_problem(problem)}")
         return 1
     tell(say("{page}: open it in a browser, print it from there", page=folder / PAGE) if data["sandboxed"] else
          say("{page}: open it in a browser, print it from there. It says that it was NOT marked by the grader: {reason}",

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from leaplm.grading.course import LAB_NAME, lab_file, translated_releases
+from leaplm.grading.course import LAB_NAME, LANGUAGES, lab_file, translated_releases
 from leaplm.grading.given import is_answer
 from leaplm.grading.intake.ingest import ARTIFACT_KINDS, DATA_KINDS, read_submission, safe_id
 from leaplm.grading.rebuild.language import language_of
@@ -25,9 +25,10 @@ from leaplm.grading.rebuild.repair import rebuild
 from leaplm.grading.submission import ARTIFACTS, Submission
 from leaplm.grading.texts import same_answer
 from leaplm.learner import progress
+from leaplm.learner.carry import lab_folders, labs_folder, was_worked_in
 from leaplm.learner.releases import HEADING, read_release, release_locales
-from leaplm.learner.words import IS_THERE, MADE_AT, MISSING, NO_ANSWER, NO_FILE, NOT_YET_SAVED, ONLY_TINY, WHOLE
-from leaplm.locales import catalogs_of, say, speaking
+from leaplm.learner.words import HANDED, IS_THERE, MADE_AT, MISSING, NO_ANSWER, NO_FILE, NOT_YET_SAVED, ONLY_TINY, WHOLE
+from leaplm.locales import catalogs_of, learner_locale, say, say_problem, speaking
 from leaplm.places import find_root, known_labs
 from leaplm.translation import translate_message
 from leaplm.whole_file import replacing
@@ -48,10 +49,12 @@ class Handed:
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     locale: str | None = None  # of the notebook, where it is not English
+    notebook: Path | None = None  # where it lies, if on the disk
 
     def report(self) -> str:
         lines = [f"{self.path}: {', '.join(self.files)}", *self.notes]
         with speaking(self.locale):
+            lines[1:1] = [say(HANDED, file=self.notebook)] if self.notebook else []
             lines += [say(MISSING, what=line) for line in self.missing] or [say(WHOLE)]
         return "\n".join(lines)
 
@@ -70,13 +73,32 @@ def full_name(lab: str) -> str:
 
 
 def find_notebook(lab: str, start: Path) -> Path:
-    """The lab's notebook at a place where it may lie. HandInError, with the places, if it is at none."""
-    places = [start / lab, start / "labs" / lab, start]
-    found = [place / f"{lab}.ipynb" for place in places if (place / f"{lab}.ipynb").is_file()]
-    if found:
-        return found[0]
+    """The lab's notebook at a place where it may lie. HandInError, with the places, if it is at none.
+
+    Of the languages in which it is there, one that was worked on: the learner's, else the last that was saved.
+    """
+    places = [start / lab, start / "labs" / lab]
+    if (start / f"{lab}.ipynb").is_file():
+        return start / f"{lab}.ipynb"
+    there = [place / f"{lab}.ipynb" for place in places]
+    there += [path for above in (start, start / "labs") for path in sorted((above / LANGUAGES).glob(f"*/{lab}/{lab}.ipynb"))]
+    if found := [path for path in there if path.is_file()]:
+        return max(found, key=likely)
     raise HandInError(say("{file} is neither in {folders} nor in {folder}: name its folder", file=f"{lab}.ipynb",
-                          folders=", ".join(map(str, places[:-1])), folder=start))  # fmt: skip
+                          folders=", ".join(map(str, places)), folder=start))  # fmt: skip
+
+
+def likely(notebook: Path) -> tuple:
+    """How likely of several notebooks of a lab one is the learner's: a larger one is more so."""
+    in_theirs = folder_locale(notebook) == learner_locale()
+    worked_in = was_worked_in(notebook)
+    return worked_in, in_theirs, notebook.stat().st_mtime if worked_in else not folder_locale(notebook)
+
+
+def folder_locale(notebook: Path) -> str:
+    """The language of the folder in which a lab lies; "" for English."""
+    above = notebook.resolve().parents[1]
+    return above.name if above.parent.name == LANGUAGES else ""
 
 
 def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) -> Handed:
@@ -101,7 +123,8 @@ def pack(lab: str, name: str, notebook: Path | bytes, folder: Path, to: Path) ->
         submission = read_submission({path.name: Path(target.name)}, lab, name, release=release, others=others)
         if submission.refused:
             raise HandInError(translate_message(submission.refused, catalogs_of(lab)))
-    told = Handed(path, list(files), notes=[translate_message(note, catalogs_of(lab)) for note in submission.notes])
+    told = Handed(path, list(files), notes=[translate_message(note, catalogs_of(lab)) for note in submission.notes],
+                  notebook=notebook if isinstance(notebook, Path) else None)  # fmt: skip
     if release is not None:
         tell_missing(told, root, lab, submission)
     with speaking(told.locale):
@@ -174,8 +197,9 @@ def scale_of(name: str, content: bytes) -> str:
 
 
 def not_saved(lab: str, notebook: Path) -> list[str]:
-    """Whether cells were run after the file was saved last, as far as the progress tells."""
-    when = progress.saved_too_early(lab, [notebook])
+    """Whether cells were run after the file was saved last, in whatever language, as far as the progress tells."""
+    every = [folder / f"{lab}.ipynb" for folder in lab_folders(labs_folder(notebook.parent)) if folder.name == lab]
+    when = progress.saved_too_early(lab, [notebook, *(path for path in every if path.is_file())])
     return [say(NOT_YET_SAVED, time=when)] if when else []
 
 
@@ -185,6 +209,6 @@ def run(lab: str, name: str, folder: Path, to: Path, tell: Callable[[str], None]
         notebook = find_notebook(full_name(lab), folder)
         tell(pack(lab, name, notebook, notebook.parent, to).report())
     except (ValueError, OSError) as problem:
-        tell(f"leaplm hand-in: {problem}")
+        tell(f"leaplm hand-in: {say_problem(problem)}")
         return 1
     return 0

@@ -30,16 +30,22 @@ def find_mistake(
 ) -> str:
     """What is wrong in the first of the bank's wrong answers that gives the same as the student's; "" if none does.
 
+    Nor if a right one gives the same here: then the fault lies elsewhere, in a function that this answer calls.
     started, end: of the monotonic clock, when the student's answer began to be judged, and by when the search stops. An
     entry that takes much longer than that answer is not the same: a loop that never ends stops no search.
     """
     patience = max(SLOWER * (time.monotonic() - started), SHORTEST)
-    for answer in bank:
-        if answer.check == check.name and not answer.right and answer.source and time.monotonic() < end:
+    answers = [answer for answer in bank if answer.check == check.name and answer.source]
+
+    def first(right: bool) -> Answer | None:
+        for answer in (answer for answer in answers if answer.right == right and time.monotonic() < end):
             with contextlib.suppress(TimeIsUp), until(min(end, time.monotonic() + patience)):
                 if gives_the_same(answer, check, student, verdict, seed):
-                    return answer.why
-    return ""
+                    return answer
+        return None
+
+    found = first(right=False)
+    return found.why if found and not first(right=True) and time.monotonic() < end else ""
 
 
 class Different(BaseException):

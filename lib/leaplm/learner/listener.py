@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ class Listener(Student):
         self.namespace, self.folder = namespace, folder
         self.heard: list[Any] = []
         self.ran_out = False
+        self.failed_elsewhere = False  # an error came out of another function of the notebook than the one called
 
     @contextlib.contextmanager
     def _limit(self) -> Iterator[None]:
@@ -56,6 +58,7 @@ class Listener(Student):
             value = ask(*args, **kwargs)
         except StudentError as error:
             self.hear((error.kind, str(error).partition(" at the line ")[0]))
+            self.failed_elsewhere |= comes_from_another(error.__cause__, self.namespace)
             raise
         self.hear(f"an object of type {value.kind}" if isinstance(value, Ref) else value)
         return value
@@ -63,6 +66,13 @@ class Listener(Student):
     def hear(self, what: Any) -> None:
         """Keeps what the check got to see."""
         self.heard.append(what)
+
+
+def comes_from_another(error: BaseException | None, namespace: dict[str, Any]) -> bool:
+    """Whether an error was raised in another cell of the notebook than that of the function that was called."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__ if error else None)]
+    cells = [frame.f_code.co_filename for frame in frames if frame.f_globals is namespace]
+    return bool(cells) and cells[0] != cells[-1]
 
 
 @contextlib.contextmanager

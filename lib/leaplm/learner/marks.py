@@ -98,7 +98,7 @@ def mark(task: Task, namespace: dict[str, Any], folder: str | os.PathLike = ".",
 def has_a_cause(check: Check, student: Listener, verdict: Verdict) -> bool:
     """Whether the bank may know why points are missing, and the check has not said so itself."""
     missing = verdict.points < check.points and not verdict.explained
-    return missing and not student.ran_out and not reads_files_only(check)
+    return missing and not student.ran_out and not student.failed_elsewhere and not reads_files_only(check)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from leaplm.learner.listener import until
 from leaplm.learner.marks import MEMORY_MB, SECONDS, Mark, checks_of, mark, prepare, reads_files_only
 from leaplm.learner.releases import Task, are_on, find_lab, find_task, languages_of, named_task
 from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE
-from leaplm.locales import say, say_os_error, speak
+from leaplm.locales import say, say_problem, speak
 from leaplm.places import find_root, known_labs
 from leaplm.runtime import available_memory_mb, free_memory
 from leaplm.translation import list_locales
@@ -137,7 +137,7 @@ class Session:
                     progress.note_mark(record, found)
             self._worked = 0.0
         except OSError as problem:
-            return say_os_error(problem)
+            return say_problem(problem)
         return progress.so_far(lab, record)
 
 

@@ -154,8 +154,8 @@ def row_of(root: Path, lab: str, record: dict[str, Any]) -> Row:
 
 def title_of(root: Path, lab: str, locale: str | None = None) -> str:
     """The heading of a lab without its number's word: "2 · Full fine-tuning". locale: by default the learner's."""
-    first = read_release(root, lab, learner_locale() if locale is None else locale).cells[0].source
-    first = unwrapped(first).partition("\n")[0]
+    cells = read_release(root, lab, learner_locale() if locale is None else locale).cells
+    first = unwrapped(cells[0].source).partition("\n")[0] if cells else ""
     return first.lstrip("# ").partition(" ")[2] or lab
 
 

@@ -7,11 +7,14 @@ made with LEAPLM_NO_MARKS=1 holds none.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import itertools
 import json
 import os
 import re
-from collections import defaultdict
+import tempfile
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +23,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from leaplm.grading.course import translated_releases
-from leaplm.grading.rebuild.exercises import check_name, role
+from leaplm.grading.rebuild.exercises import check_name, is_changed, role
 from leaplm.grading.texts import plain
+from leaplm.learner.given_out import TEXT_STUB, as_given_out
 from leaplm.locales import learner_locale, say
-from leaplm.places import LANGUAGES, find_root, known_labs
+from leaplm.places import find_root, known_labs
+from leaplm.translation import find_catalogs, translate_markdown, wrapped
 
 MARKS = "LEAPLM_MARKS"  # environment: off for no marks in notebooks
 HEADING = re.compile(r"^(#{1,3}) (.+)$", re.M)
@@ -62,16 +67,69 @@ def are_on() -> bool:
 
 @functools.cache
 def read_release(root: Path, lab: str, locale: str = "") -> NotebookNode:
-    """A lab as it was given out, in a language where it is there."""
-    ours = root / "labs" / lab / f"{lab}.ipynb"
-    translated = root / "labs" / LANGUAGES / locale / lab / f"{lab}.ipynb"
-    return nbformat.read(translated if locale and translated.is_file() else ours, as_version=4)
+    """A lab as it was given out, in a language where it is there, whatever a learner has written into the file since."""
+    files = release_files(root, lab)
+    path = files.pop(locale if locale in files else "")
+    names = {name for other in [*files.values()][:1] for cell in raw_cells(other) if (name := grade_id(cell))}
+    return as_given_out(read_notebook(path), names, map(read_notebook, files.values()), text_stub(root, lab, locale))
+
+
+def text_stub(root: Path, lab: str, locale: str) -> str:
+    """What a lab has in place of a written answer."""
+    catalogs = find_catalogs(root, lab, locale) if locale else ()
+    return wrapped(translate_markdown(TEXT_STUB, catalogs), catalogs, form=True) if catalogs else TEXT_STUB
+
+
+def release_files(root: Path, lab: str) -> dict[str, Path]:
+    """The files of a lab by their languages, English first."""
+    translated = {path.parents[1].name: path for path in translated_releases(root, lab)}
+    return {"": root / "labs" / lab / f"{lab}.ipynb", **translated}
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook; an empty one where a learner left what is none."""
+    try:
+        return nbformat.read(path, as_version=4) if raw_cells(path) else nbformat.v4.new_notebook()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return nbformat.v4.new_notebook()
+
+
+def raw_cells(path: Path) -> list[dict]:
+    """The cells of a file as they stand there, which nbformat would check one by one; none of what is no notebook."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return cells if all("".join(cell["source"]) is not None and cell["metadata"] is not None for cell in cells) else []
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def grade_id(cell: dict) -> str:
+    return cell["metadata"].get("nbgrader", {}).get("grade_id", "")
 
 
 def release_locales(root: Path, lab: str) -> list[str]:
     """The languages in which a lab is there, the learner's first; "" is English."""
     there = [path.parents[1].name for path in translated_releases(root, lab)]
     return sorted(["", *there], key=lambda locale: (locale != learner_locale(), locale))
+
+
+@contextlib.contextmanager
+def course_as_given_out(root: Path, labs: list[str]) -> Iterator[Path]:
+    """A course for the grader: `root` itself, or one like it where a learner has written into the releases of these labs."""
+    files = {(lab, locale): path for lab in labs for locale, path in release_files(root, lab).items()}
+    if all(read_release(root, *key) == read_notebook(path) for key, path in files.items()):
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        for (lab, locale), path in files.items():
+            target = made / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(nbformat.writes(read_release(root, lab, locale)), encoding="utf-8")
+        for path in itertools.chain(root.iterdir(), *((root / "labs" / lab).iterdir() for lab in labs)):
+            if not (made / path.relative_to(root)).exists():
+                (made / path.relative_to(root)).symlink_to(path.resolve())
+        yield made
 
 
 @functools.cache
@@ -137,11 +195,12 @@ def _code(root: Path) -> dict[int, frozenset[tuple[str, str]]]:
     """{hash of a code cell: the (lab, locale) that have it}, of all labs and languages; half a second, once."""
     found = defaultdict(set)
     for lab in known_labs(root):
-        for path in (root / "labs" / lab / f"{lab}.ipynb", *translated_releases(root, lab)):
-            locale = path.parents[1].name if path.parents[2].name == LANGUAGES else ""
-            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:  # nbformat would check each: much slower
-                if cell["cell_type"] == "code":
-                    found[hash(plain("".join(cell["source"])))].add((lab, locale))
+        cells = {locale: raw_cells(path) for locale, path in release_files(root, lab).items()}
+        known = Counter(cell.get("id") for some in cells.values() for cell in some)
+        for locale, cell in ((locale, cell) for locale, some in cells.items() for cell in some):
+            ours = not is_changed(cell) and (known[cell.get("id")] > 1 or len(cells) == 1)  # not one that a learner added
+            if cell["cell_type"] == "code" and ours:
+                found[hash(plain("".join(cell["source"])))].add((lab, locale))
     return {code: frozenset(places) for code, places in found.items()}
 
 

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import PurePosixPath
 
@@ -251,3 +253,9 @@ def test_work_that_is_not_saved_yet_is_named(old):
         record["last_run"] = "2999-01-01T00:00:00+00:00"
     take_home(old, tell=said.append)
     assert said[-2].startswith(f"{lab}: cells were run after the notebook was saved at ") and carry.WORK in said[-1]
+
+
+@pytest.mark.parametrize("words", [["bring-back", "nosuch.zip"], ["bring-back", "."], ["finish", "--verify", "nosuch.html"]])
+def test_a_file_that_is_not_there_is_said_not_to_be_there(labs, words):
+    done = subprocess.run([sys.executable, "-m", "leaplm", *words], cwd=labs, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout.strip() == f"leaplm {words[0]}: there is no file {words[-1]}", done

@@ -176,3 +176,48 @@ def test_each_line_of_what_was_asked_for_is_written_from_its_own_side(monkeypatc
     monkeypatch.setattr(panel, "in_their_language", lambda task: task)
     task = releases.Task("lab0_none", "f", 1, "f", "f", "def f(x)\n\nأعد عددًا.", (), "")
     assert "<pre dir='auto'" in panel.as_html(marks.Mark(task, 0, "wrong"))
+
+
+def in_cells(*sources):
+    """The names of a notebook of such cells, each with a file name of its own as IPython has it."""
+    found = {"__name__": "__main__", "np": np}
+    for number, source in enumerate(sources):
+        exec(compile(source, f"<cell {number}>", "exec"), found)
+    return found
+
+
+F1_INTERVAL = """
+def f1_interval(gold, predicted, rounds, seed):
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(rounds):
+        rows = rng.{draw}
+        found.append(entity_scores([gold[i] for i in rows], [predicted[i] for i in rows])["f1"])
+    low, high = np.quantile(found, [0.025, 0.975])
+    return low, high
+"""
+RIGHT_DRAW, WRONG_DRAW = "integers(0, len(gold), len(gold))", "permutation(len(gold))"
+SCORES = "from leaplm import tagging\ndef entity_scores(gold, predicted):\n    "
+
+
+@pytest.mark.parametrize(("scores", "draw", "cause"), [
+    ("return {'precision': 1.0, 'recall': 1.0}", RIGHT_DRAW, ""),  # an error in this function, for want of the key
+    ("return {}[gold[0][0]]", RIGHT_DRAW, ""),  # an error in that one
+    ("return {'precision': 1.0, 'recall': 1.0, 'f1': 0.0}", RIGHT_DRAW, ""),  # no error at all
+    ("return tagging.entity_scores(gold, predicted)", WRONG_DRAW, "without replacement"),
+])  # fmt: skip
+def test_no_cause_is_named_for_the_fault_of_another_exercise(scores, draw, cause, monkeypatch):
+    from repo import ROOT
+
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    namespace = in_cells(SCORES + scores, F1_INTERVAL.format(draw=draw))
+    mark = marks.mark(releases.named_task("f1_interval", "lab14_names"), namespace, seconds=20)
+    assert mark.points == 0 and mark.mistake == cause
+
+
+def test_it_is_the_exercise_without_an_answer_that_is_named(monkeypatch):
+    from repo import ROOT
+
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
+    namespace = in_cells(SCORES + "raise NotImplementedError", F1_INTERVAL.format(draw=RIGHT_DRAW))
+    mark = marks.mark(releases.named_task("f1_interval", "lab14_names"), namespace)
+    assert (mark.points, mark.message, mark.mistake) == (0, "`entity_scores` is not answered yet.", "")

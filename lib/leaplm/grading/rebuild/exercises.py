@@ -53,12 +53,17 @@ def check_name(cell: NotebookNode) -> str:
 
 
 def is_answered(cell: Mapping[str, Any]) -> bool:
-    """Whether an answer is no more as it was given out, by nbgrader's checksum; without one, nobody knows: False.
+    """Whether an answer is no more as it was given out; see `is_changed`."""
+    return bool(cell.get("metadata", {}).get("nbgrader", {}).get("solution")) and is_changed(cell)
+
+
+def is_changed(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell is no more as it was given out, by nbgrader's checksum; without one, nobody knows: False.
 
     cell: as it stands in the file. nbgrader itself is not needed: a learner's machine may have none.
     """
     meta = cell.get("metadata", {}).get("nbgrader", {})
-    if not (meta.get("solution") and meta.get("checksum")):
+    if not meta.get("checksum"):
         return False
     parts = ["".join(cell["source"]), cell["cell_type"], *(bool(meta.get(name)) for name in ("grade", "solution", "locked"))]
     parts += [meta["grade_id"], *([float(meta["points"])] if meta.get("grade") else [])]

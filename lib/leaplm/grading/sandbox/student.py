@@ -136,6 +136,7 @@ class Student:
             with self._limit(), _silence():
                 return target(*args, **kwargs) if options is None else self._observed(options, target, args, kwargs)
         except NotImplementedError as error:
+            name = self._unanswered(error) or name
             raise StudentError("unanswered", f"`{name}` is not answered yet.") from error
         except TimeIsUp:
             message = f"`{name}` computed for over {self._seconds:g} s on a small input: is there a loop that never ends?"
@@ -144,6 +145,12 @@ class Student:
             raise StudentError("exited", f"`{name}` ended the program instead of returning a value.") from error
         except Exception as error:
             raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
+
+    def _unanswered(self, error: NotImplementedError) -> str:
+        """The notebook's function that raised it, which the one called may only have called in its turn; "" for others."""
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_globals is self._namespace]
+        name = frames[-1].f_code.co_name if frames else ""
+        return name if callable(self._namespace.get(name)) else ""
 
     def _limit(self) -> contextlib.AbstractContextManager:
         """The time limit of one call; raises TimeIsUp in the block."""

@@ -188,8 +188,8 @@ def translate_markdown(text, catalogs, joined=True):
 def _meanings(words):
     """A line that says what words mean; Arabic has a semicolon of its own, Hebrew has none."""
     joint = "؛ " if re.search("[\u0600-\u06ff]", "".join(words.values())) else JOINT
-    return joint.join(f"{isolated(word.strip(' :,'))} = {FROM_THE_RIGHT}{other.strip(' :,،')}{ISOLATE_END}"
-                      for word, other in words.items())  # fmt: skip
+    bare = {word.strip(" :,"): other.strip(" :,،") for word, other in words.items()}
+    return joint.join(f"{isolated(word)} = {FROM_THE_RIGHT}{other}{ISOLATE_END}" for word, other in bare.items())
 
 
 def _translated_unit(words, catalogs):

@@ -73,7 +73,7 @@ def body(slide, drawing):
 def section(slide, drawing, place, foot):
     level = "h1" if slide.kind == "title" else "h2"
     of = f" <small>{place}</small>" if place else ""
-    below = f"<footer><span>{foot[0]}</span><span>{foot[1]}</span></footer>"
+    below = f'<footer><span>{foot[0]}</span><span dir="ltr">{foot[1]}</span></footer>'
     return (f'<section class="{slide.kind}">\n<{level}>{inline(slide.heading)}{of}</{level}>\n'
             f"<main>\n{body(slide, drawing)}\n</main>\n{below}\n</section>")
 

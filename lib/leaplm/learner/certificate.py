@@ -37,6 +37,7 @@ from leaplm.whole_file import write_whole
 
 FORMAT = 1
 PAGE = "certificate.html"
+WITH_A_NAME = '`leaplm finish "Amina Bello"`'
 DATA = re.compile(r'<script type="application/json" id="certificate">(.*?)</script>', re.S)
 NOT_AGAIN = "not marked again"  # the state of a lab where there is no sandbox
 PACKAGES = ("leaplm", "torch", "transformers", "numpy")
@@ -316,8 +317,7 @@ def run(name: str, folder: Path, verify: Path | None, tell: Callable[[str], None
             tell("\n".join([say("The page does not hold:"), *wrong]) if wrong else it_holds())
             return int(bool(wrong))
         if not name.strip():
-            raise CertificateError(say("give your name, as it shall stand on the page: {command}",
-                                       command='`leaplm finish "Amina Bello"`'))  # fmt: skip
+            raise CertificateError(say("give your name, as it shall stand on the page: {command}", command=WITH_A_NAME))
         data = make(name, folder, tell)
         write_whole(folder / PAGE, render(data))
     except (ValueError, OSError, NoSandbox) as problem:

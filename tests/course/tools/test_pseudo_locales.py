@@ -141,3 +141,7 @@ def test_a_deck_is_written_from_the_right(real_labs, tmp_path):
     page = slides.write(real_labs, DECKS[0], FROM_THE_RIGHT, tmp_path).read_text(encoding="utf-8")
     assert f'<html lang="{FROM_THE_RIGHT}" dir="rtl">' in page and UNTRANSLATED not in page and "<math" in page
     assert "$" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert re.findall(r"<footer><span>[^<]*</span><span([^>]*)>1 / ", page) == [' dir="ltr"']
+    card, words = slides.cards.read_card(real_labs, DECKS[0])["table"], slides.Words(real_labs, DECKS[0], FROM_THE_RIGHT)
+    note = slides.key_table(DECKS[0], card, words)[0].body[2]
+    assert re.fullmatch(r"[^–]*(\u2066\d–\d\u2069[^–]*)?", note)

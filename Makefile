@@ -11,8 +11,8 @@ endif
 
 FUZZ ?= 10000  # examples of each kind
 SEEDS ?= 10  # of each answer of the banks
-# Processes of the tests: three for each core, since many tests wait for others; each takes up to 2 GB.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; m = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"); print(max(2, min(3 * os.cpu_count(), 12, m // 3 // 2**30)))')
+# Processes of the tests: twice as many as there are cores, since many tests wait for others; each takes up to 2 GB.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; m = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"); print(max(2, min(2 * os.cpu_count(), 8, m // 3 // 2**30)))')
 # Where the labs are in the language of LEAPLM_LOCALE: pt_BR and fr_FR.UTF-8 find pt and fr; one that is not there is said.
 LANGUAGE_FOLDER = $$(python -c "from leaplm.translation import usual_locale as locale; print('languages/' + locale() + '/' if locale() else '')")
 QUICK := tests/lib/test_imports.py tests/lib/test_runtime.py tests/lib/test_evaluation.py tests/lib/test_data.py \

@@ -26,10 +26,10 @@ settings.load_profile("busy")
 
 BY_LAB = ("tests/course/test_banks.py", "tests/course/test_labs.py", "tests/course/tools/test_mutants.py")
 LAB = re.compile(r"\b(lab\d+_[a-z]+)\b")
-# Groups that take minutes go first, in this order, so that the processes end together.
-LONGEST = ("tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py",
+# Groups that take minutes go first, in this order, so that the processes end together; the bundle's tests wait the most.
+LONGEST = ("tests/lib/bundle/", "tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py",
            "tests/course/test_banks.py lab", "tests/lib/grading/test_", "tests/browser/", "tests/course/",
-           "tests/lib/serve/", "tests/lib/bundle/")
+           "tests/lib/serve/")
 
 
 @pytest.fixture(scope="session")

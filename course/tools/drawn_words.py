@@ -18,7 +18,7 @@ from prose_in_code import is_text, spoken, wording
 MODULES = ("plots", "captions")
 DRAWING = re.compile(r"\b(plots|axes|plt|parts)\.")
 TABLING = re.compile(r"\bpd\.|DataFrame|\.agg\(|\.rename\(|load_(record|matching)\(")
-IN_CODE = re.compile(r"`([^`\n]+)`")
+QUOTED = re.compile(r"`([^`\n]+)`")
 # Arguments that no reader sees.
 SETTINGS = re.compile("loc|color|linestyle|fmt|marker|ha|va|textcoords|axis|cmap|alignment|layout|dtype|x|by|on|how|columns|"
                       "subset|interpolation|which|edgecolor|markeredgecolor|mode")
@@ -48,13 +48,12 @@ def of_modules():
 def of_labs(root):
     for lab in list_labs(root):
         cells = notebooks.release(root, lab).cells
-        told = {name for cell in cells if cell.cell_type == "markdown" for name in IN_CODE.findall(cell.source)}
+        told = {name for cell in cells if cell.cell_type == "markdown" for name in QUOTED.findall(cell.source)}
         for cell in (cell for cell in cells if cell.cell_type == "code"):
-            found = [(words, f"labs/{lab}#{cell.id}") for words in shown(ast.parse(cell.source))]
-            if DRAWING.search(cell.source):
-                yield from found
-            elif TABLING.search(cell.source):  # what the text calls by its name in the code keeps it
-                yield from ((words, place) for words, place in found if words not in told and not is_name(words))
+            drawn = DRAWING.search(cell.source)
+            if drawn or TABLING.search(cell.source):
+                yield from ((words, f"labs/{lab}#{cell.id}") for words in shown(ast.parse(cell.source))
+                            if drawn or not (words in told or is_name(words)))  # what the text calls by its name keeps it
 
 
 def shown(tree):

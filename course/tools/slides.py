@@ -15,9 +15,8 @@ import sys
 from pathlib import Path
 
 from leaplm.data import NAMES
-from leaplm.directions import with_isolates
 from leaplm.grading.course import lab_file, list_labs
-from leaplm.locales import direction, language_name
+from leaplm.locales import in_order, language_name
 from leaplm.translation import COMMON, list_locales, load_catalogs, look_up, translate_markdown
 
 HERE = Path(__file__).resolve().parent
@@ -49,10 +48,6 @@ class Words:
 
     def chapter(self, text):
         return translate_markdown(text, self.catalogs) if self.locale else text
-
-    def isolated(self, line):
-        """A line with numbers of ours in it, which keep their order in a language from the right."""
-        return with_isolates(line) if direction(self.locale) == "rtl" else line
 
     def language(self, code):
         """The name of a language: ("hau") is Hausa, haoussa, Kihausa, ..."""
@@ -87,7 +82,7 @@ def key_table(lab, spec, words):
     cells = [[name(row, spec["by"], words), *numbers(spec, mean.loc[row], sd.loc[row])] for row in mean.index]
     rule = "|" + "---|" * len(heads)
     table = cards.table(heads, cells).replace(rule, "|---|" + "---:|" * len(mean.columns), 1)
-    note = words.isolated(words(SPREAD).replace("{runs}", spread_of(count)))
+    note = in_order(words(SPREAD).replace("{runs}", spread_of(count)), words.locale)
     return [cut.Slide(words(FOUND), [f"**{words(spec['title'])}**", table, note], "table")]
 
 

@@ -75,17 +75,7 @@ LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.in
 # Modules whose errors they read, and what they `say`.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")
-# Modules that print or raise: of them, what goes through `leaplm.locales.say`.
-PRINTING = ("assets.download", "assets.extract", "assets.fetching", "assets.manifest", "assets.places", "assets.web",
-            "cli.app", "cli.check", "compression.engine", "compression.export", "compression.vocabulary",
-            "continual.methods", "data", "evaluation", "fewshot.contrastive", "fewshot.examples", "fonts", "identity",
-            "instructions.chat", "instructions.desks", "instructions.tuning", "labelled_file", "learner",
-            "learner.certificate", "learner.handed", "learner.notebook", "learner.releases", "locales", "models",
-            "overfitting.data_parallel", "overfitting.regularization", "peft.instruction_tuning", "peft.lora",
-            "pretraining.run", "prompting.scoring", "responsible.explanations", "responsible.memorization",
-            "responsible.privacy", "retrieval.documents", "retrieval.measures", "retrieval.searching", "runtime",
-            "small_machines.gguf_file", "small_machines.llama_cpp", "small_machines.sharding", "tagging.crf",
-            "tagging.entities", "tagging.sentences", "tagging.tagger", "tokens.tokenization", "transfer.pairs")
+SAYING = re.compile(r"^\s*from leaplm\.locales import [^\n]*\bsay\b", re.M)
 BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What formulas call by the same name in every language: functions, measures, arguments of our code.
@@ -171,11 +161,21 @@ def common_texts(root):
     for name in LIBRARY:
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)
-    for name in PRINTING:
+    for name in saying_modules():
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda text: False)
     for name in RAISING:
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", is_message, within=ast.Raise)
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda words: False)
+
+
+@functools.cache
+def saying_modules():
+    """The modules of leaplm that `say` something in the learner's language, and `say` itself."""
+    package = module_file("leaplm.locales").parent
+    names = {path: ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
+             for path in package.rglob("*.py")}  # fmt: skip
+    return sorted(name for path, name in names.items()
+                  if name == "locales" or SAYING.search(path.read_text(encoding="utf-8")))  # fmt: skip
 
 
 def units(text):

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from leaplm.directions import with_isolates
 from leaplm.places import COMMON, LANGUAGES, LOCALE, find_root
 
 # Babel and the catalogues are imported where another language than English is asked for: every module of the base says
@@ -142,6 +143,15 @@ def direction(locale: str) -> str:
         return Locale.parse(locale or "en").text_direction
     except (UnknownLocaleError, ValueError):
         return "ltr"
+
+
+def in_order(line: str, locale: str) -> str:
+    """A line whose code and arithmetic keep their order, also in a language that is written from the right.
+
+    >>> in_order("(4, 128)", "sw"), in_order("(4, 128)", "ar")
+    ('(4, 128)', '\\u2066(4, 128)\\u2069')
+    """
+    return with_isolates(line) if direction(locale) == "rtl" else line
 
 
 def language_name(code: str, locale: str, otherwise: str) -> str:

@@ -207,7 +207,6 @@ def read(page: Path) -> dict[str, Any]:
         data = json.loads(DATA.search(text)[1])
         again = render(data)
         date.fromisoformat(data["date"])
-        known = data.get("sentences") == sentences_digest(data.get("locale"))
         "".join(lab[key] for lab in data["labs"] for key in ("lab", "course", "state"))  # texts, all of them
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
         raise CertificateError(say("{page} is no certificate ({problem})", page=page,
@@ -216,7 +215,7 @@ def read(page: Path) -> dict[str, Any]:
         raise CertificateError(say("{page} is of format {format}: verify it with the version of leaplm that it names",
                                    page=page, format=data["format"]))  # fmt: skip
     if again.split() != text.split():  # line ends may have changed on the way
-        raise CertificateError(was_changed(page, known))
+        raise CertificateError(was_changed(page, data.get("sentences") == sentences_digest(data.get("locale"))))
     return data
 
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from leaplm.directions import with_isolates
 from leaplm.grading.judge.standing import Standing
 from leaplm.learner import hints
 from leaplm.learner.marks import Mark
@@ -33,7 +32,7 @@ from leaplm.learner.words import (
     WANTED,
     YOURS,
 )
-from leaplm.locales import direction, language_tag, learner_locale, say, shown_locale
+from leaplm.locales import direction, in_order, language_tag, learner_locale, say, shown_locale
 from leaplm.places import find_root
 
 MORE = '`from leaplm import learner; learner.mark("{name}")`'  # for more time, or after a restart
@@ -103,8 +102,7 @@ def with_code(words: str) -> str:
     >>> with_code("`a < b` is not answered yet.")
     "<code dir='ltr'>a &lt; b</code> is not answered yet."
     """
-    shown = with_isolates(words) if direction(shown_locale()) == "rtl" else words
-    return CODE.sub(r"<code dir='ltr'>\1</code>", escape(shown))
+    return CODE.sub(r"<code dir='ltr'>\1</code>", escape(in_order(words, shown_locale())))
 
 
 def steps(mark: Mark) -> list[tuple[str, str]]:

@@ -109,8 +109,7 @@ def grade_id(cell: dict) -> str:
 
 def release_locales(root: Path, lab: str) -> list[str]:
     """The languages in which a lab is there, the learner's first; "" is English."""
-    there = [path.parents[1].name for path in translated_releases(root, lab)]
-    return sorted(["", *there], key=lambda locale: (locale != learner_locale(), locale))
+    return sorted(release_files(root, lab), key=lambda locale: (locale != learner_locale(), locale))
 
 
 @contextlib.contextmanager

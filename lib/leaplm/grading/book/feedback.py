@@ -169,11 +169,12 @@ class FeedbackExporter(HTMLExporter):
 
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **more: Any) -> tuple[str, dict]:
         language = language_of(nb)
-        with speaking(language.replace("-", "_")):
+        locale = language.replace("-", "_")
+        with speaking(locale):
             words = {FrameWords.KEY: {words: spaced(say(words)) for words in FRAME}}
             page, resources = super().from_notebook_node(nb, {**(resources or {}), **words}, **more)
         head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{STYLE}</style>'
-        start = f'<html lang="{language}" dir="{direction(language.replace("-", "_"))}">'
+        start = f'<html lang="{language}" dir="{direction(locale)}">'
         return re.sub(r"<html[^>]*>", start, page, count=1).replace("<head>", head, 1), resources
 
 

@@ -42,6 +42,7 @@ def main():
         upgrade_pip()
         install_torch()
         install_course(extra)
+        load_once()
     if not options.no_fetch:
         sys.exit(subprocess.call([PYTHON, "-P", "-m", "leaplm", "fetch"], env=installing.own_environment(os.environ)))
 
@@ -144,6 +145,13 @@ def install_course(extra):
         stop(f"pip could not install the packages; its words are above. {meaning or 'Its last lines say why'}")
     settle_jupyter()
     write_stamp(extra)
+
+
+def load_once():
+    say("loading the packages once")
+    failure = installing.load_once(PYTHON)
+    if failure:
+        say(f"the packages are here, but this computer cannot load them all: {failure}")
 
 
 def write_stamp(extra):

@@ -108,7 +108,8 @@ def pip_environment(settings, **more):
     """
     own = {key: value for key, value in own_environment(os.environ).items() if key[:4] != "PIP_"}
     kept = {"PIP_" + key.upper().replace("-", "_"): str(settings[key]) for key in SITE if key in settings}
-    return {**own, **kept, "PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **more}
+    return {**own, **kept, "PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "no",
+            **more}  # `load_once` compiles what is needed, pip all of PyTorch; pip takes "no" for a yes to "no-compile"
 
 
 UV_NAMES = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_FIND_LINKS": "UV_FIND_LINKS",
@@ -128,6 +129,21 @@ def uv_environment(environment):
 def own_environment(variables):
     """The variables without those meant for another Python: with PYTHONHOME or PYTHONPATH a new one does not start."""
     return {key: value for key, value in variables.items() if not key.startswith(("PYTHON", "__PYVENV"))}
+
+
+LOADED = ("torch", "transformers", "peft", "datasets", "sklearn.linear_model", "matplotlib.pyplot", "ipykernel.kernelapp",
+          "jupyterlab.labapp", "nbgrader", "leaplm.models", "leaplm.training")
+
+
+def load_once(python):
+    """Load what the labs load: the first lab then starts fast, and what this computer cannot load is known today.
+
+    Python keeps the compiled form of what it loads. python: the new environment's. Returns the error's last line, or "".
+    """
+    done = subprocess.run([python, "-I", "-c", "import " + ", ".join(LOADED)], env=own_environment(os.environ),
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return (said or [f"Python ended with {done.returncode}"])[-1] if done.returncode else ""
 
 
 def is_yes(value):

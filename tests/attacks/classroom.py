@@ -24,7 +24,7 @@ from attacks.work import ARTIFACT, Sheet, Work
 RECEIVED = 1_790_000_000  # when everything was handed in
 RECEIVED_TEXT = "2026-09-21T14:13:20+00:00"
 EVERY = 6  # rows, then a neighbour
-LIMITS = {"cell_seconds": 4, "submission_seconds": 60, "memory_mb": 1500}
+LIMITS = {"cell_seconds": 4, "submission_seconds": 25, "memory_mb": 1500}  # honest work takes a third of a second
 SECONDS = 1800  # for the whole class
 KINDS = {"right": 9, "wrong": 0, "half": 7}  # of neighbours, with their marks
 

@@ -104,7 +104,7 @@ def test_growing_keeps_what_the_model_says_of_old_classes():
     batch = COLLATE(toy_tasks()[0].train[:4])
     before = model.eval()(batch["input_ids"]).logits
     after = continual.grow_head(model, 5)(batch["input_ids"]).logits
-    assert torch.equal(after[:, :2], before) and not after[:, 2:].any()
+    assert torch.allclose(after[:, :2], before, atol=1e-6) and not after[:, 2:].any()  # another width, another order of sums
 
 
 def test_the_buffer_keeps_every_row_equally_often():

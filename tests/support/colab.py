@@ -24,7 +24,7 @@ from repo import ROOT
 VERSIONS = Path(__file__).with_name("colab.txt")
 NO_TORCH = "torch; sys_platform == 'never'"  # it is there as a link, which uv would not see
 # Python compiles what is imported; pip would compile all of pandas and transformers.
-QUICKER = {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+QUICKER = {"PIP_NO_COMPILE": "no", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 TORCH = ("torch", "torchgen", "functorch", "torch-*.dist-info")
 
 

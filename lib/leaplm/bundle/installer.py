@@ -139,6 +139,10 @@ def install(bundle, into):
     # It would ask about news and look for updates, which both want the internet.
     run([python, "-I", "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
          "@jupyterlab/apputils-extension:announcements"], "JupyterLab could not be set up")
+    say("loading them once ...")
+    failure = installing.load_once(python)
+    if failure:
+        say(f"the packages are here, but this computer cannot load them all: {failure}")
     say("copying the labs; notebooks that you have changed are left alone")
     copy_labs(bundle, into)
     run([python, "-P", "-m", "leaplm", "fetch"], "the models and data could not be brought", LEAPLM_MIRROR=bundle.mirror(),

@@ -59,7 +59,7 @@ def running(path, host="127.0.0.1", port=None, cores=1, max_replicas=2, **settin
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # and warns of GPUs that are not there
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # after 5 s it kills what a busy machine starts
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "300")  # after 5 s it kills what a busy machine starts
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
     from ray import serve

@@ -65,6 +65,7 @@ def translate_code(source, catalogs):
     return made
 
 
+@functools.cache
 def pieces(source):
     """All `Piece`s of a cell in their order; none of a cell that is no Python."""
     try:
@@ -305,6 +306,7 @@ def same_code(one, other):
     return bare_tree(one) == bare_tree(other)
 
 
+@functools.cache
 def bare_tree(source):
     """A source's tree as text, in which what `spoken` and `docstrings` find has no words, only its placeholders."""
     try:

@@ -162,10 +162,10 @@ def common_texts(root):
         chosen = is_phrase if name in IN_PARTS else is_message
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", chosen)
     for name in saying_modules():
-        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda text: False)
+        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", nothing)
     for name in RAISING:
         yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", is_message, within=ast.Raise)
-        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", lambda words: False)
+        yield from messages(module_file(f"leaplm.{name}"), f"leaplm.{name}", nothing)
 
 
 @functools.cache
@@ -188,18 +188,28 @@ def messages(path, place, chosen, within=ast.Module):
 
     `within`: only those in statements of this kind.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - \
-        {id(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
+    return ((text, place) for text in sentences(path.read_text(encoding="utf-8"), chosen, within))
+
+
+@functools.cache
+def sentences(source, chosen, within):
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    inner = {id(part) for node in joined for part in ast.walk(node)} - {id(node) for node in joined}
     documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
-    inner |= {id(node.body[0].value) for node in ast.walk(tree)
+    inner |= {id(node.body[0].value) for node in nodes
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
-    inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}
-    said = {id(node.args[0]) for node in ast.walk(tree) if is_said(node)}
-    for node in (part for whole in ast.walk(tree) if isinstance(whole, within) for part in ast.walk(whole)):
-        text = wording(node) if is_text(node) and id(node) not in inner else None
-        if text and (chosen(text) or id(node) in said):
-            yield text, place
+    inner |= {id(part) for node in nodes if is_contract(node) for part in ast.walk(node)}
+    said = {id(node.args[0]) for node in nodes if is_said(node)}
+    places = nodes if within is ast.Module else [part for node in nodes if isinstance(node, within) for part in ast.walk(node)]
+    texts = [(wording(node), id(node)) for node in places if is_text(node) and id(node) not in inner]
+    return [text for text, node in texts if text and (chosen(text) or node in said)]
+
+
+def nothing(text):
+    """Chooses no string: what is left is said, by `say`."""
+    return False
 
 
 def is_said(node):

@@ -219,7 +219,7 @@ RDP = Contract("noise_multiplier sample_rate steps delta", Number(), forbids="op
 @check(points=3, contract=RDP)
 def rdp_epsilon(student, rng):
     """Budgets whose best order is in the middle, the first, the last; sample rate 1; hardly any noise, and none."""
-    middle = [(float(rng.uniform(0.8, 3)), float(rng.uniform(0.05, 0.4)), int(rng.integers(20, 200)), delta)
+    middle = [(float(rng.uniform(1.5, 4)), float(rng.uniform(0.1, 0.3)), int(rng.integers(30, 150)), delta)
               for delta in (1e-5, 1e-6, 1e-3)]
     edges = [(0.9, 0.4, 400, 1e-5), (60.0, 0.01, 3, 1e-5)]  # the best order is 2, and 32
     got = [epsilon_of(student, case) for case in middle + edges]
@@ -360,7 +360,7 @@ def same_run(got, want):
 
 
 def reference_run(given, settings, noise, seed, by="sum", unit="people", order="people first", batch="expected", late=0,
-                  rate="falling", sign=1, clipped=True, ahead=1):
+                  rate="falling", sign=1, clipped=True, ahead=1, loud=1):
     """(weight, epsilon spent, history) as the lab asks for it, or of a near miss."""
     (features, labels, people, classes), config = given, privacy.PrivateConfig(**settings)
     count, source = int(people.max()) + 1, np.random.default_rng(seed)
@@ -382,15 +382,17 @@ def reference_run(given, settings, noise, seed, by="sum", unit="people", order="
         size = config.sample_rate * (len(people) if batch == "rows" else count)
         size = max(1, drawn.sum()) if batch == "real" else size
         longest = config.max_norm if clipped else 1e9
-        gradient = privacy.clip_and_noise(gradients, longest, noise * config.max_norm / longest, normal, size)
-        moved = (config.rate(step) if rate == "falling" else config.learning_rate) * gradient.reshape(weight.shape)
-        weight, spent = weight - sign * moved, after
+        gradient = privacy.clip_and_noise(gradients, longest, loud * noise * config.max_norm / longest, normal, size)
+        pace = {"falling": config.rate(step), "next": config.rate(step + 1), "fixed": config.learning_rate}[rate]
+        weight, spent = weight - sign * pace * gradient.reshape(weight.shape), after
         history.append({"epsilon": spent, "length": float(np.linalg.norm(gradient))})
     return weight, spent, history
 
 
 RUN_MISSES = [({"sign": -1}, 1, "the weight moves towards a larger loss: minus the gradient"),
               ({"rate": "fixed"}, 1, "the learning rate stays the same: config.rate(step), counted from 0"),
+              ({"rate": "next"}, 2, "the learning rate is that of the next step: the first one has config.rate(0)"),
+              ({"loud": 0}, 1, "the noise is missing: clip_and_noise gets noise_multiplier and the normal numbers drawn"),
               ({"order": "noise first"}, 2, "in each step the people are drawn first, then the noise"),
               ({"clipped": False}, 1, "the gradients are not clipped to config.max_norm"),
               ({"unit": "rows"}, 1, "rows are drawn; draw people, and take all rows of those drawn"),

@@ -322,6 +322,7 @@ def dp_sgd(student, rng):
     """A row each, then people with several rows, mixed; a budget that ends early, or at once; steps that draw nobody."""
     several = rng.permutation([0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 4, 1])
     cases = [("each row", np.arange(9), WHOLE_RUN, 2.0), ("people", several, WHOLE_RUN | {"steps": 4}, 2.0)]
+    cases += [("people", several, WHOLE_RUN | {"epsilon": 1e4, "max_norm": 50.0}, 0.3)]  # nobody is cut
     ended = {"epsilon": float(privacy.rdp_epsilon(2.0, 0.5, 3, 1e-5) + 0.01), "steps": 9}
     cases += [("budget", np.arange(8), WHOLE_RUN | ended, 2.0), ("none", np.arange(4), WHOLE_RUN | {"epsilon": 0.05}, 2.0),
               ("nobody", rng.permutation([0, 0, 1]), WHOLE_RUN | {"sample_rate": 0.25, "steps": 6}, 3.0)]

@@ -306,7 +306,6 @@ def sum_by_person(gradients, people):
     return np.add.reduceat(gradients[order], starts, axis=0) if len(order) else gradients
 
 
-@functools.lru_cache(4096)
 def rdp_epsilon(noise_multiplier, sample_rate, steps, delta):
     """The epsilon of so many steps of DP-SGD, from the Renyi divergences of the whole orders 2 to 32 alone.
 
@@ -323,10 +322,18 @@ def rdp_epsilon(noise_multiplier, sample_rate, steps, delta):
 
     if noise_multiplier <= 0:
         return math.inf
-    spent = rdp.compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=steps, orders=RDP_ORDERS)
+    spent = steps * step_divergences(noise_multiplier, sample_rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "optimal order is the largest alpha": the bound is then loose, and still true
         return max(0.0, float(rdp.get_privacy_spent(orders=RDP_ORDERS, rdp=spent, delta=delta)[0]))
+
+
+@functools.lru_cache(4096)
+def step_divergences(noise_multiplier, sample_rate):
+    """The Renyi divergences of one step at the orders RDP_ORDERS, an array."""
+    from opacus.accountants.analysis import rdp
+
+    return rdp.compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=RDP_ORDERS)
 
 
 def find_noise(spent, epsilon, within=0.001):

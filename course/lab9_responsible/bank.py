@@ -7,99 +7,6 @@ from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905
 
-# -- exposure ---------------------------------------------------------------------------------------------------------
-
-
-@wrong("exposure", "|R| without the secret itself")
-def without_itself(secret_loss, candidate_losses):
-    rank = 1 + int((candidate_losses < secret_loss).sum())
-    return math.log2(len(candidate_losses)) - math.log2(rank)
-
-
-@wrong("exposure", "the rank from the wrong end: a large loss is best")
-def from_the_end(secret_loss, candidate_losses):
-    rank = 1 + int((candidate_losses > secret_loss).sum())
-    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
-
-
-@wrong("exposure", "natural logarithm: nats, not bits")
-def in_nats(secret_loss, candidate_losses):
-    rank = 1 + int((candidate_losses < secret_loss).sum())
-    return math.log(len(candidate_losses) + 1) - math.log(rank)
-
-
-@wrong("exposure", "only the rank, the number of secrets is forgotten")
-def only_rank(secret_loss, candidate_losses):
-    return -math.log2(1 + int((candidate_losses < secret_loss).sum()))
-
-
-@wrong("exposure", "the difference of the mean loss and the secret's")
-def difference_of_losses(secret_loss, candidate_losses):
-    return float(candidate_losses.mean() - secret_loss)
-
-
-@wrong("exposure", "equal losses stand before the secret")
-def ties_before(secret_loss, candidate_losses):
-    rank = 1 + int((candidate_losses <= secret_loss).sum())
-    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
-
-
-@wrong("exposure", "the rank begins at 0")
-def rank_from_zero(secret_loss, candidate_losses):
-    rank = max(int((candidate_losses < secret_loss).sum()), 1)
-    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
-
-
-@right("exposure", "by sorting")
-def by_sorting(secret_loss, candidate_losses):
-    rank = int(np.searchsorted(np.sort(np.asarray(candidate_losses)), secret_loss, side="left")) + 1
-    return float(np.log2((len(candidate_losses) + 1) / rank))
-
-
-@right("exposure", "as a tensor")
-def as_a_share(secret_loss, candidate_losses):
-    better = (candidate_losses < secret_loss).double().sum()
-    return -torch.log2((better + 1) / (len(candidate_losses) + 1))
-
-
-@wrong("exposure", "calls the library's function by another name")
-def exposure_by_vars(secret_loss, candidate_losses):
-    return vars(memorization)["exposure"](secret_loss, candidate_losses)
-
-
-@wrong("exposure", "the mean rank of equal losses")
-def mean_rank(secret_loss, candidate_losses):
-    rank = 1 + float((candidate_losses < secret_loss).sum()) + float((candidate_losses == secret_loss).sum()) / 2
-    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
-
-
-@wrong("exposure", "writes the secret into the caller's losses")
-def writes_secret(secret_loss, candidate_losses):
-    rank = 1 + int((candidate_losses < secret_loss).sum())
-    candidate_losses[0] = secret_loss
-    return math.log2(len(candidate_losses) + 1) - math.log2(rank)
-
-
-@wrong("exposure", "rounded to whole bits")
-def whole_bits(secret_loss, candidate_losses):
-    rank = 1 + int((candidate_losses < secret_loss).sum())
-    return round(math.log2((len(candidate_losses) + 1) / rank))
-
-
-@right("exposure", "in numpy, all losses together")
-def all_together(secret_loss, candidate_losses):
-    everyone = np.append(candidate_losses.numpy(), np.float32(secret_loss))
-    return np.log2(len(everyone)) - np.log2(sum(everyone < np.float32(secret_loss)) + 1)
-
-
-@right("exposure", "a loop that counts")
-def counting(secret_loss, candidate_losses):
-    rank = 1
-    for loss in candidate_losses:
-        if loss.item() < secret_loss:
-            rank += 1
-    return math.log2(1 + candidate_losses.numel()) - math.log(rank, 2)
-
 
 # -- deduplicate ------------------------------------------------------------------------------------------------------
 
@@ -451,113 +358,297 @@ def below_first(member_losses, other_losses, most_false):
     return auc, np.mean(member_losses.numpy() < ordered[allowed])
 
 
+# -- per_example_gradients ----------------------------------------------------------------------------------------------
+
+
+@wrong("per_example_gradients", "the part of each row in the mean gradient")
+def parts_of_a_mean(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size) / max(1, len(labels))
+
+
+@wrong("per_example_gradients", "the mean gradient, once for every row")
+def mean_for_all(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    mean = (p.T @ features / max(1, len(labels))).reshape(1, -1)
+    return np.repeat(mean, len(labels), axis=0)
+
+
+@wrong("per_example_gradients", "y - p: uphill")
+def uphill(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p = -p / p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] += 1
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "feature after feature, not class after class")
+def feature_by_feature(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return (features[:, :, None] * p[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "scores in place of probabilities")
+def no_softmax(weight, features, labels):
+    errors = features @ weight.T
+    errors[np.arange(len(labels)), labels] -= 1
+    return (errors[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "the label is left out")
+def no_label(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "softmax over the rows, not over the classes")
+def softmax_over_rows(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(0, initial=-1e9))
+    p /= p.sum(0)
+    p[np.arange(len(labels)), labels] -= 1
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "large scores overflow")
+def overflows(weight, features, labels):
+    p = np.exp(features @ weight.T)
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "reshape with -1: fails where there are no rows")
+def unknown_size(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), -1)
+
+
+@wrong("per_example_gradients", "takes 1 off the labels' columns in every row")
+def off_all_rows(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[:, labels] -= 1
+    return (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "a table for each row, not a line")
+def tables(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return p[:, :, None] * features[:, None]
+
+
+@wrong("per_example_gradients", "the length of each gradient makes it 1")
+def unit_gradients(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    rows = (p[:, :, None] * features[:, None]).reshape(len(labels), weight.size)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@wrong("per_example_gradients", "moves the caller's weight by the way")
+def moves_the_weight(weight, features, labels):
+    gradients = []
+    for x, y in zip(features, labels):
+        scores = weight @ x
+        p = np.exp(scores - scores.max())
+        p /= p.sum()
+        p[y] -= 1
+        gradients.append(np.outer(p, x).ravel())
+        weight -= 1e-3 * np.outer(p, x)
+    return np.array(gradients).reshape(len(labels), weight.size)
+
+
+@wrong("per_example_gradients", "calls the library's function")
+def gradients_by_library(weight, features, labels):
+    return privacy.per_example_gradients(weight, features, labels)
+
+
+@right("per_example_gradients", "a loop with outer products")
+def outer_products(weight, features, labels):
+    gradients = np.empty((len(labels), weight.size))
+    for i, (x, y) in enumerate(zip(features, labels)):
+        scores = weight @ x
+        p = np.exp(scores - scores.max())
+        p = p / p.sum()
+        p[y] = p[y] - 1
+        gradients[i] = np.outer(p, x).flatten()
+    return gradients
+
+
+@right("per_example_gradients", "with torch.func, vmap of grad")
+def by_vmap(weight, features, labels):
+    def loss(w, x, y):
+        return nn.functional.cross_entropy((w @ x)[None], y[None])
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+    if not len(labels):
+        return np.zeros((0, weight.size))
+    w, x = torch.tensor(weight, dtype=torch.float64), torch.tensor(features, dtype=torch.float64)
+    return each(w, x, torch.as_tensor(labels, dtype=torch.long)).flatten(1).numpy()
+
+
+@right("per_example_gradients", "backward for each row, as a tensor")
+def by_backward(weight, features, labels):
+    rows = []
+    for x, y in zip(features, labels):
+        w = torch.tensor(weight, dtype=torch.float64, requires_grad=True)
+        scores = w @ torch.tensor(x, dtype=torch.float64)
+        (torch.logsumexp(scores, 0) - scores[int(y)]).backward()
+        rows.append(w.grad.flatten())
+    return torch.stack(rows) if rows else torch.zeros(0, weight.size)
+
+
+@right("per_example_gradients", "with einsum, one-hot labels and scipy's softmax")
+def by_einsum(weight, features, labels):
+    from scipy.special import softmax
+
+    errors = softmax(features @ weight.T, axis=1) - np.eye(len(weight))[labels]
+    return np.einsum("nc,nw->ncw", errors, features).reshape(-1, weight.size)
+
+
+@right("per_example_gradients", "class after class, side by side")
+def side_by_side(weight, features, labels):
+    scores = features @ weight.T
+    log_p = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    parts = [(np.exp(log_p[:, c]) - (labels == c))[:, None] * features for c in range(len(weight))]
+    return np.concatenate(parts, axis=1)
+
+
 # -- clip_and_noise ---------------------------------------------------------------------------------------------------
 
 
 @wrong("clip_and_noise", "clips the mean gradient, as ordinary training does")
 def clips_the_mean(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    mean = gradients.sum(dim=0) / expected_batch
-    mean = mean * (max_norm / mean.norm().clamp(min=1e-12)).clamp(max=1)
+    mean = gradients.sum(axis=0) / expected_batch
+    mean = mean * min(1, max_norm / max(np.linalg.norm(mean), 1e-12))
     return mean + noise_multiplier * max_norm * normal / expected_batch
 
 
 @wrong("clip_and_noise", "makes every row max_norm long, short ones too")
 def normalizes(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    rows = nn.functional.normalize(gradients, dim=1) * max_norm
-    return (rows.sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    rows = gradients / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12) * max_norm
+    return (rows.sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "clips each number instead of each row's length")
 def clips_numbers(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return (gradients.clamp(-max_norm, max_norm).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    return (gradients.clip(-max_norm, max_norm).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "no clipping")
 def no_clipping(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return (gradients.sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    return (gradients.sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "divides by the number of rows")
 def by_rows(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return privacy.clip_and_noise(gradients, max_norm, noise_multiplier, normal, len(gradients))
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return ((gradients * factors).sum(axis=0) + noise_multiplier * max_norm * normal) / max(1, len(gradients))
 
 
 @wrong("clip_and_noise", "noise does not grow with max_norm")
 def small_noise(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return privacy.clip_and_noise(gradients, max_norm, noise_multiplier / max_norm, normal, expected_batch)
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return ((gradients * factors).sum(axis=0) + noise_multiplier * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "adds the noise after dividing")
 def noise_after(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return privacy.clip_and_noise(gradients, max_norm, noise_multiplier * expected_batch, normal, expected_batch)
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return (gradients * factors).sum(axis=0) / expected_batch + noise_multiplier * max_norm * normal
 
 
 @wrong("clip_and_noise", "noise once for every row")
 def noise_each_row(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return privacy.clip_and_noise(gradients, max_norm, noise_multiplier * len(gradients), normal, expected_batch)
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return (gradients * factors + noise_multiplier * max_norm * normal).sum(axis=0) / expected_batch
 
 
 @wrong("clip_and_noise", "a row of zeros gives not-a-number")
 def zero_by_zero(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    lengths = gradients.norm(dim=1, keepdim=True)
-    clipped = gradients / lengths * lengths.clamp(max=max_norm)
-    return (clipped.sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
-
-
-@right("clip_and_noise", "a loop over the rows")
-def looped(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    total = noise_multiplier * max_norm * normal
-    for row in gradients:
-        total = total + (row * (max_norm / row.norm()) if row.norm() > max_norm else row)
-    return total / expected_batch
-
-
-@right("clip_and_noise", "with renorm, which clips rows")
-def with_renorm(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    return (torch.renorm(gradients, 2, 0, max_norm).sum(0) + noise_multiplier * max_norm * normal) / expected_batch
-
-
-@right("clip_and_noise", "divides by the larger of 1 and length / max_norm")
-def by_maximum(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    factors = torch.maximum(torch.ones(len(gradients)), gradients.norm(dim=1) / max_norm)
-    return ((gradients / factors[:, None]).sum(0) + normal * noise_multiplier * max_norm) / expected_batch
+    lengths = np.linalg.norm(gradients, axis=1, keepdims=True)
+    clipped = gradients / lengths * lengths.clip(max=max_norm)
+    return (clipped.sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "clips the caller's gradients in place")
 def clips_in_place(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    gradients *= (max_norm / gradients.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return (gradients.sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    gradients *= np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return (gradients.sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "draws noise of its own")
 def own_noise(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    factor = (max_norm / gradients.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return ((gradients * factor).sum(0) + noise_multiplier * max_norm * torch.randn_like(normal)) / expected_batch
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    noise = noise_multiplier * max_norm * np.random.normal(size=len(normal))
+    return ((gradients * factors).sum(axis=0) + noise) / expected_batch
 
 
 @wrong("clip_and_noise", "the sum of the sizes in place of the length")
 def l1_length(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    factor = (max_norm / gradients.abs().sum(1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return ((gradients * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    factors = np.minimum(1, max_norm / np.maximum(np.abs(gradients).sum(axis=1, keepdims=True), 1e-12))
+    return ((gradients * factors).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "the largest number in place of the length")
 def largest_length(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    factor = (max_norm / gradients.abs().amax(1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return ((gradients * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    factors = np.minimum(1, max_norm / np.maximum(np.abs(gradients).max(axis=1, keepdims=True), 1e-12))
+    return ((gradients * factors).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
-@wrong("clip_and_noise", "a list, with which nothing can be computed")
-def as_list(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    factor = (max_norm / gradients.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return (((gradients * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch).tolist()
+@wrong("clip_and_noise", "the length of the whole table in place of each row's")
+def whole_length(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factor = min(1, max_norm / max(np.linalg.norm(gradients), 1e-12))
+    return ((gradients * factor).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "one number: the sum over the parameters, too")
+def sums_all(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return float(((gradients * factors).sum() + noise_multiplier * max_norm * normal.sum()) / expected_batch)
 
 
 @wrong("clip_and_noise", "one row alone is squeezed away")
 def squeezes(gradients, max_norm, noise_multiplier, normal, expected_batch):
     rows = gradients.squeeze()
-    factor = (max_norm / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return ((rows * factor).sum(dim=0) + noise_multiplier * max_norm * normal) / expected_batch
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12))
+    return ((rows * factors).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "fails where no row was drawn")
+def needs_a_row(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    rows = [row * min(1, max_norm / max(np.linalg.norm(row), 1e-12)) for row in gradients]
+    return (np.stack(rows).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+@wrong("clip_and_noise", "no noise where no row was drawn")
+def silent_when_empty(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    if len(gradients) == 0:
+        return np.zeros(len(normal))
+    factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
+    return ((gradients * factors).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @wrong("clip_and_noise", "calls the library's function")
@@ -565,18 +656,497 @@ def clip_by_library(gradients, max_norm, noise_multiplier, normal, expected_batc
     return privacy.clip_and_noise(gradients, max_norm, noise_multiplier, normal, expected_batch)
 
 
+@right("clip_and_noise", "a loop over the rows")
+def looped(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    total = noise_multiplier * max_norm * normal
+    for row in gradients:
+        length = np.linalg.norm(row)
+        total = total + (row * (max_norm / length) if length > max_norm else row)
+    return total / expected_batch
+
+
+@right("clip_and_noise", "in torch with renorm, which clips rows")
+def with_renorm(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    rows = torch.renorm(torch.tensor(gradients), 2, 0, max_norm)
+    return (rows.sum(0) + noise_multiplier * max_norm * torch.tensor(normal)) / expected_batch
+
+
+@right("clip_and_noise", "divides by the larger of 1 and length / max_norm")
+def by_maximum(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    factors = np.maximum(1, np.sqrt((gradients**2).sum(axis=1)) / max_norm)
+    return (np.sum(gradients / factors[:, None], 0) + normal * noise_multiplier * max_norm) / expected_batch
+
+
 @right("clip_and_noise", "with where, a mask of the long rows")
 def with_where(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    length = torch.linalg.vector_norm(gradients, dim=1)
-    factor = torch.where(length > max_norm, max_norm / length, torch.ones_like(length))
+    length = np.linalg.norm(gradients, axis=1)
+    factor = np.where(length > max_norm, max_norm / np.maximum(length, max_norm), 1.0)
     return (factor @ gradients + noise_multiplier * max_norm * normal) / expected_batch
 
 
 @right("clip_and_noise", "a tiny number added to the length, as PyTorch does")
 def tiny_added(gradients, max_norm, noise_multiplier, normal, expected_batch):
-    factor = torch.clamp(max_norm / (gradients.pow(2).sum(1).sqrt() + 1e-6), max=1.0)
-    total = torch.einsum("b,bp->p", factor, gradients)
+    factor = np.clip(max_norm / (np.linalg.norm(gradients, axis=1) + 1e-6), None, 1.0)
+    total = np.einsum("b,bp->p", factor, gradients)
     return total / expected_batch + noise_multiplier * max_norm * normal / expected_batch
+
+
+# -- rdp_epsilon --------------------------------------------------------------------------------------------------------
+
+# An accountant in few lines; the entries change one place of it.
+ACCOUNTANT = """
+def rdp_epsilon(noise_multiplier, sample_rate, steps, delta):
+    if noise_multiplier == 0:
+        return math.inf
+    best = math.inf
+    for order in range(2, 33):
+        if sample_rate == 1:
+            divergence = order / (2 * noise_multiplier**2)
+        else:
+            logs = [math.log(math.comb(order, k)) + k * math.log(sample_rate) + (order - k) * math.log(1 - sample_rate)
+                    + k * (k - 1) / (2 * noise_multiplier**2) for k in range(order + 1)]
+            largest = max(logs)
+            divergence = (largest + math.log(sum(math.exp(x - largest) for x in logs))) / (order - 1)
+        epsilon = steps * divergence + math.log((order - 1) / order) - math.log(delta * order) / (order - 1)
+        best = min(best, epsilon)
+    return max(0.0, best)
+"""
+
+
+def accountant(*changes):
+    source = ACCOUNTANT
+    for before, after in changes:
+        assert source.count(before) == 1, before
+        source = source.replace(before, after)
+    return source
+
+
+for why, *changes in (
+    ("forgets the steps", ("steps * divergence", "divergence")),
+    ("the part with delta once a step, too", ("steps * divergence + math.log((order - 1) / order) - math",
+                                              "steps * (divergence + math.log((order - 1) / order)) - steps * math")),
+    ("without the sample rate", ("sample_rate == 1:", "True:")),
+    ("the largest of all orders", ("best = math.inf", "best = 0.0"), ("best = min(best", "best = max(best")),
+    ("only log(1 / delta) / (order - 1) is added", (" + math.log((order - 1) / order) - math.log(delta * order) ",
+                                                     " - math.log(delta) ")),
+    ("sigma squared without the 2", ("+ k * (k - 1) / (2 * noise_multiplier**2)", "+ k * (k - 1) / noise_multiplier**2")),
+    ("sigma without the square", ("+ k * (k - 1) / (2 * noise_multiplier**2)", "+ k * (k - 1) / (2 * noise_multiplier)")),
+    ("k squared in the exponent", ("+ k * (k - 1) /", "+ k * k /")),
+    ("no binomial coefficients", ("math.log(math.comb(order, k)) + k *", "k *")),
+    ("the sum begins at 1", ("for k in range(order + 1)", "for k in range(1, order + 1)")),
+    ("the sum ends before the order", ("for k in range(order + 1)", "for k in range(order)")),
+    ("the last order is left out", ("range(2, 33)", "range(2, 32)")),
+    ("the first order is left out", ("range(2, 33)", "range(3, 33)")),
+    ("one order only, 8", ("range(2, 33)", "[8]")),
+    ("divides by the order, not by the order minus 1", ("for x in logs))) / (order - 1)", "for x in logs))) / order")),
+    ("logarithms of base 2", ("math.log(sum(", "math.log2(sum(")),
+    ("without a division by order - 1", ("for x in logs))) / (order - 1)", "for x in logs)))")),
+    ("q and 1 - q exchanged", ("k * math.log(sample_rate) + (order - k) * math.log(1 - sample_rate)",
+                               "(order - k) * math.log(sample_rate) + k * math.log(1 - sample_rate)")),
+    ("fails with sample rate 1", ("sample_rate == 1:", "sample_rate > 1:")),
+    ("fails without noise", ("if noise_multiplier == 0:", "if noise_multiplier < 0:")),
+    ("no noise gives 0", ("        return math.inf", "        return 0.0")),
+    ("the sum itself: overflows with little noise",
+     ("            largest = max(logs)\n", "            largest = 0\n")),
+    ("below 0 for hardly anything", ("return max(0.0, best)", "return best")),
+    ("rounded to two digits", ("return max(0.0, best)", "return round(max(0.0, best), 2)")),
+    ("keeps the best of all calls",
+     ("    best = math.inf\n", "    global best\n    best = globals().get('best', math.inf)\n")),
+):
+    wrong.cell("rdp_epsilon", why, accountant(*changes))
+
+
+@wrong("rdp_epsilon", "calls the library's accountant")
+def epsilon_by_library(noise_multiplier, sample_rate, steps, delta):
+    return privacy.rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
+
+
+@wrong("rdp_epsilon", "Opacus's parts, put together")
+def epsilon_by_opacus(noise_multiplier, sample_rate, steps, delta):
+    from opacus.accountants.analysis import rdp
+
+    if noise_multiplier == 0:
+        return math.inf
+    orders = list(range(2, 33))
+    found = rdp.compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=steps, orders=orders)
+    return max(0.0, float(rdp.get_privacy_spent(orders=orders, rdp=found, delta=delta)[0]))
+
+
+@right("rdp_epsilon", "NumPy's logaddexp, orders in an array")
+def epsilon_logaddexp(noise_multiplier, sample_rate, steps, delta):
+    if noise_multiplier == 0:
+        return np.inf
+    orders = np.arange(2, 33)
+    divergences = []
+    for order in orders:
+        k = np.arange(order + 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            missing = np.where(k == order, 0.0, (order - k) * np.log1p(-sample_rate))
+        logs = np.log([float(math.comb(int(order), int(i))) for i in k]) + k * np.log(sample_rate) + missing
+        divergences.append(np.logaddexp.reduce(logs + k * (k - 1) / (2 * noise_multiplier**2)) / (order - 1))
+    found = steps * np.array(divergences) + np.log1p(-1 / orders) - np.log(delta * orders) / (orders - 1)
+    return max(found.min(), 0)
+
+
+@right("rdp_epsilon", "scipy's logsumexp and gammaln")
+def epsilon_scipy(noise_multiplier, sample_rate, steps, delta):
+    from scipy.special import gammaln, logsumexp, xlog1py, xlogy
+
+    if noise_multiplier <= 0:
+        return float("inf")
+    found = []
+    for a in range(2, 33):
+        k = np.arange(a + 1)
+        log_comb = gammaln(a + 1) - gammaln(k + 1) - gammaln(a - k + 1)
+        terms = log_comb + xlogy(k, sample_rate) + xlog1py(a - k, -sample_rate) + (k * k - k) / (2 * noise_multiplier**2)
+        r = logsumexp(terms) / (a - 1)
+        found.append(steps * r + np.log((a - 1) / a) - (np.log(delta) + np.log(a)) / (a - 1))
+    return np.maximum(0, np.min(found))
+
+
+@right("rdp_epsilon", "in torch, as a tensor with one number")
+def epsilon_torch(noise_multiplier, sample_rate, steps, delta):
+    if noise_multiplier == 0:
+        return torch.tensor(math.inf)
+    best = torch.tensor(math.inf, dtype=torch.float64)
+    for a in range(2, 33):
+        k = torch.arange(a + 1, dtype=torch.float64)
+        comb = torch.tensor([float(math.comb(a, i)) for i in range(a + 1)], dtype=torch.float64).log()
+        rest = torch.tensor([0.0 if i == a else (a - i) * (math.log1p(-sample_rate) if sample_rate < 1 else -math.inf)
+                             for i in range(a + 1)], dtype=torch.float64)
+        r = torch.logsumexp(comb + k * math.log(sample_rate) + rest + k * (k - 1) / (2 * noise_multiplier**2), 0) / (a - 1)
+        best = torch.minimum(best, steps * r + math.log(1 - 1 / a) - math.log(a * delta) / (a - 1))
+    return best.clamp(min=0)
+
+
+@right("rdp_epsilon", "a helper of one's own for the moment")
+def epsilon_helper(noise_multiplier, sample_rate, steps, delta):
+    def add(a, b):
+        return max(a, b) + math.log1p(math.exp(-abs(a - b)))
+
+    def moment(order):
+        if sample_rate == 1:
+            return order * (order - 1) / 2 / noise_multiplier**2
+        total = order * math.log1p(-sample_rate)
+        for k in range(1, order + 1):
+            term = math.log(math.comb(order, k)) + (order - k) * math.log1p(-sample_rate) + k * math.log(sample_rate)
+            total = add(total, term + (k**2 - k) / (2 * noise_multiplier**2))
+        return total
+
+    if not noise_multiplier:
+        return math.inf
+    every = {a: steps * moment(a) / (a - 1) + math.log(a - 1) - math.log(a) - math.log(a * delta) / (a - 1)
+             for a in range(2, 33)}
+    return max(0, min(every.values()))
+
+
+right.cell("rdp_epsilon", "the accountant in few lines", accountant())
+
+
+# -- find_noise ---------------------------------------------------------------------------------------------------------
+
+
+@wrong("find_noise", "the end that does not keep the budget")
+def lower_end(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return low
+
+
+@wrong("find_noise", "the halves exchanged")
+def other_half(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(middle) <= epsilon else (low, middle)
+    return high
+
+
+@wrong("find_noise", "no doubling: never above 1")
+def never_above_one(spent, epsilon):
+    low, high = 0.0, 1.0
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return high
+
+
+@wrong("find_noise", "only doubling: up to twice too much")
+def only_doubling(spent, epsilon):
+    noise = 0.01
+    while spent(noise) > epsilon:
+        noise *= 2
+    return noise
+
+
+@wrong("find_noise", "never below 1")
+def never_below_one(spent, epsilon):
+    low, high = 1.0, 2.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return high
+
+
+@wrong("find_noise", "step by step in place of halving")
+def step_by_step(spent, epsilon):
+    noise = 0.001
+    while spent(noise) > epsilon:
+        noise += 0.001
+    return noise
+
+
+@wrong("find_noise", "a hundredth near, not a thousandth")
+def a_hundredth(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return high
+
+
+@wrong("find_noise", "the middle at the end, which may not keep the budget")
+def middle_at_the_end(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return (low + high) / 2
+
+
+@wrong("find_noise", "rounded to three digits")
+def three_digits(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return round(high - 5e-4, 3)
+
+
+@wrong("find_noise", "ten halvings, however wide the interval")
+def ten_halvings(spent, epsilon):
+    low, high = 0.0, 1024.0
+    for _ in range(10):
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return high
+
+
+@wrong("find_noise", "gives the pair")
+def gives_the_pair(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return low, high
+
+
+@wrong("find_noise", "calls the library's function")
+def noise_by_library(spent, epsilon):
+    return privacy.find_noise(spent, epsilon)
+
+
+@right("find_noise", "fifty halvings of 0 to 1000")
+def fifty_halvings(spent, epsilon):
+    low, high = 0.0, 1000.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if spent(middle) > epsilon:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@right("find_noise", "by recursion, with NumPy's numbers")
+def by_recursion(spent, epsilon):
+    def search(low, high):
+        if high - low <= 0.0005:
+            return high
+        middle = np.float64(low + high) / 2
+        return search(low, middle) if spent(middle) <= epsilon else search(middle, high)
+
+    top = 2.0
+    while spent(top) > epsilon:
+        top *= 2
+    return search(0.0, top)
+
+
+@right("find_noise", "from a small guess up, by whole digits")
+def digit_by_digit(spent, epsilon):
+    noise = 0.0
+    for digit in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1, *(2.0**-i for i in range(1, 12))):
+        if spent(noise + digit) > epsilon:
+            noise += digit
+    return noise + 2.0**-11
+
+
+@right("find_noise", "scipy's root finder, then a little more")
+def by_brentq(spent, epsilon):
+    from scipy.optimize import brentq
+
+    return brentq(lambda noise: spent(noise) - epsilon, 1e-3, 2000, xtol=1e-5) + 1e-4
+
+
+# -- dp_sgd -------------------------------------------------------------------------------------------------------------
+
+# The loop in the form that many write; the entries change one place of it.
+LOOP = """
+def dp_sgd(features, labels, people, classes, config, noise_multiplier, generator):
+    weight = np.zeros((classes, features.shape[1]))
+    number, spent, history = len(np.unique(people)), 0.0, []
+    for step in range(config.steps):
+        after = rdp_epsilon(noise_multiplier, config.sample_rate, step + 1, config.delta)
+        if after > config.epsilon:
+            break
+        drawn = generator.random(number) < config.sample_rate
+        rows = np.flatnonzero(drawn[people])
+        each = per_example_gradients(weight, features[rows], labels[rows])
+        sums = np.zeros((number, weight.size))
+        np.add.at(sums, people[rows], each)
+        normal = generator.normal(size=weight.size)
+        private = clip_and_noise(sums, config.max_norm, noise_multiplier, normal, config.sample_rate * number)
+        weight = weight - config.rate(step) * private.reshape(weight.shape)
+        spent = after
+        history.append({"epsilon": spent, "length": np.linalg.norm(private)})
+    return weight, spent, history
+"""
+
+
+def loop(*changes):
+    source = LOOP
+    for before, after in changes:
+        assert source.count(before) == 1, before
+        source = source.replace(before, after)
+    return source
+
+
+for why, *changes in (
+    ("stops one step too late: looks at what was spent so far", ("if after >", "if spent >")),
+    ("stops one step too late: asks for `step` steps", ("_rate, step + 1,", "_rate, max(1, step),")),
+    ("stops one step too early", ("_rate, step + 1,", "_rate, step + 2,")),
+    ("never stops early", ("            break", "            pass")),
+    ("tells the budget that was asked for, not what was spent", ("return weight, spent,", "return weight, config.epsilon,")),
+    ("tells what the step that was not made would have spent", ("return weight, spent,", "return weight, after,")),
+    ("draws rows, not people", ("drawn = generator.random(number)", "drawn = generator.random(len(labels))"),
+     ("np.flatnonzero(drawn[people])", "np.flatnonzero(drawn)")),
+    ("clips each row by itself",
+     ("sums = np.zeros((number, weight.size))\n        np.add.at(sums, people[rows], each)\n", "sums = each\n")),
+    ("the mean of a person's gradients",
+     ("        normal = gen", "        counts = np.bincount(people[rows], minlength=number)\n"
+                              "        sums /= np.maximum(1, counts)[:, None]\n        normal = gen")),
+    ("only the last row of a person counts", ("np.add.at(sums, people[rows], each)", "sums[people[rows]] = each")),
+    ("adds up with += at many places, which counts a person once",
+     ("np.add.at(sums, people[rows], each)", "sums[people[rows]] += each")),
+    ("divides by how many were drawn", ("normal, config.sample_rate * number)", "normal, max(1, drawn.sum()))")),
+    ("divides by the expected number of rows", ("config.sample_rate * number)", "config.sample_rate * len(labels))")),
+    ("the noise is drawn before the people", ("        normal = generator.normal(size=weight.size)\n", ""),
+     ("        drawn =", "        normal = generator.normal(size=weight.size)\n        drawn =")),
+    ("one noise for all steps", ("        normal = generator.normal(size=weight.size)\n", ""),
+     ("    for step in", "    normal = generator.normal(size=weight.size)\n    for step in")),
+    ("a generator of its own", ("    for step in", "    generator = np.random.default_rng(0)\n    for step in")),
+    ("noise of the whole program", ("generator.normal(", "np.random.normal(")),
+    ("a batch of fixed size, without chance in it",
+     ("generator.random(number) < config.sample_rate", "np.arange(number) < round(config.sample_rate * number)"),
+     ("drawn[people]", "generator.permutation(drawn)[people]")),
+    ("a step that draws nobody is left out",
+     ("        each = per", "        if len(rows) == 0:\n            continue\n        each = per")),
+    ("the learning rate stays", ("config.rate(step)", "config.learning_rate")),
+    ("the learning rate of the next step", ("config.rate(step)", "config.rate(step + 1)")),
+    ("uphill", ("weight = weight - config", "weight = weight + config")),
+    ("no clipping", ("config.max_norm,", "1e9,"), ("normal, config.s", "normal * config.max_norm / 1e9, config.s")),
+    ("gradients of the first weight in every step", ("per_example_gradients(weight,", "per_example_gradients(0 * weight,")),
+    ("weights of 0.1 at first", ("np.zeros((classes, features.shape[1]))", "np.ones((classes, features.shape[1])) * 0.1")),
+    ("the noise is left out", ("noise_multiplier, normal,", "0.0, normal,")),
+    ("the history also holds how many were drawn", ('"length": np', '"batch": int(drawn.sum()), "length": np')),
+    ("the history holds the budget before the step",
+     ("        spent = after\n        history.append(", "        history.append("),
+     ('np.linalg.norm(private)})', 'np.linalg.norm(private)})\n        spent = after')),
+    ("the length of the gradient without noise",
+     ("np.linalg.norm(private)", "np.linalg.norm(sums.sum(0)) / (config.sample_rate * number)")),
+    ("the weight's length in the history", ("np.linalg.norm(private)", "np.linalg.norm(weight)")),
+    ("an entry only for every second step", ("        history.append(", "        step % 2 or history.append(")),
+    ("the mean of all weights", ("    for step in", "    total = 0\n    for step in"),
+     ("        spent = after", "        spent = after\n        total = total + weight"),
+     ("return weight, spent", "return (total / max(1, len(history)) if history else weight), spent")),
+    ("the weight of the step before", ("        weight = weight -", "        before = weight\n        weight = weight -"),
+     ("return weight, spent", "return (before if history else weight), spent")),
+    ("goes on from the weight of the last call", ("    weight = np.zeros((classes, features.shape[1]))",
+     "    global kept\n    weight = globals().get('kept', np.zeros((classes, features.shape[1])))\n    weight = weight if "
+     "weight.shape == (classes, features.shape[1]) else np.zeros((classes, features.shape[1]))"),
+     ("        spent = after", "        spent = after\n        kept = weight")),
+    ("sorts the caller's people", ("    for step in", "    people.sort()\n    for step in")),
+    ("changes the caller's features to length 1",
+     ("    for step in", "    features /= np.linalg.norm(features, axis=1, keepdims=True)\n    for step in")),
+    ("the weight alone", ("return weight, spent, history", "return weight")),
+):
+    wrong.cell("dp_sgd", why, loop(*changes))
+
+
+@wrong("dp_sgd", "calls the library's loop")
+def loop_by_library(features, labels, people, classes, config, noise_multiplier, generator):
+    return privacy.dp_sgd(features, labels, people, classes, config, noise_multiplier, generator)
+
+
+right.cell("dp_sgd", "all people in a table, those who were not drawn with zeros", loop())
+right.cell("dp_sgd", "with the library's parts", loop(
+    ("rdp_epsilon(", "privacy.rdp_epsilon("), ("per_example_gradients(", "privacy.per_example_gradients("),
+    ("clip_and_noise(", "privacy.clip_and_noise(")))
+
+
+@right("dp_sgd", "counts the steps that keep the budget first")
+def counts_first(features, labels, people, classes, config, noise_multiplier, generator):
+    budgets = []
+    while len(budgets) < config.steps:
+        budget = rdp_epsilon(noise_multiplier, config.sample_rate, len(budgets) + 1, config.delta)
+        if not budget <= config.epsilon:
+            break
+        budgets.append(budget)
+    m, w, history = max(people) + 1, np.zeros((classes, features.shape[1])), []
+    members = [np.where(people == person)[0] for person in range(m)]
+    for t, budget in enumerate(budgets):
+        chosen = np.nonzero(generator.random(m) < config.sample_rate)[0]
+        table = [sum(per_example_gradients(w, features[members[p]], labels[members[p]])) for p in chosen]
+        table = np.array(table).reshape(len(chosen), w.size)
+        g = clip_and_noise(table, config.max_norm, noise_multiplier, generator.normal(size=w.size), m * config.sample_rate)
+        w = w - config.rate(t) * g.reshape(classes, -1)
+        history.append({"length": float(np.sqrt(g @ g)), "epsilon": float(budget)})
+    return w, budgets[-1] if budgets else 0.0, history
+
+
+@right("dp_sgd", "a matrix of who wrote what, weight changed in place, a tuple of dicts")
+def by_matrix(features, labels, people, classes, config, noise_multiplier, generator):
+    weight, history, spent, step = np.zeros((classes, features.shape[1])), (), 0, 0
+    wrote = (np.arange(people.max() + 1)[:, None] == people[None]).astype(float)
+    while step < config.steps:
+        step += 1
+        budget = rdp_epsilon(noise_multiplier, config.sample_rate, step, config.delta)
+        if budget > config.epsilon:
+            return weight, spent, history
+        drawn = generator.random(len(wrote)) < config.sample_rate
+        sums = wrote[drawn] @ per_example_gradients(weight, features, labels)
+        noise = generator.normal(size=weight.size)
+        private = clip_and_noise(sums, config.max_norm, noise_multiplier, noise, config.sample_rate * len(wrote))
+        weight -= config.rate(step - 1) * private.reshape(weight.shape)
+        spent = budget
+        history += ({"epsilon": spent, "length": np.linalg.norm(private)},)
+    return weight, spent, history
 
 
 # -- paired_interval --------------------------------------------------------------------------------------------------
@@ -703,255 +1273,7 @@ def paired_pandas(first, second, resamples):
     return difference.mean(), means.quantile(0.025), means.quantile(0.975)
 
 
-# -- erase ------------------------------------------------------------------------------------------------------------
-
-
-@wrong("erase", "rounds the number of words down")
-def rounded_down(words, scores, share):
-    return explanations.erase(words, scores, int(share * len(words)) / len(words))
-
-
-@wrong("erase", "the largest sizes, signs left out")
-def by_size(words, scores, share):
-    return explanations.erase(words, scores.abs(), share)
-
-
-@wrong("erase", "the two texts exchanged")
-def texts_exchanged(words, scores, share):
-    rest, chosen = explanations.erase(words, scores, share)
-    return chosen, rest
-
-
-@wrong("erase", "important words in the order of their scores")
-def in_score_order(words, scores, share):
-    order = scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist()
-    return explanations.erase(words, scores, share)[0], " ".join(words[i] for i in order)
-
-
-@wrong("erase", "takes every place of an important word out")
-def by_word(words, scores, share):
-    order = scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist()
-    chosen = {words[i] for i in order}
-    return (" ".join(word for word in words if word not in chosen), " ".join(word for word in words if word in chosen))
-
-
-@wrong("erase", "the least important words")
-def least_important(words, scores, share):
-    return explanations.erase(words, -scores, share)
-
-
-@wrong("erase", "the first words, whatever their scores")
-def first_words(words, scores, share):
-    number = math.ceil(share * len(words))
-    return " ".join(words[number:]), " ".join(words[:number])
-
-
-@wrong("erase", "calls the library's function")
-def erase_by_library(words, scores, share):
-    return explanations.erase(words, scores, share)
-
-
-@right("erase", "with topk and a mask")
-def with_topk(words, scores, share):
-    mask = torch.zeros(len(words), dtype=torch.bool)
-    mask[scores.topk(math.ceil(share * len(words))).indices] = True
-    return (" ".join(w for w, m in zip(words, mask) if not m), " ".join(w for w, m in zip(words, mask) if m))
-
-
-@wrong("erase", "the last ones of an ascending order: all of them for none")
-def last_of_ascending(words, scores, share):
-    number = math.ceil(share * len(words))
-    important = set(scores.argsort()[-number:].tolist())
-    return (" ".join(w for i, w in enumerate(words) if i not in important),
-            " ".join(w for i, w in enumerate(words) if i in important))
-
-
-@wrong("erase", "one more than asked for where the share is a whole number")
-def one_more(words, scores, share):
-    important = set(scores.argsort(descending=True)[: int(share * len(words)) + 1].tolist())
-    return (" ".join(w for i, w in enumerate(words) if i not in important),
-            " ".join(w for i, w in enumerate(words) if i in important))
-
-
-@wrong("erase", "takes the words out of the caller's list")
-def takes_words(words, scores, share):
-    important = sorted(scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist())
-    chosen = [words[i] for i in important]
-    for i in reversed(important):
-        words.pop(i)
-    return " ".join(words), " ".join(chosen)
-
-
-@wrong("erase", "lists of words in place of strings")
-def as_lists(words, scores, share):
-    important = set(scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist())
-    return [w for i, w in enumerate(words) if i not in important], [w for i, w in enumerate(words) if i in important]
-
-
-@wrong("erase", "two spaces where a word was")
-def leaves_gaps(words, scores, share):
-    important = set(scores.argsort(descending=True)[: math.ceil(share * len(words))].tolist())
-    return (" ".join("" if i in important else w for i, w in enumerate(words)),
-            " ".join(w for i, w in enumerate(words) if i in important))
-
-
-@right("erase", "pairs sorted by score, then by place")
-def by_pairs(words, scores, share):
-    order = sorted(range(len(words)), key=lambda i: -float(scores[i]))
-    chosen = sorted(order[: math.ceil(share * len(words))])
-    return [" ".join(w for i, w in enumerate(words) if i not in chosen), " ".join(words[i] for i in chosen)]
-
-
-@right("erase", "with numpy's argsort and delete")
-def with_delete(words, scores, share):
-    places = np.argsort(-scores.numpy(), kind="stable")[: math.ceil(share * len(words))]
-    array = np.array(words, dtype=object)
-    return " ".join(np.delete(array, places)), " ".join(array[np.sort(places)])
-
-
-@right("erase", "a loop that takes the best that is left")
-def best_left(words, scores, share):
-    left, values = dict(enumerate(words)), scores.tolist()
-    chosen = {}
-    for _ in range(math.ceil(share * len(words))):
-        best = max(left, key=values.__getitem__)
-        chosen[best] = left.pop(best)
-    return " ".join(left.values()), " ".join(chosen[i] for i in sorted(chosen))
-
-
-# -- risky_rows -------------------------------------------------------------------------------------------------------
-
-
-@wrong("risky_rows", "k or fewer instead of fewer than k")
-def k_or_fewer(rows, columns, k):
-    return privacy.risky_rows(rows, columns, k + 1)
-
-
-@wrong("risky_rows", "each column by itself")
-def each_column(rows, columns, k):
-    return sorted({number for column in columns for number in privacy.risky_rows(rows, [column], k)})
-
-
-@wrong("risky_rows", "all columns of the table")
-def all_columns(rows, columns, k):
-    return privacy.risky_rows(rows, list(rows[0]), k)
-
-
-@wrong("risky_rows", "only rows that are alone")
-def only_alone(rows, columns, k):
-    return privacy.risky_rows(rows, columns, 2)
-
-
-@wrong("risky_rows", "the rows that are safe")
-def safe_rows(rows, columns, k):
-    risky = privacy.risky_rows(rows, columns, k)
-    return [number for number in range(len(rows)) if number not in risky]
-
-
-@wrong("risky_rows", "does not count the row itself")
-def not_itself(rows, columns, k):
-    return privacy.risky_rows(rows, columns, k + 1) if k > 1 else []
-
-
-@wrong("risky_rows", "one row of each small group")
-def one_of_each(rows, columns, k):
-    seen, found = set(), []
-    for number in privacy.risky_rows(rows, columns, k):
-        key = tuple(rows[number][column] for column in columns)
-        if key not in seen:
-            found.append(number)
-        seen.add(key)
-    return found
-
-
-@right("risky_rows", "with pandas")
-def with_pandas(rows, columns, k):
-    table = pd.DataFrame(rows)
-    sizes = table.groupby(list(columns))[columns[0]].transform("size")
-    return [int(number) for number in table.index[sizes < k]]
-
-
-@right("risky_rows", "two loops")
-def two_loops(rows, columns, k):
-    found = []
-    for number, row in enumerate(rows):
-        if sum(all(row[c] == other[c] for c in columns) for other in rows) < k:
-            found.append(number)
-    return found
-
-
-@wrong("risky_rows", "glues the values together")
-def glues(rows, columns, k):
-    keys = ["".join(str(row[column]) for column in columns) for row in rows]
-    return [number for number, key in enumerate(keys) if keys.count(key) < k]
-
-
-@wrong("risky_rows", "glues the values together with a blank")
-def glues_with_blank(rows, columns, k):
-    keys = [" ".join(str(row[column]) for column in columns) for row in rows]
-    return [number for number, key in enumerate(keys) if keys.count(key) < k]
-
-
-@wrong("risky_rows", "only the first column")
-def as_sets(rows, columns, k):
-    keys = [frozenset(str(row[column]) for column in columns[:1]) for row in rows]
-    return [number for number, key in enumerate(keys) if keys.count(key) < k]
-
-
-@wrong("risky_rows", "leaves a key in the caller's rows")
-def leaves_key(rows, columns, k):
-    for row in rows:
-        row["key"] = str([row[column] for column in columns])
-    keys = [row["key"] for row in rows]
-    return [number for number, key in enumerate(keys) if keys.count(key) < k]
-
-
-@wrong("risky_rows", "the rows themselves, not their numbers")
-def rows_themselves(rows, columns, k):
-    keys = [tuple(row[column] for column in columns) for row in rows]
-    return [row for row, key in zip(rows, keys) if keys.count(key) < k]
-
-
-@wrong("risky_rows", "calls the library's function")
-def risky_by_library(rows, columns, k):
-    return privacy.risky_rows(rows, columns, k)
-
-
-@right("risky_rows", "with Counter")
-def with_counter(rows, columns, k):
-    from collections import Counter
-    count = Counter(tuple(row[c] for c in columns) for row in rows)
-    return tuple(i for i, row in enumerate(rows) if count[tuple(row[c] for c in columns)] < k)
-
-
-@right("risky_rows", "groups of numbers, sorted at the end")
-def by_groups(rows, columns, k):
-    from collections import defaultdict
-    groups = defaultdict(list)
-    for i, row in enumerate(rows):
-        groups[tuple(map(row.get, columns))].append(i)
-    return np.array(sorted(i for group in groups.values() if len(group) < k for i in group), dtype=int)
-
-
 # -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
-
-
-@wrong("exposure", "a loss a little below the secret's does not count")
-def exposure_0(secret_loss, candidate_losses):
-    return math.log2(len(candidate_losses) + 1) - math.log2(1 + int((candidate_losses < secret_loss - 1e-3).sum()))
-
-
-@right("exposure", "the rank by a search in the sorted losses")
-def exposure_1(secret_loss, candidate_losses):
-    ordered = np.sort(candidate_losses.numpy())
-    rank = np.searchsorted(ordered, np.float32(secret_loss) if ordered.dtype == np.float32 else secret_loss, side="left") + 1
-    return float(np.log2((ordered.size + 1) / rank))
-
-
-@right("exposure", "with NumPy's logarithms")
-def exposure_2(secret_loss, candidate_losses):
-    better = np.count_nonzero(np.asarray(candidate_losses) < float(secret_loss))
-    return np.log2(len(candidate_losses) + 1) - np.log2(better + 1)
 
 
 wrong.cell(
@@ -1011,27 +1333,6 @@ def paired_interval_7(first, second, resamples):
     gaps = [float(a) - float(b) for a, b in zip(first, second)]
     means = [sum(gaps[i] for i in row) / len(row) for row in resamples.tolist()]
     return [sum(gaps) / len(gaps), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
-
-
-@wrong("erase", "all words with at least the last score: too many where some are equal")
-def erase_8(words, scores, share):
-    k = math.ceil(share * len(words))
-    t = scores.sort(descending=True).values[k - 1] if k else float("inf")
-    return " ".join(w for i, w in enumerate(words) if scores[i] < t), " ".join(
-        w for i, w in enumerate(words) if scores[i] >= t
-    )
-
-
-@wrong("risky_rows", "the values as a set: Kano, Jos is Jos, Kano")
-def risky_rows_9(rows, columns, k):
-    keys = [frozenset(r[c] for c in columns) for r in rows]
-    return [i for i, x in enumerate(keys) if keys.count(x) < k]
-
-
-@wrong("risky_rows", "capital letters do not count")
-def risky_rows_10(rows, columns, k):
-    keys = [tuple(r[c].lower() if isinstance(r[c], str) else r[c] for c in columns) for r in rows]
-    return [i for i, x in enumerate(keys) if keys.count(x) < k]
 
 
 @wrong("membership_attack", "rounds the number of false alarms that are allowed")

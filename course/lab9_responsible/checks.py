@@ -9,19 +9,21 @@ from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     NOTHING_CALLED,
     Contract,
+    FromGenerator,
     ListOf,
     Number,
+    Numbers,
+    Record,
     Several,
     StudentError,
-    Tensor,
-    Text,
     as_array,
     as_number,
     check,
+    differs,
     first_artifact,
 )
 from leaplm.grading.judge import standing
-from leaplm.responsible import explanations, fairness, memorization, privacy
+from leaplm.responsible import fairness, memorization, privacy
 
 CLOSE = 1e-4
 LARGEST_EPSILON = 8.0
@@ -50,26 +52,6 @@ def as_row_numbers(answer, what, rows):
 
 
 ROW_NUMBERS = ListOf(Number(whole=True))
-
-
-@check(points=3, contract=Contract("secret_loss candidate_losses", Number()))
-def exposure(student, rng):
-    """Several ranks, the best and the worst, one other secret; then candidates with exactly the secret's loss."""
-    candidates = rng.permutation(np.arange(1.0, 1.0 + rng.integers(20, 60)))
-    cases = [(rank - 0.5, candidates) for rank in (1, 2, int(rng.integers(5, 15)), len(candidates) + 1)]
-    for case in (*cases, (0.5, np.array([1.0])), (0.0, candidates)):
-        got = as_number(student.call("exposure", *case), "exposure")
-        if not close(got, memorization.exposure(*case)):
-            return 0, "the bits differ: log2 of all secrets, this one too, minus log2 of the rank (1 is the smallest loss)"
-    tied = np.repeat(candidates, 3)
-    got = as_number(student.call("exposure", 4.0, tied), "exposure")
-    if not close(got, memorization.exposure(4.0, tied)):
-        return 2, "right without ties; a loss equal to the secret's does not stand before it, and each smaller one counts"
-    near = 4 + np.array([-3, -2, -1, 0, 1]) / 2**12  # exact in 32 bits
-    got = as_number(student.call("exposure", 4.0, near), "exposure")
-    if not close(got, memorization.exposure(4.0, near)):
-        return 2, "right for losses that are far apart; a smaller one stands before the secret's, however near it is"
-    return 3, "log2 |R| minus log2 of the rank, also with equal losses"
 
 
 @check(points=3, contract=Contract("texts threshold", ROW_NUMBERS, own="leaplm.responsible.memorization.jaccard "
@@ -134,9 +116,72 @@ def membership_attack(student, rng):
     return points, f"{said}; AUC: pairs in which the member's loss is smaller; rate: most members found within the limit"
 
 
-@check(points=4, contract=Contract("gradients max_norm noise_multiplier normal expected_batch", Tensor("float", dims=1)))
+# -- DP-SGD ---------------------------------------------------------------------------------------------------------------
+
+OF_PRIVACY = "leaplm.responsible.privacy."
+
+
+@check(points=2, contract=Contract("weight features labels", Numbers(dims=2), arrays="numpy"))
+def per_example_gradients(student, rng):
+    """Two, three and four classes, each label there, as many rows as classes, one row, none, scores of hundreds, 32 bits."""
+    for classes, rows, width in ((3, 7, 5), (2, 6, 4), (4, 4, 4)):
+        case = head_case(rng, classes, rows, width)
+        got, want = gradients_of(student, *case), privacy.per_example_gradients(*case)
+        if not close(got, want):
+            return explain_gradients(got, want, *case)
+    small = head_case(rng, 3, 5, 4)
+    if not close(gradients_of(student, small[0], small[1].astype(np.float32), small[2]),
+                 privacy.per_example_gradients(small[0], small[1].astype(np.float32), small[2])):
+        return 1, "right; but features of 32 bits, as in the lab, give other gradients"
+    alone, nobody = head_case(rng, 3, 1, 4), head_case(rng, 3, 0, 4)
+    if not close(gradients_of(student, *alone), privacy.per_example_gradients(*alone)):
+        return 1, "right for several rows, not for one alone"
+    large = (np.diag([1000.0, -1000.0, 0.0]), np.eye(3), np.array([1, 1, 2]))
+    if not close(gradients_of(student, *large), privacy.per_example_gradients(*large)):
+        return 1, "right for small scores; before `exp`, take the row's largest score off all of them"
+    gradients_of(student, *nobody)
+    return 2, "the gradient of each row by itself"
+
+
+def head_case(rng, classes, rows, width):
+    """(weight, features, labels); every label occurs where there are rows enough."""
+    labels = rng.permutation(np.arange(rows) % classes)
+    return rng.normal(size=(classes, width)), rng.normal(size=(rows, width)), labels
+
+
+def gradients_of(student, weight, features, labels):
+    answer, shape = student.call("per_example_gradients", weight, features, labels), (len(labels), weight.size)
+    if not len(labels):
+        if np.shape(answer) != shape:
+            raise StudentError("unexpected", "without rows, `per_example_gradients` should return an array of shape "
+                                             "(0, classes * width).")  # fmt: skip
+        return np.zeros(shape)
+    return as_array(answer, shape, "per_example_gradients").astype(float)
+
+
+def explain_gradients(got, want, weight, features, labels):
+    classes, width = weight.shape
+    turned = want.reshape(len(labels), classes, width).swapaxes(1, 2).reshape(len(labels), -1)
+    truth = np.eye(classes)[labels]
+    scores = features @ weight.T
+    no_softmax = ((scores - truth)[:, :, None] * features[:, None]).reshape(want.shape)
+    no_label = want + (truth[:, :, None] * features[:, None]).reshape(want.shape)
+    known = [(want / len(labels), "each row's own gradient is wanted, not its part of a mean: do not divide by the rows"),
+             (np.broadcast_to(want.mean(axis=0), want.shape), "all rows are the mean: each row's own gradient is wanted"),
+             (-want, "the sign: the gradient of the loss is (p - y) times the features, not (y - p)"),
+             (turned, "the order of the numbers: class after class, each with all features"),
+             (no_softmax, "the scores are no probabilities: softmax of each row first"),
+             (no_label, "the label is missing: take 1 off the probability at the label")]
+    for value, told in known:
+        if close(got, value):
+            return 1 if value is turned or told.startswith("each") else 0, told
+    return 0, "other gradients: (p - y) of each row, times each of its features; p is the softmax over the classes"
+
+
+@check(points=2, contract=Contract("gradients max_norm noise_multiplier normal expected_batch", Numbers("float", dims=1),
+                                   arrays="numpy"))
 def clip_and_noise(student, rng):
-    """Rows of very different lengths, one of zeros; noise; an expected size that is not the real one."""
+    """Rows of very different lengths, one of zeros; noise; an expected size that is not the real one; one row; none."""
     batch, width = int(rng.integers(6, 10)), int(rng.integers(5, 9))
     max_norm, noise, expected = float(rng.uniform(0.2, 0.7)), float(rng.uniform(0.5, 3)), batch + int(rng.integers(2, 9))
     gradients = rng.normal(size=(batch, width))
@@ -153,19 +198,232 @@ def clip_and_noise(student, rng):
     if not close(got, want):
         return 0, "without noise it differs: each row is scaled down to max_norm if it is longer, then all are added up"
     if not close(answer(gradients, max_norm, 0.0, nothing, expected), want * batch / expected):
-        return 1, "clipping is right; divide by expected_batch, not by the number of rows"
+        return 0.5, "clipping is right; divide by expected_batch, not by the number of rows"
     want = privacy.clip_and_noise(gradients, max_norm, noise, normal, expected)
     if not close(answer(gradients, max_norm, noise, normal, expected), want):
-        return 2, "clipping is right; the noise is noise_multiplier * max_norm * normal, added once to the sum"
+        return 1, "clipping is right; the noise is noise_multiplier * max_norm * normal, added once to the sum"
     alone = gradients[lengths.argmax()][None]
     if not close(answer(alone, max_norm, noise, normal, expected),
                  privacy.clip_and_noise(alone, max_norm, noise, normal, expected)):
-        return 3, "right for a batch; but one row alone goes wrong"
-    empty = np.zeros((3, width))
-    if not close(answer(empty, max_norm, noise, normal, expected), noise * max_norm * normal / expected):
-        return 3, "right; but rows of zeros should give the noise alone"
-    return 4, "clipped row by row, noise once, divided by the expected size"
+        return 1.5, "right for a batch; but one row alone goes wrong"
+    for empty, told in ((np.zeros((3, width)), "rows of zeros"), (np.zeros((0, width)), "no rows at all")):
+        if not close(answer(empty, max_norm, noise, normal, expected), noise * max_norm * normal / expected):
+            return 1.5, f"right; but {told} should give the noise alone"
+    return 2, "clipped row by row, noise once, divided by the expected size"
 
+
+RDP = Contract("noise_multiplier sample_rate steps delta", Number(), forbids="opacus.accountants.analysis.rdp.*",
+               own=f"{OF_PRIVACY}epsilon_spent {OF_PRIVACY}privacy_profile {OF_PRIVACY}noise_for")
+
+
+@check(points=3, contract=RDP)
+def rdp_epsilon(student, rng):
+    """Budgets whose best order is in the middle, the first, the last; sample rate 1; hardly any noise, and none."""
+    middle = [(float(rng.uniform(1.5, 4)), float(rng.uniform(0.1, 0.3)), int(rng.integers(30, 150)), delta)
+              for delta in (1e-5, 1e-6, 1e-3)]
+    edges = [(0.9, 0.4, 400, 1e-5), (60.0, 0.01, 3, 1e-5)]  # the best order is 2, and 32
+    got = [epsilon_of(student, case) for case in middle + edges]
+    if not same_budgets(got, middle + edges):
+        return explain_budgets(got, middle + edges)
+    if not same_budgets([epsilon_of(student, (1.5, 1.0, 10, 1e-5))], [(1.5, 1.0, 10, 1e-5)]):
+        return 2, "right; but with sample rate 1 each order's divergence is order / (2 * noise_multiplier ** 2)"
+    if epsilon_of(student, (0, 0.25, 10, 1e-5)) != math.inf or epsilon_of(student, (0.0, 1.0, 10, 1e-5)) != math.inf:
+        return 2, "right with noise; without any (0), epsilon is math.inf"
+    hardly = [(0.2, 0.25, 10, 1e-5), (0.03, 0.5, 2, 1e-5)]  # e^12400 at the last order; e^1111 at the first
+    try:
+        fits = same_budgets([epsilon_of(student, case) for case in hardly], hardly)
+    except StudentError:  # of math.exp
+        fits = False
+    if not fits:
+        return 2, "right; but with little noise the terms are too large for a number: add up their logarithms"
+    if epsilon_of(student, (500.0, 0.01, 1, 0.4)) != 0:
+        return 2.5, "right; but epsilon is never below 0"
+    return 3, "the smallest epsilon of all orders"
+
+
+def epsilon_of(student, case):
+    return float(as_array(student.call("rdp_epsilon", *case), (), "rdp_epsilon"))
+
+
+def same_budgets(got, cases):
+    return bool(np.allclose(got, [privacy.rdp_epsilon(*case) for case in cases], rtol=1e-6, atol=1e-9))
+
+
+def near_budget(noise, rate, steps, delta, orders=range(2, 33), all_steps=True, sampled=True, first=0, last=1, twice=2,
+                choose=min, plain=False, counted=True, inside=False):
+    """An accountant that does one thing otherwise."""
+    found = []
+    for order in orders:
+        logs = [(math.log(math.comb(order, k)) if counted else 0.0) + k * math.log(rate) + (order - k) * math.log1p(-rate)
+                + k * (k - 1) / (twice * noise**2) for k in range(first, order + last)]  # fmt: skip
+        total = float(np.logaddexp.reduce(logs))
+        divergence = total / (order - 1) if sampled else order / (2 * noise**2)
+        spent = steps * divergence if all_steps else divergence
+        to_delta = -math.log(delta) / (order - 1)
+        if not plain:
+            to_delta += math.log((order - 1) / order) - math.log(order) / (order - 1)
+        found.append(spent + (steps * to_delta if inside else to_delta))
+    return choose(found)
+
+
+BUDGET_MISSES = [({"all_steps": False}, 1, "the steps are missing: the divergences of all steps add up"),
+                 ({"inside": True}, 1, "the divergence counts for every step, what turns it into epsilon only once"),
+                 ({"sampled": False}, 1, "the sample rate is missing: whoever is not always drawn is hidden better"),
+                 ({"choose": max}, 1, "of all orders the smallest epsilon counts, not the largest"),
+                 ({"plain": True}, 2, "right but for what is added: log((order - 1) / order) - log(delta * order) / "
+                                      "(order - 1)"),
+                 ({"twice": 1}, 1, "in the exponent stands k * (k - 1) / (2 * noise_multiplier ** 2): the 2 is missing"),
+                 ({"counted": False}, 1, "the binomial coefficient is missing: math.comb(order, k)"),
+                 ({"first": 1}, 2, "the sum begins at k = 0"),
+                 ({"last": 0}, 1, "the sum ends at k = order, which range must hold too"),
+                 ({"orders": range(2, 32)}, 2, "right but for the orders: 2 to 32, the last one too"),
+                 ({"orders": range(3, 33)}, 2, "right but for the orders: 2 is the first")]
+
+
+def explain_budgets(got, cases):
+    for miss, points, told in BUDGET_MISSES:
+        if np.allclose(got, [near_budget(*case, **miss) for case in cases], rtol=1e-6, atol=1e-9):
+            return points, told
+    case, value = cases[-1], got[-1]
+    for other, given in zip(got, cases, strict=True):
+        if not same_budgets([other], [given]):
+            case, value = given, other
+            break
+    return 0, differs("rdp_epsilon", case, value, privacy.rdp_epsilon(*case))
+
+
+@check(points=1, contract=Contract("spent epsilon", Number(), own=f"{OF_PRIVACY}noise_for",
+                                   forbids="opacus.accountants.utils.*"))
+def find_noise(student, rng):
+    """Budgets that fall fast and slowly; answers below the first guess and far above, a power of two, near both ends."""
+    answers = [float(rng.uniform(1.1, 7)), float(rng.uniform(0.2, 0.9)), float(rng.uniform(20, 60)), 1.0, 4.0, 0.0123, 911.7]
+    for wanted, power in zip(answers, (1.0, 2.0, 0.5, 1.0, 1.5, 1.0, 1.0), strict=True):
+        epsilon = float(rng.uniform(0.5, 8))
+        spent = student.build("leaplm.grading.judge.probes:spending", epsilon * wanted**power, power)
+        found = as_number(student.call("find_noise", spent, epsilon), "find_noise")
+        if student.read(spent, "leaplm.grading.judge.probes:times_asked") > 100:
+            return 0.5, "it asks for the budget more than a hundred times: halve the interval at each call"
+        if found < wanted * (1 - 1e-9):
+            return 0, f"it gives {found:.4f}, which does not keep the budget: the smallest noise that does is {wanted:.4f}"
+        if found > wanted + 0.00101:
+            return 0, f"it gives {found:.4f}, more than 0.001 above the smallest noise that keeps the budget, {wanted:.4f}"
+    return 1, "the smallest noise that keeps the budget"
+
+
+STEPS = ListOf(Record({"epsilon": Number(), "length": Number()}))
+LOOP = Contract("features labels people classes config noise_multiplier generator",
+                Several(Numbers("float", dims=2), Number(), STEPS), random=FromGenerator(6), arrays="numpy",
+                own=f"{OF_PRIVACY}train_head_with_noise {OF_PRIVACY}train_head_privately {OF_PRIVACY}train_head_with_opacus")
+WHOLE_RUN = {"epsilon": 50.0, "steps": 3, "sample_rate": 0.5, "max_norm": 0.6, "learning_rate": 2.0}
+
+
+@check(points=3, contract=LOOP)
+def dp_sgd(student, rng):
+    """A row each, then people with several rows, mixed; a budget that ends early, or at once; steps that draw nobody."""
+    several = rng.permutation([0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 4, 1])
+    cases = [("each row", np.arange(9), WHOLE_RUN, 2.0), ("people", several, WHOLE_RUN | {"steps": 4}, 2.0)]
+    cases += [("people", several, WHOLE_RUN | {"epsilon": 1e4, "max_norm": 50.0}, 0.3)]  # nobody is cut
+    ended = {"epsilon": float(privacy.rdp_epsilon(2.0, 0.5, 3, 1e-5) + 0.01), "steps": 9}
+    cases += [("budget", np.arange(8), WHOLE_RUN | ended, 2.0), ("none", np.arange(4), WHOLE_RUN | {"epsilon": 0.05}, 2.0),
+              ("nobody", rng.permutation([0, 0, 1]), WHOLE_RUN | {"sample_rate": 0.25, "steps": 6}, 3.0)]
+    for name, people, settings, noise in cases:
+        features, labels = rng.normal(size=(len(people), 4)), rng.permutation(np.arange(len(people)) % 3)
+        given = features, labels, people, 3
+        seed = telling_seed(rng, int(people.max()) + 1, settings) if name == "nobody" else int(rng.integers(10**6))
+        config = student.build(f"{OF_PRIVACY[:-1]}:PrivateConfig", **settings)
+        source = student.build("leaplm.grading.judge.probes:generator", seed)
+        weight, spent, history = student.call("dp_sgd", *given, config, noise, source)
+        got = as_array(weight, (3, 4), "the weight"), as_number(spent, "epsilon spent"), history
+        want = reference_run(given, settings, noise, seed)
+        if not same_run(got, want):
+            return explain_run(name, got, want, lambda given=given, settings=settings, noise=noise, seed=seed, **miss:
+                               reference_run(given, settings, noise, seed, **miss))
+    return 3, "a training that keeps its budget, for people with one row or many"
+
+
+def telling_seed(rng, people, settings):
+    """A seed by which some step draws nobody and another somebody."""
+    for seed in rng.integers(10**6, size=500).tolist():
+        source, drawn = np.random.default_rng(seed), []
+        for _ in range(settings["steps"]):
+            drawn.append((source.random(people) < settings["sample_rate"]).any())
+            source.normal(size=12)
+        if set(drawn) == {True, False}:
+            return seed
+    raise RuntimeError("no seed tells the ways apart")
+
+
+def same_run(got, want):
+    (weight, spent, history), (ours, budget, steps) = got, want
+    return close(weight, ours) and close(spent, budget) and len(history) == len(steps) and \
+        all(set(step) == set(our) and all(close(step[key], our[key]) for key in our)
+            for step, our in zip(history, steps, strict=True))
+
+
+def reference_run(given, settings, noise, seed, by="sum", unit="people", order="people first", batch="expected", late=0,
+                  rate="falling", sign=1, clipped=True, ahead=1, loud=1):
+    """(weight, epsilon spent, history) as the lab asks for it, or of a near miss."""
+    (features, labels, people, classes), config = given, privacy.PrivateConfig(**settings)
+    count, source = int(people.max()) + 1, np.random.default_rng(seed)
+    weight, spent, history = np.zeros((classes, features.shape[1])), 0.0, []
+    for step in range(config.steps):
+        after = privacy.rdp_epsilon(noise, config.sample_rate, step + ahead, config.delta)
+        if (spent if late else after) > config.epsilon:
+            break
+        normal = source.normal(size=weight.size) if order == "noise first" else None
+        drawn = source.random(len(people) if unit == "rows" else count) < config.sample_rate
+        rows = np.flatnonzero(drawn if unit == "rows" else drawn[people])
+        gradients = privacy.per_example_gradients(weight, features[rows], labels[rows])
+        if by != "rows" and unit != "rows":
+            whose = people[rows]
+            gradients = privacy.sum_by_person(gradients, whose)
+            if by == "mean" and len(rows):
+                gradients = gradients / np.unique(whose, return_counts=True)[1][:, None]
+        normal = source.normal(size=weight.size) if normal is None else normal
+        size = config.sample_rate * (len(people) if batch == "rows" else count)
+        size = max(1, drawn.sum()) if batch == "real" else size
+        longest = config.max_norm if clipped else 1e9
+        gradient = privacy.clip_and_noise(gradients, longest, loud * noise * config.max_norm / longest, normal, size)
+        pace = {"falling": config.rate(step), "next": config.rate(step + 1), "fixed": config.learning_rate}[rate]
+        weight, spent = weight - sign * pace * gradient.reshape(weight.shape), after
+        history.append({"epsilon": spent, "length": float(np.linalg.norm(gradient))})
+    return weight, spent, history
+
+
+RUN_MISSES = [({"sign": -1}, 1, "the weight moves towards a larger loss: minus the gradient"),
+              ({"rate": "fixed"}, 1, "the learning rate stays the same: config.rate(step), counted from 0"),
+              ({"rate": "next"}, 2, "the learning rate is that of the next step: the first one has config.rate(0)"),
+              ({"loud": 0}, 1, "the noise is missing: clip_and_noise gets noise_multiplier and the normal numbers drawn"),
+              ({"order": "noise first"}, 2, "in each step the people are drawn first, then the noise"),
+              ({"clipped": False}, 1, "the gradients are not clipped to config.max_norm"),
+              ({"unit": "rows"}, 1, "rows are drawn; draw people, and take all rows of those drawn"),
+              ({"by": "rows"}, 1, "each row is clipped by itself: add up the gradients of a person first, then clip"),
+              ({"by": "mean"}, 2, "the gradients of a person are added up, not averaged"),
+              ({"batch": "rows"}, 2, "the expected batch counts people: config.sample_rate times their number"),
+              ({"batch": "real"}, 1, "divide by the expected number of people, not by how many were drawn"),
+              ({"late": 1}, 1, "it stops one step too late: ask before a step what will be spent after it"),
+              ({"ahead": 2}, 2, "it stops one step too early: ask what is spent after this step, not after the next")]
+SAID = {"each row": "other weights: account, draw people, sum by person, draw noise, clip and add, move",
+        "people": "right for one row a person; else all rows of a person are drawn together, added up, and clipped as one",
+        "budget": "right with a large budget; but the training should stop before a step that would exceed it",
+        "none": "right; but where no step keeps the budget, the weight is zeros, epsilon 0.0 and the history empty",
+        "nobody": "right; but a step that draws nobody is a step, too: its gradient is noise alone"}
+
+
+def explain_run(name, got, want, near):
+    for miss, points, told in RUN_MISSES:
+        if close(got[0], near(**miss)[0]) and not close(near(**miss)[0], want[0]):
+            return points, told
+    if not close(got[0], want[0]):
+        return {"each row": 0, "people": 1}.get(name, 2), SAID[name]
+    if any(set(step) != {"epsilon", "length"} for step in got[2]):
+        return 2, "the weight is right; in the history stand epsilon and length, and nothing that has no noise"
+    if not close(got[1], want[1]):
+        return 2, SAID[name] if name == "none" else "the weight is right; epsilon spent is that after the last step made"
+    return 2, "the weight is right; the history has for each step the epsilon spent so far and the private gradient's length"
+
+
+# -- gaps -----------------------------------------------------------------------------------------------------------------
 
 PAIRED = Contract("first second resamples", Several(*3 * [Number()]), own="leaplm.evaluation.paired_difference")
 
@@ -191,61 +449,6 @@ def paired_interval(student, rng):
     if turned:
         return 2, "low and high are exchanged"
     return 1, "the difference is right; the interval: mean of each draw's differences, then their 2.5 % and 97.5 % quantiles"
-
-
-@check(points=2, contract=Contract("words scores share", Several(Text(), Text())))
-def erase(student, rng):
-    """Words that occur twice, negative scores, shares that need rounding up or none, all words, none, and one alone."""
-    good, rounded, cases = 0, 0, [(0.2, 11), (0.3, 13), (0.5, 9), (0.5, 8), (0.0, 5), (1.0, 6), (0.25, 1)]
-    for share, count in cases:  # no share of 9, 11 and 13 is a whole number
-        words = rng.choice(["so", "good", "not", "bad", "film"], size=count).tolist()
-        scores = rng.normal(size=count).astype(np.float32)
-        scores[rng.integers(count)] = -5
-        answer = student.call("erase", words, scores, share)
-        if not isinstance(answer, list) or len(answer) != 2 or not all(isinstance(part, str) for part in answer):
-            return 0, "erase should return two strings"
-        good += tuple(answer) == explanations.erase(words, scores, share)
-        fewer = explanations.erase(words, scores, math.floor(share * count) / count)
-        rounded += tuple(answer) == fewer != explanations.erase(words, scores, share)
-    if good == len(cases) and not chooses_as_many(student):
-        return 1, "right where all scores differ; of equal ones no more are chosen than math.ceil(share * n) in all"
-    if good == len(cases):
-        return 2, "the rest and the important words, both in their order"
-    if rounded and rounded + good == len(cases):
-        return 1, "the right order; but round the number of words up (math.ceil)"
-    return 0, "other words: the largest scores (not the largest sizes), words in their order, each place by itself"
-
-
-def chooses_as_many(student):
-    """Whether, of words with equal scores, the asked number is chosen, whichever they are; all in their order."""
-    words = ["Kano", "Jos", "Zaria", "Lagos", "Kisumu"]
-    for scores, share in (([1, 1, 1, 1, 1], 0.4), ([0, 2, 0, 0, 3], 0.6), ([-1, -1, 0, -1, -1], 0.8)):
-        rest, chosen = (part.split() for part in student.call("erase", words, np.array(scores, np.float32), share))
-        largest = [words[i] for i in range(5) if scores[i] > sorted(scores)[2]]
-        if len(chosen) != round(5 * share) or not set(largest) <= set(chosen) or \
-           any(part != [word for word in words if word in part] for part in (rest, chosen)) or {*rest, *chosen} != {*words}:
-            return False
-    return True
-
-
-@check(points=2, contract=Contract("rows columns k", ROW_NUMBERS))
-def risky_rows(student, rng):
-    """Columns that count together, groups one below, at and one above k, a column that must not count, look-alikes."""
-    k = int(rng.integers(3, 6))
-    groups = [(town, gender) for town in ("Kano", "Zaria", "Jos") for gender in ("woman", "man")]
-    sizes = rng.permutation([k - 1, k - 1, k, k, k + 1, 2])
-    members = rng.permutation(np.repeat(np.arange(6), sizes))
-    people = [{"town": groups[g][0], "gender": groups[g][1], "number": number} for number, g in enumerate(members)]
-    glued = [{"town": f"Kano{sign}1", "gender": "2"} for sign in ("", " ", ",", "-")]  # unlike these, if kept apart
-    glued += [{"town": "Kano", "gender": f"1{sign}2"} for sign in ("", " ", ",", "-")]
-    turned = [{"town": town, "gender": gender} for town, gender in (("Jos", "Kano"), ("Kano", "Jos"), ("kano", "Jos"))]
-    cases = [(turned, ["town", "gender"], 2), (turned[:2], ["gender", "town"], 2)]
-    cases += [(people, columns, k) for columns in (["town", "gender"], ["gender"], ["number"])]
-    for case in (*cases, (people, ["gender", "town"], 1), (people[:1], ["town"], 2), (glued, ["town", "gender"], 2)):
-        got = as_row_numbers(student.call("risky_rows", *case), "risky_rows", len(case[0]))
-        if got != privacy.risky_rows(*case):
-            return 0, "other rows: fewer than k rows (itself included) with the same values in all the columns together"
-    return 2, "the rows that stand alone"
 
 
 # -- the private head -----------------------------------------------------------------------------------------------------

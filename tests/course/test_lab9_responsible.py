@@ -19,24 +19,44 @@ lab9 = solved_lab("lab9_responsible")
 def test_lab9_functions_are_the_librarys(lab9):
     rng = np.random.default_rng(0)
     losses, others = torch.tensor(rng.gamma(1, size=30)), torch.tensor(rng.gamma(2, size=20))
-    assert lab9["exposure"](losses[0], others) == pytest.approx(memorization.exposure(float(losses[0]), others))
     for limit in (0.0, 0.1):
         assert lab9["membership_attack"](losses, others, limit) == \
             pytest.approx(privacy.membership_attack(losses, others, limit))
-    gradients, normal = torch.tensor(rng.normal(size=(6, 4))), torch.tensor(rng.normal(size=4))
-    np.testing.assert_allclose(lab9["clip_and_noise"](gradients, 0.7, 1.3, normal, 9),
-                               privacy.clip_and_noise(gradients, 0.7, 1.3, normal, 9))
     first, second, draws = torch.rand(9), torch.rand(9), torch.randint(9, (50, 9))
     assert lab9["paired_interval"](first, second, draws) == pytest.approx(fairness.paired_interval(first, second, draws))
-
-
-def test_lab9_functions_on_words_are_the_librarys(lab9):
     texts = ["Call Amina now", "call amina, NOW!", "Call Musa", "Musa: call!", "no"]
     assert lab9["deduplicate"](texts, 0.7) == memorization.deduplicate(texts, 0.7) == [0, 2, 4]
+
+
+def test_lab9_private_training_is_the_librarys(lab9):
+    rng = np.random.default_rng(0)
+    gradients, normal = rng.normal(size=(6, 4)), rng.normal(size=4)
+    np.testing.assert_allclose(lab9["clip_and_noise"](gradients, 0.7, 1.3, normal, 9),
+                               privacy.clip_and_noise(gradients, 0.7, 1.3, normal, 9))
+    x, y = small_task(40)
+    weight = rng.normal(size=(3, 30))
+    for rows in (40, 1, 0):
+        np.testing.assert_allclose(lab9["per_example_gradients"](weight, x[:rows], y[:rows]),
+                                   privacy.per_example_gradients(weight, x[:rows], y[:rows]), atol=1e-12)
+    for case in ((1.1, 0.25, 100, 1e-5), (0.3, 1.0, 2, 1e-6), (40.0, 0.01, 3, 1e-5), (0.03, 0.5, 2, 1e-3)):
+        assert lab9["rdp_epsilon"](*case) == pytest.approx(privacy.rdp_epsilon(*case), rel=1e-9)
+    assert lab9["rdp_epsilon"](0, 0.5, 2, 1e-3) == privacy.rdp_epsilon(0, 0.5, 2, 1e-3) == math.inf
+    for budget in (300.0, 6.0, 0.08):
+        assert lab9["find_noise"](lambda noise: 6 / noise, budget) == privacy.find_noise(lambda noise: 6 / noise, budget)
+    config = privacy.PrivateConfig(epsilon=2.0, steps=20)
+    for people in (np.arange(40), rng.permutation(np.arange(40) % 11)):
+        got, want = (loop(x, y, people, 3, config, 2.5, np.random.default_rng(5))
+                     for loop in (lab9["dp_sgd"], privacy.dp_sgd))
+        np.testing.assert_allclose(got[0], want[0])
+        assert got[1] == pytest.approx(want[1]) and 0 < len(got[2]) == len(want[2]) < 20
+        assert got[2][-1] == pytest.approx(want[2][-1])
+
+
+def test_words_are_erased_by_their_place_and_rows_are_risky_in_small_groups():
     words, scores = ["a", "b", "a", "c", "d"], torch.tensor([0.3, -2.0, 0.1, 0.9, 0.2])
-    assert lab9["erase"](words, scores, 0.3) == explanations.erase(words, scores, 0.3) == ("b a d", "a c")
+    assert explanations.erase(words, scores, 0.3) == ("b a d", "a c")
     rows = [{"town": t, "age": a} for t, a in (("Kano", 1), ("Kano", 1), ("Jos", 1))]
-    assert lab9["risky_rows"](rows, ["town", "age"], 2) == privacy.risky_rows(rows, ["town", "age"], 2) == [2]
+    assert privacy.risky_rows(rows, ["town", "age"], 2) == [2] and privacy.risky_rows(rows, ["age"], 3) == []
 
 
 # -- memorisation -------------------------------------------------------------------------------------------------------
@@ -94,7 +114,7 @@ def small_task(rows=300):
     return x, (x @ rng.normal(size=(30, 3))).argmax(1)
 
 
-def test_head_gradients_are_opacus_per_sample_gradients():
+def test_per_example_gradients_are_those_of_opacus():
     from opacus import GradSampleModule
 
     x, y = small_task(12)
@@ -103,7 +123,8 @@ def test_head_gradients_are_opacus_per_sample_gradients():
     module._module.weight.data = torch.tensor(weight, dtype=torch.float32)
     logits = module(torch.tensor(x, dtype=torch.float32))
     torch.nn.functional.cross_entropy(logits, torch.tensor(y), reduction="sum").backward()
-    np.testing.assert_allclose(privacy.head_gradients(weight, x, y), module._module.weight.grad_sample, atol=1e-5)
+    np.testing.assert_allclose(privacy.per_example_gradients(weight, x, y).reshape(12, 3, 30),
+                               module._module.weight.grad_sample, atol=1e-5)
 
 
 def test_private_training_learns_spends_its_budget_and_leaves_its_trace():
@@ -116,6 +137,37 @@ def test_private_training_learns_spends_its_budget_and_leaves_its_trace():
     assert privacy.noise_trace(weight) == pytest.approx(expected, rel=0.4)  # 30 numbers: a spread of 13 %
     without, none = privacy.train_head_privately(x, y, 3, privacy.PrivateConfig(epsilon=math.inf, steps=40))
     assert none == 0 and privacy.noise_trace(without) < 1e-9
+
+
+def test_a_row_for_each_person_is_the_training_that_is_handed_in():
+    """The loop by person with one row each: the same weight, bit for bit, as the library's loop over rows."""
+    (x, y), config = small_task(60), privacy.PrivateConfig(epsilon=50.0, steps=8)
+    for noise, seed in ((2.0, 3), (1.0, 4)):
+        weight, spent, history = privacy.dp_sgd(x, y, np.arange(60), 3, config, noise, np.random.default_rng([seed, 12]))
+        np.testing.assert_array_equal(weight, privacy.train_head_with_noise(x, y, 3, config, noise, seed))
+        assert len(history) == 8 and spent == history[-1]["epsilon"] == privacy.rdp_epsilon(noise, 0.25, 8, 1e-5)
+
+
+def test_the_loop_stops_before_its_budget_and_bounds_a_person():
+    x, y = small_task(60)
+    people = np.arange(60) // 12
+    tight = privacy.PrivateConfig(epsilon=1.0, steps=300)
+    _, spent, history = privacy.dp_sgd(x, y, people, 3, tight, 4.0, np.random.default_rng(0))
+    assert 0.9 < spent <= 1 < privacy.rdp_epsilon(4.0, 0.25, len(history) + 1, 1e-5)
+    none = privacy.PrivateConfig(epsilon=0.01)
+    weight, spent, history = privacy.dp_sgd(x, y, people, 3, none, 4.0, np.random.default_rng(0))
+    assert not weight.any() and spent == 0.0 and history == []
+    # Without noise: with one person's rows or without, a step differs by at most C / B.
+    one = privacy.PrivateConfig(epsilon=math.inf, steps=1, sample_rate=1.0, max_norm=0.5, learning_rate=1.0)
+    with_all = privacy.dp_sgd(x, y, people, 3, one, 0.0, np.random.default_rng(0))[0]
+    without = privacy.dp_sgd(x[:48], y[:48], people[:48], 3, one, 0.0, np.random.default_rng(0))[0]
+    assert np.linalg.norm(5 * with_all - 4 * without) <= 0.5 + 1e-9
+
+
+def test_whole_orders_are_a_bound_near_that_of_opacus():
+    for noise in (1.0, 2.0, 4.0, 10.0):
+        ours, theirs = privacy.rdp_epsilon(noise, 0.25, 100, 1e-5), privacy.epsilon_spent(noise, 0.25, 100, 1e-5)
+        assert theirs - 1e-9 <= ours <= 1.02 * theirs + 0.01
 
 
 def test_opacus_spends_the_same_and_learns():

@@ -392,8 +392,8 @@ def counting_speller(seed: int) -> CountingSpeller:
     return CountingSpeller(seed)
 
 
-def times_asked(model: CountingSpeller) -> int:
-    """How often a `counting_speller` was called so far."""
+def times_asked(model: CountingSpeller | Spending) -> int:
+    """How often a `counting_speller` or a `spending` was called so far."""
     return model.asked
 
 
@@ -411,3 +411,20 @@ def guesser(seed: int, style: str, length: int) -> Any:
         return text[len(tokens) :]
 
     return draft
+
+
+class Spending:
+    """A privacy budget that falls as the noise grows, `scale` / noise ** `power`; it counts its calls, and ends at 1,000."""
+
+    def __init__(self, scale: float, power: float) -> None:
+        self.scale, self.power, self.asked = scale, power, 0
+
+    def __call__(self, noise: float) -> float:
+        self.asked += 1
+        if self.asked > 1000:
+            raise RuntimeError("the function was called 1,000 times: halve the interval at each call")
+        return self.scale / float(noise) ** self.power if noise > 0 else float("inf")
+
+
+def spending(scale: float, power: float) -> Spending:
+    return Spending(scale, power)

@@ -465,7 +465,7 @@ for why, part in {
     "divides copies, which the optimizer never sees": {"divide": "gradient = gradient / scale"},
     "steps in any case": {"skip": "scale, good = scale / 2, 0"},
     "looks at the loss instead of the gradients": {"bad": "not np.isfinite(loss)"},
-    "forgets old gradients nowhere": {"start": "pass"},
+    "old gradients are never forgotten": {"start": "pass"},
     "old gradients are forgotten only after a step": {"start": "pass", "skip": "optimizer.zero_grad(); return loss, False, "
                                                                                 "{'scale': scale / 2, 'good': 0}"},
     "the scale stays the same after an overflow": {"skip": "return loss, False, {'scale': scale, 'good': 0}"},
@@ -507,7 +507,8 @@ for why, part in {
     "the model's own zero_grad, one long vector": {
         "start": "model.zero_grad()", "bad": "not bool(torch.cat([g.flatten() for g in gradients]).isfinite().all())"},
     "multiplies by 1 / scale; numbers of torch and numpy": {
-        "divide": "gradient.mul_(1 / scale)", "result": "torch.tensor(loss), np.True_, {'scale': np.float64(scale), 'good': good}"},
+        "divide": "gradient.mul_(1 / scale)",
+        "result": "torch.tensor(loss), np.True_, {'scale': np.float64(scale), 'good': good}"},
     "its own accumulate_gradients": {"loss": "accumulate_gradients(model, batches, scale)"},
     "a list, the scaler with one entry more": {
         "result": "[loss, True, dict(scaler, scale=scale, good=good, all=1)]"},
@@ -555,7 +556,8 @@ for why, part in {
         "weights": "{name: p.clone() for name, p in model.named_parameters() if p.requires_grad}"},
     "only the frozen weights": {
         "weights": "{name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}"},
-    "only the last of the weights": {"weights": "{name: p.detach().clone() for name, p in [*model.named_parameters()][-1:]}"},
+    "only the last of the weights": {
+        "weights": "{name: p.detach().clone() for name, p in [*model.named_parameters()][-1:]}"},
     "the names have lost their beginning": {
         "weights": "{name.split('.')[-1]: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}"},
     "an equal loss counts as better": {"better": "best is None or loss <= best['loss']"},
@@ -564,7 +566,8 @@ for why, part in {
     "only an improvement of 1e-4 or more counts": {"better": "best is None or loss < best['loss'] - 1e-4"},
     "keeps the last weights": {"worse": "best = {**best, 'bad': best['bad'] + 1, 'weights': {name: p.detach().clone() "
                                         "for name, p in model.named_parameters() if p.requires_grad}}"},
-    "compares with the evaluation before, not with the best": {"worse": "best = {**best, 'loss': loss, 'bad': best['bad'] + 1}"},
+    "compares with the evaluation before, not with the best": {
+        "worse": "best = {**best, 'loss': loss, 'bad': best['bad'] + 1}"},
     "bad evaluations are counted in all, not in a row": {
         "new": "{'loss': loss, 'bad': best['bad'] if best else 0, 'weights': weights}"},
     "bad evaluations are never counted": {"worse": "pass"},
@@ -585,7 +588,8 @@ def keep_best(model, loss, best, patience):
     if not lowest or loss < min(lowest):
         best = {"loss": loss, "bad": 0, "weights": weights}
     else:
-        best = {"loss": min(lowest), "bad": (best or {"bad": 0})["bad"] + 1, "weights": (best or {"weights": weights})["weights"]}
+        best = best or {"bad": 0, "weights": weights}
+        best = {"loss": min(lowest), "bad": best["bad"] + 1, "weights": best["weights"]}
     lowest.append(loss)
     return best, best["bad"] >= patience
 """)
@@ -650,12 +654,13 @@ for why, part in {
         "optimizer_back": "optimizer.load_state_dict({**state['optimizer'], 'state': {}})"},
     "forgets the scheduler": {"scheduler_back": "pass"},
     "forgets the random states": {"random_back": "pass"},
-    "only the random numbers of torch": {"random": "torch.get_rng_state()", "random_back": "torch.set_rng_state(state['random'])"},
+    "only the random numbers of torch": {
+        "random": "torch.get_rng_state()", "random_back": "torch.set_rng_state(state['random'])"},
     "sets a seed in place of the random states": {"random_back": "torch.manual_seed(0)"},
     "forgets the weights": {"model_back": "pass"},
     "only the weights of the last layer's matrix": {
         "weights": "{name: p.detach() for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}"},
-    "the names of the weights are not checked: none fits": {
+    "the names in the file are not those of the model": {
         "weights": "{'model.' + name: p.detach() for name, p in model.named_parameters() if p.requires_grad}"},
     "fails where there is no file": {"missing": "pass"},
     "an empty dict where there is no file": {"missing": "if not os.path.exists(path):\n        return {}"},
@@ -683,8 +688,8 @@ wrong.cell("checkpoint", "the library writes the file", FILES.format(**{
 for why, part in {
     "all weights, frozen ones too": {"weights": "model.state_dict()", "model_back": "model.load_state_dict(state['model'])"},
     "with pathlib": {
-        "write": "fresh = Path(path).with_suffix('.new')\n    torch.save(state, fresh)\n    with open(fresh, 'rb+') as file:\n"
-                 "        os.fsync(file.fileno())",
+        "write": "fresh = Path(path).with_suffix('.new')\n    torch.save(state, fresh)\n"
+                 "    with open(fresh, 'rb+') as file:\n        os.fsync(file.fileno())",
         "last": "fresh.replace(path)", "missing": "if not Path(path).is_file():\n        return None"},
     "a temporary file in the same folder, then os.rename": {
         "write": "with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:\n"
@@ -759,7 +764,8 @@ for why, part in {
     "goes on with the update that it has made already": {"begun": "run['step'] = max(0, run['step'] - 1)"},
     "that it has stopped is not in the file": {"begun": "run['stop'] = False"},
     "evaluation mode after the first epoch": {"mode": ""},
-    "one order for all epochs": {"order": "torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()"},
+    "one order for all epochs": {
+        "order": "torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()"},
     "the order from the random numbers of the program": {"order": "torch.randperm(len(rows)).tolist()"},
     "never shuffles": {"order": "list(range(len(rows)))"},
     "drops the last batch": {"steps": "len(rows) // batch_size"},
@@ -774,8 +780,6 @@ for why, part in {
     "never stops early": {"going": "run['step'] < epochs * steps"},
     "one epoch too few": {"going": "run['step'] < max(1, (epochs - 1) * steps) and not run['stop']"},
     "the sum of the losses so far": {"loss": "loss + sum(run['history']['loss'])"},
-    "the weights of the best in the end, and the file in the same state": {
-        "end": "model.load_state_dict(run['best']['weights'], strict=False)\n    " + SAVE.format("{'step': 0}")},
     "removes the file at the end": {
         "end": "model.load_state_dict(run['best']['weights'], strict=False)\n    Path(path).unlink(missing_ok=True)"},
 }.items():
@@ -807,7 +811,8 @@ def in_two_loops(model, optimizer, scheduler, rows, collate, evaluate, path, epo
     runtime.set_seed(seed)
     state = resumable.load_checkpoint(path, model, optimizer, scheduler)
     if state is None:
-        state = dict(done=0, best=None, stop=False, scaler={"scale": 65536.0, "good": 0}, loss=[], scale=[], validation=[])
+        state = {"done": 0, "best": None, "stop": False, "scaler": {"scale": 65536.0, "good": 0},
+                 "loss": [], "scale": [], "validation": []}
     count = 0
     for epoch in range(epochs):
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + epoch))

@@ -27,12 +27,6 @@ if importlib.util.find_spec("leaplm") is None:
 get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints below each check, and your progress
 
 # %% locked="setup"
-import contextlib
-import itertools
-import math
-import os
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -857,7 +851,16 @@ record.groupby("processes")[["peak_mb", "seconds_an_update"]].mean().round(1)
 #
 # For this, ask of each thing: does the next update depend on it, and can it be made again from a seed? What cannot must go
 # into a file, the **checkpoint**.
-#
+
+# %% locked="more"
+import contextlib
+import itertools
+import math
+import os
+import tempfile
+from pathlib import Path
+
+# %% [markdown]
 # | | made again from a seed | in the file |
 # |---|---|---|
 # | frozen weights, texts | yes, from their own files | no |
@@ -973,8 +976,6 @@ def load_checkpoint(path, model, optimizer, scheduler):
     ### END SOLUTION
 
 # %% locked="new_slope"
-Path("runs").mkdir(exist_ok=True)
-
 def new_slope():
     """A slope, its optimizer and its schedule, as a new process makes them."""
     slope = Slope()
@@ -983,6 +984,7 @@ def new_slope():
 
 # %%
 # Try it: w is changed after it was saved; loading should bring 5.0 back, and the same random number twice.
+Path("runs").mkdir(exist_ok=True)
 slope, sgd, schedule = new_slope()
 slope.w.data.fill_(5.0)
 save_checkpoint("runs/try.pt", slope, sgd, schedule, {"step": 7})
@@ -1028,7 +1030,7 @@ with tempfile.TemporaryDirectory() as folder:
 #    the step was made.
 # 4. After the last update of an epoch: `evaluate`, then `keep_best`, and the end when it says so.
 # 5. After every `save_every` updates, and after the evaluation if there is one: save.
-# 6. In the end the best weights are in the model. Called once more, it trains no further.
+# 6. In the end the best weights are in the model. Called once more, it goes on from the last checkpoint, and ends in the same.
 
 # %% answer="train_resumable"
 def train_resumable(model, optimizer, scheduler, rows, collate, evaluate, path, epochs=5, batch_size=8, part_size=4,
@@ -1103,6 +1105,7 @@ few_rows, few_epochs = train_rows[: by_scale(tiny=9, cpu=36, gpu=100)], by_scale
 
 def live(loop, path, cuts):
     """(history, weights) of a run that is begun anew after each of the cuts."""
+    Path(path).parent.mkdir(exist_ok=True)
     Path(path).unlink(missing_ok=True)
     for cut in [*cuts, None]:
         model, *others = new_run()
@@ -1180,13 +1183,14 @@ needed = pd.DataFrame({
 needed.round(3)
 
 # %% [markdown]
-# The next two cells carry a plan out: each seed draws other 100 texts, both trainings see the same ones, and each pair of scores
+# The next cells carry a plan out: each seed draws other 100 texts, both trainings see the same ones, and each pair of scores
 # is written down at once, so a power cut costs one pair. A pair takes about a minute on two cores. With 0 seeds nothing is
 # trained. Write your change into `changed`; another experiment needs another file.
 
 # %%
 EXPERIMENT = {"seeds": 0, "path": "runs/experiment.json", "baseline": {}, "changed": RECIPE}
 
+# %% locked="score_of"
 def score_of(recipe, seed):
     """Test accuracy of a training on the seed's texts."""
     texts = data.subsample(sentences["train"], len(train_set), seed)

@@ -110,7 +110,7 @@ def save_checkpoint(path, model, optimizer, scheduler, progress):
 
 
 def load_checkpoint(path, model, optimizer, scheduler):
-    """Put back what `save_checkpoint` wrote, and return its `progress`; None, and nothing is changed, where there is no file.
+    """Put back what `save_checkpoint` wrote, and return its `progress`; None where there is no file: nothing is changed.
 
     >>> load_checkpoint("no/such/file.pt", None, None, None)
     """
@@ -141,7 +141,8 @@ def train_resumable(model, optimizer, scheduler, rows, collate, evaluate, path, 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     steps = math.ceil(len(rows) / batch_size)
     run = load_checkpoint(path, model, optimizer, scheduler) or {
-        "step": 0, "stop": False, "best": None, "scaler": FIRST_SCALER, "history": {"loss": [], "scale": [], "validation": []}}
+        "step": 0, "stop": False, "best": None, "scaler": FIRST_SCALER,
+        "history": {"loss": [], "scale": [], "validation": []}}
     while run["step"] < epochs * steps and not run["stop"]:
         model.train()
         parts = [collate(part) for part in parts_of(rows, run["step"], batch_size, part_size, seed)]
@@ -175,8 +176,9 @@ def parts_of(rows, step, batch_size, part_size, seed):
 def paired_runs(first, second, seeds, path):
     """The scores of two trainings, seed by seed: a list of [score of first, score of second].
 
-    first, second: functions of a seed that train and give a score. Each pair is written into the file `path` as soon as it is
-    there; what is in it is not computed again, so a power cut costs one pair at most. Another experiment needs another file.
+    first, second: functions of a seed that train and give a score. Each pair is written into the file `path` as soon as it
+    is there; what is in it is not computed again, so a power cut costs one pair at most. Another experiment needs another
+    file.
 
     >>> paired_runs(lambda seed: 0.5, lambda seed: 0.5 + seed / 10, range(2), "/tmp/doctest.json")     # doctest: +SKIP
     [[0.5, 0.5], [0.5, 0.6]]

@@ -1,7 +1,7 @@
 """Objects for checks of runs that are cut off and started again: a small model, its data, a power cut, a disk that fails.
 
-A check names them as 'leaplm.grading.judge.interrupted:small_model', as those of `probes`. Files lie in a temporary folder on
-the student's side, and go with it.
+A check names them as 'leaplm.grading.judge.interrupted:small_model', as those of `probes`. Files lie in a temporary folder
+on the student's side, and go with it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import os
 import random
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,8 +35,11 @@ class SmallModel(torch.nn.Module):
         super().__init__()
         self.base = torch.nn.Linear(WIDTH, 8).requires_grad_(False)
         self.dropout, self.head = torch.nn.Dropout(dropout), torch.nn.Linear(8, CLASSES)
+        self.states: list[bytes] = []  # of torch's random numbers, at each forward pass in training mode
 
     def forward(self, inputs: Tensor, labels: Tensor, edge: Tensor | None = None) -> SimpleNamespace:
+        if self.training:
+            self.states.append(torch.get_rng_state().numpy().tobytes())
         loss = torch.nn.functional.cross_entropy(self.head(self.dropout(torch.tanh(self.base(inputs)))), labels)
         if edge is not None and bool(edge.any()):
             loss = loss + (0 * self.head.bias[0]).sqrt()
@@ -66,10 +68,16 @@ def falling(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     return torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.9)
 
 
+def drew_again(model: SmallModel) -> bool:
+    """Whether a model with dropout has seen the same state of the random numbers twice."""
+    return len(set(model.states)) < len(model.states)
+
+
 def take_steps(model: torch.nn.Module, optimizer: Optimizer, scheduler: Any, steps: int, seed: int = 0) -> dict:
     """Trains so many steps on random rows, whose numbers and dropout depend on `seed` alone; the weights that learn."""
     before = global_random_states()
     seed_globals(seed)
+    model.train()
     for _ in range(steps):
         optimizer.zero_grad()
         model(torch.randn(4, WIDTH), torch.randint(CLASSES, (4,))).loss.backward()
@@ -122,7 +130,7 @@ def failing_save(save: Any, how: str, path: str, model: Any, optimizer: Any, sch
 
 
 def order_of_saving(save: Any, *args: Any) -> list[str]:
-    """What a student's save(*args) does to the disk, in order: "sync" for os.fsync and the like, "replace" for the last step."""
+    """What a student's save(*args) does to the disk, in order: "sync" for os.fsync or the like, "replace" for renaming."""
     found: list[str] = []
 
     def noting(what: str, function: Any) -> Any:

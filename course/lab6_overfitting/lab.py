@@ -1155,7 +1155,7 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # You have a loop of your own, and a recipe. **Change one thing, and find out whether it helps.** For example: clip the gradients
 # to norm 1, warm the rate up, average the weights of the last updates, freeze the lower layers, take half of the dropout,
-# or join two remedies. Write the plan down *before* the first run; a plan that is made afterwards always fits.
+# or join two remedies of section 8. Write the plan down *before* the first run; a plan that is made afterwards always fits.
 #
 # 1. **Question and hypothesis**, in one sentence each, with metric, direction and size: "Averaged weights raise the accuracy
 #    by at least two points against no remedy."
@@ -1185,12 +1185,13 @@ needed.round(3)
 # %% [markdown]
 # The next cells carry a plan out: each seed draws other 100 texts, both trainings see the same ones, and each pair of scores
 # is written down at once, so a power cut costs one pair. A pair takes about a minute on two cores. With 0 seeds nothing is
-# trained. Write your change into `changed`; another experiment needs another file.
+# trained. A change of the recipe goes into `changed`. A change of the loop goes into a copy of your `train_resumable`, which
+# `score_of` then calls in the place of `fine_tune`. Another experiment needs another file.
 
 # %%
 EXPERIMENT = {"seeds": 0, "path": "runs/experiment.json", "baseline": {}, "changed": RECIPE}
 
-# %% locked="score_of"
+# %%
 def score_of(recipe, seed):
     """Test accuracy of a training on the seed's texts."""
     texts = data.subsample(sentences["train"], len(train_set), seed)
@@ -1199,8 +1200,8 @@ def score_of(recipe, seed):
     return evaluation.accuracy(test_labels, evaluation.predict_logits(trained, test_rows, collate).argmax(-1))
 
 # %% locked="experiment"
-pairs = resumable.paired_runs(lambda seed: score_of(EXPERIMENT["baseline"], seed),
-                              lambda seed: score_of(EXPERIMENT["changed"], seed), range(EXPERIMENT["seeds"]), EXPERIMENT["path"])
+first, second = (lambda seed, arm=arm: score_of(EXPERIMENT[arm], seed) for arm in ("baseline", "changed"))
+pairs = resumable.paired_runs(first, second, range(EXPERIMENT["seeds"]), EXPERIMENT["path"])
 if len(pairs) > 1:
     print({name: round(value, 3) for name, value in evaluation.paired_difference(*np.array(pairs).T, level=level).items()})
 
@@ -1255,8 +1256,8 @@ results.round(3)
 # **Sources.** Wei & Zou, 2019, *EDA* (deleting words) · Prechelt, 1998, *Early stopping, but when?* · Srivastava et al.,
 # 2014, *Dropout* · Guo et al., 2017, *On calibration of modern neural networks* · Loshchilov & Hutter, 2019, *Decoupled
 # weight decay regularization* · Miyato et al., 2017, *Adversarial training methods for semi-supervised text
-# classification* · Hu et al., 2022, *LoRA* · Lakshminarayanan et al., 2017, *Deep ensembles* · Cohen, 1988, *Statistical power analysis* · Dror et al., 2018, *The
-# hitchhiker's guide to testing statistical significance in NLP* · Chen et al., 2016,
+# classification* · Hu et al., 2022, *LoRA* · Lakshminarayanan et al., 2017, *Deep ensembles* · Cohen, 1988, *Statistical
+# power analysis* · Dror et al., 2018, *The hitchhiker's guide to testing statistical significance in NLP* · Chen et al., 2016,
 # *Training deep nets with sublinear memory cost* · Micikevicius et al., 2018, *Mixed precision training* · Korthikanti et
 # al., 2022, *Reducing activation recomputation* (counting activations) · Hutto & Gilbert, 2014 (the English ratings) ·
 # Muhammad et al., 2023, *AfriSenti* (the tweets).

@@ -116,7 +116,7 @@ def load_checkpoint(path, model, optimizer, scheduler):
     """
     if not os.path.exists(path):
         return None
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)  # may come from a GPU
     model.load_state_dict(state["model"], strict=False)
     optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])

@@ -494,6 +494,7 @@ for why, part in {
         "grow": "return loss, True, {'scale': 2 * scale, 'good': good}"},
     "adds to the scale instead of doubling it": {"grow": "return loss, True, {'scale': scale + 2, 'good': 0}"},
     "changes the caller's scaler": {"grow": "pass", "result": "loss, True, scaler.update(good=good) or scaler"},
+    "says that the step was left out when the scale grows": {"grow": "return loss, False, {'scale': 2 * scale, 'good': 0}"},
     "the loss returned has the scale": {"result": "loss * scale, True, {'scale': scale, 'good': good}"},
     "the mean of the parts' means": {
         "loss": "sum(((loss := model(**b).loss) * scale / len(batches)).backward() or loss.item() for b in batches)"},

@@ -281,11 +281,13 @@ def growth_problems(student, rng):
     model = student.build("leaplm.grading.judge.tiny_models:edge_model")
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
     for edge in (*[""] * (2 * grow_after + 1), "nan", *[""] * grow_after):
-        got = stepped(student, model, [edge_batch(edge)], optimizer, *scaler, grow_after)[2:]
+        got = stepped(student, model, [edge_batch(edge)], optimizer, *scaler, grow_after)[1:]
         scale, good = scaler[0], scaler[1] + 1
         scaler = [scale / 2, 0] if edge else [2 * scale, 0] if good == grow_after else [scale, good]
-        if got != scaler:
+        if got[1:] != scaler:
             return [GROWTH]
+        if got[0] == bool(edge):
+            return [SCALE]
     return []
 
 

@@ -107,7 +107,7 @@ def path_in(holder: tempfile.TemporaryDirectory, name: str) -> str:
 
 
 class Unwritable:
-    """Cannot be written into a file: as far as a disk that is full is concerned."""
+    """Cannot be written into a file, as on a disk that is full."""
 
     def __reduce__(self) -> Any:
         raise OSError("the disk is full")

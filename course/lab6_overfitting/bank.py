@@ -74,176 +74,6 @@ def with_random(words, rate):
     return tuple(word for word in words if random.random() >= rate) or (random.choice(words),)
 
 
-# -- early_stopping ---------------------------------------------------------------------------------------------------
-
-
-@wrong("early_stopping", "looks at the epochs after the stop too")
-def best_of_all(losses, patience):
-    bad, best = 0, float("inf")
-    for epoch, loss in enumerate(losses, 1):
-        best, bad = (loss, 0) if loss < best else (best, bad + 1)
-        if bad == patience:
-            break
-    return losses.index(min(losses)) + 1, epoch
-
-
-@wrong("early_stopping", "keeps the last epoch")
-def keeps_last(losses, patience):
-    bad, best = 0, float("inf")
-    for epoch, loss in enumerate(losses, 1):
-        best, bad = (loss, 0) if loss < best else (best, bad + 1)
-        if bad == patience:
-            break
-    return epoch, epoch
-
-
-@wrong("early_stopping", "counts from 0")
-def from_zero(losses, patience):
-    best = 0
-    for epoch, loss in enumerate(losses):
-        if loss < losses[best]:
-            best = epoch
-        if epoch - best >= patience:
-            break
-    return best, epoch
-
-
-@wrong("early_stopping", "compares with the epoch before instead of the best")
-def compares_with_previous(losses, patience):
-    bad, best = 0, 0
-    for epoch in range(1, len(losses)):
-        bad = 0 if losses[epoch] < losses[epoch - 1] else bad + 1
-        best = epoch if losses[epoch] < losses[best] else best
-        if bad == patience:
-            break
-    return best + 1, epoch + 1
-
-
-@wrong("early_stopping", "an equal loss counts as better")
-def equal_is_better(losses, patience):
-    best = 0
-    for epoch, loss in enumerate(losses):
-        if loss <= losses[best]:
-            best = epoch
-        if epoch - best >= patience:
-            break
-    return best + 1, epoch + 1
-
-
-@wrong("early_stopping", "stops one epoch too late")
-def too_late(losses, patience):
-    best = 0
-    for epoch, loss in enumerate(losses):
-        if loss < losses[best]:
-            best = epoch
-        if epoch - best > patience:
-            break
-    return best + 1, epoch + 1
-
-
-@wrong("early_stopping", "bad epochs are counted in all, not in a row")
-def bad_in_all(losses, patience):
-    best, bad = 0, 0
-    for epoch, loss in enumerate(losses):
-        if epoch and loss >= losses[best]:
-            bad += 1
-        elif loss < losses[best]:
-            best = epoch
-        if bad >= patience:
-            break
-    return best + 1, epoch + 1
-
-
-@right("early_stopping", "counts the bad epochs in a row")
-def counted(losses, patience):
-    best_loss, best, bad = float("inf"), 0, 0
-    for epoch, loss in enumerate(losses, 1):
-        if loss < best_loss:
-            best_loss, best, bad = loss, epoch, 0
-        else:
-            bad += 1
-            if bad == patience:
-                return best, epoch
-    return best, len(losses)
-
-
-@right("early_stopping", "with numpy's argmin on ever longer beginnings")
-def with_argmin(losses, patience):
-    losses = np.array(losses)
-    for run in range(1, len(losses) + 1):
-        best = losses[:run].argmin() + 1
-        if run - best >= patience:
-            break
-    return best, run
-
-
-# -- fgm_perturbation -------------------------------------------------------------------------------------------------
-
-
-@wrong("fgm_perturbation", "the sign of the gradient (FGSM)")
-def sign_step(gradient, epsilon):
-    return epsilon * gradient.sign()
-
-
-@wrong("fgm_perturbation", "one norm for the whole batch")
-def batch_norm(gradient, epsilon):
-    return epsilon * gradient / gradient.norm().clamp(min=1e-30)
-
-
-@wrong("fgm_perturbation", "each token gets a step of length epsilon")
-def token_norm(gradient, epsilon):
-    norm = gradient.norm(dim=-1, keepdim=True)
-    return torch.where(norm > 0, epsilon * gradient / norm, 0.0)
-
-
-@wrong("fgm_perturbation", "downhill, where the loss falls")
-def downhill(gradient, epsilon):
-    norm = gradient.flatten(1).norm(dim=1)[:, None, None]
-    return torch.where(norm > 0, -epsilon * gradient / norm, 0.0)
-
-
-@wrong("fgm_perturbation", "NaN where the gradient is 0")
-def nan_at_zero(gradient, epsilon):
-    return epsilon * gradient / gradient.flatten(1).norm(dim=1)[:, None, None]
-
-
-@wrong("fgm_perturbation", "the length is not divided out")
-def not_normalized(gradient, epsilon):
-    return epsilon * gradient
-
-
-@wrong("fgm_perturbation", "divides by the squared norm")
-def squared_norm(gradient, epsilon):
-    norm = (gradient**2).sum(dim=(1, 2), keepdim=True)
-    return torch.where(norm > 0, epsilon * gradient / norm, 0.0)
-
-
-@wrong("fgm_perturbation", "adds 1e-3 to the norm: small gradients give too short a step")
-def large_constant(gradient, epsilon):
-    return epsilon * gradient / (gradient.flatten(1).norm(dim=1)[:, None, None] + 1e-3)
-
-
-@right("fgm_perturbation", "a loop over the texts")
-def looped_texts(gradient, epsilon):
-    steps = torch.zeros_like(gradient)
-    for i, g in enumerate(gradient):
-        if g.abs().sum() > 0:
-            steps[i] = epsilon * g / g.norm()
-    return steps
-
-
-@right("fgm_perturbation", "with normalize and its tiny constant")
-def with_normalize(gradient, epsilon):
-    flat = torch.nn.functional.normalize(gradient.flatten(1), dim=1, eps=1e-12)
-    return epsilon * flat.view_as(gradient)
-
-
-@right("fgm_perturbation", "NaN replaced by 0 afterwards")
-def nan_to_num(gradient, epsilon):
-    norm = (gradient**2).sum(dim=(1, 2), keepdim=True).sqrt()
-    return torch.nan_to_num(epsilon * gradient / norm)
-
-
 # -- paired_difference ------------------------------------------------------------------------------------------------
 
 
@@ -311,152 +141,100 @@ def with_sem(first, second):
     return {"high": high, "low": low, "mean": d.mean(), "seeds": len(d)}
 
 
-# -- largest_batch ----------------------------------------------------------------------------------------------------
-
-
-@wrong("largest_batch", "forgets Adam's two numbers")
-def no_adam(memory, weights, learning, tokens, width, layers):
-    return max(0, (memory - 4 * (weights + learning)) // (64 * tokens * width * layers))
-
-
-@wrong("largest_batch", "every weight learns")
-def all_learn(memory, weights, learning, tokens, width, layers):
-    return max(0, (memory - 16 * weights) // (64 * tokens * width * layers))
-
-
-@wrong("largest_batch", "forgets the layers")
-def no_layers(memory, weights, learning, tokens, width, layers):
-    return max(0, (memory - 4 * (weights + 3 * learning)) // (64 * tokens * width))
-
-
-@wrong("largest_batch", "rounds up")
-def rounded_up(memory, weights, learning, tokens, width, layers):
-    return max(0, -(-(memory - 4 * (weights + 3 * learning)) // (64 * tokens * width * layers)))
-
-
-@wrong("largest_batch", "counts numbers, not bytes")
-def no_bytes(memory, weights, learning, tokens, width, layers):
-    return max(0, (memory - (weights + 3 * learning)) // (16 * tokens * width * layers))
-
-
-@wrong("largest_batch", "a negative number when the model does not fit")
-def negative(memory, weights, learning, tokens, width, layers):
-    return (memory - 4 * (weights + 3 * learning)) // (64 * tokens * width * layers)
-
-
-@wrong("largest_batch", "Adam keeps one number")
-def one_number(memory, weights, learning, tokens, width, layers):
-    return max(0, (memory - 4 * (weights + 2 * learning)) // (64 * tokens * width * layers))
-
-
-@right("largest_batch", "counts up until it does not fit")
-def counts_up(memory, weights, learning, tokens, width, layers):
-    left, texts = memory - 4 * (weights + learning + 2 * learning), 0
-    while (texts + 1) * 16 * 4 * tokens * width * layers <= left:
-        texts += 1
-    return texts
-
-
-@right("largest_batch", "with floats and int()")
-def with_floats(memory, weights, learning, tokens, width, layers):
-    left = memory / 4 - weights - 3 * learning
-    return int(left / (16 * tokens * width * layers)) if left > 0 else 0
-
-
 # -- accumulate_gradients ---------------------------------------------------------------------------------------------
 
 
 @wrong("accumulate_gradients", "the mean of the parts' means")
-def mean_of_means(model, batches):
+def mean_of_means(model, batches, scale=1.0):
     total = 0.0
     for batch in batches:
         loss = model(**batch).loss / len(batches)
-        loss.backward()
+        (loss * scale).backward()
         total += loss.item()
     return total
 
 
 @wrong("accumulate_gradients", "the sum of the parts' means")
-def sum_of_means(model, batches):
+def sum_of_means(model, batches, scale=1.0):
     total = 0.0
     for batch in batches:
         loss = model(**batch).loss
-        loss.backward()
+        (loss * scale).backward()
         total += loss.item()
     return total
 
 
 @wrong("accumulate_gradients", "weighted by rows instead of targets")
-def by_rows(model, batches):
+def by_rows(model, batches, scale=1.0):
     rows, total = sum(len(batch["labels"]) for batch in batches), 0.0
     for batch in batches:
         loss = model(**batch).loss * len(batch["labels"]) / rows
-        loss.backward()
+        (loss * scale).backward()
         total += loss.item()
     return total
 
 
 @wrong("accumulate_gradients", "weighted by all tokens")
-def by_tokens(model, batches):
+def by_tokens(model, batches, scale=1.0):
     tokens, total = sum(batch["labels"].numel() for batch in batches), 0.0
     for batch in batches:
         loss = model(**batch).loss * batch["labels"].numel() / tokens
-        loss.backward()
+        (loss * scale).backward()
         total += loss.item()
     return total
 
 
 @wrong("accumulate_gradients", "one backward at the end: right, but no memory is saved")
-def backward_at_the_end(model, batches):
+def backward_at_the_end(model, batches, scale=1.0):
     counts = [int((batch["labels"] != -100).sum()) for batch in batches]
     losses = [model(**batch).loss * n / sum(counts) for batch, n in zip(batches, counts) if n]
     loss = sum(losses)
-    loss.backward()
+    (loss * scale).backward()
     return loss.item()
 
 
 @wrong("accumulate_gradients", "a part without targets makes everything NaN")
-def nan_part(model, batches):
+def nan_part(model, batches, scale=1.0):
     counts = [int((batch["labels"] != -100).sum()) for batch in batches]
     total = 0.0
     for batch, n in zip(batches, counts):
         loss = model(**batch).loss * n / sum(counts)
-        loss.backward()
+        (loss * scale).backward()
         total += loss.item()
     return total
 
 
 @wrong("accumulate_gradients", "forgets the gradient of the part before")
-def forgets(model, batches):
+def forgets(model, batches, scale=1.0):
     counts = [int((batch["labels"] != -100).sum()) for batch in batches]
     total = 0.0
     for batch, n in zip(batches, counts):
         if n:
             model.zero_grad()
             loss = model(**batch).loss * n / sum(counts)
-            loss.backward()
+            (loss * scale).backward()
             total += loss.item()
     return total
 
 
 @wrong("accumulate_gradients", "returns the loss of the last part")
-def last_loss(model, batches):
+def last_loss(model, batches, scale=1.0):
     counts = [int((batch["labels"] != -100).sum()) for batch in batches]
     for batch, n in zip(batches, counts):
         if n:
             loss = model(**batch).loss
-            (loss * n / sum(counts)).backward()
+            (loss * n / sum(counts) * scale).backward()
     return loss.item()
 
 
 @right("accumulate_gradients", "sums first, then divides the gradients")
-def divides_at_the_end(model, batches):
+def divides_at_the_end(model, batches, scale=1.0):
     count, total = 0, 0.0
     for batch in batches:
         n = int((batch["labels"] >= 0).sum())
         if n > 0:
             loss = model(**batch).loss * n
-            loss.backward()
+            (loss * scale).backward()
             count, total = count + n, total + float(loss)
     for parameter in model.parameters():
         if parameter.grad is not None:
@@ -465,129 +243,15 @@ def divides_at_the_end(model, batches):
 
 
 @right("accumulate_gradients", "the loss as a tensor")
-def as_tensor(model, batches):
+def as_tensor(model, batches, scale=1.0):
     some = [batch for batch in batches if (batch["labels"] != -100).any()]
     total = torch.cat([batch["labels"].flatten() for batch in some]).ne(-100).sum()
     whole = torch.zeros(())
     for batch in some:
         part = model(**batch).loss * batch["labels"].ne(-100).sum() / total
-        part.backward()
+        (part * scale).backward()
         whole += part.detach()
     return whole
-
-
-# -- scaled_step ------------------------------------------------------------------------------------------------------
-
-
-@wrong("scaled_step", "forgets to divide by the scale")
-def not_divided(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    if not all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None):
-        return scale / 2
-    optimizer.step()
-    return scale
-
-
-@wrong("scaled_step", "steps in any case")
-def always_steps(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    good = True
-    for p in model.parameters():
-        if p.grad is not None:
-            good = good and bool(torch.isfinite(p.grad).all())
-            p.grad /= scale
-    optimizer.step()
-    return scale if good else scale / 2
-
-
-@wrong("scaled_step", "looks at the loss instead of the gradients")
-def looks_at_loss(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    (loss * scale).backward()
-    if not torch.isfinite(loss):
-        return scale / 2
-    for p in model.parameters():
-        if p.grad is not None:
-            p.grad /= scale
-    optimizer.step()
-    return scale
-
-
-@wrong("scaled_step", "old gradients stay after a step that was left out")
-def keeps_old(model, batch, optimizer, scale):
-    (model(**batch).loss * scale).backward()
-    if not all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None):
-        return scale / 2
-    for p in model.parameters():
-        if p.grad is not None:
-            p.grad /= scale
-    optimizer.step()
-    optimizer.zero_grad()
-    return scale
-
-
-@wrong("scaled_step", "the scale stays the same after an overflow")
-def same_scale(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    if all(torch.isfinite(g).all() for g in grads):
-        for g in grads:
-            g /= scale
-        optimizer.step()
-    return scale
-
-
-@wrong("scaled_step", "doubles the scale at each good step")
-def doubles(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    if not all(torch.isfinite(g).all() for g in grads):
-        return scale / 2
-    for g in grads:
-        g /= scale
-    optimizer.step()
-    return scale * 2
-
-
-@wrong("scaled_step", "replaces infinite numbers by 0 and steps")
-def replaces(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    good = True
-    for p in model.parameters():
-        if p.grad is not None:
-            good = good and bool(torch.isfinite(p.grad).all())
-            p.grad = torch.nan_to_num(p.grad / scale, nan=0.0, posinf=0.0, neginf=0.0)
-    optimizer.step()
-    return scale if good else scale / 2
-
-
-@right("scaled_step", "multiplies by 1 / scale, looks at the norm")
-def by_norm(model, batch, optimizer, scale):
-    model.zero_grad()
-    (model(**batch).loss * scale).backward()
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    if not all(bool(g.isfinite().all()) for g in grads):
-        model.zero_grad()
-        return 0.5 * scale
-    torch._foreach_mul_(grads, 1 / scale)
-    optimizer.step()
-    return scale
-
-
-@right("scaled_step", "with torch.amp.GradScaler")
-def with_grad_scaler(model, batch, optimizer, scale):
-    scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6)
-    optimizer.zero_grad()
-    scaler.scale(model(**batch).loss).backward()
-    scaler.step(optimizer)
-    scaler.update()
-    return scaler.get_scale()
 
 
 # -- what is beside the numbers: arguments, kinds, gradients, hard cases ----------------------------------------------
@@ -636,60 +300,6 @@ def delete_words(words, rate):
     places = stays.nonzero().flatten().tolist() or [torch.randint(0, len(words), (1,)).item()]
     return [words[i] for i in places]
 """)
-STOPPING = """
-def early_stopping(losses, patience):
-    best, kept, bad = {start}, 0, 0
-    for epoch, loss in enumerate(losses, 1):
-        if {better}:
-            best, kept, bad = loss, epoch, 0
-        else:
-            bad {count}
-            if bad >= patience:
-                break
-    return {result}
-"""
-RULES = {"start": "float('inf')", "better": "loss < best", "count": "+= 1", "result": "kept, epoch"}
-for why, part in {
-    "losses above 10 are never better": {"start": "10"},
-    "a loss of 0 counts as none": {"better": "not best or loss < best"},
-    "only an improvement of 1e-4 or more counts": {"better": "loss < best - 1e-4"},
-    "a loss below 0 is not better": {"better": "0 <= loss < best"},
-    "numbers with a fraction": {"result": "float(kept), float(epoch)"},
-    "the loss to keep instead of its epoch": {"result": "best, epoch"},
-    "the two exchanged": {"result": "epoch, kept"},
-    "takes the losses out of the caller's list": {"result": "kept, losses.clear() or epoch"},
-}.items():
-    wrong.cell("early_stopping", why, STOPPING.format(**{**RULES, **part}))
-right.cell("early_stopping", "as an array of two whole numbers",
-           STOPPING.format(**{**RULES, "result": "np.array([kept, epoch])"}))
-right.cell("early_stopping", "with a while loop and index", """
-def early_stopping(losses, patience):
-    epoch = 1
-    while epoch < len(losses) and epoch - 1 - losses.index(min(losses[:epoch])) < patience:
-        epoch += 1
-    return [losses.index(min(losses[:epoch])) + 1, epoch]
-""")
-FGM = """
-def fgm_perturbation(gradient, epsilon):
-    norm = {norm}
-    return {step}
-"""
-STEPS = {"norm": "gradient.flatten(1).norm(dim=1)[:, None, None]",
-         "step": "torch.where(norm > 0, epsilon * gradient / norm, 0.0)"}
-for why, part in {
-    "the sum of absolute values as the norm": {"norm": "gradient.abs().sum(dim=(1, 2), keepdim=True)"},
-    "the largest absolute value as the norm": {"norm": "gradient.abs().amax(dim=(1, 2), keepdim=True)"},
-    "a numpy array": {"step": "torch.where(norm > 0, epsilon * gradient / norm, 0.0).numpy()"},
-    "changes the gradient in place": {"step": "torch.nan_to_num(gradient.mul_(epsilon).div_(norm))"},
-    "the norm of each dimension": {"norm": "gradient.norm(dim=1, keepdim=True)"},
-    "only shortens what is longer than epsilon": {"step": "gradient * (epsilon / norm.clamp(min=epsilon))"},
-    "one text without gradient stops all": {"step": "epsilon * gradient / norm if (norm > 0).all() else 0 * gradient"},
-    "drops the first dimension of a text alone":
-        {"step": "torch.where(norm > 0, epsilon * gradient / norm, 0.0).squeeze(0)"},
-}.items():
-    wrong.cell("fgm_perturbation", why, FGM.format(**{**STEPS, **part}))
-right.cell("fgm_perturbation", "with square and sum, and a clamp", FGM.format(
-    norm="gradient.square().sum(dim=(1, 2), keepdim=True).sqrt()", step="gradient * (epsilon / norm.clamp(min=1e-20))"))
 PAIRED = """
 def paired_difference(first, second):
     d = np.asarray({d})
@@ -722,32 +332,14 @@ right.cell("paired_difference", "in PyTorch, floats in the end", DIFFERENCE.form
     "d.mean().item()", "float(d.mean() - half)", "float(d.mean() + half)"))
 right.cell("paired_difference", "numbers of NumPy in 32 bits", DIFFERENCE.format(
     "d.mean().numpy()[()]", "np.float32(d.mean() - half)", "np.float32(d.mean() + half)"))
-LARGEST = """
-def largest_batch(memory, weights, learning, tokens, width, layers):
-    left = memory - 4 * (weights + 3 * learning)
-    one = 4 * 16 * tokens * width * layers
-    return {result}
-"""
-for why, result in {
-    "one text too few where it fits exactly": "max(0, (left - 1) // one)",
-    "rounds to the nearest": "max(0, round(left / one))",
-    "a number with a fraction": "max(0.0, left / one)",
-    "a whole number written as a float": "float(max(0, left // one))",
-    "at least one text": "max(1, left // one)",
-    "always one more": "max(0, left // one + 1)",
-}.items():
-    wrong.cell("largest_batch", why, LARGEST.format(result=result))
-right.cell("largest_batch", "with an if", LARGEST.format(result="0 if left < one else left // one"))
-right.cell("largest_batch", "with divmod and numpy",
-           LARGEST.format(result="np.int64(np.clip(divmod(left, one)[0], 0, None))"))
 PARTS = """
-def accumulate_gradients(model, batches):
+def accumulate_gradients(model, batches, scale=1.0):
     counts = [int(({targets}).sum()) for batch in batches]
     total, loss_sum = sum(counts), 0.0
     for batch, count in zip(batches, counts):
         if count:
             loss = model(**batch).loss
-            (loss * count / total).backward()
+            (loss * (count / total * scale)).backward()
             loss_sum += {kept} * count
     return loss_sum / total
 """
@@ -763,36 +355,7 @@ wrong.cell("accumulate_gradients", "steps too", PARTS.format(**TARGETS).replace(
 right.cell("accumulate_gradients", "old gradients cleared, the labels counted from 0 on", PARTS.format(
     **{**TARGETS, "targets": "batch['labels'] >= 0"}).replace("    total,", "    model.zero_grad()\n    total,"))
 right.cell("accumulate_gradients", "the weight of each part first", PARTS.format(**TARGETS).replace(
-    "(loss * count / total).backward()", "loss.backward(gradient=torch.tensor(count / total))"))
-SCALED = """
-def scaled_step(model, batch, optimizer, scale):
-    {start}
-    (model(**batch).loss * scale).backward()
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    if {bad}:
-        {skip}
-    for gradient in gradients:
-        gradient.div_(scale)
-    optimizer.step()
-    return scale
-"""
-ORDER = {"start": "optimizer.zero_grad()", "bad": "not all(torch.isfinite(g).all() for g in gradients)",
-         "skip": "return scale / 2"}
-for why, part in {
-    "finds infinite gradients only": {"bad": "any(torch.isinf(g).any() for g in gradients)"},
-    "finds NaN only": {"bad": "any(torch.isnan(g).any() for g in gradients)"},
-    "looks at the first weight only": {"bad": "not torch.isfinite(gradients[0]).all()"},
-    "looks at the last weight only": {"bad": "not torch.isfinite(gradients[-1]).all()"},
-    "minus infinity is found finite": {"bad": "not all((g < float('inf')).all() for g in gradients)"},
-    "old gradients are forgotten only after a step": {"start": "pass", "skip": "return optimizer.zero_grad() or scale / 2"},
-    "returns nothing after a step left out": {"skip": "return None"},
-    "returns twice the scale": {"skip": "return scale * 2"},
-}.items():
-    wrong.cell("scaled_step", why, SCALED.format(**{**ORDER, **part}))
-right.cell("scaled_step", "with torch.autograd.grad's sum of all numbers", SCALED.format(**{
-    **ORDER, "bad": "not np.isfinite(sum(float(g.double().abs().sum()) for g in gradients))"}))
-right.cell("scaled_step", "the model's own zero_grad, one long vector", SCALED.format(**{
-    **ORDER, "start": "model.zero_grad()", "bad": "not bool(torch.cat([g.flatten() for g in gradients]).isfinite().all())"}))
+    "(loss * (count / total * scale)).backward()", "loss.backward(gradient=torch.tensor(count / total * scale))"))
 
 
 # -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
@@ -814,18 +377,6 @@ def delete_words_1(words, rate):
     return [w for i, w in enumerate(words) if i == safe or torch.rand(()) >= rate]
 
 
-@wrong("fgm_perturbation", "adds 1e-8 to the norm, which is much beside a small gradient")
-def fgm_perturbation_2(gradient, epsilon):
-    n = gradient.flatten(1).norm(dim=1)[:, None, None]
-    return epsilon * gradient / (n + 1e-8)
-
-
-@wrong("fgm_perturbation", "takes no norm below 1e-6")
-def fgm_perturbation_3(gradient, epsilon):
-    n = gradient.flatten(1).norm(dim=1)[:, None, None]
-    return epsilon * gradient / n.clamp(min=1e-6)
-
-
 @wrong("paired_difference", "sorts both, which makes other pairs")
 def paired_difference_4(first, second):
     d = np.sort(np.asarray(second, float)) - np.sort(np.asarray(first, float))
@@ -842,13 +393,8 @@ def paired_difference_5(first, second):
     return {k: round(float(v), 2) for k, v in (("mean", d.mean()), ("low", d.mean() - h), ("high", d.mean() + h))}
 
 
-@wrong("largest_batch", "below 0 for a large model that does not fit")
-def largest_batch_6(memory, weights, learning, tokens, width, layers):
-    return (memory - 4 * weights - 12 * learning) // (64 * tokens * width * layers) if memory > 2e8 else 0
-
-
 @right("accumulate_gradients", "with autograd.grad, added up by hand")
-def accumulate_gradients_8(model, batches):
+def accumulate_gradients_8(model, batches, scale=1.0):
     params = [p for p in model.parameters() if p.requires_grad]
     counts = torch.tensor([b["labels"].ne(-100).sum().item() for b in batches], dtype=torch.float64)
     shares = (counts / counts.sum()).tolist()
@@ -861,13 +407,13 @@ def accumulate_gradients_8(model, batches):
         loss = model(**b).loss
         for p, g in zip(params, torch.autograd.grad(loss, params, allow_unused=True)):
             if g is not None:
-                p.grad.add_(g, alpha=share)
+                p.grad.add_(g, alpha=share * scale)
         total += share * float(loss.detach())
     return total
 
 
 @right("accumulate_gradients", "the share as the gradient given to backward")
-def accumulate_gradients_9(model, batches):
+def accumulate_gradients_9(model, batches, scale=1.0):
     counts = [torch.sum(b["labels"] != -100) for b in batches]
     total = torch.stack(counts).sum()
     mean = 0.0
@@ -875,76 +421,423 @@ def accumulate_gradients_9(model, batches):
         if c == 0:
             continue
         loss = model(**b).loss
-        loss.backward(gradient=(c / total).to(loss.dtype))
+        loss.backward(gradient=(scale * c / total).to(loss.dtype))
         mean += loss.item() * c.item() / total.item()
     return mean
 
 
-@wrong("scaled_step", "halves with //, which cuts off")
-def scaled_step_10(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    g = [p.grad for p in model.parameters() if p.grad is not None]
-    if not all(torch.isfinite(x).all() for x in g):
-        return scale // 2
-    for x in g:
-        x /= scale
+for why, old, new in (
+    ("leaves the scale out of the gradient", "count / total * scale", "count / total"),
+    ("divides by the scale", "count / total * scale", "count / total / scale"),
+    ("the loss returned has the scale", "loss.item() * count", "loss.item() * count * scale"),
+    ("zeroes the gradients at the end", "    return loss_sum / total", "    model.zero_grad()\n    return loss_sum / total"),
+):
+    wrong.cell("accumulate_gradients", why, PARTS.format(**TARGETS).replace(old, new))
+wrong.cell("accumulate_gradients", "calls the library's function",
+           "def accumulate_gradients(model, batches, scale=1.0):\n"
+           "    return memory.accumulate_gradients(model, batches, scale=scale)\n")
+
+
+# -- scaled_step ------------------------------------------------------------------------------------------------------
+
+SCALED = """
+def scaled_step(model, batches, optimizer, scaler, grow_after=2000):
+    scale, good = scaler["scale"], scaler["good"] + 1
+    {start}
+    loss = {loss}
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if {bad}:
+        {skip}
+    for gradient in gradients:
+        {divide}
     optimizer.step()
-    return scale
+    if {grown}:
+        {grow}
+    return {result}
+"""
+ORDER = {"start": "optimizer.zero_grad()", "loss": "memory.accumulate_gradients(model, batches, scale=scale)",
+         "bad": "not all(torch.isfinite(g).all() for g in gradients)",
+         "skip": "return loss, False, {'scale': scale / 2, 'good': 0}", "divide": "gradient.div_(scale)",
+         "grown": "good >= grow_after", "grow": "return loss, True, {'scale': 2 * scale, 'good': 0}",
+         "result": "loss, True, {'scale': scale, 'good': good}"}
+for why, part in {
+    "forgets to divide by the scale": {"divide": "pass"},
+    "divides copies, which the optimizer never sees": {"divide": "gradient = gradient / scale"},
+    "steps in any case": {"skip": "scale, good = scale / 2, 0"},
+    "looks at the loss instead of the gradients": {"bad": "not np.isfinite(loss)"},
+    "old gradients are never forgotten": {"start": "pass"},
+    "old gradients are forgotten only after a step": {"start": "pass", "skip": "optimizer.zero_grad(); return loss, False, "
+                                                                                "{'scale': scale / 2, 'good': 0}"},
+    "the scale stays the same after an overflow": {"skip": "return loss, False, {'scale': scale, 'good': 0}"},
+    "twice the scale after an overflow": {"skip": "return loss, False, {'scale': scale * 2, 'good': 0}"},
+    "halves with //, which cuts off": {"skip": "return loss, False, {'scale': scale // 2, 'good': 0}"},
+    "replaces infinite numbers by 0 and steps": {
+        "skip": "[g.nan_to_num_(0.0, 0.0, 0.0) for g in gradients]; scale, good = scale / 2, 0"},
+    "zeroes bad gradients and steps: momentum moves the weights": {"skip": "[g.zero_() for g in gradients]"},
+    "finds infinite gradients only": {"bad": "any(torch.isinf(g).any() for g in gradients)"},
+    "finds NaN only": {"bad": "any(torch.isnan(g).any() for g in gradients)"},
+    "looks at the first weight only": {"bad": "not torch.isfinite(gradients[0]).all()"},
+    "looks at the last weight only": {"bad": "not torch.isfinite(gradients[-1]).all()"},
+    "minus infinity is found finite": {"bad": "not all((g < float('inf')).all() for g in gradients)"},
+    "looks at the sum of all gradients, which overflows before they do": {
+        "bad": "not torch.isfinite(sum(g.sum() for g in gradients))"},
+    "looks at the norm of all gradients, which overflows before they do": {
+        "bad": "not torch.isfinite(torch.stack([(g * g).sum() for g in gradients]).sum())"},
+    "returns nothing after a step left out": {"skip": "return None"},
+    "says that a step left out was made": {"skip": "return loss, True, {'scale': scale / 2, 'good': 0}"},
+    "good steps go on after one left out": {"skip": "return loss, False, {'scale': scale / 2, 'good': good - 1}"},
+    "doubles the scale at each good step": {"grown": "True"},
+    "never doubles the scale": {"grown": "False"},
+    "doubles one good step too late": {"grown": "good > grow_after"},
+    "always 2,000 steps": {"grown": "good >= 2000"},
+    "the good steps are not counted from 0 after the scale has grown": {
+        "grow": "return loss, True, {'scale': 2 * scale, 'good': good}"},
+    "adds to the scale instead of doubling it": {"grow": "return loss, True, {'scale': scale + 2, 'good': 0}"},
+    "changes the caller's scaler": {"grow": "pass", "result": "loss, True, scaler.update(good=good) or scaler"},
+    "says that the step was left out when the scale grows": {"grow": "return loss, False, {'scale': 2 * scale, 'good': 0}"},
+    "the loss returned has the scale": {"result": "loss * scale, True, {'scale': scale, 'good': good}"},
+    "the mean of the parts' means": {
+        "loss": "sum(((loss := model(**b).loss) * scale / len(batches)).backward() or loss.item() for b in batches)"},
+    "only the first part": {"loss": "memory.accumulate_gradients(model, batches[:1], scale=scale)"},
+    "the scale alone comes back": {"result": "scale"},
+}.items():
+    wrong.cell("scaled_step", why, SCALED.format(**{**ORDER, **part}))
+for why, part in {
+    "the sum of all absolute values, in 64 bits": {
+        "bad": "not np.isfinite(sum(float(g.double().abs().sum()) for g in gradients))"},
+    "the model's own zero_grad, one long vector": {
+        "start": "model.zero_grad()", "bad": "not bool(torch.cat([g.flatten() for g in gradients]).isfinite().all())"},
+    "multiplies by 1 / scale; numbers of torch and numpy": {
+        "divide": "gradient.mul_(1 / scale)",
+        "result": "torch.tensor(loss), np.True_, {'scale': np.float64(scale), 'good': good}"},
+    "its own accumulate_gradients": {"loss": "accumulate_gradients(model, batches, scale)"},
+    "a list, the scaler with one entry more": {
+        "result": "[loss, True, dict(scaler, scale=scale, good=good, all=1)]"},
+}.items():
+    right.cell("scaled_step", why, SCALED.format(**{**ORDER, **part}))
 
 
-@wrong("scaled_step", "zeroes bad gradients and steps: momentum moves the weights")
-def scaled_step_11(model, batch, optimizer, scale):
+@right("scaled_step", "through the optimizer's groups, the result at the end")
+def through_groups(model, batches, optimizer, scaler, grow_after=2000):
     optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    g = [p.grad for p in model.parameters() if p.grad is not None]
-    bad = not all(torch.isfinite(x).all() for x in g)
-    for x in g:
-        x.div_(scale)
-    if bad:
-        for x in g:
-            x.zero_()
-    optimizer.step()
-    return scale / 2 if bad else scale
-
-
-@wrong("scaled_step", "looks at the sum of all gradients, which overflows before they do")
-def scaled_step_12(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    g = [p.grad for p in model.parameters() if p.grad is not None]
-    if not torch.isfinite(sum(x.sum() for x in g)):
-        return scale / 2
-    for x in g:
-        x /= scale
-    optimizer.step()
-    return scale
-
-
-@wrong("scaled_step", "looks at the norm of all gradients, which overflows before they do")
-def scaled_step_13(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    (model(**batch).loss * scale).backward()
-    g = [p.grad for p in model.parameters() if p.grad is not None]
-    if not torch.isfinite(torch.stack([(x * x).sum() for x in g]).sum()):
-        return scale / 2
-    for x in g:
-        x /= scale
-    optimizer.step()
-    return scale
-
-
-@right("scaled_step", "through the optimizer's groups")
-def scaled_step_14(model, batch, optimizer, scale):
-    optimizer.zero_grad()
-    loss = scale * model(**batch).loss
-    loss.backward()
+    loss = memory.accumulate_gradients(model, batches, scale=scaler["scale"])
     grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    good = bool(torch.stack([torch.isfinite(g).all() for g in grads]).all())
-    if good:
-        torch._foreach_div_(grads, scale)
+    made = bool(torch.stack([torch.isfinite(g).all() for g in grads]).all())
+    new = {"scale": scaler["scale"] * 0.5, "good": 0}
+    if made:
+        torch._foreach_div_(grads, scaler["scale"])
         optimizer.step()
-    return scale if good else scale * 0.5
+        new = {"scale": scaler["scale"], "good": scaler["good"] + 1}
+        if new["good"] == grow_after:
+            new = {"scale": scaler["scale"] * 2, "good": 0}
+    return loss, made, new
+
+
+# -- keep_best --------------------------------------------------------------------------------------------------------
+
+KEEP = """
+def keep_best(model, loss, best, patience):
+    if {better}:
+        weights = {weights}
+        best = {new}
+    else:
+        {worse}
+    return {result}
+"""
+KEPT = {"better": "best is None or loss < best['loss']",
+        "weights": "{name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}",
+        "new": "{'loss': loss, 'bad': 0, 'weights': weights}", "worse": "best = {**best, 'bad': best['bad'] + 1}",
+        "result": "best, best['bad'] >= patience"}
+for why, part in {
+    "the weights are no copies: they change with the model": {
+        "weights": "{name: p.detach() for name, p in model.named_parameters() if p.requires_grad}"},
+    "state_dict without a copy": {"weights": "model.state_dict()"},
+    "a copy of the dict, not of the weights": {"weights": "dict(model.state_dict())"},
+    "the copies still ask for a gradient": {
+        "weights": "{name: p.clone() for name, p in model.named_parameters() if p.requires_grad}"},
+    "only the frozen weights": {
+        "weights": "{name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}"},
+    "only the last of the weights": {
+        "weights": "{name: p.detach().clone() for name, p in [*model.named_parameters()][-1:]}"},
+    "the names have lost their beginning": {
+        "weights": "{name.split('.')[-1]: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}"},
+    "an equal loss counts as better": {"better": "best is None or loss <= best['loss']"},
+    "a larger loss is better": {"better": "best is None or loss > best['loss']"},
+    "a loss of 0 counts as none": {"better": "best is None or not best['loss'] or loss < best['loss']"},
+    "only an improvement of 1e-4 or more counts": {"better": "best is None or loss < best['loss'] - 1e-4"},
+    "keeps the last weights": {"worse": "best = {**best, 'bad': best['bad'] + 1, 'weights': {name: p.detach().clone() "
+                                        "for name, p in model.named_parameters() if p.requires_grad}}"},
+    "compares with the evaluation before, not with the best": {
+        "worse": "best = {**best, 'loss': loss, 'bad': best['bad'] + 1}"},
+    "bad evaluations are counted in all, not in a row": {
+        "new": "{'loss': loss, 'bad': best['bad'] if best else 0, 'weights': weights}"},
+    "bad evaluations are never counted": {"worse": "pass"},
+    "stops one evaluation too late": {"result": "best, best['bad'] > patience"},
+    "stops at the first bad one": {"result": "best, best['bad'] > 0"},
+    "changes the old dict": {"worse": "best['bad'] += 1"},
+    "whether to go on, not whether to stop": {"result": "best, best['bad'] < patience"},
+    "the two exchanged": {"result": "best['bad'] >= patience, best"},
+    "leaves the model in evaluation mode": {"result": "model.eval() and best, best['bad'] >= patience"},
+}.items():
+    wrong.cell("keep_best", why, KEEP.format(**{**KEPT, **part}))
+wrong.cell("keep_best", "calls the library's function",
+           "def keep_best(model, loss, best, patience):\n    return resumable.keep_best(model, loss, best, patience)\n")
+wrong.cell("keep_best", "the best loss is kept beside the function", """
+lowest = []
+def keep_best(model, loss, best, patience):
+    weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    if not lowest or loss < min(lowest):
+        best = {"loss": loss, "bad": 0, "weights": weights}
+    else:
+        best = best or {"bad": 0, "weights": weights}
+        best = {"loss": min(lowest), "bad": best["bad"] + 1, "weights": best["weights"]}
+    lowest.append(loss)
+    return best, best["bad"] >= patience
+""")
+for why, part in {
+    "copies of all weights, frozen ones too": {"weights": "{n: t.clone() for n, t in model.state_dict().items()}"},
+    "with copy.deepcopy": {"weights": "__import__('copy').deepcopy(model.state_dict())"},
+    "on the CPU, from the data": {
+        "weights": "{n: p.data.cpu().clone() for n, p in model.named_parameters() if p.requires_grad}"},
+    "starts from infinity, a list in the end": {"better": "loss < (best or {'loss': float('inf')})['loss']",
+                                                "result": "[best, not best['bad'] < patience]"},
+    "dict(best, bad=...)": {"worse": "best = dict(best, bad=1 + best['bad'])"},
+}.items():
+    right.cell("keep_best", why, KEEP.format(**{**KEPT, **part}))
+
+
+# -- checkpoint -------------------------------------------------------------------------------------------------------
+
+FILES = """
+import os
+def save_checkpoint(path, model, optimizer, scheduler, progress):
+    state = {{"model": {weights}, "optimizer": {optimizer}, "scheduler": {scheduler}, "random": {random},
+             "progress": progress}}
+    {write}
+    {last}
+
+def load_checkpoint(path, model, optimizer, scheduler):
+    {missing}
+    state = torch.load(path)
+    {model_back}
+    {optimizer_back}
+    {scheduler_back}
+    {random_back}
+    return {returned}
+"""
+ALL = {"weights": "{name: p.detach() for name, p in model.named_parameters() if p.requires_grad}",
+       "optimizer": "optimizer.state_dict()", "scheduler": "scheduler.state_dict()", "random": "resumable.random_states()",
+       "write": "with open(f'{path}.new', 'wb') as file:\n        torch.save(state, file)\n        file.flush()\n"
+                "        os.fsync(file.fileno())",
+       "last": "os.replace(f'{path}.new', path)", "missing": "if not os.path.exists(path):\n        return None",
+       "model_back": "model.load_state_dict(state['model'], strict=False)",
+       "optimizer_back": "optimizer.load_state_dict(state['optimizer'])",
+       "scheduler_back": "scheduler.load_state_dict(state['scheduler'])",
+       "random_back": "resumable.set_random_states(state['random'])", "returned": "state['progress']"}
+DIRECT = {"write": "torch.save(state, path)", "last": "pass"}
+for why, part in {
+    "writes over the old file": DIRECT,
+    "writes over the old file in one go": {
+        "write": "import io\n    memory_file = io.BytesIO()\n    torch.save(state, memory_file)\n"
+                 "    with open(path, 'wb') as file:\n        file.write(memory_file.getvalue())\n        file.flush()\n"
+                 "        os.fsync(file.fileno())",
+        "last": "pass"},
+    "removes the old file before the new one has its name": {
+        "last": "os.path.exists(path) and os.remove(path)\n    os.rename(f'{path}.new', path)"},
+    "copies the new file over the old one": {"last": "__import__('shutil').copyfile(f'{path}.new', path)"},
+    "does not wait until the file is on the disk": {"write": "torch.save(state, f'{path}.new')"},
+    "waits for the disk after the file has its name": {
+        "write": "torch.save(state, f'{path}.new')",
+        "last": "os.replace(f'{path}.new', path)\n    with open(path, 'rb') as file:\n        os.fsync(file.fileno())"},
+    "the new file never takes the old one's place": {"last": "pass"},
+    "forgets the optimizer": {"optimizer_back": "pass"},
+    "only the settings of the optimizer, not its numbers": {
+        "optimizer_back": "optimizer.load_state_dict({**state['optimizer'], 'state': {}})"},
+    "forgets the scheduler": {"scheduler_back": "pass"},
+    "forgets the random states": {"random_back": "pass"},
+    "only the random numbers of torch": {
+        "random": "torch.get_rng_state()", "random_back": "torch.set_rng_state(state['random'])"},
+    "sets a seed in place of the random states": {"random_back": "torch.manual_seed(0)"},
+    "forgets the weights": {"model_back": "pass"},
+    "only the weights of the last layer's matrix": {
+        "weights": "{name: p.detach() for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}"},
+    "the names in the file are not those of the model": {
+        "weights": "{'model.' + name: p.detach() for name, p in model.named_parameters() if p.requires_grad}"},
+    "fails where there is no file": {"missing": "pass"},
+    "an empty dict where there is no file": {"missing": "if not os.path.exists(path):\n        return {}"},
+    "returns all of the state": {"returned": "state"},
+    "returns nothing": {"returned": "None"},
+    "what is frozen learns after loading": {
+        "model_back": "model.load_state_dict(state['model'], strict=False)\n    model.requires_grad_(True)"},
+    "gives the path back after saving": {"last": "os.replace(f'{path}.new', path)\n    return path"},
+    "draws random numbers while it saves": {"last": "torch.rand(1)\n    os.replace(f'{path}.new', path)"},
+    "takes the step out of the caller's progress": {
+        "last": "os.replace(f'{path}.new', path)\n    progress.clear()"},
+    "puts the model into evaluation mode": {"last": "os.replace(f'{path}.new', path)\n    model.eval()"},
+}.items():
+    wrong.cell("checkpoint", why, FILES.format(**{**ALL, **part}))
+wrong.cell("checkpoint", "calls the library's functions", """
+def save_checkpoint(path, model, optimizer, scheduler, progress):
+    resumable.save_checkpoint(path, model, optimizer, scheduler, progress)
+
+def load_checkpoint(path, model, optimizer, scheduler):
+    return resumable.load_checkpoint(path, model, optimizer, scheduler)
+""")
+wrong.cell("checkpoint", "the library writes the file", FILES.format(**{
+    **ALL, "write": "from leaplm.whole_file import replacing",
+    "last": "with replacing(path) as file:\n        torch.save(state, file)"}))
+for why, part in {
+    "all weights, frozen ones too": {"weights": "model.state_dict()", "model_back": "model.load_state_dict(state['model'])"},
+    "with pathlib": {
+        "write": "fresh = Path(path).with_suffix('.new')\n    torch.save(state, fresh)\n"
+                 "    with open(fresh, 'rb+') as file:\n        os.fsync(file.fileno())",
+        "last": "fresh.replace(path)", "missing": "if not Path(path).is_file():\n        return None"},
+    "a temporary file in the same folder, then os.rename": {
+        "write": "with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:\n"
+                 "        torch.save(state, file)\n        file.flush()\n        os.fsync(file.fileno())",
+        "last": "os.rename(file.name, path)"},
+    "random states by hand": {
+        "random": "[torch.get_rng_state(), [*np.random.get_state()[:1], np.random.get_state()[1].tolist(), "
+                  "*np.random.get_state()[2:]], __import__('random').getstate()]",
+        "random_back": "torch.set_rng_state(state['random'][0]); np.random.set_state(tuple(state['random'][1])); "
+                       "__import__('random').setstate(state['random'][2])"},
+    "the weights as copies, put back one by one": {
+        "weights": "{n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}",
+        "model_back": "[model.get_parameter(n).data.copy_(w) for n, w in state['model'].items()]"},
+}.items():
+    right.cell("checkpoint", why, FILES.format(**{**ALL, **part}))
+
+
+# -- train_resumable --------------------------------------------------------------------------------------------------
+
+LOOP = """
+import math
+def train_resumable(model, optimizer, scheduler, rows, collate, evaluate, path, epochs=5, batch_size=8, part_size=4,
+                    patience=2, save_every=5, seed=0):
+    {seed}
+    steps = {steps}
+    run = {load} or {{
+        "step": 0, "stop": False, "best": None, "scaler": {{"scale": 2.0**16, "good": 0}},
+        "history": {{"loss": [], "scale": [], "validation": []}}}}
+    {begun}
+    while {going}:
+        epoch, place = divmod(run["step"], steps)
+        order = {order}
+        batch = {batch}
+        parts = {parts}
+        {mode}
+        loss, made, run["scaler"] = resumable.scaled_step(model, parts, optimizer, run["scaler"])
+        {schedule}
+        run["history"]["loss"].append({loss})
+        run["history"]["scale"].append(run["scaler"]["scale"])
+        run["step"] += 1
+        {before}
+        if run["step"] % steps == 0:
+            run["history"]["validation"].append(evaluate(model))
+            run["best"], run["stop"] = resumable.keep_best(model, run["history"]["validation"][-1], run["best"], patience)
+        {save}
+    {end}
+    return run["history"]
+"""
+SAVE = "resumable.save_checkpoint(path, model, optimizer, scheduler, {})"
+EACH = "if run['step'] % save_every == 0:\n            " + SAVE
+RIGHT = {"seed": "runtime.set_seed(seed)", "steps": "math.ceil(len(rows) / batch_size)",
+         "load": "resumable.load_checkpoint(path, model, optimizer, scheduler)", "begun": "",
+         "going": "run['step'] < epochs * steps and not run['stop']",
+         "order": "torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + epoch)).tolist()",
+         "batch": "[rows[i] for i in order[place * batch_size : (place + 1) * batch_size]]",
+         "parts": "[collate(batch[i : i + part_size]) for i in range(0, len(batch), part_size)]", "mode": "model.train()",
+         "schedule": "scheduler.step() if made else None", "loss": "loss", "before": "",
+         "save": EACH.format("run"), "end": "model.load_state_dict(run['best']['weights'], strict=False)"}
+for why, part in {
+    "never loads the file": {"load": "None"},
+    "never saves": {"save": ""},
+    "saves only at the end of an epoch": {"save": "if run['step'] % steps == 0:\n            " + SAVE.format("run")},
+    "saves after each update, whatever `save_every` says": {"save": SAVE.format("run")},
+    "saves before it evaluates": {"before": EACH.format("run"), "save": ""},
+    "sets the seed after loading": {"seed": "", "begun": "runtime.set_seed(seed)"},
+    "sets no seed": {"seed": ""},
+    "seeds in each update": {"mode": "model.train(); runtime.set_seed(seed)"},
+    "the scaler begins anew": {"begun": "run['scaler'] = {'scale': 2.0**16, 'good': 0}"},
+    "the best weights begin anew": {"begun": "run['best'] = None"},
+    "the history begins anew": {"begun": "run['history'] = {'loss': [], 'scale': [], 'validation': []}"},
+    "begins the epoch anew": {"begun": "run['step'] -= run['step'] % steps"},
+    "goes on with the update that it has made already": {"begun": "run['step'] = max(0, run['step'] - 1)"},
+    "that it has stopped is not in the file": {"begun": "run['stop'] = False"},
+    "evaluation mode after the first epoch": {"mode": ""},
+    "one order for all epochs": {
+        "order": "torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()"},
+    "the order from the random numbers of the program": {"order": "torch.randperm(len(rows)).tolist()"},
+    "never shuffles": {"order": "list(range(len(rows)))"},
+    "drops the last batch": {"steps": "len(rows) // batch_size"},
+    "batches overlap": {"batch": "[rows[i] for i in order[place : place + batch_size]]"},
+    "no parts": {"parts": "[collate(batch)]"},
+    "so many parts, not of such a size": {
+        "parts": "[collate(batch[i::part_size]) for i in range(part_size) if batch[i::part_size]]"},
+    "the schedule goes on after a step left out": {"schedule": "scheduler.step()"},
+    "the schedule goes on once an epoch": {"schedule": "scheduler.step() if made and place == steps - 1 else None"},
+    "no schedule": {"schedule": ""},
+    "the last weights, not the best": {"end": ""},
+    "never stops early": {"going": "run['step'] < epochs * steps"},
+    "one epoch too few": {"going": "run['step'] < max(1, (epochs - 1) * steps) and not run['stop']"},
+    "the sum of the losses so far": {"loss": "loss + sum(run['history']['loss'])"},
+    "removes the file at the end": {
+        "end": "model.load_state_dict(run['best']['weights'], strict=False)\n    Path(path).unlink(missing_ok=True)"},
+}.items():
+    wrong.cell("train_resumable", why, LOOP.format(**{**RIGHT, **part}))
+AT_THE_END = LOOP.format(**{**RIGHT, "save": ""}).replace("    while", "    try:\n     while").replace(
+    "    model.load", f"    finally:\n        {SAVE.format('run')}\n    model.load")
+wrong.cell("train_resumable", "saves as it ends, which a power cut does not wait for", AT_THE_END)
+wrong.cell("train_resumable", "calls the library's function", """
+def train_resumable(*args, **kwargs):
+    return resumable.train_resumable(*args, **kwargs)
+""")
+for why, part in {
+    "its own steps": {"load": "load_checkpoint(path, model, optimizer, scheduler)",
+                      "save": EACH.format("run").replace("resumable.", "")},
+    "torch.manual_seed, and math without ceil": {"seed": "torch.manual_seed(seed)", "steps": "-(-len(rows) // batch_size)"},
+    "torch.split for the parts": {
+        "parts": "[collate([rows[i] for i in part]) for part in torch.tensor(order[place * batch_size : (place + 1) * "
+                 "batch_size]).split(part_size)]"},
+    "copies of the dict in the file": {"save": EACH.format("dict(run)")},
+    "the weights put back by hand": {
+        "end": "for name, weight in run['best']['weights'].items():\n        model.get_parameter(name).data.copy_(weight)"},
+}.items():
+    right.cell("train_resumable", why, LOOP.format(**{**RIGHT, **part}))
+
+
+@right("train_resumable", "two loops, the first batches left out; a function for saving")
+def in_two_loops(model, optimizer, scheduler, rows, collate, evaluate, path, epochs=5, batch_size=8, part_size=4, patience=2,
+                 save_every=5, seed=0):
+    runtime.set_seed(seed)
+    state = resumable.load_checkpoint(path, model, optimizer, scheduler)
+    if state is None:
+        state = {"done": 0, "best": None, "stop": False, "scaler": {"scale": 65536.0, "good": 0},
+                 "loss": [], "scale": [], "validation": []}
+    count = 0
+    for epoch in range(epochs):
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + epoch))
+        chunks = order.split(batch_size)
+        for number, chunk in enumerate(chunks, 1):
+            count += 1
+            if state["stop"] or count <= state["done"]:
+                continue
+            model.train()
+            parts = [collate([rows[i] for i in some.tolist()]) for some in chunk.split(part_size)]
+            loss, made, state["scaler"] = resumable.scaled_step(model, parts, optimizer, state["scaler"])
+            if made:
+                scheduler.step()
+            state["done"] = count
+            state["loss"].append(loss)
+            state["scale"].append(state["scaler"]["scale"])
+            if number == len(chunks):
+                value = evaluate(model)
+                state["validation"].append(value)
+                state["best"], state["stop"] = resumable.keep_best(model, value, state["best"], patience)
+            if count % save_every == 0:
+                resumable.save_checkpoint(path, model, optimizer, scheduler, state)
+    model.load_state_dict(state["best"]["weights"], strict=False)
+    return {name: state[name] for name in ("loss", "scale", "validation")}
 
 
 # -- few_label_classifier (the artifact) ------------------------------------------------------------------------------

@@ -1,5 +1,10 @@
 """Checks of lab 6, overfitting and memory. Inputs are fresh and random at each run; references are computed here."""
 
+import functools
+import itertools
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, marking, models
@@ -7,8 +12,12 @@ from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
+    Bool,
     Contract,
+    Either,
     ListOf,
+    MapOf,
+    Nothing,
     Number,
     Record,
     Several,
@@ -19,9 +28,10 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing, tiny_models
+from leaplm.grading.judge import interrupted, probes, standing, tiny_models
 from leaplm.grading.judge.remembered import class_scores
-from leaplm.overfitting import memory, regularization
+from leaplm.grading.sandbox.student import StudentError
+from leaplm.overfitting import memory, resumable
 
 CLOSE = 1e-4
 
@@ -78,56 +88,6 @@ def kept_places(kept, words):
     return places if all(a < b for a, b in zip(places, places[1:], strict=False)) else None
 
 
-@check(points=2, contract=Contract("losses patience", Several(Number(whole=True), Number(whole=True))))
-def early_stopping(student, rng):
-    """Random curves: with ties, a better epoch after the stop, and such that never stop early; large, tiny, below 0."""
-    kept = run = 0
-    curves = [rng.integers(3, 12, size=rng.integers(4, 15)) / 10 for _ in range(25)]
-    curves += [np.array([0.5, 0.5, 0.5, 0.4]), np.linspace(0.9, 0.2, 7), np.array([0.3, 0.6, 0.5, 0.2])]
-    curves += [1000 * curves[0], curves[1] - 2, 1 + 1e-9 * np.array([3, 2, 4, 1, 5, 0])]
-    curves += [np.array([0.4, 0.0, 0.2, 0.1, -0.1]), np.array([0.6, np.inf, 0.5, np.inf, 0.4]), np.array([0.7])]
-    patience = [int(rng.integers(1, 4)) for _ in range(25)] + [2, 1, 2, 2, 2, 2, 2, 1, 1]
-    for losses, some in zip(curves, patience, strict=True):
-        got = student.call("early_stopping", losses.tolist(), some)
-        if not isinstance(got, (list, tuple)) or len(got) != 2:
-            return 0, "early_stopping should return two numbers: the epoch to keep and the epochs that are run"
-        want = regularization.early_stopping(losses.tolist(), some)
-        kept += as_number(got[0], "the epoch to keep") == want[0]
-        run += as_number(got[1], "the epochs that are run") == want[1]
-    if kept < len(curves):
-        return 0, "another epoch is to be kept: the best of those that are run, the first of equal ones, counted from 1"
-    if run < len(curves):
-        return 1, "the right epoch is kept; training should end after `patience` epochs in a row that are not better"
-    return 2, "the right epoch is kept, and training ends in time"
-
-
-@check(points=3, contract=Contract("gradient epsilon", Tensor("float", dims=3)))
-def fgm_perturbation(student, rng):
-    """Texts with gradients of very different size, and one whose gradient is 0."""
-    gradient = (rng.normal(size=(4, 5, 3)) * 10.0 ** rng.integers(-4, 2, size=(4, 1, 1))).astype(np.float32)
-    epsilon = float(rng.uniform(0.2, 3))
-    got = as_array(student.call("fgm_perturbation", gradient, epsilon), gradient.shape, "fgm_perturbation")
-    norms = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True))
-    if not np.allclose(got, epsilon * gradient / norms, atol=1e-4 * epsilon):
-        lengths = np.sqrt((got**2).sum(axis=(1, 2)))
-        hint = "the length is right, the direction is not" if close(lengths, epsilon) else \
-            "each text's step should have the length epsilon, over all its tokens and dimensions"
-        return 0, f"another step is asked for: {hint}"
-    alone = as_array(student.call("fgm_perturbation", gradient[:1], epsilon), (1, 5, 3), "fgm_perturbation")
-    if not np.allclose(alone, got[:1], atol=1e-4 * epsilon):
-        return 1, "right for several texts; for one text alone, the step is another"
-    tiny = as_array(student.call("fgm_perturbation", 1e-7 * gradient / norms, epsilon), gradient.shape, "fgm_perturbation")
-    if not np.allclose(tiny, got, atol=1e-3 * epsilon):
-        return 2, "right for large gradients; a very small one should be given the length epsilon too: " \
-                  "what is added to the norm, or the least that it may be, is too much"
-    gradient[int(rng.integers(4))] = 0
-    got = as_array(student.call("fgm_perturbation", gradient, epsilon), gradient.shape, "fgm_perturbation")
-    want = regularization.fgm_perturbation(torch.from_numpy(gradient), epsilon).numpy()
-    if not np.allclose(got, want, atol=1e-4 * epsilon):
-        return 2, "right for gradients that are not 0; where a text's gradient is 0, the step should be 0, not NaN"
-    return 3, "one step of length epsilon for each text, along its gradient"
-
-
 INTERVAL = Contract("first second", Record(dict.fromkeys(("mean", "low", "high"), Number())))
 
 
@@ -159,29 +119,6 @@ def compared(student, rng, seeds, gain):
     return 3, "the mean difference and its interval are right"
 
 
-@check(points=2, contract=Contract("memory weights learning tokens width layers", Number(whole=True)))
-def largest_batch(student, rng):
-    """Several models; the memory lies between two numbers of texts, then exactly at one, then one byte below it."""
-    for beyond in (0.4, 0.6, 0.7, 0, 0, -1):
-        width, layers, tokens = int(rng.choice([256, 384, 768])), int(rng.integers(2, 13)), int(rng.integers(20, 200))
-        weights = int(rng.integers(10**6, 10**8))
-        learning = weights // int(rng.integers(2, 6))
-        texts = int(rng.integers(3, 90))
-        one = 64 * tokens * width * layers
-        total = 4 * (weights + 3 * learning) + texts * one + (beyond if beyond < 0 else int(beyond * one))
-        shape = {"tokens": tokens, "width": width, "layers": layers}
-        got = as_number(student.call("largest_batch", total, weights, learning, **shape), "largest_batch")
-        if got != memory.largest_batch(total, weights, learning, **shape):
-            return 0, "another number of texts fits: weights once, three more numbers for each that learns, 16 a token, " \
-                      "layer and dimension; 4 bytes each, rounded down"
-    weights, learning = 30 * weights, 30 * learning  # of gigabytes
-    fixed = 4 * (weights + 3 * learning)
-    small = (2 * weights, fixed, fixed + one - 1, fixed - 3 * one, 0)
-    if any(as_number(student.call("largest_batch", some, weights, learning, **shape), "largest_batch") for some in small):
-        return 1, "right where something fits; when the model alone is too large, the answer is 0"
-    return 2, "the right number of texts, and 0 where the model alone does not fit"
-
-
 def masked_batch(rng, rows, tokens, hidden):
     """Random tokens of which `hidden` have a label, one of them token 0."""
     labels, places = np.full(rows * tokens, -100), rng.permutation(rows * tokens)[:hidden]
@@ -191,12 +128,12 @@ def masked_batch(rng, rows, tokens, hidden):
             "labels": labels.reshape(rows, tokens)}
 
 
-ACCUMULATED = Contract("model batches", Number(), random=FREE, forward="grad", leaves="gradients")
+ACCUMULATED = Contract("model batches scale", Number(), random=FREE, forward="grad", leaves="gradients")
 
 
-@check(points=4, contract=ACCUMULATED)
+@check(points=3, contract=ACCUMULATED)
 def accumulate_gradients(student, rng):
-    """Parts with very different numbers of targets; then one without any."""
+    """Parts with very different numbers of targets; then with a scale, and one part without any target."""
     seed = int(rng.integers(10**6))
     batches = [masked_batch(rng, rows, tokens, hidden) for rows, tokens, hidden in ((3, 8, 2), (2, 9, 14), (4, 6, 5))]
     model = student.build("leaplm.grading.judge.tiny_models:counting_masked_lm", seed)
@@ -209,12 +146,24 @@ def accumulate_gradients(student, rng):
         problems.append("the loss returned should be the mean over all targets, as a number")
     if student.read(model, "leaplm.grading.judge.tiny_models:most_open_graphs") > 1:
         problems.append("several graphs wait for backward at once, so no memory is saved: go backward after each part")
+    problems += scale_problems(student, rng, seed, batches, want_loss, want)
     batches.insert(int(rng.integers(3)), masked_batch(rng, 2, 7, 0))
     model = student.build("leaplm.grading.judge.tiny_models:tiny_masked_lm", seed)
     got = as_array(student.call("accumulate_gradients", model, batches), (), "the loss")
     if not (close(got, want_loss) and same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)):
         problems.append("a part without any target has the loss NaN: it should be left out")
-    return 4 - len(problems), "; ".join(problems) or "the gradient of the whole batch, one part at a time"
+    return max(0, 3 - len(problems)), "; ".join(problems) or "the gradient of the whole batch, one part at a time"
+
+
+def scale_problems(student, rng, seed, batches, want_loss, want):
+    """What is wrong with the gradient, or the loss, when a scale is given, in words."""
+    scale = float(2 ** rng.integers(2, 8))
+    model = student.build("leaplm.grading.judge.tiny_models:tiny_masked_lm", seed)
+    got = as_array(student.call("accumulate_gradients", model, batches, scale), (), "the loss")
+    found = student.read(model, "leaplm.grading.judge.probes:gradients")
+    if not same_gradient({name: array / scale for name, array in found.items()}, want):
+        return ["with a `scale`, the gradient should be that many times as large"]
+    return [] if close(got, want_loss) else ["the loss returned should be without the `scale`"]
 
 
 def reference_gradient(seed, batches):
@@ -227,15 +176,16 @@ def same_gradient(got, want):
     return set(got) == set(want) and all(np.allclose(got[name], want[name], atol=1e-4, rtol=1e-3) for name in want)
 
 
-STEP = Contract("model batch optimizer scale", Number(), changes="model", random=FREE, forward="grad",
-                leaves="gradients")
+SCALER = Record({"scale": Number(), "good": Number(whole=True)})
+STEP = Contract("model batches optimizer scaler grow_after", Several(Number(), Bool(), SCALER), changes="model", random=FREE,
+                forward="grad", leaves="gradients")
 
 
 @check(points=3, contract=STEP)
 def scaled_step(student, rng):
     """Two steps whose gradient fits, and between them one whose largest numbers overflow while the loss does not.
 
-    Then small models where one gradient alone is infinite, minus infinite or NaN; and one where their sum is.
+    Then small models where one gradient alone is infinite, minus infinite or NaN; one where their sum is; and many steps.
     """
     batches = [random_batch(rng) for _ in range(3)]
     settings = steep_model(rng, batches[1])
@@ -244,65 +194,101 @@ def scaled_step(student, rng):
     student.read(model, "leaplm.grading.judge.probes:leave_gradients")
     reference = tiny_models.tiny_classifier(**settings)
     scale = float(2 ** rng.integers(6, 12))
-    returned = [as_number(student.call("scaled_step", model, batches[0], optimizer, scale), "the scale")]
-    plain_step(reference, batches[0])
+    told = [stepped(student, model, cut(batches[0]), optimizer, scale, 0)]
+    want_loss = plain_step(reference, batches[0])
     if not same_weights(student, model, reference):
         return 0, "a step whose gradient fits should move the weights as if there were no scale and no old gradient: " \
                   "divide before the step"
-    problems, too_large = [], overflowing_scale(reference, batches[1])
-    returned.append(as_number(student.call("scaled_step", model, batches[1], optimizer, too_large), "the scale"))
+    problems = [] if close(told[0][0], want_loss) else ["the loss returned should be the mean loss, without the scale"]
+    too_large = overflowing_scale(reference, batches[1])
+    told.append(stepped(student, model, cut(batches[1]), optimizer, too_large, 3))
     if not same_weights(student, model, reference):
         problems.append(LEFT_OUT)
     else:
-        student.call("scaled_step", model, batches[2], optimizer, scale)
+        stepped(student, model, cut(batches[2]), optimizer, scale, 0)
         plain_step(reference, batches[2])
         if not same_weights(student, model, reference):
             problems.append("after a step that was left out, old gradients should be forgotten")
         else:
             problems += edge_problems(student)
-    if SCALE not in problems and not np.allclose(returned, [scale, too_large / 2]):
+    if not problems and [row[1:] for row in told] != [[True, scale, 1], [False, too_large / 2, 0]]:
         problems.append(SCALE)
+    problems += [] if problems else growth_problems(student, rng)
     return max(0, 3 - len(problems)), "; ".join(problems) or "good steps are exact, and bad ones are left out"
 
 
-SCALE = "the scale returned should be the same after a good step and half of it after one left out"
+SCALE = "the three returned should be the loss, True after a good step and False after one left out, and the scaler: the " \
+        "same scale and one more good step, or half of the scale and none"
 LEFT_OUT = "when any gradient is infinite or NaN, the weights should stay as they are"
+GROWTH = "after `grow_after` good steps in a row the scale should be doubled, and the good steps counted from 0 again"
+
+
+def stepped(student, model, batches, optimizer, scale, good, grow_after=2000):
+    """[loss, whether the step was made, scale, good steps] that the answer gives."""
+    given = {"scale": float(scale), "good": int(good)}
+    loss, made, scaler = student.call("scaled_step", model, batches, optimizer, given, grow_after)
+    return [float(as_array(loss, (), "the loss")), bool(made), as_number(scaler["scale"], "the scale"),
+            as_number(scaler["good"], "the good steps")]
+
+
+def cut(batch):
+    """A batch of four rows in two parts, of three and one."""
+    return [{name: array[rows] for name, array in batch.items()} for rows in (slice(0, 3), slice(3, 4))]
 
 
 def edge_problems(student):
     """What is wrong with the steps of small models, in words."""
-    returned = []
+    told = []
     edges = [(edge, first) for edge in ("inf", "-inf", "nan") for first in (True, False)]
-    if not all(leaves_out(student, edge, first, returned) for edge, first in edges):
+    if not all(leaves_out(student, edge, first, told) for edge, first in edges):
         return [LEFT_OUT]
-    if not makes_large_step(student, returned):
+    if not makes_large_step(student, told):
         return ["a step whose gradients are all finite should be made, also where their sum or norm is not"]
-    return [] if np.allclose(returned, [*[3.5] * len(edges), 2]) else [SCALE]
+    return [] if told == [*[[False, 3.5, 0]] * len(edges), [True, 2.0, 5]] else [SCALE]
 
 
-def leaves_out(student, edge, first, returned):
+def edge_batch(edge):
+    return {"inputs": np.ones(3, dtype=np.float32), "edge": edge, "labels": np.zeros(1, dtype=np.int64)}
+
+
+def leaves_out(student, edge, first, told):
     """Whether a step is left out when one weight, the first or the last of the model, has such a gradient.
 
     The optimizer has momentum from a step before: with gradients of 0 it would move the weights all the same.
     """
     model = student.build("leaplm.grading.judge.tiny_models:edge_model", first)
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE, momentum=0.9)
-    student.call("scaled_step", model, {"inputs": np.ones(3), "edge": ""}, optimizer, 7.0)
+    stepped(student, model, [edge_batch("")], optimizer, 7.0, 0)
     before = student.read(model, "leaplm.grading.judge.probes:state_dict")
-    scale = student.call("scaled_step", model, {"inputs": np.ones(3), "edge": edge}, optimizer, 7.0)
-    returned.append(as_number(scale, "the scale"))
+    batches = [edge_batch(edge), edge_batch("")]
+    told.append(stepped(student, model, batches, optimizer, 7.0, 1)[1:])
     after = student.read(model, "leaplm.grading.judge.probes:state_dict")
     return all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def makes_large_step(student, returned):
+def makes_large_step(student, told):
     """Whether the step is made when two gradients are finite, and their sum is not."""
     model = student.build("leaplm.grading.judge.tiny_models:edge_model")
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
-    scale = student.call("scaled_step", model, {"inputs": np.ones(3), "edge": "large"}, optimizer, 2.0)
-    returned.append(as_number(scale, "the scale"))
+    told.append(stepped(student, model, [edge_batch("large")], optimizer, 2.0, 4)[1:])
     weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
     return np.allclose(weights["edge_weight"], -1e38 * RATE, atol=0, rtol=1e-3)
+
+
+def growth_problems(student, rng):
+    """What is wrong with the scale over several steps, of which one is left out, in words."""
+    grow_after, scaler = int(rng.integers(2, 5)), [64.0, 0]
+    model = student.build("leaplm.grading.judge.tiny_models:edge_model")
+    optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
+    for edge in (*[""] * (2 * grow_after + 1), "nan", *[""] * grow_after):
+        got = stepped(student, model, [edge_batch(edge)], optimizer, *scaler, grow_after)[1:]
+        scale, good = scaler[0], scaler[1] + 1
+        scaler = [scale / 2, 0] if edge else [2 * scale, 0] if good == grow_after else [scale, good]
+        if got[1:] != scaler:
+            return [GROWTH]
+        if got[0] == bool(edge):
+            return [SCALE]
+    return []
 
 
 def random_batch(rng):
@@ -329,8 +315,12 @@ def largest_gradient(model, batch):
 
 
 def plain_step(model, batch):
+    """A step without a scale on the library's side; the loss before it."""
+    with torch.no_grad():
+        loss = float(model(**{name: torch.from_numpy(array) for name, array in batch.items()}).loss)
     largest_gradient(model, batch)
     probes.sgd(model, lr=RATE).step()
+    return loss
 
 
 def overflowing_scale(model, batch):
@@ -341,6 +331,288 @@ def overflowing_scale(model, batch):
 def same_weights(student, model, reference):
     weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
     return all(close(weights[name], value) for name, value in probes.state_dict(reference).items())
+
+
+CUT = "leaplm.grading.judge.interrupted:"
+BEST = Record({"loss": Number(), "bad": Number(whole=True), "weights": MapOf(Tensor("float"))})
+KEPT = Contract("model loss best patience", Several(BEST, Bool()), gradient="none")
+
+
+@check(points=2, contract=KEPT)
+def keep_best(student, rng):
+    """Losses with ties, of 0 and below it, of very different size; the weights change in place after each."""
+    model = student.build(f"{CUT}small_model", 3)
+    for curve in (rng.integers(3, 9, size=6) / 10, np.array([0.5])):
+        best = None
+        for loss in curve.tolist():  # each call alone, under its contract
+            best = student.call("keep_best", model, loss, best, 2)[0]
+    curves = [rng.integers(3, 9, size=8) / 10 for _ in range(6)] + [np.array([0.5, 0.5, 0.5, 0.4]), np.linspace(0.9, 0.2, 5)]
+    curves += [np.array([0.4, 0.0, 0.2, 0.1, -0.1, -0.1]), np.array([900.0, 800, 850, 840, 845])]
+    curves.append(1 + 1e-9 * np.array([3, 2, 4, 1]))
+    patience = [int(rng.integers(1, 4)) for _ in range(6)] + [2, 1, 2, 2, 3]
+    function, right_weights, right_stops = student.get("keep_best"), True, True
+    for losses, some in zip(curves, patience, strict=True):
+        model = student.build(f"{CUT}small_model", 3)
+        best, stops = student.read(function, f"{CUT}kept_while_training", model, losses.tolist(), some)
+        ours = interrupted.small_model(3)
+        want, want_stops = interrupted.kept_while_training(resumable.keep_best, ours, losses.tolist(), some)
+        right_stops = right_stops and stops == want_stops and close(best["bad"], want["bad"])
+        same = all(np.array_equal(best["weights"].get(name), value) for name, value in want["weights"].items())
+        right_weights = right_weights and same and np.isclose(best["loss"], want["loss"], rtol=1e-12, atol=0)
+    if not right_weights:
+        return 0, "other weights are kept: copies of all that learn, from the evaluation with the smallest loss, the " \
+                  "first of equal ones"
+    if not right_stops:
+        return 1, "the right weights are kept; `bad` should count the evaluations in a row that were not better, and at " \
+                  "`patience` of them the answer is to stop"
+    return 2, "copies of the best weights are kept, and training stops in time"
+
+
+FILE = "path model optimizer scheduler"
+CHECKPOINT = {
+    "save_checkpoint": Contract(f"{FILE} progress", Nothing(),
+                                own="leaplm.whole_file.replacing leaplm.whole_file.write_whole"),
+    "load_checkpoint": Contract(FILE, Either(Nothing(), Record({})), changes="model", random=FREE),
+}
+
+
+@check(points=2, contract=CHECKPOINT)
+def checkpoint(student, rng):
+    """Saves amid a training with Adam, a schedule and dropout; loads into objects made anew; lets saving fail."""
+    folder = student.build(f"{CUT}folder")
+    path = student.read(folder, f"{CUT}path_in", "run.pt")
+    first, seed = trained(student, rng, int(rng.integers(3, 8))), int(rng.integers(10**6))
+    progress = {"step": int(rng.integers(1, 99)), "best": None, "losses": rng.random(3).tolist(),
+                "weights": {"head": rng.normal(size=(2, 3)).astype(np.float32)}}
+    other = trained(student, rng, 2)
+    if student.call("load_checkpoint", path, *other) is not None:
+        return 0, "where there is no file, `load_checkpoint` should return None"
+    student.call("save_checkpoint", path, *first, {"step": 0})
+    student.call("save_checkpoint", path, *first, progress)
+    got = student.call("load_checkpoint", path, *other)
+    if not alike(got, progress):
+        return 0, "`load_checkpoint` should return the progress that was saved last"
+    if said := other_training(student, first, other, seed):
+        return 0, said
+    problems = file_problems(student, path, first, other, got)
+    if not goes_on_drawing(student, path, first, other, seed):
+        problems.append("after `load_checkpoint` the random numbers of Python, NumPy and torch should go on as they did "
+                        "after `save_checkpoint`")
+    return 2 - min(2, len(problems)), "; ".join(problems) or "a run goes on from the file as if nothing had happened"
+
+
+def trained(student, rng, steps):
+    """(model, optimizer, scheduler) on the student's side after some steps of training."""
+    model = student.build(f"{CUT}small_model", int(rng.integers(10**6)), 0.3)
+    optimizer = student.build(f"{CUT}optimizer_of", model)
+    scheduler = student.build(f"{CUT}falling", optimizer)
+    student.read(model, f"{CUT}take_steps", optimizer, scheduler, steps, int(rng.integers(10**6)))
+    return model, optimizer, scheduler
+
+
+def other_training(student, first, other, seed):
+    """Which part of a training that was loaded is not that which was saved, in words; None if all are the same."""
+    one, two = (student.read(model, f"{CUT}head_weights") for model, _, _ in (first, other))
+    if any(not np.array_equal(one[name], two[name]) for name in one):
+        return "the weights that learn are other ones after loading"
+    rates = [student.read(optimizer, "leaplm.grading.judge.probes:learning_rates") for _, optimizer, _ in (first, other)]
+    steps = [student.read(model, f"{CUT}take_steps", optimizer, scheduler, 3, seed) for model, optimizer, scheduler in
+             (first, other)]
+    later = [student.read(optimizer, "leaplm.grading.judge.probes:learning_rates") for _, optimizer, _ in (first, other)]
+    if rates[0] != rates[1] or any(not np.array_equal(steps[0][name], steps[1][name]) for name in one):
+        return "a training that goes on from the file makes other steps: is all of the optimizer in it?"
+    return None if later[0] == later[1] and same_schedule(student, first, other) else \
+        "the learning rate goes on otherwise after loading: is the scheduler in the file?"
+
+
+def same_schedule(student, first, other):
+    """Whether both schedulers have counted the same steps."""
+    return len({student.read(scheduler, "leaplm.grading.judge.probes:attribute", "last_epoch") for _, _, scheduler in
+                (first, other)}) == 1
+
+
+def goes_on_drawing(student, path, first, other, seed):
+    """Whether the numbers drawn after loading are those drawn after saving, of all three sources."""
+    progress, draw = {"step": 1}, f"{CUT}drawn_after"
+    saved = student.read(student.get("save_checkpoint"), draw, seed, path, *first, progress)["drawn"]
+    return saved == student.read(student.get("load_checkpoint"), draw, seed + 1, path, *other)["drawn"]
+
+
+def file_problems(student, path, first, other, known):
+    """What becomes of the file when saving fails, in words."""
+    save, new = student.get("save_checkpoint"), {"step": 100}
+    for how in ("full", "power"):
+        student.read(save, f"{CUT}failing_save", how, path, *first, new)
+        try:
+            whole = alike(student.call("load_checkpoint", path, *other), known)
+        except StudentError:
+            whole = False
+        if not whole:
+            return ["when the power goes off while it saves, the old file should still be there, whole: write beside it, "
+                    "then `os.replace`"]
+    order = student.read(save, f"{CUT}order_of_saving", path, *first, new)
+    if order[-1:] != ["replace"]:
+        return ["the last step should be `os.replace`, which puts the new file in the old one's place at once"]
+    if "sync" not in order[:-1]:
+        return ["the new file should be on the disk before it takes the old one's place: `file.flush()`, then "
+                "`os.fsync(file.fileno())`"]
+    return []
+
+
+def alike(got, want):
+    """Whether two plain values are the same, arrays too."""
+    try:
+        np.testing.assert_equal(got, want)
+    except AssertionError:
+        return False
+    return True
+
+
+LISTS = Record(dict.fromkeys(("loss", "scale", "validation"), ListOf(Number())))
+RUN = Contract("model optimizer scheduler rows collate evaluate path epochs batch_size part_size patience save_every seed",
+               LISTS, changes="model", random=FREE, mode="any", forward="train, grad", leaves="gradients")
+SETTINGS = {"epochs": 6, "batch_size": 4, "part_size": 3, "patience": 2}
+EVENTS, UPDATE_ENDS = 6, (1, 3, 5)  # of an epoch: eleven rows are two batches of 3 and 1, one of 3, and the evaluation
+
+
+@check(points=4, contract=RUN)
+def train_resumable(student, rng):
+    """Without dropout beside the library's run; with dropout, cut off at batches and evaluations, beside its own."""
+    seed, edge = int(rng.integers(10**6)), int(rng.integers(interrupted.ROWS))
+    target, want, want_seen, want_weights = reference_run(seed, edge)
+    plain = Scene(student, seed, edge, 3, target, dropout=0.0)
+    history, weights, seen = plain.run()
+    if seen[: 2 * EVENTS] != want_seen[: 2 * EVENTS]:
+        return 0, other_batches(seen, want_seen)
+    if seen != want_seen:
+        return 0, "it trains for another number of epochs: after each an evaluation, and an end when `keep_best` says so"
+    if any(len(history[name]) != len(want[name]) or not np.allclose(history[name], want[name], atol=1e-4, rtol=1e-3)
+           for name in want):
+        return 1, "the batches are right; loss, scale or validation are other numbers: one `scaled_step` an update, in " \
+                  "training mode, and `scheduler.step()` only where a step was made"
+    if not same_numbers(weights, want_weights):
+        return 1, "trained right; at the end the best weights should be in the model"
+    few = {"epochs": 2, "batch_size": interrupted.ROWS, "part_size": interrupted.ROWS, "patience": 3}
+    few_seen = library_run(seed, edge, lambda power: interrupted.evaluator(power, target), **few)[1]
+    if Scene(student, seed, edge, 3, target, dropout=0.0, **few).run()[2] != few_seen:
+        return 1, "with two epochs, or one batch an epoch, it asks for other batches"
+    points, told = judge_cuts(student, seed, edge, target)
+    if points == 4 and plain.run(folder=plain.folder)[2]:
+        return 3, "called again when it has ended, it should not train on: that it has stopped belongs in the file"
+    return points, told
+
+
+def judge_cuts(student, seed, edge, target):
+    """The points for runs that are cut off: amid an epoch, at an evaluation, and twice."""
+    for save_every, cuts in ((2, lambda end: [9]), (3, lambda end: [end - 1]), (3, lambda end: [8, end - 3]),
+                             (2, lambda end: [end - 9, end - 2])):  # fmt: skip
+        scene = Scene(student, seed, edge, save_every, target, dropout=0.4)
+        whole, weights, seen = scene.run()
+        if student.read(scene.model, f"{CUT}drew_again"):
+            return 1, "dropout draws the same random numbers in several updates: seed once, before the loop"
+        at = cuts(len(seen))
+        found = scene.run(at)
+        if found is None:
+            return 1, "the power went off, and it went on: an error in `collate` or `evaluate` should end it"
+        again, after, asked = found
+        expected = saved_before(at[-1], save_every)
+        if asked[:1] != seen[expected : expected + 1]:
+            late = seen[at[-1]] == "evaluation" and asked[0] not in (seen[0], *seen[expected : at[-1]])
+            return (3, AT_EVALUATION) if late else (2, ANEW) if asked[:1] == seen[:1] else (2, LOST)
+        if again != whole or not same_numbers(after, weights, exact=True):
+            return 2, OTHER_WEIGHTS
+    return 4, "killed at any moment, it ends in the same weights as the run that was never stopped"
+
+
+ANEW = "after a cut it begins again with the first batch: load the checkpoint before the loop, save in it"
+LOST = "after a cut it goes on with another batch than the next one after the last checkpoint: save every `save_every` " \
+       "updates, whatever ends the run"
+OTHER_WEIGHTS = "cut off and started again, it ends in other weights or numbers than the run that was never stopped: seed " \
+                "first, then load; history, scaler and best weights belong in the file"
+AT_EVALUATION = "cut off while it evaluates, it ends in other weights: save after the evaluation, not before it"
+
+
+class Scene:
+    """Runs of the student's train_resumable with one set of settings, each in a folder of its own."""
+
+    def __init__(self, student, seed, edge, save_every, target, dropout, **settings):
+        self.student, self.edge, self.target, self.dropout = student, edge, target, dropout
+        self.settings = {**SETTINGS, "save_every": save_every, "seed": seed, **settings}
+
+    def run(self, cuts=(), folder=None):
+        """(history, weights in the end, what was asked for since the last start); None if a cut did not end it.
+
+        cuts: before which events of the whole run the power goes off. folder: that of an earlier run, to go on in.
+        """
+        self.folder, done = folder or self.student.build(f"{CUT}folder"), 0
+        for at in cuts:
+            power = self.student.build(f"{CUT}power_cut", self.folder, at - done)
+            try:
+                self.start(power)
+                return None
+            except StudentError as error:
+                if error.kind != "raised" or not self.student.read(power, f"{CUT}power_is_back"):
+                    raise
+            done = saved_before(at, self.settings["save_every"])
+        power = self.student.build(f"{CUT}power_cut", self.folder)
+        history, model = self.start(power)
+        return history, self.student.read(model, f"{CUT}head_weights"), self.student.read(power, f"{CUT}asked")
+
+    def start(self, power):
+        """Calls the answer once, with all objects made anew, as a new process would: (history, model)."""
+        build = self.student.build
+        self.model = model = build(f"{CUT}small_model", 1, self.dropout)
+        optimizer = build(f"{CUT}optimizer_of", model)
+        parts = [build(f"{CUT}falling", optimizer), list(range(interrupted.ROWS)),
+                 build(f"{CUT}collator", power, [self.edge]), build(f"{CUT}evaluator", power, self.target),
+                 self.student.read(self.folder, f"{CUT}path_in", "run.pt")]
+        history = self.student.call("train_resumable", model, optimizer, *parts, **self.settings)
+        return {name: [float(as_array(one, (), name)) for one in history[name]] for name in LISTS.items}, model
+
+
+def saved_before(at, save_every):
+    """How many events of the whole run lie before the last checkpoint, when the power goes off before event `at`."""
+    ends = [event + 1 for event in range(at) if event % EVENTS in UPDATE_ENDS]
+    return ends[len(ends) // save_every * save_every - 1] if len(ends) >= save_every else 0
+
+
+def other_batches(seen, want):
+    """What is wrong with the batches that were asked for, in words."""
+    first, ours = (list(itertools.chain(*itertools.takewhile(lambda what: what != "evaluation", some)))
+                   for some in (seen, want))
+    if sorted(first) != sorted(ours):
+        return "in each epoch every row should be trained on once, and then evaluated: the last batch may be smaller"
+    if first == ours and seen[:EVENTS] != want[:EVENTS]:
+        return "the right rows in other parts: batches of `batch_size`, each of them in parts of `part_size`"
+    return "other rows in the batches: the order of epoch e is that of torch.randperm with the seed `seed + e`, cut into " \
+           "batches of `batch_size` and these into parts of `part_size`"
+
+
+@functools.lru_cache(maxsize=2)
+def reference_run(seed, edge):
+    """(weights after the second epoch, history, what was asked for, weights in the end) of the library's own run."""
+    lower = itertools.count()
+    target = library_run(seed, edge, lambda power: lambda model: -next(lower), epochs=2)[2]
+    return target, *library_run(seed, edge, lambda power: interrupted.evaluator(power, target))
+
+
+def library_run(seed, edge, evaluator, **settings):
+    """(history, what was asked for, weights in the end)."""
+    with interrupted.folder() as name:
+        power = interrupted.PowerCut(SimpleNamespace(name=name), -1)
+        model = interrupted.small_model(1)
+        optimizer = interrupted.optimizer_of(model)
+        history = resumable.train_resumable(
+            model, optimizer, interrupted.falling(optimizer), list(range(interrupted.ROWS)),
+            interrupted.collator(power, [edge]), evaluator(power), os.path.join(name, "run.pt"),
+            **{**SETTINGS, "save_every": 3, "seed": seed, **settings})
+    return history, interrupted.asked(power), interrupted.head_weights(model)
+
+
+def same_numbers(got, want, exact=False):
+    """Whether all weights are the same, up to rounding or exactly."""
+    same = np.array_equal if exact else functools.partial(np.allclose, atol=1e-4, rtol=1e-3)
+    return all(same(got[name], want[name]) for name in want)
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

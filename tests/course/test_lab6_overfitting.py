@@ -1,5 +1,7 @@
 """Lab 6: what it teaches is what the library does; remedies, memory and several processes keep their promises."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from leaplm import evaluation, models, training
 from leaplm.data import DynamicPaddingCollator
+from leaplm.grading.judge import interrupted
 from leaplm.grading.judge.tiny_models import tiny_classifier, tiny_masked_lm, tiny_tokenizer
-from leaplm.overfitting import data_parallel, memory, regularization
+from leaplm.overfitting import data_parallel, memory, regularization, resumable
 from leaplm.peft import lora
 from solved import solved_lab
 
@@ -43,49 +46,95 @@ def test_lab6_deletes_the_librarys_words(lab6):
         assert found[0] == found[1]
 
 
-def test_lab6_stops_as_the_library(lab6):
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        losses, patience = rng.integers(2, 8, size=rng.integers(1, 12)).tolist(), int(rng.integers(1, 4))
-        assert lab6["early_stopping"](losses, patience) == regularization.early_stopping(losses, patience)
-
-
-def test_lab6_moves_and_compares_as_the_library(lab6):
-    gradient = torch.randn(3, 4, 5)
-    gradient[1] = 0
-    assert torch.allclose(lab6["fgm_perturbation"](gradient, 0.7), regularization.fgm_perturbation(gradient, 0.7))
+def test_lab6_compares_as_the_library(lab6):
     first, second = np.random.default_rng(0).random((2, 6))
     assert lab6["paired_difference"](first, second) == pytest.approx(evaluation.paired_difference(first, second))
-
-
-def test_lab6_counts_memory_as_the_library(lab6):
-    for total in (10**6, 10**9):
-        shape = {"weights": 10**7, "learning": 10**6, "tokens": 50, "width": 384, "layers": 6}
-        assert lab6["largest_batch"](total, **shape) == memory.largest_batch(total, **shape)
 
 
 def test_lab6_accumulates_as_the_library(lab6):
     found, batches = [], masked_batches()
     for function in (lab6["accumulate_gradients"], memory.accumulate_gradients):
-        model = tiny_masked_lm()
-        loss = function(model, batches)
-        found.append((loss, memory.flat_gradient(model)))
-    assert found[0][0] == pytest.approx(found[1][0]) and torch.allclose(found[0][1], found[1][1], atol=1e-6)
+        for scale in (1.0, 8.0):
+            model = tiny_masked_lm()
+            loss = function(model, batches, scale=scale)
+            found.append((loss, memory.flat_gradient(model) / scale))
+    for loss, gradient in found[1:]:
+        assert loss == pytest.approx(found[0][0]) and torch.allclose(gradient, found[0][1], atol=1e-6)
 
 
-def test_lab6_scales_as_torchs_grad_scaler(lab6):
-    theirs, ours = tiny_classifier(initializer_range=1.0), tiny_classifier(initializer_range=1.0)
-    optimizer, optimizer2 = torch.optim.SGD(theirs.parameters(), 0.01), torch.optim.SGD(ours.parameters(), 0.01)
-    scale, scaler = 2.0**127, torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=10**6)
-    for _ in range(8):
-        scale = lab6["scaled_step"](theirs, batch(), optimizer, scale)
-        optimizer2.zero_grad()
-        scaler.scale(ours(**batch()).loss).backward()
-        scaler.step(optimizer2)
-        scaler.update()
-        assert scale == scaler.get_scale()
-    assert scale < 2.0**127 and all(torch.allclose(a, b, atol=1e-6) for a, b in
-                                    zip(theirs.parameters(), ours.parameters(), strict=True))
+def test_lab6_scales_as_the_library_and_torchs_grad_scaler(lab6):
+    answers = [lab6["scaled_step"], resumable.scaled_step]
+    models_ = [tiny_classifier(initializer_range=1.0) for _ in range(3)]
+    optimizers = [torch.optim.SGD(model.parameters(), 0.01) for model in models_]
+    torchs = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=3)
+    scalers, scales = [{"scale": 2.0**127, "good": 0}] * 2, []
+    for _ in range(14):
+        for i, answer in enumerate(answers):
+            before, parts = scalers[i], memory.cut_batch(batch(), 3)
+            loss, made, scalers[i] = answer(models_[i], parts, optimizers[i], before, grow_after=3)
+            assert made == (scalers[i]["scale"] >= before["scale"]) and np.isfinite(loss)
+        optimizers[2].zero_grad()
+        torchs.scale(models_[2](**batch()).loss).backward()
+        torchs.step(optimizers[2])
+        torchs.update()
+        scales.append(torchs.get_scale())
+        assert scalers[0] == scalers[1] and scalers[0]["scale"] == scales[-1]
+    assert min(scales) < 2.0**127 and any(b > a for a, b in zip(scales, scales[1:], strict=False))  # it has shrunk and grown
+    assert all(torch.allclose(a, b, atol=1e-5) and torch.equal(a, c) for a, b, c in
+               zip(models_[0].parameters(), models_[2].parameters(), models_[1].parameters(), strict=True))
+
+
+def test_lab6_keeps_the_best_as_the_library(lab6):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        losses, patience = rng.integers(2, 8, size=rng.integers(1, 12)).tolist(), int(rng.integers(1, 4))
+        kept, run = regularization.early_stopping(losses, patience)
+        for function in (lab6["keep_best"], resumable.keep_best):
+            best, stops = interrupted.kept_while_training(function, interrupted.small_model(), losses[:run], patience)
+            assert all((weight == kept).all() for weight in best["weights"].values()) and best["loss"] == losses[kept - 1]
+            assert not any(stops[:-1]) and stops[-1] == (run - kept >= patience)
+
+
+def test_lab6_and_the_library_read_each_others_checkpoints(lab6, tmp_path):
+    path, progress = tmp_path / "run.pt", {"step": 3, "best": {"weights": {"a": torch.ones(2)}}, "losses": [0.5]}
+    answers = {"ours": (resumable.save_checkpoint, resumable.load_checkpoint),
+               "theirs": (lab6["save_checkpoint"], lab6["load_checkpoint"])}
+    for writer, reader in (("ours", "theirs"), ("theirs", "ours")):
+        first, other = new_run(1), new_run(2)
+        interrupted.take_steps(*first, 3)
+        answers[writer][0](path, *first, progress)
+        assert str(answers[reader][1](path, *other)) == str(progress) and list(tmp_path.iterdir()) == [path]
+        later = [interrupted.take_steps(*run, 2) for run in (first, other)]
+        assert all((later[0][name] == later[1][name]).all() for name in later[0])
+
+
+def test_lab6_trains_as_the_library_and_survives_any_cut(lab6, tmp_path):
+    whole = run_until(resumable.train_resumable, tmp_path / "whole")
+    assert whole[0]["validation"] and len(set(whole[0]["scale"])) > 1  # steps were left out
+    for cut in range(len(whole[2])):
+        loop = lab6["train_resumable"] if cut % 2 else resumable.train_resumable
+        folder = tmp_path / str(cut)
+        with pytest.raises(RuntimeError, match="power"):
+            run_until(loop, folder, cut)
+        history, weights, seen = run_until(loop, folder)
+        assert history == whole[0] and all((weights[name] == whole[1][name]).all() for name in weights), cut
+        assert len(seen) >= len(whole[2]) - cut and (cut < 8 or len(seen) < len(whole[2]))
+
+
+def new_run(head_seed):
+    model = interrupted.small_model(head_seed, 0.3)
+    optimizer = interrupted.optimizer_of(model)
+    return model, optimizer, interrupted.falling(optimizer)
+
+
+def run_until(loop, folder, cut=-1):
+    """(history, weights, what was asked for) of a run with dropout and gradients of NaN; the power goes off before `cut`."""
+    folder.mkdir(exist_ok=True)
+    power, (model, *others) = interrupted.PowerCut(SimpleNamespace(name=folder), cut), new_run(1)
+    start = interrupted.head_weights(interrupted.small_model(3))
+    history = loop(model, *others, list(range(interrupted.ROWS)), interrupted.collator(power, [4]),
+                   interrupted.evaluator(power, start), folder / "run.pt", epochs=3, batch_size=4, part_size=3, save_every=2)
+    return history, interrupted.head_weights(model), power.seen
 
 
 # -- remedies -------------------------------------------------------------------------------------------------------------
@@ -140,6 +189,13 @@ def test_adversarial_loss_trains_and_leaves_no_hook():
     assert regularization.adversarial_loss(0.0)(tiny_classifier(), before)[0].item() == pytest.approx(plain.item())
 
 
+def test_a_step_has_the_length_asked_for():
+    gradient = torch.randn(3, 4, 5)
+    gradient[1] = 0
+    lengths = regularization.fgm_perturbation(gradient, 0.7).flatten(1).norm(dim=1)
+    assert torch.allclose(lengths, torch.tensor([0.7, 0.0, 0.7]))
+
+
 def test_dropout_is_set_everywhere():
     model = regularization.set_dropout(tiny_classifier(dropout=0.5), 0.0).train()
     assert torch.equal(model(**batch()).logits, model(**batch()).logits)
@@ -162,11 +218,43 @@ def test_a_paired_interval_is_scipys():
         evaluation.paired_difference([0.5], [0.6])
 
 
+def test_the_seeds_needed_give_the_power_asked_for():
+    """Experiments drawn at random: about four of five intervals leave 0 out, and fewer with fewer seeds."""
+    from scipy import stats
+
+    seeds, rng = evaluation.seeds_needed(0.02, 0.03), np.random.default_rng(0)
+    shares = []
+    for n in (seeds, seeds // 2):
+        differences = rng.normal(0.02, 0.03, (4000, n))
+        half = stats.t.ppf(0.975, n - 1) * differences.std(axis=1, ddof=1) / np.sqrt(n)
+        shares.append((differences.mean(axis=1) > half).mean())
+    assert 0.79 < shares[0] < 0.83 and shares[1] < 0.6
+    assert evaluation.seeds_needed(0.02, 0.03, level=1 - 0.05 / 11) > seeds > evaluation.seeds_needed(0.04, 0.03)
+    assert evaluation.seeds_needed(1e-6, 1.0) == 10_000
+
+
+def test_an_experiment_that_is_cut_off_goes_on(tmp_path):
+    asked = []
+
+    def score(seed):
+        if seed == 2 and len(asked) == 4:
+            asked.append("cut")
+            raise RuntimeError("the power is off")
+        asked.append(seed)
+        return seed / 10
+
+    with pytest.raises(RuntimeError):
+        resumable.paired_runs(score, score, range(4), tmp_path / "runs.json")
+    assert resumable.paired_runs(score, score, range(4), tmp_path / "runs.json") == [[i / 10, i / 10] for i in range(4)]
+    assert asked == [0, 0, 1, 1, "cut", 2, 2, 3, 3]
+
+
 def test_nonsense_is_refused_in_words():
     for function, argument in ((regularization.early_stopping, ([], 1)), (regularization.early_stopping, ([0.5], 0)),
                                (regularization.fgm_perturbation, (torch.ones(2, 3), 1.0)), (memory.autocast, ("fp8",)),
-                               (data_parallel.train_in_processes, ([], [], None, "."))):
-        with pytest.raises(ValueError, match="at least 1|shape|fp16|no rows"):
+                               (data_parallel.train_in_processes, ([], [], None, ".")),
+                               (evaluation.seeds_needed, (0.0, 0.1)), (evaluation.seeds_needed, (0.1, 0.0))):
+        with pytest.raises(ValueError, match="at least 1|shape|fp16|no rows|greater than 0"):
             function(*argument)
 
 
@@ -190,6 +278,13 @@ def test_the_formula_counts_what_minilm_saves(assets_ready):
     assert states == found["weights"] + found["gradients"] + found["optimizer"]
     with_dropout = 4 * (18 * 384 + 3 * 12 * 24) * 4 * 24 * 6  # as the docstring of activation_bytes says
     assert lora.training_memory(minilm(0.1), some)["activations"] == pytest.approx(with_dropout, rel=0.02)
+
+
+def test_the_largest_batch_fits_and_one_text_more_does_not():
+    shape = {"tokens": 50, "width": 384, "layers": 6}
+    texts = memory.largest_batch(10**9, 10**7, 10**6, **shape)
+    used = [memory.state_bytes(10**7, 10**6) + memory.activation_bytes(n, **shape) for n in (texts, texts + 1)]
+    assert used[0] <= 10**9 < used[1] and memory.largest_batch(10**6, 10**7, 10**6, **shape) == 0
 
 
 def test_every_way_gives_the_same_gradient_with_less_saved(assets_ready):

@@ -66,18 +66,19 @@ def cut_batch(batch, parts):
     return [take_rows(batch, rows[i::parts]) for i in range(min(parts, len(rows)))]
 
 
-def accumulate_gradients(model, batches, loss_fn=classification_loss):
-    """Leave in `.grad` the gradient of the mean loss over all targets of `batches`, one graph at a time; return that loss.
+def accumulate_gradients(model, batches, loss_fn=classification_loss, scale=1.0):
+    """Leave in `.grad` `scale` times the gradient of the mean loss over all targets of `batches`, one graph at a time.
 
-    Each part weighs as much as it has targets (labels other than -100); a part without any is left out. Gradients that
-    are there already are added to. `training.train` does the same for `gradient_accumulation_steps`.
+    Returns the mean loss, without the scale. Each part weighs as much as it has targets (labels other than -100); a part
+    without any is left out. Gradients that are there already are added to. `training.train` does the same for
+    `gradient_accumulation_steps`.
     """
     total, loss_sum = sum(int((batch["labels"] != -100).sum()) for batch in batches), 0.0
     for batch in batches:
         if not (batch["labels"] != -100).any():
             continue
         loss, count = loss_fn(model, batch)
-        (loss * (count / total)).backward()
+        (loss * (count / total * scale)).backward()
         loss_sum += loss.item() * count
     return loss_sum / total
 

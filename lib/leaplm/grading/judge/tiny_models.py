@@ -280,7 +280,7 @@ class EdgeModel(torch.nn.Module):
         for name in ("edge_weight", "weight") if edge_first else ("weight", "edge_weight"):
             self.register_parameter(name, torch.nn.Parameter(torch.zeros(2)))  # the edge is at the first of two numbers
 
-    def forward(self, inputs: Tensor, edge: str) -> SequenceClassifierOutput:
+    def forward(self, inputs: Tensor, edge: str, labels: Tensor | None = None) -> SequenceClassifierOutput:
         at = self.edge_weight[0]
         root = (at * (0 if edge == "nan" else 1)).sqrt()
         term = {"": 0 * at, "inf": root, "-inf": -root, "nan": root, "large": 1e38 * self.edge_weight.sum()}[edge]

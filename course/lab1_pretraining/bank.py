@@ -644,11 +644,11 @@ USUAL = {
     "row": 'history.append({"step": update, "train_loss": sum(losses) / len(losses), **evaluate(model)})',
     "forget": "losses = []",
     "save": 'torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
-            '"history": history}, f"{checkpoint}.new"); os.replace(f"{checkpoint}.new", checkpoint)',
+            '"history": history}, checkpoint.with_suffix(".new")); checkpoint.with_suffix(".new").replace(checkpoint)',
     "remove": "checkpoint.unlink(missing_ok=True)", "last": "model.eval()", "result": "history",
 }
-SAVED = 'torch.save({{"settings": settings, {what}"history": history}}, f"{{checkpoint}}.new"); os.replace(' \
-        'f"{{checkpoint}}.new", checkpoint)'
+SAVED = 'torch.save({{"settings": settings, {what}"history": history}}, checkpoint.with_suffix(".new")); ' \
+        'checkpoint.with_suffix(".new").replace(checkpoint)'
 variants(wrong, "pretrain", LOOP, USUAL, {
     "forgets zero_grad": {"clear": "pass"},
     "zero_grad behind the update: an earlier training's gradients count": {
@@ -725,8 +725,8 @@ variants(wrong, "pretrain", LOOP, USUAL, {
     "the checkpoint stays": {"remove": "pass"},
     "saves before it evaluates: a row is lost": {
         "row": 'save = lambda: (torch.save({"settings": settings, "model": model.state_dict(), "optimizer": '
-               'optimizer.state_dict(), "history": history, "step": update}, f"{checkpoint}.new"), '
-               'os.replace(f"{checkpoint}.new", checkpoint))',
+               'optimizer.state_dict(), "history": history, "step": update}, checkpoint.with_suffix(".new")), '
+               'checkpoint.with_suffix(".new").replace(checkpoint))',
         "forget": 'save(); history.append({"step": update, "train_loss": sum(losses) / len(losses), **evaluate(model)}); '
                   "losses = []",
         "save": "pass", "done": 'state["step"] if state.get("settings") == settings else 0'},
@@ -759,7 +759,7 @@ variants(right, "pretrain", LOOP, USUAL, {
     "as JSON beside numbers, compared as text": {
         "usable": 'state.get("settings") == str(settings)',
         "save": 'torch.save({"settings": str(settings), "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
-                '"history": history}, f"{checkpoint}.new"); os.rename(f"{checkpoint}.new", checkpoint)'},
+                '"history": history}, f"{checkpoint}.new"); __import__("os").rename(f"{checkpoint}.new", checkpoint)'},
     "clips by hand": {
         "clip": "norm = torch.stack([weight.grad.norm() for weight in model.parameters()]).norm();\n"
                 "        [weight.grad.mul_(min(1.0, 1.0 / (norm.item() + 1e-6))) for weight in model.parameters()]"},

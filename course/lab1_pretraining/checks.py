@@ -296,8 +296,8 @@ def pretrain(student, rng):
             if student.read(path, f"{PROBES}is_there"):
                 return 4, "the checkpoint should be removed at the end: else the next training would begin at its end"
         if len({file for file in run["files"] if file}) == 1:
-            return 4, "a checkpoint should be written beside the old one and then put in its place (`os.replace`): a " \
-                      "power cut while writing would spoil the only copy"
+            return 4, "a checkpoint should be written beside the old one and then put in its place, by `fresh.replace`: " \
+                      "a power cut while writing would spoil the only copy"
         return after_power_cuts(student, seed, first, longer, paths[0])
     finally:
         for path in paths:

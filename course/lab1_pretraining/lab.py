@@ -23,9 +23,7 @@ if importlib.util.find_spec("leaplm") is None:
 get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints below each check, and your progress
 
 # %% locked="setup"
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -392,7 +390,7 @@ for _ in range(2):
 
 # %% check="evaluate_masked" points=3
 untrained = models.new_bert(tokenizer, layers=1, width=64).train()
-some_ids = torch.randint(5, 900, (5, 8))
+some_ids = torch.randint(5, len(tokenizer), (5, 8))
 some_labels = torch.full((5, 8), -100)
 some_labels[0], some_labels[4, 3] = some_ids[0], 7
 masked = {"input_ids": some_ids, "attention_mask": torch.ones_like(some_ids), "labels": some_labels}
@@ -443,7 +441,7 @@ def pretrain(model, batch_of, evaluate, settings, checkpoint):
     * After every `every` updates, and after the last: a row {"step": update, "train_loss": the mean loss of the updates
       since the row before, **evaluate(model)}, then a checkpoint. (`evaluate` leaves the model in evaluation mode.)
     * checkpoint: a pathlib.Path. If the file is there and of equal `settings`, go on behind its last update, as if there
-      had been no break. Write f"{checkpoint}.new" and put it in its place. At the end remove the file.
+      had been no break. Write checkpoint.with_suffix(".new") and put it in its place. At the end remove the file.
 
     The model is in evaluation mode at the end.
     Example: 8 updates with every=3 -> rows with the steps 3, 6 and 8.
@@ -477,8 +475,9 @@ def pretrain(model, batch_of, evaluate, settings, checkpoint):
             history.append({"step": update, "train_loss": sum(losses) / len(losses), **evaluate(model)})
             losses = []
             state = {"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-            torch.save(state, f"{checkpoint}.new")
-            os.replace(f"{checkpoint}.new", checkpoint)  # whole or not at all
+            fresh = checkpoint.with_suffix(".new")
+            torch.save(state, fresh)
+            fresh.replace(checkpoint)  # whole or not at all
     checkpoint.unlink(missing_ok=True)
     model.eval()
     return history
@@ -502,6 +501,7 @@ def show(model):
 # %%
 # You should see about 0.15 nats below the frequencies in English. Then run it again, press "stop" (the square) at the second
 # row, and run it once more: it goes on with the third.
+from pathlib import Path
 settings = {"blocks": len(train_blocks["input_ids"]), "updates": by_scale(tiny=4, cpu=60, gpu=600), "batch_size": 32,
             "rate": 2e-3, "warmup": by_scale(tiny=1, cpu=6, gpu=60), "every": by_scale(tiny=2, cpu=20, gpu=200), "seed": SEED}
 runtime.set_seed(SEED)
@@ -542,7 +542,8 @@ assert not Path("try.pt").exists(), "a run that is at its end leaves no checkpoi
 # <code>optimizer.zero_grad()</code>, <code>loss.backward()</code>,
 # <code>nn.utils.clip_grad_norm_(model.parameters(), 1.0)</code>, <code>optimizer.step()</code>. A checkpoint:
 # <code>torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history":
-# history}, f"{checkpoint}.new")</code>, then <code>os.replace</code>. To go on: <code>torch.load(checkpoint)</code>, and
+# history}, fresh)</code> with <code>fresh = checkpoint.with_suffix(".new")</code>, then
+# <code>fresh.replace(checkpoint)</code>. To go on: <code>torch.load(checkpoint)</code>, and
 # <code>load_state_dict</code> of model and optimizer; the last row of the history says how far it was.</details>
 
 # %% [markdown]

@@ -46,7 +46,8 @@ def test_pretrain_also_after_a_power_cut(lab1, tmp_path, cut):
     settings = {"blocks": 7, "updates": 8, "batch_size": 3, "rate": 0.03, "warmup": 3, "every": 3, "seed": 4}
     found = []
     for number, train in enumerate((lab1["pretrain"], loop.pretrain)):
-        checkpoint, batches = tmp_path / f"{number}.pt", masked_batches(7, 30, seed=1, cut=cut if number else -1)
+        checkpoint = tmp_path / f"{number}.pt"
+        batches = masked_batches(7, 30, 1, cut if number else -1, checkpoint)
         model, meter = modal_masked_lm(30, 5), weight_meter()
         if batches.cut > 0:
             with pytest.raises(RuntimeError, match="power"):

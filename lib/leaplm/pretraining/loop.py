@@ -4,9 +4,6 @@ Here each step can be read on one page. `leaplm.pretraining.run` does the same f
 several processes, batches cut into parts, the best weights kept.
 """
 
-import os
-from pathlib import Path
-
 import torch
 
 from leaplm.pretraining.masking import IGNORE_INDEX, mask_tokens
@@ -161,6 +158,6 @@ def restore(model, optimizer, settings, checkpoint):
 
 def write_whole(path, state):
     """torch.save to a file beside, which then takes the place of the old one."""
-    fresh = Path(f"{path}.new")
+    fresh = path.with_suffix(".new")
     torch.save(state, fresh)
-    os.replace(fresh, path)
+    fresh.replace(path)

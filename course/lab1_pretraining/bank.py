@@ -552,6 +552,7 @@ variants(wrong, "evaluate_masked", EVALUATE, USUAL, {
     "the entropy of the frequencies themselves": {"guess": "guess = (log_p.exp() * log_p).sum()"},
     "the logarithm of the mean": {"guess": "guess = log_p[labels[labels != -100]].exp().mean().log()"},
     "the sign of the frequencies": {"result": '{"loss": total / count, "unigram": float(guess.mean())}'},
+    "another batch size where none is given": {"mode": "model.eval(); batch_size = 8 if batch_size == 32 else batch_size"},
     "in bits": {"result": '{"loss": total / count / np.log(2), "unigram": float(-guess.mean()) / np.log(2)}'},
     "perplexities": {"result": '{"loss": np.exp(total / count), "unigram": float((-guess.mean()).exp())}'},
     "the sum": {"result": '{"loss": total, "unigram": float(-guess.sum())}'},

@@ -221,6 +221,12 @@ def evaluate_masked(student, rng):
         wanted = [min(size, blocks - start) for start in range(0, blocks, size)]
         if problem := blame_passes(passes, wanted, got[-1], seed, masked, log_p, size):
             return problem
+    model, many = student.build(f"{PROBES}modal_masked_lm", WORDS, WIDTH, seed), random_masked(rng, 35)
+    found = student.call("evaluate_masked", model, many, log_p)
+    if not close(as_number(found["loss"], "loss"), losses_of(seed, many)[0].mean()):
+        return 2, "right with the batch sizes that are given; without one the loss differs"
+    if [rows for _, _, rows in student.read(model, f"{PROBES}passes_of")] != [32, 3]:
+        return 2, "right with the batch sizes that are given; without one it should be 32"
     return 3, "the mean over hidden tokens, beside the frequencies at the same tokens"
 
 
@@ -444,7 +450,7 @@ def blame_asked(asked, want, settings):
 def after_power_cuts(student, seed, settings, other, path):
     """A run that is cut off behind a checkpoint, and begins again: first as another one, then as itself."""
     whole, weights = reference_run(seed, settings)
-    for cut in (2, 5):
+    for cut in (2, 8):  # before the first checkpoint, and behind the second
         if trained(student, seed, settings, path, cut) is not None:
             return 2, "a run that should break off came to an end: errors are not to be caught"
         run = trained(student, seed, settings, path)

@@ -536,9 +536,12 @@ def weight_meter() -> WeightMeter:
     return WeightMeter()
 
 
+FOLDERS = "leaplm-file-"  # of `scratch_file`: nothing else is ever removed
+
+
 def scratch_file(name: str = "checkpoint.pt") -> Path:
     """The path of a file, which is not there yet, in a new temporary folder (see `remove_folder`)."""
-    return Path(tempfile.mkdtemp()) / name
+    return Path(tempfile.mkdtemp(prefix=FOLDERS)) / name
 
 
 def is_there(path: Path) -> bool:
@@ -547,4 +550,5 @@ def is_there(path: Path) -> bool:
 
 def remove_folder(path: Path) -> None:
     """Removes the folder of a `scratch_file` with all that was written to it."""
-    shutil.rmtree(path.parent, ignore_errors=True)
+    if path.parent.name.startswith(FOLDERS):
+        shutil.rmtree(path.parent, ignore_errors=True)

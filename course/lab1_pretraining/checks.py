@@ -450,7 +450,7 @@ def blame_asked(asked, want, settings):
 def after_power_cuts(student, seed, settings, other, path):
     """A run that is cut off behind a checkpoint, and begins again: first as another one, then as itself."""
     whole, weights = reference_run(seed, settings)
-    for cut in (2, 8):  # before the first checkpoint, and behind the second
+    for cut in (2, 5, 8):  # before the first checkpoint, behind it, and behind the second
         if trained(student, seed, settings, path, cut) is not None:
             return 2, "a run that should break off came to an end: errors are not to be caught"
         run = trained(student, seed, settings, path)

@@ -7,157 +7,75 @@ import json
 
 from leaplm.grading.judge.banks import right, wrong
 
-# ruff: noqa: F821, B905
-
-# -- fertility ---------------------------------------------------------------------------------------------------------
+# ruff: noqa: F821, B905, B006
 
 
-@wrong("fertility", "mean of each text's own ratio")
-def mean_of_ratios(token_lists, texts):
-    return float(np.mean([len(tokens) / len(text.split()) for tokens, text in zip(token_lists, texts)]))
-
-
-@wrong("fertility", "words per token")
-def upside_down(token_lists, texts):
-    return sum(len(text.split()) for text in texts) / sum(len(tokens) for tokens in token_lists)
-
-
-@wrong("fertility", "counts blanks instead of words")
-def split_at_blanks(token_lists, texts):
-    return sum(len(tokens) for tokens in token_lists) / sum(len(text.split(" ")) for text in texts)
-
-
-@wrong("fertility", "tokens per text")
-def per_text(token_lists, texts):
-    return sum(len(tokens) for tokens in token_lists) / len(texts)
-
-
-@wrong("fertility", "only the first text")
-def first_text(token_lists, texts):
-    return len(token_lists[0]) / len(texts[0].split())
-
-
-@right("fertility", "with NumPy")
-def with_numpy(token_lists, texts):
-    return np.sum([len(tokens) for tokens in token_lists]) / np.sum([len(text.split()) for text in texts])
-
-
-@right("fertility", "joins everything first")
-def joined(token_lists, texts):
-    return len([t for tokens in token_lists for t in tokens]) / len("\n".join(texts).split())
-
-
-@wrong("fertility", "takes words for letters and digits only")
-def by_letters(token_lists, texts):
-    import re
-    return sum(map(len, token_lists)) / sum(len(re.findall(r"\w+", text)) for text in texts)
-
-
-@wrong("fertility", "glues the texts together")
-def glued(token_lists, texts):
-    return sum(map(len, token_lists)) / len("".join(texts).split())
-
-
-@wrong("fertility", "equal texts once")
-def different_texts(token_lists, texts):
-    return sum(map(len, token_lists)) / sum(len(text.split()) for text in set(texts))
-
-
-@wrong("fertility", "rounded")
-def rounded(token_lists, texts):
-    return round(sum(map(len, token_lists)) / sum(len(text.split()) for text in texts), 2)
-
-
-@wrong("fertility", "different tokens and words only")
-def kinds(token_lists, texts):
-    return sum(len(set(tokens)) for tokens in token_lists) / sum(len(set(text.split())) for text in texts)
-
-
-@right("fertility", "as a tensor of 32 bits")
-def fertility_as_tensor(token_lists, texts):
-    return torch.tensor([len(t) for t in token_lists]).sum() / torch.tensor([len(t.split()) for t in texts]).sum()
-
-
-@right("fertility", "word by word with a regular expression, with a helper inside")
-def non_blank(token_lists, texts):
-    import re
-
-    def words(text):
-        return len(re.findall(r"\S+", text))
-
-    return np.float64(sum(len(t) for t in token_lists)) / sum(map(words, texts))
-
-
-@wrong("fertility", "does not count the pieces that go on with a word")
-def starts_only(token_lists, texts):
-    return sum(not t.startswith("##") for ts in token_lists for t in ts) / sum(len(text.split()) for text in texts)
-
-
-@wrong("fertility", "at least one word a text, also where there is none")
-def one_word_at_least(token_lists, texts):
-    return sum(map(len, token_lists)) / sum(max(1, len(text.split())) for text in texts)
+def variants(bank, check, template, usual, others):
+    """One entry a variant: the template with some parts of `usual` replaced."""
+    for why, part in others.items():
+        bank.cell(check, why, template.format(**{**usual, **part}))
 
 
 # -- mask_tokens -------------------------------------------------------------------------------------------------------
 
 
 @wrong("mask_tokens", "72/10/18: a second throw among the rest, with 0.1 of all")
-def second_throw_010(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+def second_throw_010(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & ~special_tokens_mask.bool()
     labels = torch.where(chosen, input_ids, -100)
-    masked = chosen & (torch.rand(input_ids.shape) < 0.8)
+    masked = chosen & (torch.rand(input_ids.shape, generator=generator) < 0.8)
     inputs = torch.where(masked, mask_token_id, input_ids)
-    random = chosen & (torch.rand(input_ids.shape) < 0.1)
-    return torch.where(random, torch.randint(vocab_size, input_ids.shape), inputs), labels
+    random = chosen & (torch.rand(input_ids.shape, generator=generator) < 0.1)
+    return torch.where(random, torch.randint(vocab_size, input_ids.shape, generator=generator), inputs), labels
 
 
 @wrong("mask_tokens", "80/2/18: a tenth of the remaining fifth")
-def tenth_of_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+def tenth_of_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & ~special_tokens_mask.bool()
     labels = torch.where(chosen, input_ids, -100)
-    masked = chosen & (torch.rand(input_ids.shape) < 0.8)
-    random = chosen & ~masked & (torch.rand(input_ids.shape) < 0.1)
+    masked = chosen & (torch.rand(input_ids.shape, generator=generator) < 0.8)
+    random = chosen & ~masked & (torch.rand(input_ids.shape, generator=generator) < 0.1)
     inputs = torch.where(masked, mask_token_id, input_ids)
-    return torch.where(random, torch.randint(vocab_size, input_ids.shape), inputs), labels
+    return torch.where(random, torch.randint(vocab_size, input_ids.shape, generator=generator), inputs), labels
 
 
 @wrong("mask_tokens", "puts random tokens at places that are not chosen")
-def corrupts_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+def corrupts_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & ~special_tokens_mask.bool()
     labels = torch.where(chosen, input_ids, -100)
-    dice = torch.rand(input_ids.shape)
+    dice = torch.rand(input_ids.shape, generator=generator)
     inputs = torch.where(chosen & (dice < 0.8), mask_token_id, input_ids)
     random = (dice >= 0.8) & (dice < 0.9) & ~special_tokens_mask.bool()
-    return torch.where(random, torch.randint(vocab_size, input_ids.shape), inputs), labels
+    return torch.where(random, torch.randint(vocab_size, input_ids.shape, generator=generator), inputs), labels
 
 
 wrong.cell("mask_tokens", "chooses special tokens too", """\
 solved = mask_tokens
 
-def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    return solved(input_ids, torch.zeros_like(special_tokens_mask), mask_token_id, vocab_size, mask_rate)
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    return solved(input_ids, torch.zeros_like(special_tokens_mask), mask_token_id, vocab_size, mask_rate, generator)
 """)
 
 
 @wrong("mask_tokens", "always [MASK]")
-def always_mask(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+def always_mask(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & ~special_tokens_mask.bool()
     return torch.where(chosen, mask_token_id, input_ids), torch.where(chosen, input_ids, -100)
 
 
 wrong.cell("mask_tokens", "labels every token", """\
 solved = mask_tokens
 
-def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)[0], input_ids.clone()
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator)[0], input_ids.clone()
 """)
 
 
 wrong.cell("mask_tokens", "labels from the ids after masking", """\
 solved = mask_tokens
 
-def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    inputs, labels = solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    inputs, labels = solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator)
     return inputs, torch.where(labels != -100, inputs, -100)
 """)
 
@@ -165,86 +83,95 @@ def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_
 wrong.cell("mask_tokens", "the rate is always 15 %", """\
 solved = mask_tokens
 
-def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, 0.15)
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, 0.15, generator)
 """)
 
 
 @wrong("mask_tokens", "one random token for the whole batch")
-def one_random_token(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
-    dice = torch.rand(input_ids.shape)
+def one_random_token(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & ~special_tokens_mask.bool()
+    dice = torch.rand(input_ids.shape, generator=generator)
     inputs = torch.where(chosen & (dice < 0.8), mask_token_id, input_ids)
-    inputs = torch.where(chosen & (dice >= 0.9), int(torch.randint(vocab_size, ())), inputs)
+    inputs = torch.where(chosen & (dice >= 0.9), int(torch.randint(vocab_size, (), generator=generator)), inputs)
     return inputs, torch.where(chosen, input_ids, -100)
 
 
 @right("mask_tokens", "half of the remaining fifth")
-def half_of_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & (special_tokens_mask == 0)
+def half_of_the_rest(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & (special_tokens_mask == 0)
     inputs, labels = input_ids.clone(), input_ids.clone()
     labels[~chosen] = -100
-    masked = chosen & (torch.rand(input_ids.shape) < 0.8)
+    masked = chosen & (torch.rand(input_ids.shape, generator=generator) < 0.8)
     inputs[masked] = mask_token_id
-    random = chosen & ~masked & (torch.rand(input_ids.shape) < 0.5)
-    inputs[random] = torch.randint(vocab_size, (int(random.sum()),))
+    random = chosen & ~masked & (torch.rand(input_ids.shape, generator=generator) < 0.5)
+    inputs[random] = torch.randint(vocab_size, (int(random.sum()),), generator=generator)
     return inputs, labels
 
 
 @right("mask_tokens", "with torch.bernoulli, as transformers does")
-def with_bernoulli(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+def with_bernoulli(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
     rates = torch.full(input_ids.shape, mask_rate).masked_fill(special_tokens_mask.bool(), 0.0)
-    chosen = torch.bernoulli(rates).bool()
+    chosen = torch.bernoulli(rates, generator=generator).bool()
     labels = input_ids.masked_fill(~chosen, -100)
-    replaced = torch.bernoulli(torch.full(input_ids.shape, 0.8)).bool() & chosen
+    replaced = torch.bernoulli(torch.full(input_ids.shape, 0.8), generator=generator).bool() & chosen
     inputs = input_ids.masked_fill(replaced, mask_token_id)
-    random = torch.bernoulli(torch.full(input_ids.shape, 0.5)).bool() & chosen & ~replaced
-    words = torch.randint(vocab_size, input_ids.shape)
+    random = torch.bernoulli(torch.full(input_ids.shape, 0.5), generator=generator).bool() & chosen & ~replaced
+    words = torch.randint(vocab_size, input_ids.shape, generator=generator)
     inputs[random] = words[random]
     return inputs, labels
 
 
 @wrong("mask_tokens", "overwrites the caller's ids")
-def overwrites(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+def overwrites(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & ~special_tokens_mask.bool()
     labels = torch.where(chosen, input_ids, -100)
-    dice = torch.rand(input_ids.shape)
+    dice = torch.rand(input_ids.shape, generator=generator)
     input_ids[chosen & (dice < 0.8)] = mask_token_id
     random = chosen & (dice >= 0.9)
-    input_ids[random] = torch.randint(vocab_size, input_ids.shape)[random]
+    input_ids[random] = torch.randint(vocab_size, input_ids.shape, generator=generator)[random]
     return input_ids, labels
 
 
 wrong.cell("mask_tokens", "the same mask at every call: a seed inside", """\
 solved = mask_tokens
 
-def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    torch.manual_seed(42)
-    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    generator = torch.Generator().manual_seed(42)
+    return solved(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator)
 """)
 
 MASKING = """\
-def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & ~special_tokens_mask.bool()
+def mask_tokens(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    throw = torch.rand(input_ids.shape, generator=generator)
+    chosen = (throw < mask_rate) & ~special_tokens_mask.bool()
     labels = torch.where(chosen, input_ids, -100)
-    dice = torch.rand(input_ids.shape)
+    dice = torch.rand(input_ids.shape, generator=generator)
     inputs = torch.where(chosen & (dice < 0.8), mask_token_id, input_ids)
-    words = torch.randint(vocab_size, input_ids.shape)
+    words = torch.randint(vocab_size, input_ids.shape, generator=generator)
     inputs = torch.where(chosen & (dice >= 0.8) & (dice < 0.9), words, inputs)
     return inputs, labels
 """
 for why, before, after in (
+    ("the random ids from the program's own random numbers",
+     "torch.randint(vocab_size, input_ids.shape, generator=generator)",
+     "torch.randint(vocab_size, input_ids.shape)"),
+    ("the generator is not used at all", ", generator=generator", ""),
+    ("the program is seeded inside", "    throw", "    torch.manual_seed(generator.initial_seed())\n    throw"),
+    ("all generators are one: its seed is taken again", "    throw",
+     "    generator = torch.Generator().manual_seed(0)\n    throw"),
     ("ids up to vocab_size itself", "randint(vocab_size,", "randint(vocab_size + 1,"),
     ("the last id never comes", "randint(vocab_size,", "randint(vocab_size - 1,"),
     ("id 0 never comes", "randint(vocab_size,", "randint(1, vocab_size,"),
-    ("random ids out of the batch", "torch.randint(vocab_size, input_ids.shape)",
-     "input_ids.flatten()[torch.randperm(input_ids.numel())].view(input_ids.shape)"),
+    ("random ids out of the batch", "torch.randint(vocab_size, input_ids.shape, generator=generator)",
+     "input_ids.flatten()[torch.randperm(input_ids.numel(), generator=generator)].view(input_ids.shape)"),
     ("labels as 32-bit numbers with a fraction", "-100)", "-100).float()"),
     ("labels that the loss refuses: 32-bit whole numbers", "-100)", "-100).int()"),
     ("lists instead of tensors", "return inputs, labels", "return inputs.tolist(), labels.tolist()"),
-    ("the same places in every text of the batch", "torch.rand(input_ids.shape) <", "torch.rand(input_ids.shape[1]) <"),
-    ("the second throw is one for a whole text", "dice = torch.rand(input_ids.shape)",
-     "dice = torch.rand(len(input_ids), 1)"),
+    ("the same places in every text of the batch", "throw = torch.rand(input_ids.shape, generator=generator)",
+     "throw = torch.rand(input_ids.shape[1], generator=generator)"),
+    ("the second throw is one for a whole text", "dice = torch.rand(input_ids.shape, generator=generator)",
+     "dice = torch.rand(len(input_ids), 1, generator=generator)"),
     ("token 0 is lost from the labels", "labels = torch.where(chosen, input_ids, -100)",
      "labels = input_ids * chosen\n    labels[labels == 0] = -100"),
     ("labels first, then inputs", "return inputs, labels", "return labels, inputs"),
@@ -255,27 +182,27 @@ for why, before, after in (
 
 
 @wrong("mask_tokens", "exactly the first 80 % of the chosen places")
-def first_eighty(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    chosen = (torch.rand(input_ids.shape) < mask_rate) & (special_tokens_mask == 0)
+def first_eighty(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
+    chosen = (torch.rand(input_ids.shape, generator=generator) < mask_rate) & (special_tokens_mask == 0)
     labels, inputs = input_ids.masked_fill(~chosen, -100), input_ids.clone()
     rows, columns = chosen.nonzero(as_tuple=True)
     most, more = int(0.8 * len(rows)), int(0.9 * len(rows))
     inputs[rows[:most], columns[:most]] = mask_token_id
-    inputs[rows[most:more], columns[most:more]] = torch.randint(vocab_size, (more - most,))
+    inputs[rows[most:more], columns[most:more]] = torch.randint(vocab_size, (more - most,), generator=generator)
     return inputs, labels
 
 
 @wrong("mask_tokens", "calls the library's function by another name")
-def librarys(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+def librarys(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
     import importlib
     hide = vars(importlib.import_module("leaplm.pretraining.masking"))["mask" + "_tokens"]
-    return hide(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate)
+    return hide(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator)
 
 
-@right("mask_tokens", "with NumPy's random numbers")
-def numpys_dice(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+@right("mask_tokens", "with NumPy's random numbers, seeded by the generator")
+def numpys_dice(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
     ids, special = input_ids.numpy(), special_tokens_mask.numpy().astype(bool)
-    dice = np.random.default_rng()
+    dice = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     chosen = (dice.random(ids.shape) < mask_rate) & ~special
     kind = dice.choice(3, p=[0.8, 0.1, 0.1], size=ids.shape)
     inputs = np.where(chosen & (kind == 0), mask_token_id, ids)
@@ -284,29 +211,30 @@ def numpys_dice(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_
 
 
 @right("mask_tokens", "one throw that decides all, and a list of the two")
-def one_throw(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
+def one_throw(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
     inputs, labels = input_ids.clone(), torch.full_like(input_ids, -100)
-    dice = torch.rand(input_ids.shape).masked_fill(special_tokens_mask.bool(), 2.0) / max(mask_rate, 1e-9)
+    dice = torch.rand(input_ids.shape, generator=generator) / max(mask_rate, 1e-9)
+    dice = dice.masked_fill(special_tokens_mask.bool(), 2.0)
     labels[dice < 1] = input_ids[dice < 1]
     inputs[dice < 0.8] = mask_token_id
     random = (dice >= 0.8) & (dice < 0.9)
-    inputs[random] = torch.randint_like(inputs, vocab_size)[random]
+    inputs[random] = torch.randint(0, vocab_size, inputs.shape, generator=generator)[random]
     return [inputs, labels]
 
 
 @right("mask_tokens", "token by token")
-def token_by_token(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate=0.15):
-    import random
+def token_by_token(input_ids, special_tokens_mask, mask_token_id, vocab_size, mask_rate, generator):
     inputs, labels = input_ids.tolist(), [[-100] * input_ids.shape[1] for _ in input_ids]
+    throws, dice = torch.rand(2, *input_ids.shape, generator=generator).tolist()
     for i, row in enumerate(special_tokens_mask.tolist()):
         for j, special in enumerate(row):
-            if special or random.random() >= mask_rate:
+            if special or throws[i][j] >= mask_rate:
                 continue
-            labels[i][j], dice = inputs[i][j], random.randrange(10)
-            if dice < 8:
+            labels[i][j] = inputs[i][j]
+            if dice[i][j] < 0.8:
                 inputs[i][j] = mask_token_id
-            elif dice == 8:
-                inputs[i][j] = random.randrange(vocab_size)
+            elif dice[i][j] < 0.9:
+                inputs[i][j] = int(torch.randint(vocab_size, (1,), generator=generator))
     return torch.tensor(inputs), torch.tensor(labels)
 
 
@@ -459,247 +387,433 @@ def with_small_epsilon(hidden, labels, head):
     return -(probabilities[torch.arange(len(probabilities)), labels[hole]] + 1e-12).log().sum() / hole.sum().clamp(min=1)
 
 
-# -- unigram_entropy ---------------------------------------------------------------------------------------------------
+# -- pack_blocks -------------------------------------------------------------------------------------------------------
+
+PACK = """
+def pack_blocks(rows, block_size, cls_id, pad_id):
+    {line}
+    width = {width}
+    parts = [{part} for i in range(0, {end}, width)]
+    {kept}
+    input_ids = torch.full((len(parts), {size}), {fill})
+    attention_mask = torch.zeros_like(input_ids)
+    for number, part in enumerate(parts):
+        input_ids[number, : len(part)] = torch.tensor(part)
+        attention_mask[number, : len(part)] = 1
+    {last}
+    return {result}
+"""
+USUAL = {"line": 'line = [token for row in rows for token in row["input_ids"][1:]]', "width": "block_size - 1",
+         "part": "[cls_id, *line[i : i + width]]", "end": "len(line)", "kept": "pass", "size": "block_size",
+         "fill": "pad_id", "last": "pass", "result": '{"input_ids": input_ids, "attention_mask": attention_mask}'}
+variants(wrong, "pack_blocks", PACK, USUAL, {
+    "drops the last block": {"kept": "parts = [part for part in parts if len(part) == block_size]"},
+    "blocks one token too long": {"width": "block_size", "size": "block_size + 1"},
+    "keeps each text's [CLS]": {"line": 'line = [token for row in rows for token in row["input_ids"]]'},
+    "drops [SEP] too": {"line": 'line = [token for row in rows for token in row["input_ids"][1:-1]]'},
+    "no [CLS] at all": {"width": "block_size", "part": "line[i : i + width]"},
+    "drops every token with the number of [CLS]": {
+        "line": 'line = [token for row in rows for token in row["input_ids"] if token != cls_id]'},
+    "takes the number of [CLS] to be 1": {"part": "[1, *line[i : i + width]]"},
+    "takes the number of the padding to be 0": {"fill": "0"},
+    "an empty block at the end, when the line fits exactly": {"end": "len(line) + 1"},
+    "the mask is 0 at every token with the number of the padding": {"last": "attention_mask = (input_ids != pad_id).long()"},
+    "the mask is 1 everywhere": {"last": "attention_mask = torch.ones_like(input_ids)"},
+    "the mask the wrong way round": {"last": "attention_mask = 1 - attention_mask"},
+    "the last block at the right edge": {
+        "last": "input_ids[-1], attention_mask[-1] = input_ids[-1].flip(0), attention_mask[-1].flip(0)"},
+    "takes the first token out of the caller's rows": {
+        "line": 'line = [token for row in rows if row["input_ids"].pop(0) is not None for token in row["input_ids"]]'},
+    "a pair instead of a dict": {"result": "(input_ids, attention_mask)"},
+    "lists instead of tensors": {
+        "result": '{"input_ids": input_ids.tolist(), "attention_mask": attention_mask.tolist()}'},
+    "ids with a fraction, which no embedding takes": {
+        "result": '{"input_ids": input_ids.float(), "attention_mask": attention_mask}'},
+    "without a mask": {"result": '{"input_ids": input_ids}'},
+    "calls the library's function": {
+        "last": "from leaplm import data", "result": 'data.DynamicPaddingCollator(pad_id)(data.group_texts('
+        'rows, block_size, (cls_id, 2)))'},
+})
 
 
-@wrong("unigram_entropy", "counts the test tokens")
-def counts_of_test(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(test_ids, minlength=vocab_size) + 1
-    return float(-torch.log(counts / counts.sum())[test_ids].mean())
-
-
-@wrong("unigram_entropy", "in bits")
-def in_bits(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    return float(-torch.log2(counts / counts.sum())[test_ids].mean())
-
-
-@wrong("unigram_entropy", "the entropy of the training frequencies")
-def entropy_of_train(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    p = counts / counts.sum()
-    return float(-(p * p.log()).sum())
-
-
-@wrong("unigram_entropy", "a constant instead of adding one")
-def with_a_floor(train_ids, test_ids, vocab_size):
-    p = torch.bincount(train_ids, minlength=vocab_size) / len(train_ids)
-    return float(-torch.log(p.clamp(min=1e-12))[test_ids].mean())
-
-
-@wrong("unigram_entropy", "adds one, divides by the number of training tokens")
-def wrong_total(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    return float(-torch.log(counts / len(train_ids))[test_ids].mean())
-
-
-@right("unigram_entropy", "a loop with a Counter")
-def with_counter(train_ids, test_ids, vocab_size):
-    from collections import Counter
-    from math import log
-    counts = Counter(train_ids.tolist())
-    total = len(train_ids) + vocab_size
-    return -sum(log((counts[i] + 1) / total) for i in test_ids.tolist()) / len(test_ids)
-
-
-@right("unigram_entropy", "as a cross-entropy of log-counts")
-def as_cross_entropy(train_ids, test_ids, vocab_size):
-    logits = torch.log1p(torch.bincount(train_ids, minlength=vocab_size).float())
-    return nn.functional.cross_entropy(logits.expand(len(test_ids), -1), test_ids).item()
-
-
-@wrong("unigram_entropy", "the vocabulary is what occurs")
-def what_occurs(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=int(test_ids.max()) + 1) + 1
-    return float(-torch.log(counts / counts.sum())[test_ids].mean())
-
-
-@wrong("unigram_entropy", "adds one to the tokens that were never seen only")
-def only_unseen(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size).clamp(min=1)
-    return float(-torch.log(counts / counts.sum())[test_ids].mean())
-
-
-@wrong("unigram_entropy", "the sum")
-def the_total(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    return float(-torch.log(counts / counts.sum())[test_ids].sum())
-
-
-@wrong("unigram_entropy", "each kind of token once")
-def once_each(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    return float(-torch.log(counts / counts.sum())[test_ids.unique()].mean())
-
-
-@wrong("unigram_entropy", "the logarithm of the mean")
-def log_of_mean(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    return float(-torch.log((counts / counts.sum())[test_ids].mean()))
-
-
-@wrong("unigram_entropy", "calls the library's table")
-def librarys_table(train_ids, test_ids, vocab_size):
-    table = evaluation.log_frequencies([{"input_ids": train_ids.tolist()}], vocab_size)
-    return float(-torch.as_tensor(table)[test_ids].mean())
-
-
-@wrong("unigram_entropy", "a token's loss each")
-def losses_each(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size) + 1
-    return -torch.log(counts / counts.sum())[test_ids]
-
-
-@right("unigram_entropy", "with NumPy")
-def unigram_in_numpy(train_ids, test_ids, vocab_size):
-    counts = np.bincount(train_ids, minlength=vocab_size) + 1.0
-    return -np.mean(np.log(counts[test_ids.numpy()] / counts.sum()))
-
-
-@right("unigram_entropy", "counted by scatter_add, as a tensor")
-def by_scatter(train_ids, test_ids, vocab_size):
-    counts = torch.ones(vocab_size).scatter_add_(0, train_ids, torch.ones(len(train_ids)))
-    return torch.log(counts.sum()) - torch.log(counts[test_ids]).mean()
-
-
-@wrong("unigram_entropy", "does not count token 0")
-def no_token_zero(train_ids, test_ids, vocab_size):
-    counts = torch.bincount(train_ids, minlength=vocab_size).double() + 1
-    counts[0] = 1
-    return float(-(counts / counts.sum())[test_ids].log().mean())
-
-
-# -- group_texts -------------------------------------------------------------------------------------------------------
-
-
-wrong.cell("group_texts", "drops the last block", """\
-solved = group_texts
-
-def group_texts(rows, block_size, cls_id):
-    return [block for block in solved(rows, block_size, cls_id) if len(block["input_ids"]) == block_size]
-""")
-
-
-@wrong("group_texts", "blocks one token too long")
-def one_too_long(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:]]
-    return [{"input_ids": [cls_id, *line[i : i + block_size]]} for i in range(0, len(line), block_size)]
-
-
-@wrong("group_texts", "keeps each text's [CLS]")
-def keeps_cls(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"]]
-    return [{"input_ids": [cls_id, *line[i : i + block_size - 1]]} for i in range(0, len(line), block_size - 1)]
-
-
-@wrong("group_texts", "drops [SEP] too")
-def drops_sep(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:-1]]
-    return [{"input_ids": [cls_id, *line[i : i + block_size - 1]]} for i in range(0, len(line), block_size - 1)]
-
-
-@wrong("group_texts", "no [CLS] at all")
-def no_cls(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:]]
-    return [{"input_ids": line[i : i + block_size]} for i in range(0, len(line), block_size)]
-
-
-@wrong("group_texts", "cuts each text by itself")
-def text_by_text(rows, block_size, cls_id):
+@wrong("pack_blocks", "cuts each text by itself")
+def text_by_text(rows, block_size, cls_id, pad_id):
     width = block_size - 1
-    return [{"input_ids": [cls_id, *row["input_ids"][1:][i : i + width]]}
-            for row in rows for i in range(0, len(row["input_ids"]) - 1, width)]
+    parts = [[cls_id, *row["input_ids"][1:][i : i + width]]
+             for row in rows for i in range(0, len(row["input_ids"]) - 1, width)]
+    ids = torch.tensor([part + [pad_id] * (block_size - len(part)) for part in parts])
+    mask = torch.tensor([[1] * len(part) + [0] * (block_size - len(part)) for part in parts])
+    return {"input_ids": ids, "attention_mask": mask}
 
 
-@right("group_texts", "a loop that fills blocks")
-def filling(rows, block_size, cls_id):
+@wrong("pack_blocks", "keeps the line between two calls")
+def keeps_line(rows, block_size, cls_id, pad_id, line=[]):
+    line += [token for row in rows for token in row["input_ids"][1:]]
+    blocks = [[cls_id, *line[i : i + block_size - 1]] for i in range(0, len(line), block_size - 1)]
+    ids = torch.tensor([block + [pad_id] * (block_size - len(block)) for block in blocks])
+    mask = torch.tensor([[1] * len(block) + [0] * (block_size - len(block)) for block in blocks])
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+variants(right, "pack_blocks", PACK, USUAL, {
+    "the mask of True and False": {"last": "attention_mask = attention_mask.bool()"},
+    "more in the dict": {
+        "result": '{"attention_mask": attention_mask, "input_ids": input_ids, "blocks": len(parts)}'},
+})
+
+
+@right("pack_blocks", "a loop that fills blocks")
+def filling(rows, block_size, cls_id, pad_id):
     blocks = [[cls_id]]
     for row in rows:
         for token in row["input_ids"][1:]:
             if len(blocks[-1]) == block_size:
                 blocks.append([cls_id])
             blocks[-1].append(token)
-    return [{"input_ids": block} for block in blocks]
+    masks = [[1] * len(block) for block in blocks]
+    missing = block_size - len(blocks[-1])
+    blocks[-1] += [pad_id] * missing
+    masks[-1] += [0] * missing
+    return {"input_ids": torch.tensor(blocks), "attention_mask": torch.tensor(masks)}
 
 
-@right("group_texts", "with tensors")
-def with_tensors(rows, block_size, cls_id):
+@right("pack_blocks", "the line filled up, then a table")
+def as_table(rows, block_size, cls_id, pad_id):
     line = torch.cat([torch.tensor(row["input_ids"][1:]) for row in rows])
-    return [{"input_ids": torch.cat([torch.tensor([cls_id]), piece])} for piece in line.split(block_size - 1)]
+    there = torch.ones_like(line)
+    short = -len(line) % (block_size - 1)
+    ids, mask = (nn.functional.pad(part, (0, short), value=value).view(-1, block_size - 1)
+                 for part, value in ((line, pad_id), (there, 0)))
+    first = torch.full((len(ids), 1), cls_id)
+    return {"input_ids": torch.cat([first, ids], dim=1), "attention_mask": torch.cat([torch.ones_like(first), mask], dim=1)}
 
 
-@wrong("group_texts", "drops every token with the number of [CLS]")
-def drops_all_cls(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"] if token != cls_id]
-    width = block_size - 1
-    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line), width)]
-
-
-@wrong("group_texts", "takes the number of [CLS] to be 1")
-def cls_is_one(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:]]
-    width = block_size - 1
-    return [{"input_ids": [1, *line[i : i + width]]} for i in range(0, len(line), width)]
-
-
-@wrong("group_texts", "an empty block at the end, when the line fits exactly")
-def empty_block(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:]]
-    width = block_size - 1
-    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line) + 1, width)]
-
-
-@wrong("group_texts", "takes the first token out of the caller's rows")
-def pops_cls(rows, block_size, cls_id):
-    line, width = [], block_size - 1
-    for row in rows:
-        row["input_ids"].pop(0)
-        line += row["input_ids"]
-    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line), width)]
-
-
-@wrong("group_texts", "lists without input_ids")
-def bare_lists(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:]]
-    width = block_size - 1
-    return [[cls_id, *line[i : i + width]] for i in range(0, len(line), width)]
-
-
-@wrong("group_texts", "fills the last block with padding")
-def pads(rows, block_size, cls_id):
-    line = [token for row in rows for token in row["input_ids"][1:]]
-    width = block_size - 1
-    line += [0] * (-len(line) % width)
-    return [{"input_ids": [cls_id, *line[i : i + width]]} for i in range(0, len(line), width)]
-
-
-@wrong("group_texts", "calls the library's function")
-def by_the_library(rows, block_size, cls_id):
-    return data.group_texts(rows, block_size, (cls_id, 2))
-
-
-@wrong("group_texts", "ids with a fraction, which no embedding takes")
-def float_ids(rows, block_size, cls_id):
-    line = [float(token) for row in rows for token in row["input_ids"][1:]]
-    width = block_size - 1
-    return [{"input_ids": [float(cls_id), *line[i : i + width]]} for i in range(0, len(line), width)]
-
-
-@right("group_texts", "with itertools and a generator inside")
-def with_itertools(rows, block_size, cls_id):
-    from itertools import chain, islice
-    line = chain.from_iterable(row["input_ids"][1:] for row in rows)
-    blocks = []
-    while part := list(islice(line, block_size - 1)):
-        blocks.append({"input_ids": [cls_id] + part})
-    return blocks
-
-
-@right("group_texts", "with NumPy, and a mask beside the ids")
-def blocks_in_numpy(rows, block_size, cls_id):
-    line = np.concatenate([row["input_ids"][1:] for row in rows]).astype(int)
+@right("pack_blocks", "with pad_sequence and NumPy")
+def by_pad_sequence(rows, block_size, cls_id, pad_id):
+    line = np.concatenate([row["input_ids"][1:] for row in rows]).astype(np.int64)
     cuts = np.split(line, range(block_size - 1, len(line), block_size - 1))
-    return tuple({"input_ids": np.insert(cut, 0, cls_id), "attention_mask": [1] * (len(cut) + 1)} for cut in cuts)
+    parts = [torch.from_numpy(np.insert(cut, 0, cls_id)) for cut in cuts]
+    longest = torch.zeros(block_size, dtype=torch.int64)
+    ids = nn.utils.rnn.pad_sequence([*parts, longest], batch_first=True, padding_value=pad_id)[:-1]
+    mask = torch.arange(block_size) < torch.tensor([len(part) for part in parts]).unsqueeze(1)
+    return {"input_ids": ids, "attention_mask": mask.to(torch.int64)}
+
+
+# -- evaluate_masked ---------------------------------------------------------------------------------------------------
+
+EVALUATE = """
+def evaluate_masked(model, masked, log_p, batch_size=32):
+    labels, was_training = masked["labels"], model.training
+    total, count = 0.0, 0
+    {mode}
+    with {grad}:
+        for start in range({first}, {end}, batch_size):
+            batch = {{name: tensor[start : start + batch_size] for name, tensor in masked.items()}}
+            vectors = model.bert(batch["input_ids"], {attend}).last_hidden_state
+            {inside}
+            hidden = {hidden}
+            total += {loss}
+            count += {counted}
+    {after}
+    {guess}
+    return {result}
+"""
+USUAL = {"mode": "model.eval()", "grad": "torch.no_grad()", "first": "0", "end": "len(labels)",
+         "attend": 'attention_mask=batch["attention_mask"]', "inside": "pass",
+         "hidden": 'int((batch["labels"] != -100).sum())', "counted": "hidden", "after": "model.train(was_training)",
+         "loss": 'masked_lm_loss(vectors, batch["labels"], model.cls).item() * hidden',
+         "guess": "guess = log_p[labels[labels != -100]]",
+         "result": '{"loss": total / count, "unigram": float(-guess.mean())}'}
+variants(wrong, "evaluate_masked", EVALUATE, USUAL, {
+    "a mean of the batches' means": {
+        "loss": 'masked_lm_loss(vectors, batch["labels"], model.cls).item()', "counted": "1"},
+    "a mean of the batches' means, those with hidden tokens": {
+        "loss": 'masked_lm_loss(vectors, batch["labels"], model.cls).item()', "counted": "(hidden > 0)"},
+    "weighs a batch by its blocks": {"hidden": 'len(batch["labels"])'},
+    "weighs a batch by all its tokens": {"hidden": 'batch["labels"].numel()'},
+    "weighs a batch by what is no padding": {"hidden": 'int(batch["attention_mask"].sum())'},
+    "leaves out the last batch": {"end": "len(labels) // batch_size * batch_size"},
+    "leaves out the first batch": {"first": "batch_size"},
+    "the first batch alone": {"end": "min(batch_size, len(labels))"},
+    "training mode": {"mode": "pass"},
+    "evaluation mode for ever": {"after": "pass"},
+    "training mode afterwards, whatever it was": {"after": "model.train()"},
+    "gradients on": {"grad": "torch.enable_grad()"},
+    "without the attention mask": {"attend": "attention_mask=None"},
+    "all blocks at once": {"first": "0", "end": "1", "inside": "batch = masked; vectors = model.bert("
+                           'batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state'},
+    "masks the tokens again": {"inside": 'batch["labels"] = batch["labels"].roll(1, 1)'},
+    "overwrites the labels": {"guess": "labels[labels == -100] = 0; guess = log_p[labels]"},
+    "the frequencies at all tokens": {"guess": 'guess = log_p[masked["input_ids"]]'},
+    "the frequencies at what stands there after masking": {"guess": 'guess = log_p[masked["input_ids"][labels != -100]]'},
+    "the frequencies of each kind of token once": {"guess": "guess = log_p[labels[labels != -100].unique()]"},
+    "the frequencies at -100, which is a place from the end": {"guess": "guess = log_p[labels.clamp(min=-1)]"},
+    "takes token 0 for 'not hidden'": {"guess": "guess = log_p[labels[labels > 0]]"},
+    "the entropy of the frequencies themselves": {"guess": "guess = (log_p.exp() * log_p).sum()"},
+    "the logarithm of the mean": {"guess": "guess = log_p[labels[labels != -100]].exp().mean().log()"},
+    "the sign of the frequencies": {"result": '{"loss": total / count, "unigram": float(guess.mean())}'},
+    "another batch size where none is given": {"mode": "model.eval(); batch_size = 8 if batch_size == 32 else batch_size"},
+    "in bits": {"result": '{"loss": total / count / np.log(2), "unigram": float(-guess.mean()) / np.log(2)}'},
+    "perplexities": {"result": '{"loss": np.exp(total / count), "unigram": float((-guess.mean()).exp())}'},
+    "the sum": {"result": '{"loss": total, "unigram": float(-guess.sum())}'},
+    "the loss alone": {"result": "total / count"},
+    "a pair": {"result": "(total / count, float(-guess.mean()))"},
+    "a loss that holds the graph": {
+        "grad": "torch.enable_grad()", "loss": 'masked_lm_loss(vectors, batch["labels"], model.cls) * hidden'},
+    "calls the library's function": {
+        "result": 'vars(__import__("leaplm.pretraining.loop").pretraining.loop)["evaluate" + "_masked"]('
+                  "model, masked, log_p, batch_size)"},
+})
+variants(right, "evaluate_masked", EVALUATE, USUAL, {
+    "a decorated block": {"grad": "torch.inference_mode()"},
+    "the sum of the batch's losses": {
+        "loss": 'nn.functional.cross_entropy(model.cls(vectors).flatten(0, 1), batch["labels"].flatten(), reduction="sum")',
+        "result": '{"loss": float(total) / count, "unigram": -guess.double().mean()}'},
+    "by gather": {"guess": 'guess = log_p.gather(0, labels[labels.ne(-100)])', "result":
+                  '{"unigram": -guess.sum().item() / len(guess), "loss": total / max(1, count)}'},
+    "frequencies in the loop": {
+        "inside": 'guesses = [] if start == 0 else guesses; guesses.append(log_p[batch["labels"][batch["labels"] >= 0]])',
+        "guess": "guess = torch.cat(guesses)"},
+})
+
+
+@right("evaluate_masked", "split in parts, the model's own loss")
+def split_in_parts(model, masked, log_p, batch_size=32):
+    before = model.training
+    model.train(False)
+    sums = torch.zeros(2, dtype=torch.float64)
+    parts = zip(*(masked[name].split(batch_size) for name in ("input_ids", "attention_mask", "labels")))
+    with torch.no_grad():
+        for ids, mask, labels in parts:
+            hidden = (labels != -100).sum()
+            sums += torch.stack([model(input_ids=ids, attention_mask=mask, labels=labels).loss * hidden, hidden])
+    model.train(before)
+    every = masked["labels"].flatten()
+    return {"loss": sums[0] / sums[1], "unigram": nn.functional.nll_loss(log_p.expand(len(every), -1), every)}
+
+
+# -- pretrain ----------------------------------------------------------------------------------------------------------
+
+LOOP = """
+def pretrain(model, batch_of, evaluate, settings, checkpoint):
+    blocks, updates, size, warmup = (settings[name] for name in ("blocks", "updates", "batch_size", "warmup"))
+    optimizer = {optimizer}
+    history, losses = [], []
+    state = {found}
+    if {usable}:
+        {restored}
+        history = {kept_rows}
+    done = {done}
+    batches = {batches}
+    {begin}
+    for update in range(done + {first}, {end}):
+        epoch, number = divmod(update - 1, batches)
+        order = torch.randperm(blocks, generator=torch.Generator().manual_seed({seed}))
+        batch = batch_of({places}, {number})
+        factor = {factor}
+        {rate}
+        {mode}
+        vectors = model.bert(batch["input_ids"], {attend}).last_hidden_state
+        loss = {loss}
+        {clear}
+        loss.backward()
+        {clip}
+        {step}
+        {after}
+        losses.append({kept})
+        if {now}:
+            {row}
+            {forget}
+            {save}
+    {remove}
+    {last}
+    return {result}
+"""
+USUAL = {
+    "optimizer": 'torch.optim.AdamW(model.parameters(), lr=settings["rate"])',
+    "found": "torch.load(checkpoint) if checkpoint.exists() else {}", "usable": 'state.get("settings") == settings',
+    "restored": 'model.load_state_dict(state["model"]); optimizer.load_state_dict(state["optimizer"])',
+    "kept_rows": 'state["history"]', "done": 'history[-1]["step"] if history else 0', "batches": "-(-blocks // size)",
+    "begin": "pass", "first": "1", "end": "updates + 1", "seed": 'settings["seed"] + epoch',
+    "places": "order[number * size : (number + 1) * size]", "number": "update",
+    "factor": "update / warmup if update < warmup else (updates + 1 - update) / (updates + 1 - warmup)",
+    "rate": 'optimizer.param_groups[0]["lr"] = settings["rate"] * factor', "mode": "model.train()",
+    "attend": 'attention_mask=batch["attention_mask"]',
+    "loss": 'masked_lm_loss(vectors, batch["labels"], model.cls)', "clear": "optimizer.zero_grad()",
+    "clip": "nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "step": "optimizer.step()", "after": "pass",
+    "kept": "loss.item()", "now": 'update % settings["every"] == 0 or update == updates',
+    "row": 'history.append({"step": update, "train_loss": sum(losses) / len(losses), **evaluate(model)})',
+    "forget": "losses = []",
+    "save": 'torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
+            '"history": history}, checkpoint.with_suffix(".new")); checkpoint.with_suffix(".new").replace(checkpoint)',
+    "remove": "checkpoint.unlink(missing_ok=True)", "last": "model.eval()", "result": "history",
+}
+SAVED = 'torch.save({{"settings": settings, {what}"history": history}}, checkpoint.with_suffix(".new")); ' \
+        'checkpoint.with_suffix(".new").replace(checkpoint)'
+variants(wrong, "pretrain", LOOP, USUAL, {
+    "forgets zero_grad": {"clear": "pass"},
+    "zero_grad behind the update: an earlier training's gradients count": {
+        "clear": "pass", "after": "optimizer.zero_grad()"},
+    "zero_grad between backward and step": {"clear": "pass", "clip": "optimizer.zero_grad()"},
+    "no clipping": {"clip": "pass"},
+    "clips each number": {"clip": "nn.utils.clip_grad_value_(model.parameters(), 1.0)"},
+    "clips before backward": {
+        "clear": "optimizer.zero_grad(); nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "clip": "pass"},
+    "clips the head alone": {"clip": "nn.utils.clip_grad_norm_(model.cls.parameters(), 1.0)"},
+    "scales every gradient to norm 1, small ones too": {
+        "clip": "norm = nn.utils.clip_grad_norm_(model.parameters(), float('inf'));\n"
+                "        [weight.grad.div_(norm + 1e-9) for weight in model.parameters()]"},
+    "clips behind the update": {"clip": "pass", "after": "nn.utils.clip_grad_norm_(model.parameters(), 1.0)"},
+    "the rate stays": {"rate": "pass"},
+    "no warm-up": {"factor": "(updates + 1 - update) / (updates + 1)"},
+    "warm-up, then the whole rate": {"factor": "min(1.0, update / max(1, warmup))"},
+    "the rate one update late: the first trains nothing": {
+        "factor": "(update - 1) / warmup if update - 1 < warmup else (updates + 2 - update) / (updates + 1 - warmup)"},
+    "the last update has the rate 0": {
+        "factor": "update / warmup if update < warmup else (updates - update) / (updates - warmup)"},
+    "the factors multiply from update to update": {"rate": 'optimizer.param_groups[0]["lr"] *= factor'},
+    "SGD": {"optimizer": 'torch.optim.SGD(model.parameters(), lr=settings["rate"])'},
+    "Adam, without weight decay": {"optimizer": 'torch.optim.Adam(model.parameters(), lr=settings["rate"])'},
+    "the head alone learns": {"optimizer": 'torch.optim.AdamW(model.cls.parameters(), lr=settings["rate"])'},
+    "evaluation mode": {"mode": "model.eval()"},
+    "training mode once: evaluate switches it off": {"begin": "model.train()", "mode": "pass"},
+    "training mode at the end": {"last": "model.train()"},
+    "the last small batch is left out": {"batches": "blocks // size"},
+    "the same order in each epoch": {"seed": 'settings["seed"]'},
+    "an order for each update": {"seed": 'settings["seed"] + update'},
+    "the blocks in their own order": {"places": "torch.arange(blocks)[number * size : (number + 1) * size]"},
+    "the same masks in each epoch": {"number": "number + 1"},
+    "the same masks always": {"number": "1"},
+    "updates counted from 0": {"number": "update - 1"},
+    "one update too few": {"end": "updates"},
+    "one update too many": {"end": "updates + 2", "now": 'update % settings["every"] == 0 or update == updates + 1'},
+    "a sum over the hidden tokens": {
+        "loss": 'masked_lm_loss(vectors, batch["labels"], model.cls) * (batch["labels"] != -100).sum()'},
+    "without the attention mask": {"attend": "attention_mask=None"},
+    "scores all tokens": {
+        "loss": 'nn.functional.cross_entropy(model.cls(vectors).flatten(0, 1), batch["input_ids"].flatten())'},
+    "no row at the end": {"now": 'update % settings["every"] == 0'},
+    "a row at the end alone": {"now": "update == updates"},
+    "a row for each update": {"now": "True"},
+    "the last loss instead of the mean": {
+        "row": 'history.append({"step": update, "train_loss": losses[-1], **evaluate(model)})'},
+    "the mean since the beginning": {"forget": "pass"},
+    "evaluates in each update": {"after": "evaluate(model)"},
+    "the loss as a tensor with its graph": {"kept": "loss"},
+    "rows without the evaluation": {
+        "row": 'evaluate(model); history.append({"step": update, "train_loss": sum(losses) / len(losses)})'},
+    "no checkpoint": {"save": "pass"},
+    "never looks for a checkpoint": {"found": "{}"},
+    "without the optimizer's state": {
+        "restored": 'model.load_state_dict(state["model"])', "save": SAVED.format(what='"model": model.state_dict(), ')},
+    "without the weights": {
+        "restored": 'optimizer.load_state_dict(state["optimizer"])',
+        "save": SAVED.format(what='"optimizer": optimizer.state_dict(), ')},
+    "the history begins anew": {
+        "kept_rows": "[]", "done": 'state["history"][-1]["step"] if state.get("settings") == settings else 0'},
+    "does one update twice after a break": {"done": 'history[-1]["step"] - 1 if history else 0'},
+    "leaves one update out after a break": {"done": 'history[-1]["step"] + 1 if history else 0'},
+    "goes on at once, but with the first blocks": {
+        "places": "order[(number - done) % batches * size : ((number - done) % batches + 1) * size]"},
+    "the rate begins anew after a break": {
+        "factor": "(update - done) / warmup if update - done < warmup else (updates + 1 - update) / (updates + 1 - warmup)"},
+    "the optimizer's state before the weights' names: made anew behind it": {
+        "begin": 'optimizer = torch.optim.AdamW(model.parameters(), lr=settings["rate"])'},
+    "takes any checkpoint": {"usable": "state"},
+    "writes over the only checkpoint": {
+        "save": 'torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
+                '"history": history}, checkpoint)'},
+    "the checkpoint stays": {"remove": "pass"},
+    "saves before it evaluates: a row is lost": {
+        "row": 'save = lambda: (torch.save({"settings": settings, "model": model.state_dict(), "optimizer": '
+               'optimizer.state_dict(), "history": history, "step": update}, checkpoint.with_suffix(".new")), '
+               'checkpoint.with_suffix(".new").replace(checkpoint))',
+        "forget": 'save(); history.append({"step": update, "train_loss": sum(losses) / len(losses), **evaluate(model)}); '
+                  "losses = []",
+        "save": "pass", "done": 'state["step"] if state.get("settings") == settings else 0'},
+    "seeds the whole program": {"begin": 'torch.manual_seed(settings["seed"])'},
+    "returns nothing": {"result": "None"},
+    "changes the settings": {"remove": 'checkpoint.unlink(missing_ok=True); settings["updates"] = 0'},
+    "calls the library's loop": {
+        "begin": "return vars(__import__('leaplm.pretraining.loop').pretraining.loop)['pre' + 'train']("
+                 "model, batch_of, evaluate, settings, checkpoint)"},
+})
+variants(right, "pretrain", LOOP, USUAL, {
+    "the library's loss": {"loss": 'loop.masked_lm_loss(vectors, batch["labels"], model.cls)'},
+    "the model's own loss": {
+        "loss": 'model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]).loss'},
+    "arguments by place": {"attend": 'batch["attention_mask"]'},
+    "cleared by the model, a filter of weights": {
+        "clear": "model.zero_grad()",
+        "optimizer": 'torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], settings["rate"])'},
+    "cleared first and behind each update": {
+        "begin": "optimizer.zero_grad()", "clear": "pass", "after": "optimizer.zero_grad(set_to_none=True)"},
+    "a list of places, losses as tensors": {
+        "places": "order.tolist()[number * size : min(blocks, (number + 1) * size)]", "kept": "loss.detach()",
+        "row": 'found = evaluate(model) | {"train_loss": torch.stack(losses).mean().item()}; '
+               'history.append({"step": update} | found)'},
+    "the order of an epoch by chunks": {"places": "order.split(size)[number]", "batches": "(blocks + size - 1) // size"},
+    "the step in the checkpoint, opened files": {
+        "done": 'state["done"] if state.get("settings") == settings else 0',
+        "save": 'new = checkpoint.with_suffix(".part"); torch.save(dict(settings=settings, model=model.state_dict(), '
+                "optimizer=optimizer.state_dict(), history=history, done=update), new); new.replace(checkpoint)"},
+    "as JSON beside numbers, compared as text": {
+        "usable": 'state.get("settings") == str(settings)',
+        "save": 'torch.save({"settings": str(settings), "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
+                '"history": history}, f"{checkpoint}.new"); __import__("os").rename(f"{checkpoint}.new", checkpoint)'},
+    "clips by hand": {
+        "clip": "norm = torch.stack([weight.grad.norm() for weight in model.parameters()]).norm();\n"
+                "        [weight.grad.mul_(min(1.0, 1.0 / (norm.item() + 1e-6))) for weight in model.parameters()]"},
+})
+
+
+@right("pretrain", "a schedule, helpers inside, epochs in a nested loop")
+def with_schedule(model, batch_of, evaluate, settings, checkpoint):
+    def factor(done):
+        k, n, w = done + 1, settings["updates"], settings["warmup"]
+        return k / w if k < w else max(0, n + 1 - k) / (n + 1 - w)
+
+    def keep():
+        fresh = checkpoint.parent / (checkpoint.name + ".new")
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        states = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"settings": dict(settings), "rows": rows, **states}, fresh)
+        fresh.rename(checkpoint)
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings["rate"])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    rows, losses, update = [], [], 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=False)
+        if state["settings"] == settings:
+            for name, part in (("model", model), ("optimizer", optimizer), ("schedule", schedule)):
+                part.load_state_dict(state[name])
+            rows = list(state["rows"])
+    done, epoch = rows[-1]["step"] if rows else 0, 0
+    while update < settings["updates"]:
+        generator = torch.Generator()
+        generator.manual_seed(settings["seed"] + epoch)
+        for places in torch.randperm(settings["blocks"], generator=generator).split(settings["batch_size"]):
+            update += 1
+            if update <= done or update > settings["updates"]:
+                continue
+            model.train()
+            batch = batch_of(places, update)
+            output = model.bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            loss = masked_lm_loss(output.last_hidden_state, batch["labels"], model.cls)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm=1)
+            optimizer.step()
+            schedule.step()
+            losses += [float(loss)]
+            if not update % settings["every"] or update == settings["updates"]:
+                rows += [dict(evaluate(model), step=update, train_loss=np.mean(losses).item())]
+                losses.clear()
+                keep()
+        epoch += 1
+    checkpoint.unlink(missing_ok=True)
+    return model.eval() and rows
 
 
 # -- pseudo_perplexity -------------------------------------------------------------------------------------------------
@@ -874,138 +988,6 @@ def square(model, input_ids, mask_token_id):
         p = model(copies).logits[:, 1:-1].double().softmax(-1)
     p = p.diagonal().T.gather(1, input_ids[1:-1, None]).numpy()
     return float(np.prod(p ** (-1 / n)))
-
-
-# -- next_sentence_pairs -----------------------------------------------------------------------------------------------
-
-
-@wrong("next_sentence_pairs", "draws second parts with repetition, sometimes its own")
-def with_repetition(parts, seed):
-    rng = np.random.default_rng(seed)
-    pairs = []
-    for i, (first, second) in enumerate(parts):
-        if i % 2:
-            pairs.append((first, second, 1))
-        else:
-            pairs.append((first, parts[rng.integers(len(parts))][1], 0))
-    return pairs
-
-
-@wrong("next_sentence_pairs", "shuffles the swapped parts: some get their own back")
-def shuffled(parts, seed):
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(parts))
-    swapped = order[: len(parts) // 2]
-    wrong = [(parts[i][0], parts[j][1], 0) for i, j in zip(swapped, rng.permutation(swapped))]
-    return wrong + [(*parts[i], 1) for i in order[len(parts) // 2 :]]
-
-
-@wrong("next_sentence_pairs", "swaps everything")
-def all_swapped(parts, seed):
-    order = np.random.default_rng(seed).permutation(len(parts))
-    return [(parts[i][0], parts[j][1], 0) for i, j in zip(order, np.roll(order, 1))]
-
-
-@wrong("next_sentence_pairs", "the first half swaps, whatever the seed")
-def always_the_same(parts, seed):
-    half = len(parts) // 2
-    seconds = [second for _, second in parts[:half]]
-    swapped = [(first, second, 0) for (first, _), second in zip(parts[:half], seconds[1:] + seconds[:1])]
-    return swapped + [(*part, 1) for part in parts[half:]]
-
-
-@wrong("next_sentence_pairs", "leaves the swapped texts out")
-def only_true(parts, seed):
-    order = np.random.default_rng(seed).permutation(len(parts))
-    return [(*parts[i], 1) for i in order[len(parts) // 2 :]]
-
-
-wrong.cell("next_sentence_pairs", "labels the wrong way round", """\
-def next_sentence_pairs(parts, seed):
-    order = np.random.default_rng(seed).permutation(len(parts))
-    half = len(parts) // 2
-    swapped = [(parts[i][0], parts[j][1], 1) for i, j in zip(order[:half], np.roll(order[:half], 1))]
-    return swapped + [(*parts[i], 0) for i in order[half:]]
-""")
-
-
-@right("next_sentence_pairs", "with random.sample and lists")
-def with_sample(parts, seed):
-    import random
-    dice = random.Random(seed)
-    numbers = dice.sample(range(len(parts)), len(parts) // 2)
-    partner = dict(zip(numbers, numbers[1:] + numbers[:1]))
-    return [[first, parts[partner.get(i, i)][1], int(i not in partner)] for i, (first, second) in enumerate(parts)]
-
-
-@right("next_sentence_pairs", "shuffled at the end, with True and False")
-def shuffled_result(parts, seed):
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(parts))
-    half = len(parts) // 2
-    pairs = [(parts[order[i]][0], parts[order[(i + 1) % half]][1], False) for i in range(half)]
-    pairs += [(*parts[i], True) for i in order[half:]]
-    return [pairs[i] for i in rng.permutation(len(pairs))]
-
-
-NEXT = """\
-def next_sentence_pairs(parts, seed):
-    order = np.random.default_rng(seed).permutation(len(parts))
-    swapped, kept = order[: len(parts) // 2], order[len(parts) // 2 :]
-    pairs = [(parts[i][0], parts[j][1], 0) for i, j in zip(swapped, np.roll(swapped, 1))]
-    return pairs + [(*parts[i], 1) for i in kept]
-"""
-for why, before, after in (
-    ("another result at each call, whatever the seed", "default_rng(seed)", "default_rng()"),
-    ("the same result for every seed", "default_rng(seed)", "default_rng(0)"),
-    ("the larger half swaps", "len(parts) // 2", "-(-len(parts) // 2)"),
-    ("a third swaps", "len(parts) // 2", "len(parts) // 3"),
-    ("words instead of 1 and 0", "1], 0) ", "1], 'no') "),
-    ("pairs without labels", "(parts[i][0], parts[j][1], 0)", "(parts[i][0], parts[j][1])"),
-    ("shuffles the caller's list", "    order", "    np.random.default_rng(seed).shuffle(parts)\n    order"),
-    ("swapped with a text that keeps its own", "np.roll(swapped, 1)", "kept"),
-    ("everything keeps its part", "zip(swapped, np.roll(swapped, 1))", "zip(swapped, swapped)"),
-    ("first and second exchanged", "(parts[i][0], parts[j][1], 0)", "(parts[j][1], parts[i][0], 0)"),
-):
-    wrong.cell("next_sentence_pairs", why, NEXT.replace(before, after))
-
-
-@wrong("next_sentence_pairs", "in a dict, where texts that begin alike get lost")
-def in_a_dict(parts, seed):
-    rng, second = np.random.default_rng(seed), dict(parts)
-    order = [list(second)[i] for i in rng.permutation(len(second))]
-    swapped = order[: len(order) // 2]
-    partner = dict(zip(swapped, swapped[1:] + swapped[:1]))
-    return [(first, second[partner.get(first, first)], int(first not in partner)) for first in order]
-
-
-@wrong("next_sentence_pairs", "calls the library's function")
-def by_pairs_of_library(parts, seed):
-    texts = [f"{first} and so on {second} and so on" for first, second in parts]
-    return [(a, b, c) for a, b, c in data.sentence_pairs(texts, seed=seed)]
-
-
-@right("next_sentence_pairs", "with Python's own random numbers, seeded for the whole program")
-def with_random(parts, seed):
-    import random
-    random.seed(seed)
-    places = list(range(len(parts)))
-    random.shuffle(places)
-    swapped = places[len(parts) - len(parts) // 2 :]
-    result = [(a, b, True) for a, b in (parts[i] for i in places[: len(parts) - len(parts) // 2])]
-    for number, i in enumerate(swapped):
-        result.append((parts[i][0], parts[swapped[number - 1]][1], False))
-    return tuple(result)
-
-
-@right("next_sentence_pairs", "pairs that swap with torch, the original order, extended tuples")
-def in_order(parts, seed):
-    generator = torch.Generator().manual_seed(seed)
-    swapped = torch.randperm(len(parts), generator=generator)[: len(parts) // 2].tolist()
-    result = [pair + (1,) for pair in parts]
-    for i, j in zip(swapped, swapped[1:] + swapped[:1]):
-        result[i] = (parts[i][0], parts[j][1], 0)
-    return result
 
 
 # -- the trained model -------------------------------------------------------------------------------------------------

@@ -5,19 +5,15 @@ import torch
 from leaplm import artifacts, data, evaluation, marking, models
 from leaplm.calibration import prediction_bound
 from leaplm.grading import (
-    FREE,
     NOTHING_CALLED,
-    Bool,
     Contract,
-    Either,
+    FromGenerator,
     ListOf,
     Number,
-    Numbers,
     Record,
-    Seeded,
     Several,
+    StudentError,
     Tensor,
-    Text,
     as_array,
     as_number,
     check,
@@ -25,7 +21,7 @@ from leaplm.grading import (
 )
 from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.pretraining import masking
-from leaplm.pretraining import run as pretrain
+from leaplm.pretraining.run import blocks as packed
 from leaplm.tokens import tokenization
 
 CLOSE = 1e-4
@@ -36,28 +32,9 @@ def close(got, want):
     return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
 
 
-@check(points=2, contract=Contract("token_lists texts", Number()))
-def fertility(student, rng):
-    """Words with marks and signs, between blanks, tabs and line ends; pieces of words; some texts occur twice, one has
-    no word; then one text alone."""
-    words = ["ƙasa,", "don't", "ọkọ̀", "2,048", "mai-kyau", "kwana?", "—"]
-    texts = [" ".join(rng.choice(words, size=n)) for n in rng.permutation([1, 3, 9, 20])]
-    texts = [text.replace(" ", "\t", 1) for text in texts] + [f" {texts[0]}  \n{texts[1]} ", texts[2], texts[2]]
-    tokens = [rng.choice(["piece", "##piece"], size=rng.integers(len(text.split()), 40)).tolist() for text in texts]
-    texts, tokens = [*texts, " \n"], [*tokens, []]
-    got = as_number(student.call("fertility", tokens, texts), "fertility")
-    alone = as_number(student.call("fertility", tokens[4:5], texts[4:5]), "fertility")
-    want = sum(map(len, tokens)) / sum(len(text.split()) for text in texts)
-    if np.isclose(got, want) and np.isclose(alone, len(tokens[4]) / len(texts[4].split())):
-        return 2, "all tokens over all words"
-    if close(got, np.mean([len(t) / len(text.split()) for t, text in zip(tokens, texts, strict=True) if text.split()])):
-        return 0, "this is the mean of the texts' own ratios: a short text must not weigh as much as a long one"
-    return 0, "the ratio differs: all tokens of all texts over all their words, and words are what any white space separates"
-
-
-MASK = Contract("input_ids special_tokens_mask mask_token_id vocab_size mask_rate",
-                Several(Tensor("int", dims=2), Tensor("int64", dims=2)), random=FREE,
-                own="leaplm.pretraining.masking.MaskingCollator")
+MASK = Contract("input_ids special_tokens_mask mask_token_id vocab_size mask_rate generator",
+                Several(Tensor("int", dims=2), Tensor("int64", dims=2)), random=FromGenerator(5),
+                own="leaplm.pretraining.masking.MaskingCollator leaplm.pretraining.loop.masked_batch")
 
 
 @check(points=4, contract=MASK)
@@ -66,15 +43,16 @@ def mask_tokens(student, rng):
     ids = rng.integers(400, size=(300, 200))  # the other ids of the vocabulary are in no text
     special = (rng.random(ids.shape) < 0.1).astype(np.int64)
     rate = float(rng.uniform(0.25, 0.35))
-    inputs, labels = call_mask_tokens(student, ids, special, 900, rate)
-    again = call_mask_tokens(student, ids, special, 900, rate)[1]
+    seed = int(rng.integers(10**6))
+    inputs, labels = call_mask_tokens(student, ids, special, 900, rate, seed)
+    again = call_mask_tokens(student, ids, special, 900, rate, seed + 1)[1]
     chosen, share = labels != -100, (labels != -100).sum() / (special == 0).sum()
     if problem := misplaced(inputs, labels, ids, special):
         return 0, problem
     if abs(share - rate) > 0.015:
         return 1, f"{share:.1%} of the tokens are chosen, {rate:.1%} were asked for"
     if np.array_equal(labels, again):
-        return 1, "the same tokens are chosen at every call: is there a seed fixed inside?"
+        return 1, "the same tokens are chosen by every generator: is there a seed fixed inside?"
     points, told = judge_shares(inputs[chosen], ids[chosen])
     if points < 4:
         return points, told
@@ -83,8 +61,8 @@ def mask_tokens(student, rng):
     return judge_edges(student, rng, rate, told)
 
 
-def call_mask_tokens(student, ids, special, *settings):
-    result = student.call("mask_tokens", ids, special, 4, *settings)
+def call_mask_tokens(student, ids, special, vocabulary, rate, seed):
+    result = student.call("mask_tokens", ids, special, 4, vocabulary, rate, student.build(f"{PROBES}torch_generator", seed))
     return [as_array(part, ids.shape, name) for part, name in zip(result, ("inputs", "labels"), strict=True)]
 
 
@@ -124,20 +102,20 @@ def independent(inputs, ids, chosen, rate):
 
 
 def judge_edges(student, rng, rate, told):
-    """A small vocabulary at the rate that is the default, whose ends must occur; then the rates 0 and 1."""
+    """A small vocabulary, whose ends must occur, at a small rate; then the rates 0 and 1."""
     ids, none = rng.integers(5, 8, size=(300, 200)), np.zeros((300, 200), dtype=np.int64)
-    inputs, labels = call_mask_tokens(student, ids, none, 12)
+    inputs, labels = call_mask_tokens(student, ids, none, 12, 0.15, int(rng.integers(10**6)))
     if problem := misplaced(inputs, labels, ids, none):
         return 1, problem
     chosen = labels != -100
     if abs(chosen.mean() - 0.15) > 0.01:
-        return 2, "without a mask_rate 15 % of the tokens should be chosen"
+        return 2, "with the mask_rate 0.15, 15 % of the tokens should be chosen"
     random = np.bincount(inputs[chosen & (inputs != 4) & (inputs != ids)], minlength=12)
     expected, seen = 0.1 * chosen.sum() / 12, random[[0, 1, 2, 3, 8, 9, 10, 11]]
     if len(random) > 12 or np.abs(seen - expected).max() > 6 * expected**0.5:
         return 2, "the random ids should go from 0 to vocab_size - 1, each as likely as the others"
     small, special = rng.integers(5, 900, size=(1, 7)), np.array([[1, 0, 0, 0, 0, 0, 1]])
-    nothing, everything = (call_mask_tokens(student, small, special, 900, rate)[1] != -100 for rate in (0.0, 1.0))
+    nothing, everything = (call_mask_tokens(student, small, special, 900, rate, 5)[1] != -100 for rate in (0.0, 1.0))
     if nothing.any() or not np.array_equal(everything, special == 0):
         return 3, "with mask_rate 0 no token should be chosen, with 1 every one that is not special"
     return 4, told
@@ -183,57 +161,322 @@ def flows_back(student, hidden, labels, head, ours):
     return all(name in got and close(got[name], value) for name, value in want.items())
 
 
-@check(points=2, contract=Contract("train_ids test_ids vocab_size", Number(), own="leaplm.evaluation.log_frequencies"))
-def unigram_entropy(student, rng):
-    """Tokens that were never seen; then a vocabulary with ids that are in neither text, and one token to test."""
-    size = 40
-    train = rng.choice(size - 5, p=np.arange(1, size - 4) / np.arange(1, size - 4).sum(), size=500)
-    test = rng.integers(size, size=300)
-    train[:9], test[:9] = 0, 0  # a token like any other
-    cases = [(train, test, size), (train, test[:1], size + 20), (train[:3], np.array([0, size - 1, 0]), size)]
-    got = [as_number(student.call("unigram_entropy", *case), "unigram_entropy") for case in cases]
-    want = [reference_entropy(*case) for case in cases]
-    if close(got, want):
-        return 2, "training counts plus one, mean over the test tokens, in nats"
-    if close(got[0], want[0]):
-        return 1, "right where every id occurs; add 1 to each of vocab_size counts, also for ids that are in no text"
-    in_bits = close(got[0], want[0] / np.log(2))
-    hint = "is it in bits?" if in_bits else "count the training tokens, add 1 to each of vocab_size counts"
-    return 0, f"the entropy differs: {hint}"
+BLOCKS = Contract("rows block_size cls_id pad_id", Record({"input_ids": Tensor("int64", dims=2),
+                                                           "attention_mask": Tensor("int|bool", dims=2)}),
+                  own="leaplm.pretraining.run.blocks leaplm.data.group_texts leaplm.data.DynamicPaddingCollator")
 
 
-def reference_entropy(train, test, size):
-    counts = np.bincount(train, minlength=size) + 1
-    return -np.log(counts / counts.sum())[test].mean()
-
-
-BLOCKS = Contract("rows block_size cls_id", ListOf(Record({"input_ids": Numbers("int", dims=1)})),
-                  own="leaplm.pretraining.run.blocks")
-
-
-@check(points=3, contract=BLOCKS)
-def group_texts(student, rng):
-    """Blocks of several lengths, one that fills the last block exactly; [CLS] has any number, inside of a text too."""
-    cls = int(rng.integers(5, 50))
-    for block in (int(rng.integers(4, 9)), 200, 2, None):
-        rows = [{"input_ids": [cls, *rng.integers(5, 50, size=n).tolist(), 2]} for n in rng.integers(1, 15, size=6)]
-        rows += [{"input_ids": [cls, cls, 2]}, rows[0], {"input_ids": [cls, 2]}]
-        line = [token for row in rows for token in row["input_ids"][1:]]
-        block = block or len(line) + 1
+@check(points=2, contract=BLOCKS)
+def pack_blocks(student, rng):
+    """Blocks of several lengths, one that fills the last block exactly, one that is longer than all texts; [CLS] and the
+    padding have any number, inside of a text too."""
+    cls, pad = (int(number) for number in rng.choice(np.arange(5, 50), size=2, replace=False))
+    rows = [{"input_ids": [cls, *rng.integers(5, 50, size=n).tolist(), 2]} for n in rng.integers(1, 15, size=6)]
+    rows += [{"input_ids": [cls, cls, pad, 2]}, rows[0], {"input_ids": [cls, 2]}, {"input_ids": [cls, pad, pad, pad]}]
+    line = [token for row in rows for token in row["input_ids"][1:]]
+    for block in (next(n for n in (7, 8, 12, 14) if len(line) % (n - 1)), 2, len(line) + 1, len(line) + 4):
         want = [[cls, *line[i : i + block - 1]] for i in range(0, len(line), block - 1)]
-        got = student.call("group_texts", rows, block, cls)
-        made = [as_array(row["input_ids"], (None,), "a block").tolist() for row in got]
-        if made != want:
-            return blame_blocks(made, want, block)
-    return 3, "no token is lost, and no block is longer than it may be"
+        got = student.call("pack_blocks", rows, block, cls, pad)
+        ids, mask = (as_array(got[name], None, name) for name in ("input_ids", "attention_mask"))
+        if problem := blame_blocks(ids.tolist(), mask.tolist(), want, block, pad):
+            return problem
+    return 2, "no token is lost, and only the end of the last block is padding"
 
 
-def blame_blocks(made, want, block):
-    if made == [b for b in want if len(b) == block]:
-        return 1, "right but for the last block: when it is shorter it should be kept"
-    if any(len(b) > block for b in made):
-        return 0, f"a block has {max(map(len, made))} tokens, at most {block} were asked for ([CLS] takes one place)"
-    return 0, "the blocks differ: drop each text's first token, keep its [SEP], begin each block with [CLS]"
+def blame_blocks(ids, mask, want, block, pad):
+    """(points, what is wrong) with packed blocks, or None."""
+    padded = [[*part, *[pad] * (block - len(part))] for part in want]
+    lengths = [[1] * len(part) + [0] * (block - len(part)) for part in want]
+    if ids != padded:
+        if len(padded) > 1 and ids == padded[: len(ids)] and len(ids) == len(padded) - 1:
+            return 0, "right but for the last block: when it is shorter it should be kept, and filled up with pad_id"
+        if {len(row) for row in ids} != {block}:
+            return 0, f"each block should have {block} tokens here ([CLS] takes one place, padding fills the last)"
+        if [row[: len(part)] for row, part in zip(ids, want, strict=False)] == want:
+            return 1, "the tokens are right; the end of the last block should be filled up with pad_id"
+        return 0, "the blocks differ: drop each text's first token, keep its [SEP], begin each block with [CLS]"
+    if mask != lengths:
+        return 1, "right tokens; but attention_mask should be 1 at each token, whatever its number, and 0 at padding only"
+    return None
+
+
+EVALUATE = Contract("model masked log_p batch_size", Record({"loss": Number(), "unigram": Number()}),
+                    forward="eval, no_grad", gradient="none",
+                    own="leaplm.evaluation.masked_lm_loss leaplm.evaluation.unigram_entropy")
+WORDS, WIDTH = 30, 5
+
+
+@check(points=3, contract=EVALUATE)
+def evaluate_masked(student, rng):
+    """Batches with many, few and no hidden tokens, a last one that is smaller, padding; a model that shows its mode."""
+    seed, blocks = int(rng.integers(10**6)), 11
+    masked, log_p = random_masked(rng, blocks), np.log(rng.dirichlet(np.ones(WORDS))).astype(np.float32)
+    got = []
+    for size, mode in ((3, True), (3, False), (4, True), (1, True), (blocks + 5, True)):
+        model = student.build(f"{PROBES}modal_masked_lm", WORDS, WIDTH, seed)
+        student.read(model, f"{PROBES}set_training", mode)
+        found = student.call("evaluate_masked", model, masked, log_p, size)
+        got.append([as_number(found[name], name) for name in ("loss", "unigram")])
+        passes = student.read(model, f"{PROBES}passes_of")
+        wanted = [min(size, blocks - start) for start in range(0, blocks, size)]
+        if problem := blame_passes(passes, wanted, got[-1], seed, masked, log_p, size):
+            return problem
+    model, many = student.build(f"{PROBES}modal_masked_lm", WORDS, WIDTH, seed), random_masked(rng, 35)
+    found = student.call("evaluate_masked", model, many, log_p)
+    if not close(as_number(found["loss"], "loss"), losses_of(seed, many)[0].mean()):
+        return 2, "right with the batch sizes that are given; without one the loss differs"
+    if [rows for _, _, rows in student.read(model, f"{PROBES}passes_of")] != [32, 3]:
+        return 2, "right with the batch sizes that are given; without one it should be 32"
+    return 3, "the mean over hidden tokens, beside the frequencies at the same tokens"
+
+
+def random_masked(rng, blocks):
+    """Masked blocks of 8 tokens: the first all hidden, a whole batch without; token 0 and the last one are there."""
+    ids = rng.integers(WORDS, size=(blocks, 8))
+    labels = np.where(rng.random(ids.shape) < 0.25, ids, -100)
+    labels[0], labels[3:6], labels[-1, :2] = ids[0], -100, ids[-1, :2]
+    labels[0, :3] = [0, WORDS - 1, 0]
+    mask = (np.arange(8) < rng.integers(5, 9, size=(blocks, 1))).astype(np.int64)
+    mask[0], mask[-1], mask[-2] = 1, np.arange(8) < 4, np.arange(8) < 6
+    ids, labels = np.where(mask == 1, ids, WORDS - 1), np.where(mask == 1, labels, -100)
+    return {"input_ids": np.where(labels == -100, ids, 4), "attention_mask": mask, "labels": labels}
+
+
+def losses_of(seed, masked, training=False, attend=True):
+    """The losses (hidden tokens,) of the check's model, and the number of the block that each is of."""
+    model = probes.modal_masked_lm(WORDS, WIDTH, seed).train(training)
+    ids, mask, labels = (torch.from_numpy(masked[name]) for name in ("input_ids", "attention_mask", "labels"))
+    with torch.no_grad():
+        scores = model(ids, mask if attend else None).logits
+    where = labels != -100
+    losses = torch.nn.functional.cross_entropy(scores[where], labels[where], reduction="none")
+    return losses.numpy(), where.nonzero()[:, 0].numpy()
+
+
+def blame_passes(passes, wanted, got, seed, masked, log_p, size):
+    """(points, what is wrong) with an evaluation, or None."""
+    losses, of_block = losses_of(seed, masked)
+    guess = -log_p[masked["labels"][masked["labels"] != -100]].mean()
+    if not close(got[0], losses.mean()):
+        return 0, blame_loss(got[0], losses, of_block, seed, masked, size)
+    if not close(got[1], guess):
+        return 1, "the loss is right; \"unigram\" should be the mean of -log_p[token] over the hidden tokens, and no others"
+    if any(grad for _, grad, _ in passes):
+        return 2, "the right numbers; but the model runs with gradients on: `torch.no_grad()` saves time and memory"
+    if [rows for _, _, rows in passes] != wanted:
+        return 2, "the right numbers; but the model should get batch_size blocks at a time, each block once"
+    return None
+
+
+def blame_loss(got, losses, of_block, seed, masked, size):
+    means = [losses[of_block // size == number].mean() for number in range(max(of_block) // size + 1)
+             if (of_block // size == number).any()]
+    if close(got, np.mean(means)) or close(got, sum(means) / -(-len(masked["labels"]) // size)):
+        return "this is a mean of the batches' means: a batch with few hidden tokens must not weigh as much as a full one"
+    if close(got, losses[of_block < len(masked["labels"]) // size * size].mean()):
+        return "the last batch is missing: it may be smaller than batch_size"
+    if close(got, losses_of(seed, masked, training=True)[0].mean()):
+        return "the model ran in training mode: `model.eval()` before"
+    if close(got, losses_of(seed, masked, attend=False)[0].mean()):
+        return "the encoder should get the attention_mask, so that padding does not count"
+    return "the loss differs: the mean over all hidden tokens, of the model in evaluation mode, with its attention_mask"
+
+
+ROWS = ListOf(Record({"step": Number(whole=True), "train_loss": Number(), "loss": Number(), "unigram": Number()}))
+PRETRAIN = Contract("model batch_of evaluate settings checkpoint", ROWS, changes="model", mode="eval", leaves="gradients",
+                    gradient="none", own="leaplm.training.train")
+SETTINGS = {"blocks": 7, "updates": 10, "batch_size": 2, "rate": 0.03, "warmup": 3, "every": 3}
+
+
+@check(points=5, contract=PRETRAIN)
+def pretrain(student, rng):
+    """Three epochs with a smaller last batch and one without a hidden token; a power cut; a checkpoint of other settings."""
+    seed, first = int(rng.integers(10**6)), {**SETTINGS, "seed": int(rng.integers(10**6))}
+    longer = {**first, "blocks": 6, "updates": 9, "warmup": 0, "every": 4}
+    paths = [student.build(f"{PROBES}scratch_file") for _ in range(2)]
+    try:
+        for settings, path in ((first, paths[0]), (longer, paths[1])):
+            run = trained(student, seed, settings, path)
+            if problem := blame_run(seed, settings, run):
+                return problem
+            if student.read(path, f"{PROBES}is_there"):
+                return 4, "the checkpoint should be removed at the end: else the next training would begin at its end"
+        if len({file for file in run["files"] if file}) == 1:
+            return 4, "a checkpoint should be written beside the old one and then put in its place, by `fresh.replace`: " \
+                      "a power cut while writing would spoil the only copy"
+        return after_power_cuts(student, seed, first, longer, paths[0])
+    finally:
+        for path in paths:
+            student.read(path, f"{PROBES}remove_folder")
+
+
+def trained(student, seed, settings, path, cut=-1):
+    """One call: what it gave, what it asked for, and the weights afterwards; None where the power was cut."""
+    model = student.build(f"{PROBES}modal_masked_lm", WORDS, WIDTH, seed)
+    student.read(model, f"{PROBES}leave_gradients")
+    student.read(model, f"{PROBES}set_training", False)
+    batches = student.build(f"{PROBES}masked_batches", settings["blocks"], WORDS, seed, cut=cut, checkpoint=path)
+    meter = student.build(f"{PROBES}weight_meter")
+    try:
+        rows = student.call("pretrain", model, batches, meter, settings, path)
+    except StudentError:
+        if not student.read(batches, f"{PROBES}power_returns"):
+            raise
+        return None
+    asked, files = (student.read(batches, f"{PROBES}attribute", name) for name in ("asked", "files"))
+    names = ("step", "train_loss", "loss", "unigram")
+    return {"rows": [{name: as_number(row[name], name) for name in names} for row in rows], "asked": asked, "files": files,
+            "weights": student.read(model, f"{PROBES}state_dict"),
+            "evaluated": student.read(meter, f"{PROBES}attribute", "calls")}
+
+
+def asked_for(settings):
+    """[update, places ...] of each update."""
+    blocks, size = settings["blocks"], settings["batch_size"]
+    batches, asked = -(-blocks // size), []
+    for update in range(1, settings["updates"] + 1):
+        epoch, number = divmod(update - 1, batches)
+        order = torch.randperm(blocks, generator=torch.Generator().manual_seed(settings["seed"] + epoch))
+        asked.append([update, *order[number * size : (number + 1) * size].tolist()])
+    return asked
+
+
+def factor_of(update, updates, warmup):
+    return update / warmup if update < warmup else (updates + 1 - update) / (updates + 1 - warmup)
+
+
+def usual_rate(update, settings):
+    return factor_of(update, settings["updates"], settings["warmup"])
+
+
+RATES = [(lambda update, settings: 1.0, "the rate stays the same: it grows to its peak, then falls"),
+         (lambda update, settings: min(1.0, update / max(1, settings["warmup"])),
+          "the rate should fall after the warm-up, in a straight line"),
+         (lambda update, settings: usual_rate(update, {**settings, "warmup": 0}),
+          "the warm-up is missing: while k < warmup the rate of update k is rate * k / warmup"),
+         (lambda update, settings: factor_of(update - 1, settings["updates"], settings["warmup"]),
+          "the rate comes one update late: update 1 has rate * 1 / warmup already")]
+CLEARED = [("behind", "the first update counts gradients that were there before: clear them first"),
+           ("never", "the gradients of earlier updates are still there: `zero_grad` before `backward`")]
+CLIPPED = [("not", "the gradients are not clipped: `clip_grad_norm_` with norm 1.0 between `backward` and `step`"),
+           ("values", "each number of the gradient is clipped; scale all of them down together, so that their norm is 1"),
+           ("early", "clipping comes too early: the gradient is there after `backward`")]
+MODES = [("eval", "the model learns in evaluation mode: `model.train()` before each update, as `evaluate` changes the mode"),
+         ("once", "after the first evaluation the model learns in evaluation mode: `model.train()` before each update")]
+UNMASKED = [(False, "the encoder should get the attention_mask, so that padding does not count")]
+
+
+def reference_run(seed, settings, rate=usual_rate, clear="before", clip="norm", mode="train", attend=True):
+    """(rows, weights) of the training that the lab asks for, or of a near miss."""
+    model, meter = probes.modal_masked_lm(WORDS, WIDTH, seed), probes.WeightMeter()
+    batch_of, rows, losses = probes.masked_batches(settings["blocks"], WORDS, seed), [], []
+    probes.leave_gradients(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings["rate"])
+    model.train(mode != "eval")
+    for update, *places in asked_for(settings):
+        optimizer.param_groups[0]["lr"] = settings["rate"] * rate(update, settings)
+        if mode == "train":
+            model.train()
+        batch = batch_of(places, update)
+        if clear == "before":
+            optimizer.zero_grad()
+        if clip == "early":
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss = model(**(batch if attend else {**batch, "attention_mask": None})).loss
+        loss.backward()
+        if clip == "norm":
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        elif clip == "values":
+            torch.nn.utils.clip_grad_value_(model.parameters(), 1.0)
+        optimizer.step()
+        if clear == "behind":
+            optimizer.zero_grad()
+        losses.append(loss.item())
+        if update % settings["every"] == 0 or update == settings["updates"]:
+            rows.append({"step": update, "train_loss": sum(losses) / len(losses), **meter(model)})
+            losses = []
+    return rows, probes.state_dict(model)
+
+
+def same_weights(got, want):
+    return all(np.allclose(got[name], want[name], rtol=1e-3, atol=1e-4) for name in want)
+
+
+def same_rows(got, want):
+    return len(got) == len(want) and all(close(list(a.values()), list(b.values())) for a, b in zip(got, want, strict=True))
+
+
+def blame_run(seed, settings, run):
+    """(points, what is wrong) with a run that was not cut off, or None."""
+    if problem := blame_asked(run["asked"], asked_for(settings), settings):
+        return problem
+    rows, weights = reference_run(seed, settings)
+    if not same_weights(run["weights"], weights):
+        misses = {"rate": RATES, "clear": CLEARED, "clip": CLIPPED, "mode": MODES, "attend": UNMASKED}
+        near = [({name: value}, words) for name, some in misses.items() for value, words in some]
+        said = [words for change, words in near if same_weights(run["weights"], reference_run(seed, settings, **change)[1])]
+        return 1, said[0] if said else ("the right batches, but other weights: AdamW with its defaults, the rate of each "
+                                        "update, gradients that are cleared, clipped to norm 1, in training mode")
+    if [row["step"] for row in run["rows"]] != [row["step"] for row in rows]:
+        return 3, "trained right; but there should be a row after every `every` updates, and one after the last"
+    if not same_rows([{**row, "train_loss": 0} for row in run["rows"]], [{**row, "train_loss": 0} for row in rows]):
+        return 3, "trained right; but a row should hold what `evaluate(model)` gives at that moment"
+    if not same_rows(run["rows"], rows):
+        return 3, "trained right; but \"train_loss\" should be the mean loss of the updates since the row before"
+    if run["evaluated"] > len(rows):
+        return 4, "right; but `evaluate` is called more often than there are rows, and that takes time"
+    return None
+
+
+def blame_asked(asked, want, settings):
+    """(points, what is wrong) with the batches that a run asked for, or None."""
+    if asked == want:
+        return None
+    places, wanted = [row[1:] for row in asked], [row[1:] for row in want]
+    if places == wanted:
+        return 1, "the right blocks; but batch_of should get the number of the update, from 1: each has masks of its own"
+    if len(asked) != len(want):
+        return 0, f"{settings['updates']} updates were asked for, with one batch each; there were {len(asked)}"
+    an_epoch = -(-settings["blocks"] // settings["batch_size"])
+    if places[:an_epoch] == wanted[:an_epoch]:
+        return 1, "the first epoch is right; each epoch e has an order of its own, by the seed plus e"
+    if any(len(row) < len(other) for row, other in zip(places, wanted, strict=True)):
+        return 0, "a batch has too few blocks: each epoch takes every block once"
+    if any(len(row) > len(other) for row, other in zip(places, wanted, strict=True)):
+        return 0, "a batch has too many blocks: the last batch of an epoch may be smaller"
+    return 0, "other blocks: torch.randperm with a generator of seed + epoch gives the order, batch_size at a time"
+
+
+def after_power_cuts(student, seed, settings, other, path):
+    """A run that is cut off behind a checkpoint, and begins again: first as another one, then as itself."""
+    whole, weights = reference_run(seed, settings)
+    for cut in (2, 5, 8):  # before the first checkpoint, behind it, and behind the second
+        if trained(student, seed, settings, path, cut) is not None:
+            return 2, "a run that should break off came to an end: errors are not to be caught"
+        run = trained(student, seed, settings, path)
+        if problem := blame_return(run, (cut - 1) // settings["every"] * settings["every"], whole, weights, settings):
+            return problem
+    trained(student, seed, settings, path, settings["updates"])
+    run = trained(student, seed, other, path)
+    if not same_weights(run["weights"], reference_run(seed, other)[1]) or len(run["rows"]) != 3:
+        return 4, "a checkpoint of other settings should not be used: keep the settings in it, and compare"
+    return 5, "a loop that learns, and that a power cut does not harm"
+
+
+def blame_return(run, done, whole, weights, settings):
+    """(points, what is wrong) with a run that goes on behind its update `done`, or None."""
+    wanted = asked_for(settings)[done:]
+    if run["asked"] != wanted:
+        if run["asked"] == asked_for(settings):
+            return 3, "right without a break; after a power cut it should go on from its checkpoint, not begin anew"
+        return 3, "right without a break; after a power cut it should go on behind the last update of the checkpoint, " \
+                  "with the batches that are still to come"
+    if not same_weights(run["weights"], weights):
+        return 3, "right without a break; after one the weights differ: the checkpoint needs the state of the model and " \
+                  "of the optimizer, and the rate goes by the update's number"
+    if not same_rows(run["rows"], whole):
+        return 4, "right weights after a break; but the history should have all rows, those before the break too"
+    return None
 
 
 PERPLEXITY = Contract("model input_ids mask_token_id", Number(), mode="any", forward="eval, no_grad",
@@ -281,46 +524,6 @@ class FullLogits:
         return type("Output", (), {"logits": self.model(input_ids).logits[labels != -100]})
 
 
-TRIPLES = ListOf(Several(Text(), Text(), Either(Bool(), Number(whole=True))))
-PAIRS = Contract("parts seed", TRIPLES, random=Seeded(1), own="leaplm.data.sentence_pairs")
-
-
-@check(points=3, contract=PAIRS)
-def next_sentence_pairs(student, rng):
-    """35 texts with six seeds, then the smallest sizes, then texts of which some begin or end alike."""
-    names = [f"{a}{b}" for a in "abcdefg" for b in "rstuv"]
-    parts = [(name, name.upper()) for name in rng.permutation(names).tolist()]
-    seeds = rng.choice(10**6, size=6, replace=False)
-    runs = [student.call("next_sentence_pairs", parts, int(seed)) for seed in seeds]
-    few = [(some, student.call("next_sentence_pairs", some, 1)) for some in (parts[:4], parts[:5])]
-    if problem := next(filter(None, (blame_pairs(*run) for run in [*((parts, pairs) for pairs in runs), *few])), None):
-        return problem
-    alike = [(first[0], second) for first, second in parts[:20]] + [(first, "END") for first, _ in parts[20:]]
-    pairs = student.call("next_sentence_pairs", alike, 1)
-    if any(sorted(p[i] for p in pairs) != sorted(part[i] for part in alike) for i in (0, 1)):
-        return 2, "right, but texts get lost where two begin or end alike: go by their places, not by their words"
-    if any(pair[2] and tuple(pair[:2]) not in alike for pair in pairs) or sum(p[2] == 0 for p in pairs) != len(alike) // 2:
-        return 2, "right, but some labels are wrong where two texts begin or end alike: go by their places"
-    if len({tuple(sorted(p[0] for p in pairs if not p[2])) for pairs in runs}) < len(runs):
-        return 2, "right pairs; but different seeds should choose different texts to swap"
-    return 3, "half of the texts keep their second part, each part is used once, and the labels are true"
-
-
-def blame_pairs(parts, pairs):
-    """(points, what is wrong) with the pairs of texts that all differ, or None."""
-    firsts, own = sorted(first for first, _ in parts), dict(parts)
-    if sorted(p[0] for p in pairs) != firsts:
-        return 0, "each first part should occur exactly once"
-    if any((own[p[0]] == p[1]) != bool(p[2]) or p[2] not in (0, 1) for p in pairs):
-        return 0, "is_next should be 1 exactly when the second part is the text's own (also when chance gives it back)"
-    kept = sum(bool(p[2]) for p in pairs)
-    if kept != len(parts) - len(parts) // 2:
-        return 1, "other than half of the texts swap: len(parts) // 2 of them should"
-    if len({p[1] for p in pairs}) < len(parts):
-        return 2, "right labels; but some second parts are used twice, others never"
-    return None
-
-
 @check(points=6, seconds=120, contract=NOTHING_CALLED)
 def pretrained(student, rng):
     """The small model on held-out texts: full points from the calibrated gain over the frequencies."""
@@ -357,7 +560,7 @@ def shape_of(card):
 def heldout_gain(model, tokenizer, corpus, texts):
     """Nats per hidden token below the unigram entropy."""
     collate = masking.MaskingCollator(tokenizer, data.DynamicPaddingCollator(tokenizer.pad_token_id))
-    blocks = [pretrain.blocks(part, tokenizer, 64) for part in (corpus, texts)]
+    blocks = [packed(part, tokenizer, 64) for part in (corpus, texts)]
     unigram = evaluation.unigram_entropy(*blocks, len(tokenizer), tokenizer.all_special_ids)
     return unigram - evaluation.masked_lm_loss(model, blocks[1], collate)
 

@@ -10,6 +10,7 @@ are kept. A survivor without a reason fails the command, and a test.
 
 import argparse
 import ast
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -60,14 +61,18 @@ def mutants(source: str) -> list[Mutant]:
     >>> [mutant.change for mutant in mutants("def f(x):\\n    return x + 2")]
     ['x + 2 -> x - 2', 'x + 2 -> x', 'x + 2 -> 2', '2 -> 3', '2 -> 1']
     """
-    tree, found, seen = ast.parse(source), [], {ast.unparse(ast.parse(source))}
-    for place, node in enumerate(ast.walk(tree)):
+    tree = ast.parse(source)
+    found, seen, nodes = [], {ast.unparse(tree)}, list(ast.walk(tree))
+    parents = [(child, parent) for parent in nodes for child in ast.iter_child_nodes(parent)]
+    for node in nodes:
+        above = [parent for child, parent in parents if child is node]
         for new in changes(node):
-            changed = replaced(tree, place, new)
-            text = ast.unparse(ast.fix_missing_locations(changed))
+            words = f"{shown(node)} -> {shown(new and ast.fix_missing_locations(new))}"
+            with replaced(above, node, new):
+                text = ast.unparse(tree)
             if text not in seen:
                 seen.add(text)
-                found.append(Mutant(f"{shown(node)} -> {shown(new)}", text))
+                found.append(Mutant(words, text))
     return numbered(found)
 
 
@@ -87,18 +92,20 @@ def shown(node: ast.AST | None) -> str:
     return text if len(text) < 90 else text[:60] + " ... " + text[-25:]
 
 
-def replaced(tree: ast.AST, place: int, new: ast.AST | None) -> ast.AST:
-    """A copy of the tree with another node, or none, at a place of its walk."""
-    copied = copy.deepcopy(tree)
-    old = next(node for number, node in enumerate(ast.walk(copied)) if number == place)
-    for parent in ast.walk(copied):
+@contextlib.contextmanager
+def replaced(parents: list[ast.AST], old: ast.AST, new: ast.AST | None) -> Iterator[None]:
+    """Within the block another node, or none, stands in the place of a node below its parents."""
+    kept = [dict(vars(parent)) for parent in parents]
+    for parent in parents:
         for name, value in ast.iter_fields(parent):
             if value is old:
                 setattr(parent, name, new)
             elif isinstance(value, list) and any(item is old for item in value):
-                kept = [new if item is old else item for item in value]
-                setattr(parent, name, [item for item in kept if item is not None] or [ast.Pass()])
-    return copied
+                items = [new if item is old else item for item in value]
+                setattr(parent, name, [item for item in items if item is not None] or [ast.Pass()])
+    yield
+    for parent, fields in zip(parents, kept, strict=True):
+        vars(parent).update(fields)
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST | None]:

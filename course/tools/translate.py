@@ -202,8 +202,8 @@ def sentences(source, chosen, within):
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
     inner |= {id(part) for node in nodes if is_contract(node) for part in ast.walk(node)}
     said = {id(node.args[0]) for node in nodes if is_said(node)}
-    places = nodes if within is ast.Module else [part for node in nodes if isinstance(node, within) for part in ast.walk(node)]
-    texts = [(wording(node), id(node)) for node in places if is_text(node) and id(node) not in inner]
+    places = [nodes] if within is ast.Module else map(ast.walk, (node for node in nodes if isinstance(node, within)))
+    texts = [(wording(node), id(node)) for nodes in places for node in nodes if is_text(node) and id(node) not in inner]
     return [text for text, node in texts if text and (chosen(text) or node in said)]
 
 

@@ -1,5 +1,6 @@
 """The sentences of a lab as one line of text, without what holds no claim: code, formulas, exercises, hints, sources."""
 
+import functools
 import re
 
 import jupytext
@@ -11,9 +12,13 @@ DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+(?![\w.]*\w)")
 
 def lab_prose(root, lab):
     """The text of lab.py that states something: no exercise (it asks), no hint, no list of sources; marking guides too."""
-    notebook = jupytext.read(root / "course" / lab / "lab.py")
+    return prose_of((root / "course" / lab / "lab.py").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def prose_of(source):
     parts = []
-    for cell in notebook.cells:
+    for cell in jupytext.reads(source, "py:percent").cells:
         if cell.cell_type == "markdown":
             parts.append(cell.source.split("**Sources.**")[0].split("### Exercise")[0])
     return clean("\n\n".join(parts))

@@ -8,7 +8,11 @@ process and without touching the global random state. Nothing here is downloaded
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 import zlib
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -428,3 +432,140 @@ class Spending:
 
 def spending(scale: float, power: float) -> Spending:
     return Spending(scale, power)
+
+
+def torch_generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class ModalEncoder(torch.nn.Module):
+    """Word vectors, to which the mean of the text's is added (what the mask leaves out does not count), and in training mode
+    another vector. The last word has a long vector: as padding that is not left out it shows. It notes each pass: whether it
+    was in training mode and with gradients, and how many rows it had."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(vocabulary, width)
+        with torch.no_grad():
+            self.words.weight[-1] *= 5
+        self.register_buffer("shift", torch.randn(width))
+        self.passes: list[list] = []
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any) -> SimpleNamespace:
+        self.passes.append([self.training, torch.is_grad_enabled(), len(input_ids)])
+        vectors = self.words(input_ids)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mean = (vectors * mask.unsqueeze(-1)).sum(dim=1, keepdim=True) / mask.sum(dim=1).clamp(min=1)[:, None, None]
+        return SimpleNamespace(last_hidden_state=0.3 * (vectors + mean + (self.shift if self.training else 0)))
+
+
+class ModalMaskedLM(torch.nn.Module):
+    """A masked language model of the form of BERT's: the encoder `bert` (a ModalEncoder), the head `cls`; with labels the
+    output has a `loss`, else `logits` alone."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.bert, self.cls = ModalEncoder(vocabulary, width), torch.nn.Linear(width, vocabulary)
+        torch.nn.init.normal_(self.cls.weight, std=0.4)  # losses that differ from token to token
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
+                **others: Any) -> SimpleNamespace:
+        scores = self.cls(self.bert(input_ids, attention_mask).last_hidden_state)
+        if labels is None:
+            return SimpleNamespace(logits=scores)
+        total = torch.nn.functional.cross_entropy(scores.flatten(0, 1), labels.flatten(), reduction="sum")
+        return SimpleNamespace(logits=scores, loss=total / (labels != -100).sum().clamp(min=1))
+
+
+def modal_masked_lm(vocabulary: int, width: int, seed: int = 0) -> ModalMaskedLM:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ModalMaskedLM(vocabulary, width)
+
+
+def passes_of(model: ModalMaskedLM) -> list[list]:
+    """What the encoder of a `modal_masked_lm` has noted of each pass: [training mode, gradients on, rows]."""
+    return model.bert.passes
+
+
+class MaskedBatches:
+    """The argument `batch_of` of a pretraining loop: a masked batch by places and update, of random ids.
+
+    `asked` keeps the update and places of each call, `files` what was then in the place of the checkpoint (a number that
+    changes where another file takes the place, None without one). At the update `cut` the power goes: it raises, and keeps
+    the checkpoint's content as it is then.
+    """
+
+    def __init__(self, blocks: int, vocabulary: int, seed: int, cut: int, checkpoint: Path | None) -> None:
+        self.seed, self.cut, self.checkpoint = seed, cut, checkpoint
+        generator = torch_generator(seed)
+        self.mask = (torch.arange(6) < torch.randint(3, 7, (blocks, 1), generator=generator)).long()
+        self.ids = torch.randint(1, vocabulary - 1, (blocks, 6), generator=generator)
+        self.ids[self.mask == 0] = vocabulary - 1
+        self.asked: list[list[int]] = []
+        self.files: list[int | None] = []
+        self.was_cut, self.kept = False, None
+
+    def __call__(self, places: Any, update: int) -> dict[str, Tensor]:
+        places, update = torch.as_tensor(places).reshape(-1), int(update)
+        self.asked.append([update, *places.tolist()])
+        if self.checkpoint is not None:
+            self.files.append(self.checkpoint.stat().st_ino if self.checkpoint.exists() else None)
+        if update == self.cut and not self.was_cut:
+            self.was_cut = True
+            self.kept = self.checkpoint.read_bytes() if self.checkpoint.exists() else None
+            raise RuntimeError("the power is cut")
+        ids, mask = self.ids[places], self.mask[places]
+        if update % 3 == 2:  # one token alone: a gradient that is larger than others
+            ids = torch.where(mask == 1, 1 + (self.seed + update) % 7, ids)
+        throw = torch.rand(ids.shape, generator=torch_generator(1000 * self.seed + update))
+        share = (1.0, 0.5, 0.8)[update % 3] if update != 4 else 0.0  # a batch may have no hidden token at all
+        hidden = (throw < share) & (mask == 1)
+        return {"input_ids": ids.masked_fill(hidden, 0), "attention_mask": mask, "labels": ids.masked_fill(~hidden, -100)}
+
+
+def masked_batches(blocks: int, vocabulary: int, seed: int = 0, cut: int = -1,
+                   checkpoint: Path | None = None) -> MaskedBatches:
+    return MaskedBatches(blocks, vocabulary, seed, cut, checkpoint)
+
+
+def power_returns(batches: MaskedBatches) -> bool:
+    """Puts the checkpoint's file back as it was when the power was cut, whatever was written since; whether it was cut."""
+    if batches.was_cut and batches.checkpoint is not None:
+        batches.checkpoint.unlink(missing_ok=True)
+        if batches.kept is not None:
+            batches.checkpoint.write_bytes(batches.kept)
+    return batches.was_cut
+
+
+class WeightMeter:
+    """The argument `evaluate` of a training loop: a number that tells all weights. It leaves the model in eval mode."""
+
+    calls = 0
+
+    def __call__(self, model: torch.nn.Module) -> dict[str, float]:
+        self.calls += 1
+        model.eval()
+        return {"loss": float(sum(weight.detach().double().abs().sum() for weight in model.parameters())), "unigram": 2.5}
+
+
+def weight_meter() -> WeightMeter:
+    return WeightMeter()
+
+
+FOLDERS = "leaplm-file-"  # of `scratch_file`: nothing else is ever removed
+
+
+def scratch_file(name: str = "checkpoint.pt") -> Path:
+    """The path of a file, which is not there yet, in a new temporary folder (see `remove_folder`)."""
+    return Path(tempfile.mkdtemp(prefix=FOLDERS)) / name
+
+
+def is_there(path: Path) -> bool:
+    return path.exists()
+
+
+def remove_folder(path: Path) -> None:
+    """Removes the folder of a `scratch_file` with all that was written to it."""
+    if path.parent.name.startswith(FOLDERS):
+        shutil.rmtree(path.parent, ignore_errors=True)

@@ -97,7 +97,7 @@ def judge_filling(student, rng):
             return "`seen` counts all rows that came, in all calls of `add`"
     if student.read(given, f"{PROBES}:value") != names[:2]:
         return "the buffer holds the very list that it was given, and changes it: it needs a list of its own"
-    if state_of(student, other) != ([], 0):
+    if state_of(student, other) != ([], 0) or state_of(student, student.call("ReservoirBuffer", 4)) != ([], 0):
         return "two buffers share their rows or their count: make them in `__init__`, with `self.`"
     student.call(add, names[3:20])
     kept, seen = state_of(student, buffer)

@@ -589,9 +589,9 @@ small = pd.DataFrame(runs, index=["average", "backward transfer", "forgetting"])
 small.groupby("method")[["average", "forgetting"]].agg(["mean", "std"]).round(3)
 
 # %% [markdown]
-# Naive training keeps nothing of the earlier tasks, though the vectors have not changed at all: the head alone forgets. With
-# 100 kept rows most of it is held. The table is of your machine and holds for one encoder; its spread is that of the seeds,
-# not that of other texts.
+# Naive training loses nearly all of the earlier tasks, though the vectors have not changed at all: the head alone forgets.
+# With 100 kept rows most of it is held. The table is of your machine and holds for one encoder; its spread is that of the
+# seeds, not that of other texts.
 #
 # ### The same with the whole encoder
 #

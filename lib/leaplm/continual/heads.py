@@ -40,8 +40,10 @@ def vector_tasks(model, tasks, collate_fn):
     Returns a list of dicts: name, train, test, places, classes.
     """
     def rows(some):
-        vectors = text_vectors(model, some, collate_fn)
-        return [{"vector": vector, "label": row["label"]} for vector, row in zip(vectors, some, strict=True)]
+        some = list(some)
+        order = sorted(range(len(some)), key=lambda i: len(some[i]["input_ids"]))  # texts of one length: less padding
+        vectors = dict(zip(order, text_vectors(model, [some[i] for i in order], collate_fn), strict=True))
+        return [{"vector": vectors[i], "label": row["label"]} for i, row in enumerate(some)]
 
     return [{"name": task.name, "train": rows(task.train), "test": rows(task.test), "places": task.places,
              "classes": task.head_size} for task in tasks]

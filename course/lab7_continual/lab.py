@@ -411,7 +411,7 @@ assert len(mixed_epoch(new, old, 16, 9, np.random.default_rng(0))[0][1]) == 15
 #
 # Write `grow_head` and `learn_task`. Where your `mixed_epoch` does not work yet, `heads.mixed_epoch` may stand in.
 
-# %% answer="learn_task"
+# %% answer="grow_head"
 def grow_head(model, classes):
     """Put a head of `classes` outputs into `model.classifier`, an nn.Linear (width -> fewer outputs, or as many).
 
@@ -430,7 +430,13 @@ def grow_head(model, classes):
     model.classifier = new
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Write into the weights of a new <code>nn.Linear</code> under
+# <code>torch.no_grad()</code>.</details>
+# <details><summary>Hint 2</summary>Zeros first, then <code>new.weight[:old.out_features] = old.weight</code>, and the same for
+# the bias; at the end <code>model.classifier = new</code>.</details>
 
+# %% answer="learn_task"
 def learn_task(model, rows, classes, buffer, rng, epochs=5, learning_rate=0.01, batch_size=16, num_replay=8):
     """Learn the rows of one task; return the list of mean losses, one an epoch (floats, the mean over its batches).
 
@@ -479,10 +485,9 @@ assert len(losses) == 20 and losses[-1] < losses[0] / 2 and not model.training
 assert model.classifier.out_features == 4 and buffer.seen == 12 and len(buffer.rows) == 12
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>In <code>grow_head</code> write into the weights of a new <code>nn.Linear</code> under
-# <code>torch.no_grad()</code>: zeros, then <code>new.weight[:old.out_features] = old.weight</code>, and the same for the
-# bias.</details>
-# <details><summary>Hint 2</summary>In <code>learn_task</code>: <code>grow_head</code>, then the optimizer, then
+# <details><summary>Hint 1</summary>Three parts, one below the other: grow the head; an optimizer and two loops, over the epochs
+# and over the batches of <code>mixed_epoch</code>; at the end evaluation mode and the buffer.</details>
+# <details><summary>Hint 2</summary><code>grow_head</code>, then the optimizer, then
 # <code>model.train()</code>. In each epoch a new <code>mixed_epoch(...)</code>; for each batch loss, <code>zero_grad</code>,
 # <code>backward</code>, <code>step</code>. At the end <code>model.eval()</code> and <code>buffer.add(rows)</code>.</details>
 

@@ -153,436 +153,704 @@ def with_pandas(matrix):
     return float(end.mean()), mean_of_earlier(end - np.diag(table)), mean_of_earlier(table.iloc[:-1].max() - end)
 
 
-# -- extend_head ------------------------------------------------------------------------------------------------------
+# -- reservoir_buffer -------------------------------------------------------------------------------------------------
 
 
-@wrong("extend_head", "a new head that forgets the old rows")
-def new_head(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    nn.init.zeros_(bigger.weight)
-    nn.init.zeros_(bigger.bias)
-    return bigger
+def change(source, *pairs):
+    """A source with words replaced, each of which it has."""
+    for old, new in zip(pairs[::2], pairs[1::2]):
+        assert old in source, old
+        source = source.replace(old, new)
+    return source
 
 
-@wrong("extend_head", "the old bias is lost")
-def without_bias(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
+RESERVOIR = """
+class ReservoirBuffer:
+    def __init__(self, capacity, seed=0):
+        self.capacity, self.rows, self.seen = capacity, [], 0
+        self.rng = np.random.default_rng(seed)
+
+    def add(self, rows):
+        for row in rows:
+            self.seen += 1
+            if len(self.rows) < self.capacity:
+                self.rows.append(row)
+            else:
+                place = self.rng.integers(self.seen)
+                if place < self.capacity:
+                    self.rows[place] = row
+"""
+
+for why, *pairs in (
+    ("the first rows stay for ever", "if place < self.capacity:", "if False:"),
+    ("a ring: the newest rows push out the oldest", "self.rng.integers(self.seen)", "(self.seen - 1) % self.capacity"),
+    ("each new row takes a random place", "integers(self.seen)", "integers(self.capacity)"),
+    ("draws among one too few", "integers(self.seen)", "integers(self.seen - 1)"),
+    ("draws among one too many", "integers(self.seen)", "integers(self.seen + 1)"),
+    ("place 0 is never given", "integers(self.seen)", "integers(1, self.seen)"),
+    (
+        "keeps half of the new rows, whatever came before",
+        "self.rng.integers(self.seen)",
+        "self.rng.integers(self.capacity) if self.rng.random() < 0.5 else self.capacity",
+    ),
+    ("counts from 0 in each call of `add`", "for row in rows:", "self.seen = 0\n        for row in rows:"),
+    (
+        "counts only the rows that are kept",
+        "            self.seen += 1\n",
+        "",
+        "self.rows.append(row)",
+        "self.rows.append(row)\n                self.seen += 1",
+        "integers(self.seen)",
+        "integers(self.seen + 1)",
+        "self.rows[place] = row",
+        "self.rows[place] = row\n                    self.seen += 1",
+    ),
+    (
+        "counts calls of `add`, not rows",
+        "            self.seen += 1\n",
+        "",
+        "for row in rows:",
+        "self.seen += 1\n        for row in rows:",
+        "integers(self.seen)",
+        "integers(len(self.rows) + self.seen)",
+    ),
+    (
+        "a new source with the same seed in each call",
+        "for row in rows:",
+        "self.rng = np.random.default_rng(0)\n        for row in rows:",
+    ),
+    ("the seed is not used", "default_rng(seed)", "default_rng()"),
+    ("always the same seed", "default_rng(seed)", "default_rng(0)"),
+    (
+        "seeds the program's random numbers",
+        "self.rng = np.random.default_rng(seed)",
+        "np.random.seed(seed)",
+        "self.rng.integers",
+        "np.random.randint",
+    ),
+    (
+        "puts the new row behind, and takes another out at random",
+        "self.rows[place] = row",
+        "self.rows.pop(place)\n                    self.rows.insert(0, row)\n                    self.rows.pop()\n"
+        "                    self.rows.append(row)",
+    ),
+    ("one place too many", "if len(self.rows) < self.capacity:", "if len(self.rows) <= self.capacity:"),
+    ("rows that read the same are kept once", "self.rows.append(row)", "self.rows += [row] if row not in self.rows else []"),
+    ("grows without an end", "self.rows[place] = row", "self.rows.append(row)"),
+    ("takes the rows out of the caller's list", "for row in rows:", "while rows:\n            row = rows.pop(0)"),
+    (
+        "keeps the caller's own list",
+        "for row in rows:",
+        "if not self.rows and len(rows) <= self.capacity:\n            self.rows, self.seen, rows = rows, len(rows), []\n"
+        "        for row in rows:",
+    ),
+    (
+        "one list for all buffers",
+        "self.capacity, self.rows, self.seen = capacity, [], 0",
+        "self.capacity, self.seen = capacity, 0",
+        "class ReservoirBuffer:",
+        "class ReservoirBuffer:\n    rows = []\n",
+    ),
+    ("adds the list as one row", "for row in rows:", "for row in [rows]:"),
+    (
+        "shuffles what it keeps",
+        "self.rows.append(row)",
+        "self.rows.append(row)\n                self.rng.shuffle(self.rows)",
+    ),
+):
+    wrong.cell("reservoir_buffer", why, change(RESERVOIR, *pairs))
+
+wrong.cell("reservoir_buffer", "the library's class", "ReservoirBuffer = continual.ReservoirBuffer")
+wrong.cell(
+    "reservoir_buffer", "inherits from the library's class", "class ReservoirBuffer(continual.ReservoirBuffer):\n    pass"
+)
+wrong.cell(
+    "reservoir_buffer",
+    "calls the library's function for a place",
+    change(
+        RESERVOIR,
+        "self.rng.integers(self.seen)",
+        "continual.reservoir_slot(self.seen - 1, self.capacity, self.rng)",
+        "if place < self.capacity:",
+        "if place is not None:",
+    ),
+)
+
+right.cell("reservoir_buffer", "as one would write it first", RESERVOIR)
+right.cell(
+    "reservoir_buffer",
+    "first whether, then where",
+    change(
+        RESERVOIR,
+        "place = self.rng.integers(self.seen)\n                if place < self.capacity:",
+        "if self.rng.random() < self.capacity / self.seen:\n                    place = self.rng.integers(self.capacity)",
+    ),
+)
+right.cell(
+    "reservoir_buffer",
+    "Python's own random numbers",
+    change(
+        RESERVOIR,
+        "self.rng = np.random.default_rng(seed)",
+        "import random\n        self.rng = random.Random(seed)",
+        "integers(self.seen)",
+        "randrange(self.seen)",
+    ),
+)
+right.cell(
+    "reservoir_buffer",
+    "torch's random numbers, with a source of its own",
+    change(
+        RESERVOIR,
+        "np.random.default_rng(seed)",
+        "torch.Generator().manual_seed(seed)",
+        "self.rng.integers(self.seen)",
+        "int(torch.randint(self.seen, (), generator=self.rng))",
+    ),
+)
+right.cell(
+    "reservoir_buffer",
+    "a random key for each row, the smallest stay",
+    """
+class ReservoirBuffer:
+    def __init__(self, capacity, seed=0):
+        self.capacity, self.seen, self.pairs, self.rng = capacity, 0, [], np.random.default_rng(seed)
+
+    def add(self, rows):
+        for row in rows:
+            self.pairs.append((self.rng.random(), self.seen, row))
+            self.seen += 1
+        kept = sorted(self.pairs, key=lambda pair: pair[0])[: self.capacity]
+        self.pairs = sorted(kept, key=lambda pair: pair[1])
+
+    @property
+    def rows(self):
+        return [row for _, _, row in self.pairs]
+""",
+)
+
+# -- mixed_epoch ------------------------------------------------------------------------------------------------------
+
+EPOCH = """
+def mixed_epoch(rows, kept, batch_size, num_replay, rng):
+    order = rng.permutation(len(rows))
+    batches = []
+    for start in range(0, len(rows), batch_size):
+        new = [rows[i] for i in order[start:start + batch_size]]
+        old = [kept[i] for i in rng.permutation(len(kept))[:num_replay]]
+        batch = new + old
+        batches.append((torch.stack([r["vector"] for r in batch]), torch.tensor([r["label"] for r in batch])))
+    return batches
+"""
+DRAWN = "[kept[i] for i in rng.permutation(len(kept))[:num_replay]]"
+
+for why, *pairs in (
+    (
+        "the last batch that is not full is left out",
+        "range(0, len(rows), batch_size)",
+        "range(0, len(rows) - batch_size + 1, batch_size)",
+    ),
+    ("the new rows are not shuffled", "rng.permutation(len(rows))", "range(len(rows))"),
+    ("new rows are drawn with replacement", "rng.permutation(len(rows))", "rng.integers(len(rows), size=len(rows))"),
+    (
+        "only the rows within a batch are shuffled",
+        "order = rng.permutation(len(rows))",
+        "order = np.concatenate([s + rng.permutation(min(batch_size, len(rows) - s))\n"
+        "                            for s in range(0, len(rows), batch_size)])",
+    ),
+    ("always the first rows of the buffer", DRAWN, "kept[:num_replay]"),
+    ("always the newest rows of the buffer", DRAWN, "kept[len(kept) - min(num_replay, len(kept)):]"),
+    (
+        "kept rows are drawn once for the whole epoch",
+        "    batches = []\n",
+        f"    batches = []\n    old = {DRAWN}\n",
+        f"        old = {DRAWN}\n",
+        "",
+        "batch = new + old",
+        "batch = new + list(old)",
+    ),
+    (
+        "kept rows are drawn with replacement",
+        DRAWN,
+        "[kept[i] for i in (rng.integers(len(kept), size=min(num_replay, len(kept))) if kept else [])]",
+    ),
+    ("fails when the buffer is empty", DRAWN, "[kept[i] for i in rng.choice(len(kept), size=num_replay, replace=False)]"),
+    ("no replay where the buffer has fewer rows than asked for", DRAWN, f"{DRAWN} if len(kept) >= num_replay else []"),
+    (
+        "old rows take the place of new ones",
+        "range(0, len(rows), batch_size)",
+        "range(0, len(rows), batch_size - min(num_replay, len(kept)) if batch_size > num_replay else batch_size)",
+        "start + batch_size]",
+        "start + (batch_size - min(num_replay, len(kept)) if batch_size > num_replay else batch_size)]",
+    ),
+    ("the whole buffer in each batch", DRAWN, "list(kept)"),
+    ("replay in the first batch only", f"old = {DRAWN}", f"old = {DRAWN} if start == 0 else []"),
+    ("draws from the program's random numbers", DRAWN, "[kept[i] for i in torch.randperm(len(kept))[:num_replay]]"),
+    ("a seed inside", "    order =", "    rng = np.random.default_rng(0)\n    order ="),
+    ("shuffles the caller's rows", "order = rng.permutation(len(rows))", "rng.shuffle(rows)\n    order = range(len(rows))"),
+    (
+        "takes the kept rows out of the buffer",
+        "batch = new + old",
+        "kept[:] = [r for r in kept if not any(r is o for o in old)]\n        batch = new + old",
+    ),
+    (
+        "labels in another order than the vectors",
+        'torch.tensor([r["label"] for r in batch])',
+        'torch.tensor([r["label"] for r in old + new])',
+    ),
+    (
+        "labels as numbers with a fraction",
+        'torch.tensor([r["label"] for r in batch])',
+        'torch.tensor([float(r["label"]) for r in batch])',
+    ),
+    (
+        "lists of rows, not tensors",
+        '(torch.stack([r["vector"] for r in batch]), torch.tensor([r["label"] for r in batch]))',
+        "batch",
+    ),
+    (
+        "two rows that read the same count as one",
+        "order =",
+        'kept = list({r["label"]: r for r in kept}.values())\n    order =',
+    ),
+    (
+        "a window at a random place: neighbours always come together",
+        DRAWN,
+        "(kept * 2)[(s := int(rng.integers(len(kept)))):s + min(num_replay, len(kept))] if kept else []",
+    ),
+    ("the last num_replay of a shuffled list: all of them for 0", "[:num_replay]]", "[-num_replay:]]"),
+    ("one batch too many, with kept rows alone", "range(0, len(rows), batch_size)", "range(0, len(rows) + 1, batch_size)"),
+):
+    wrong.cell("mixed_epoch", why, change(EPOCH, *pairs))
+
+wrong.cell(
+    "mixed_epoch",
+    "calls the library",
+    """
+def mixed_epoch(rows, kept, batch_size, num_replay, rng):
+    return heads.mixed_epoch(rows, kept, batch_size, num_replay, rng)
+""",
+)
+
+right.cell("mixed_epoch", "as one would write it first", EPOCH)
+right.cell(
+    "mixed_epoch",
+    "rng.choice, and old rows first",
+    change(
+        EPOCH,
+        DRAWN,
+        "[kept[i] for i in rng.choice(len(kept), min(num_replay, len(kept)), replace=False)] if kept else []",
+        "batch = new + old",
+        "batch = old + new",
+    ),
+)
+right.cell(
+    "mixed_epoch",
+    "shuffles a copy, and tensors of all rows that are indexed",
+    """
+def mixed_epoch(rows, kept, batch_size, num_replay, rng):
+    every = list(rows) + list(kept)
+    vectors = torch.stack([row["vector"] for row in every])
+    labels = torch.as_tensor([row["label"] for row in every])
+    order, count = list(range(len(rows))), min(num_replay, len(kept))
+    rng.shuffle(order)
+    found = []
+    while order:
+        places, order = order[:batch_size], order[batch_size:]
+        places = torch.tensor(places + [len(rows) + int(i) for i in np.argsort(rng.random(len(kept)))[:count]])
+        found.append([vectors[places], labels[places]])
+    return found
+""",
+)
+right.cell(
+    "mixed_epoch",
+    "a generator's batches in a list, shuffled inside too",
+    """
+def mixed_epoch(rows, kept, batch_size, num_replay, rng):
+    def batches():
+        for places in np.split(rng.permutation(len(rows)), range(batch_size, len(rows), batch_size)):
+            batch = [rows[i] for i in places] + list(rng.permutation(np.array(kept, dtype=object))[:num_replay])
+            rng.shuffle(batch)
+            yield torch.stack([row["vector"] for row in batch]), torch.LongTensor([row["label"] for row in batch])
+    return list(batches())
+""",
+)
+
+# -- learn_task -------------------------------------------------------------------------------------------------------
+
+LEARN = """
+def grow_head(model, classes):
+    old = model.classifier
+    new = nn.Linear(old.in_features, classes)
     with torch.no_grad():
-        bigger.weight.zero_()
-        bigger.bias.zero_()
-        bigger.weight[: head.out_features] = head.weight
-    return bigger
+        new.weight.zero_()
+        new.bias.zero_()
+        new.weight[:old.out_features] = old.weight
+        new.bias[:old.out_features] = old.bias
+    model.classifier = new
 
+def learn_task(model, rows, classes, buffer, rng, epochs=5, learning_rate=0.01, batch_size=16, num_replay=8):
+    grow_head(model, classes)
+    opt = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    model.train()
+    history = []
+    for epoch in range(epochs):
+        losses = []
+        for x, y in mixed_epoch(rows, buffer.rows, batch_size, num_replay, rng):
+            loss = nn.functional.cross_entropy(model(x), y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            losses.append(loss.item())
+        history.append(sum(losses) / len(losses))
+    model.eval()
+    buffer.add(rows)
+    return history
+"""
 
-@wrong("extend_head", "the new classes come first")
-def new_first(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
+for why, *pairs in (
+    (
+        "the optimizer is made before the head grows",
+        "    grow_head(model, classes)\n    opt = torch.optim.AdamW(model.parameters(), lr=learning_rate)\n",
+        "    opt = torch.optim.AdamW(model.parameters(), lr=learning_rate)\n    grow_head(model, classes)\n",
+    ),
+    ("the head does not grow", "    grow_head(model, classes)\n", ""),
+    (
+        "a new head that forgets the old rows",
+        "        new.weight[:old.out_features] = old.weight\n",
+        "",
+        "        new.bias[:old.out_features] = old.bias\n",
+        "",
+    ),
+    ("the old bias is lost", "        new.bias[:old.out_features] = old.bias\n", ""),
+    ("new rows are random", "        new.weight.zero_()\n        new.bias.zero_()\n", ""),
+    ("new biases are random", "        new.bias.zero_()\n", ""),
+    ("the new classes come first", "[:old.out_features]", "[classes - old.out_features:]"),
+    (
+        "grows by `classes`, not to `classes`",
+        "nn.Linear(old.in_features, classes)",
+        "nn.Linear(old.in_features, old.out_features + classes)",
+    ),
+    ("the grown head does not learn", "    model.classifier = new\n", "    model.classifier = new.requires_grad_(False)\n"),
+    (
+        "learns only where the old head did",
+        "    model.classifier = new\n",
+        "    model.classifier = new.requires_grad_(old.weight.requires_grad)\n",
+    ),
+    (
+        "longer weights in the old layer, which says its old number of classes",
+        "    model.classifier = new\n",
+        "    old.weight, old.bias = new.weight, new.bias\n",
+    ),
+    ("gradients are never cleared", "            opt.zero_grad()\n", ""),
+    (
+        "gradients are cleared between `backward` and `step`",
+        "            opt.zero_grad()\n            loss.backward()\n",
+        "            loss.backward()\n            opt.zero_grad()\n",
+    ),
+    ("no update", "            opt.step()\n", ""),
+    (
+        "one update an epoch",
+        "            opt.step()\n",
+        "",
+        "        history.append",
+        "        opt.step()\n        history.append",
+    ),
+    ("learns in evaluation mode", "    model.train()\n", "    model.eval()\n"),
+    ("stays in training mode", "    model.eval()\n", ""),
+    ("plain gradient descent", "torch.optim.AdamW", "torch.optim.SGD"),
+    ("the learning rate is left at its default", ", lr=learning_rate", ""),
+    (
+        "a new optimizer for each epoch",
+        "        losses = []\n",
+        "        losses = []\n        opt = torch.optim.AdamW(model.parameters(), lr=learning_rate)\n",
+    ),
+    (
+        "the same batches in each epoch",
+        "    for epoch in range(epochs):\n        losses = []\n        for x, y in mixed_epoch("
+        "rows, buffer.rows, batch_size, num_replay, rng):",
+        "    batches = mixed_epoch(rows, buffer.rows, batch_size, num_replay, rng)"
+        "\n    for epoch in range(epochs):\n        losses = []\n        for x, y in batches:",
+    ),
+    ("one epoch only", "range(epochs)", "range(1)"),
+    ("without the buffer", "buffer.rows", "[]"),
+    ("the sizes are fixed", "batch_size, num_replay, rng):\n            loss", "16, 8, rng):\n            loss"),
+    (
+        "the rows come into the buffer before the training",
+        "    buffer.add(rows)\n",
+        "",
+        "    model.train()\n",
+        "    buffer.add(rows)\n    model.train()\n",
+    ),
+    ("nothing is remembered", "    buffer.add(rows)\n", ""),
+    (
+        "the rows come into the buffer in each epoch",
+        "        losses = []\n",
+        "        losses = []\n        buffer.add(rows)\n",
+        "    model.eval()\n    buffer.add(rows)\n",
+        "    model.eval()\n",
+    ),
+    ("only as many rows as fit are given to the buffer", "buffer.add(rows)", "buffer.add(rows[:3])"),
+    ("puts rows behind the buffer's own, whatever its capacity", "buffer.add(rows)", "buffer.rows += rows"),
+    ("the sum of the losses", "sum(losses) / len(losses)", "sum(losses)"),
+    ("the loss of the last batch", "sum(losses) / len(losses)", "losses[-1]"),
+    ("a loss for each update", "history.append(sum(losses) / len(losses))", "history += losses"),
+    ("losses that hold their graphs", "losses.append(loss.item())", "losses.append(loss)"),
+    ("the sum over the rows of a batch", "cross_entropy(model(x), y)", 'cross_entropy(model(x), y, reduction="sum")'),
+    ("returns nothing", "    return history\n", ""),
+):
+    wrong.cell("learn_task", why, change(LEARN, *pairs))
+
+wrong.cell(
+    "learn_task",
+    "calls the library's learner",
+    LEARN
+    + """
+def learn_task(model, rows, classes, buffer, rng, *settings):
+    return heads.learn_task(model, rows, classes, buffer, rng, *settings)
+""",
+)
+wrong.cell(
+    "learn_task",
+    "the library's head that grows",
+    LEARN
+    + """
+def grow_head(model, classes):
+    continual.grow_head(model, classes)
+""",
+)
+
+right.cell("learn_task", "as one would write it first", LEARN)
+right.cell(
+    "learn_task",
+    "the library's batches, as allowed here; a head with torch.cat; gradients cleared by the model",
+    change(LEARN, "in mixed_epoch(", "in heads.mixed_epoch(", "opt.zero_grad()", "model.zero_grad()").replace(
+        LEARN[: LEARN.index("def learn_task")],
+        """
+def grow_head(model, classes):
+    head = model.classifier
+    more = classes - head.out_features
+    new = nn.Linear(head.in_features, classes)
+    new.weight = nn.Parameter(torch.cat([head.weight.detach(), torch.zeros(more, head.in_features)]))
+    new.bias = nn.Parameter(torch.cat([head.bias.detach(), torch.zeros(more)]))
+    model.classifier = new
+
+""",
+    ),
+)
+right.cell(
+    "learn_task",
+    "keeps a head that has all classes, and numpy's mean",
+    change(
+        LEARN,
+        "    old = model.classifier\n    new",
+        "    old = model.classifier\n    if old.out_features == classes:\n        return\n    new",
+        "sum(losses) / len(losses)",
+        "float(np.mean(losses))",
+    ),
+)
+right.cell(
+    "learn_task",
+    "padding, a state that is loaded, an nn.CrossEntropyLoss, rows remembered in another order",
+    change(
+        LEARN,
+        "    with torch.no_grad():\n        new.weight.zero_()\n        new.bias.zero_()\n"
+        "        new.weight[:old.out_features] = old.weight\n        new.bias[:old.out_features] = old.bias\n",
+        "    more = classes - old.out_features\n"
+        "    new.load_state_dict({'weight': nn.functional.pad(old.weight.detach(), (0, 0, 0, more)),\n"
+        "                         'bias': nn.functional.pad(old.bias.detach(), (0, more))})\n",
+        "nn.functional.cross_entropy(model(x), y)",
+        "nn.CrossEntropyLoss()(model(x), y)",
+        "buffer.add(rows)",
+        "buffer.add([rows[i] for i in rng.permutation(len(rows))])",
+    ),
+)
+
+# -- run_tasks --------------------------------------------------------------------------------------------------------
+
+RUN = """
+def score(model, rows, places=None):
+    model.eval()
+    x = torch.stack([r["vector"] for r in rows])
+    y = torch.tensor([r["label"] for r in rows])
     with torch.no_grad():
-        bigger.weight.zero_()
-        bigger.bias.zero_()
-        bigger.weight[new_classes:] = head.weight
-        bigger.bias[new_classes:] = head.bias
-    return bigger
-
-
-@wrong("extend_head", "new rows are random")
-def random_rows(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    with torch.no_grad():
-        bigger.weight[: head.out_features] = head.weight
-        bigger.bias[: head.out_features] = head.bias
-    return bigger
-
-
-@wrong("extend_head", "only the new classes are there")
-def only_new(head, new_classes):
-    bigger = nn.Linear(head.in_features, new_classes)
-    nn.init.zeros_(bigger.weight)
-    nn.init.zeros_(bigger.bias)
-    return bigger
-
-
-@wrong("extend_head", "changes the head that was given")
-def in_place(head, new_classes):
-    zeros = torch.zeros(new_classes, head.in_features)
-    head.weight = nn.Parameter(torch.cat([head.weight.data, zeros]))
-    head.bias = nn.Parameter(torch.cat([head.bias.data, torch.zeros(new_classes)]))
-    head.out_features += new_classes
-    return head
-
-
-@wrong("extend_head", "the new head does not learn")
-def does_not_learn(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    bigger.weight.data = torch.cat([head.weight.data, torch.zeros(new_classes, head.in_features)])
-    bigger.bias.data = torch.cat([head.bias.data, torch.zeros(new_classes)])
-    return bigger.requires_grad_(False)
-
-
-@right("extend_head", "parameters made with torch.cat")
-def by_cat(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    zeros = torch.zeros(new_classes, head.in_features)
-    bigger.weight = nn.Parameter(torch.cat([head.weight.detach(), zeros]))
-    bigger.bias = nn.Parameter(torch.cat([head.bias.detach(), zeros[:, 0]]))
-    return bigger
-
-
-@right("extend_head", "with load_state_dict")
-def by_state_dict(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    bigger.load_state_dict({"weight": nn.functional.pad(head.weight.detach(), (0, 0, 0, new_classes)),
-                            "bias": nn.functional.pad(head.bias.detach(), (0, new_classes))})
-    return bigger
-
-
-@wrong("extend_head", "a copy with longer weights that still says the old number of classes")
-def says_old_number(head, new_classes):
-    bigger = copy.deepcopy(head)
-    bigger.weight = nn.Parameter(torch.cat([head.weight.data, torch.zeros(new_classes, head.in_features)]))
-    bigger.bias = nn.Parameter(torch.cat([head.bias.data, torch.zeros(new_classes)]))
-    return bigger
-
-
-@wrong("extend_head", "new biases are random, new weights zero")
-def random_bias(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    with torch.no_grad():
-        bigger.weight.zero_()
-        bigger.weight[: head.out_features] = head.weight
-        bigger.bias[: head.out_features] = head.bias
-    return bigger
-
-
-@wrong("extend_head", "freezes the old head")
-def freezes_old(head, new_classes):
-    head.requires_grad_(False)
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    bigger.weight.data = torch.cat([head.weight, torch.zeros(new_classes, head.in_features)])
-    bigger.bias.data = torch.cat([head.bias, torch.zeros(new_classes)])
-    return bigger
-
-
-@wrong("extend_head", "the library's function that grows a model's head")
-def librarys_grow_head(head, new_classes):
-    from types import SimpleNamespace
-    return continual.grow_head(SimpleNamespace(classifier=head), head.out_features + new_classes).classifier
-
-
-@wrong("extend_head", "the first row is repeated for the new classes")
-def repeats_first(head, new_classes):
-    bigger = nn.Linear(head.in_features, head.out_features + new_classes)
-    with torch.no_grad():
-        bigger.weight[:] = torch.cat([head.weight, head.weight[:1].repeat(new_classes, 1)])
-        bigger.bias[:] = torch.cat([head.bias, head.bias[:1].repeat(new_classes)])
-    return bigger
-
-
-@wrong("extend_head", "two layers side by side")
-def two_layers(head, new_classes):
-    class Both(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.old, self.new = head, nn.Linear(head.in_features, new_classes)
-        def forward(self, x):
-            return torch.cat([self.old(x), self.new(x)], -1)
-    return Both()
-
-
-@right("extend_head", "a deep copy, its weights and its number of outputs changed")
-def deep_copy(head, new_classes):
-    bigger = copy.deepcopy(head)
-    bigger.weight = nn.Parameter(torch.cat([head.weight.detach(), head.weight.new_zeros(new_classes, head.in_features)]))
-    bigger.bias = nn.Parameter(torch.cat([head.bias.detach(), head.bias.new_zeros(new_classes)]))
-    bigger.out_features += new_classes
-    return bigger
-
-
-@right("extend_head", "with skip_init, row by row")
-def row_by_row(head, new_classes):
-    bigger = nn.utils.skip_init(nn.Linear, head.in_features, head.out_features + new_classes)
-    with torch.no_grad():
-        for row in range(bigger.out_features):
-            old = row < head.out_features
-            bigger.weight[row] = head.weight[row] if old else 0
-            bigger.bias[row] = head.bias[row] if old else 0
-    return bigger
-
-
-# -- reservoir_slot ---------------------------------------------------------------------------------------------------
-
-
-@wrong("reservoir_slot", "the first rows stay for ever")
-def first_rows(seen, capacity, rng):
-    return seen if seen < capacity else None
-
-
-@wrong("reservoir_slot", "a ring: the newest rows push out the oldest")
-def ring(seen, capacity, rng):
-    return seen % capacity
-
-
-@wrong("reservoir_slot", "each new row takes a random place")
-def always_in(seen, capacity, rng):
-    return seen if seen < capacity else int(rng.integers(capacity))
-
-
-@wrong("reservoir_slot", "draws among `seen`, one too few")
-def one_too_few(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(rng.integers(seen))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "keeps half of the new rows, whatever came before")
-def coin(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    return int(rng.integers(capacity)) if rng.random() < 0.5 else None
-
-
-@wrong("reservoir_slot", "gives the number that was drawn, also beyond the buffer")
-def beyond(seen, capacity, rng):
-    return seen if seen < capacity else int(rng.integers(seen + 1))
-
-
-@wrong("reservoir_slot", "draws already while there is room")
-def draws_early(seen, capacity, rng):
-    place = int(rng.integers(seen + 1))
-    return place if place < capacity else None
-
-
-@right("reservoir_slot", "first whether, then where")
-def whether_then_where(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    if rng.random() < capacity / (seen + 1):
-        return int(rng.integers(capacity))
-    return None
-
-
-@right("reservoir_slot", "with choice and a list")
-def by_choice(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    places = list(range(capacity)) + [None] * (seen + 1 - capacity)
-    return places[rng.choice(len(places))]
-
-
-@wrong("reservoir_slot", "draws from the program's random numbers, not from rng")
-def global_draw(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(np.random.randint(seen + 1))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "a seed fixed inside")
-def own_seed(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(np.random.default_rng(0).integers(seen + 1))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "a new unseeded source inside")
-def own_source(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(np.random.default_rng().integers(seen + 1))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "-1 in place of None")
-def minus_one(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(rng.integers(seen + 1))
-    return place if place < capacity else -1
-
-
-@wrong("reservoir_slot", "place 0 is never given")
-def never_first(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(rng.integers(1, seen + 1))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "draws among one too many")
-def one_too_many(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(rng.integers(seen + 2))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "the buffer's size may be given as a place")
-def may_be_capacity(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = int(rng.integers(seen + 1))
-    return place if place <= capacity else None
-
-
-@wrong("reservoir_slot", "returns the place as a number with a fraction")
-def fraction(seen, capacity, rng):
-    if seen < capacity:
-        return float(seen)
-    place = np.floor(rng.random() * (seen + 1))
-    return place if place < capacity else None
-
-
-@wrong("reservoir_slot", "the chance to be kept is 1 in seen + 1, whatever the capacity")
-def one_in_all(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    return int(rng.integers(capacity)) if rng.random() < 1 / (seen + 1) else None
-
-
-@right("reservoir_slot", "an endpoint that counts, numpy's whole number")
-def endpoint(seen, capacity, rng):
-    if seen < capacity:
-        return seen
-    place = rng.integers(0, seen, endpoint=True)
-    if place < capacity:
-        return place
-
-
-@right("reservoir_slot", "a fraction of the stream")
-def by_fraction(seen, capacity, rng):
-    place = seen if seen < capacity else int(rng.random() * (seen + 1))
-    return place if place < capacity else None
-
-
-# -- mixed_batch ------------------------------------------------------------------------------------------------------
-
-
-@wrong("mixed_batch", "always the first rows of the buffer")
-def first_of_buffer(new_rows, buffer, num_replay):
-    return new_rows + buffer[:num_replay]
-
-
-@wrong("mixed_batch", "draws with replacement")
-def with_replacement(new_rows, buffer, num_replay):
-    if not buffer:
-        return new_rows
-    return new_rows + [buffer[i] for i in torch.randint(len(buffer), (min(num_replay, len(buffer)),))]
-
-
-@wrong("mixed_batch", "old rows take the place of new ones")
-def in_place_of_new(new_rows, buffer, num_replay):
-    drawn = [buffer[i] for i in torch.randperm(len(buffer))[:num_replay]]
-    return new_rows[: len(new_rows) - len(drawn)] + drawn
-
-
-@wrong("mixed_batch", "gives the old rows alone")
-def old_alone(new_rows, buffer, num_replay):
-    return [buffer[i] for i in torch.randperm(len(buffer))[:num_replay]]
-
-
-@wrong("mixed_batch", "the whole buffer each time")
-def whole_buffer(new_rows, buffer, num_replay):
-    return new_rows + buffer
-
-
-@wrong("mixed_batch", "fails when the buffer is empty")
-def fails_when_empty(new_rows, buffer, num_replay):
-    return new_rows + [buffer[i] for i in np.random.choice(len(buffer), num_replay, replace=False)]
-
-
-@wrong("mixed_batch", "draws from both together")
-def draws_from_both(new_rows, buffer, num_replay):
-    both = new_rows + buffer
-    return [both[i] for i in torch.randperm(len(both))[: len(new_rows) + num_replay]]
-
-
-@right("mixed_batch", "with random.sample")
-def by_sample(new_rows, buffer, num_replay):
-    import random
-    return list(new_rows) + random.sample(buffer, min(num_replay, len(buffer)))
-
-
-@right("mixed_batch", "shuffles a copy")
-def by_shuffle(new_rows, buffer, num_replay):
-    numbers = np.random.permutation(len(buffer))
-    batch = list(new_rows)
-    for i in numbers[:num_replay]:
-        batch.append(buffer[i])
-    return batch
-
-
-@wrong("mixed_batch", "lengthens the caller's batch")
-def lengthens(new_rows, buffer, num_replay):
-    new_rows += [buffer[i] for i in torch.randperm(len(buffer))[:num_replay]]
-    return new_rows
-
-
-@wrong("mixed_batch", "takes the rows out of the buffer for ever")
-def takes_out(new_rows, buffer, num_replay):
-    batch = list(new_rows)
-    for _ in range(min(num_replay, len(buffer))):
-        batch.append(buffer.pop(np.random.randint(len(buffer))))
-    return batch
-
-
-@wrong("mixed_batch", "shuffles the buffer itself")
-def shuffles_buffer(new_rows, buffer, num_replay):
-    np.random.shuffle(buffer)
-    return new_rows + buffer[:num_replay]
-
-
-@wrong("mixed_batch", "the same rows each time: a seed inside")
-def seed_inside(new_rows, buffer, num_replay):
-    torch.manual_seed(0)
-    return new_rows + [buffer[i] for i in torch.randperm(len(buffer))[:num_replay]]
-
-
-@wrong("mixed_batch", "a window at a random place: neighbours always come together")
-def window(new_rows, buffer, num_replay):
-    if not buffer:
-        return list(new_rows)
-    start = np.random.randint(len(buffer))
-    return new_rows + (buffer[start:] + buffer[:start])[:num_replay]
-
-
-@wrong("mixed_batch", "the last num_replay of a shuffled list: all of them for 0")
-def last_of_shuffled(new_rows, buffer, num_replay):
-    shuffled = [buffer[i] for i in torch.randperm(len(buffer))]
-    return new_rows + shuffled[-num_replay:]
-
-
-@wrong("mixed_batch", "shuffles the whole batch")
-def shuffles_all(new_rows, buffer, num_replay):
-    batch = new_rows + [buffer[i] for i in torch.randperm(len(buffer))[:num_replay]]
-    return [batch[i] for i in torch.randperm(len(batch))]
-
-
-@wrong("mixed_batch", "the old rows come first")
-def old_first(new_rows, buffer, num_replay):
-    return [buffer[i] for i in torch.randperm(len(buffer))[:num_replay]] + new_rows
-
-
-@right("mixed_batch", "with a source of its own")
-def own_generator(new_rows, buffer, num_replay):
-    count = min(num_replay, len(buffer))
-    return [*new_rows, *(buffer[i] for i in np.random.default_rng().choice(len(buffer), count, replace=False))] \
-        if count else list(new_rows)
-
-
-@right("mixed_batch", "sorts by random keys")
-def random_keys(new_rows, buffer, num_replay):
-    import random
-    return new_rows + sorted(buffer, key=lambda row: random.random())[:num_replay]
-
-
-@right("mixed_batch", "draws places until there are enough")
-def until_enough(new_rows, buffer, num_replay):
-    chosen = set()
-    while len(chosen) < min(num_replay, len(buffer)):
-        chosen.add(int(torch.randint(len(buffer), ())))
-    return new_rows + [buffer[i] for i in chosen]
+        logits = model(x)
+    if places is not None:
+        others = torch.ones(logits.shape[1], dtype=torch.bool)
+        others[places] = False
+        logits[:, others] = -float("inf")
+    return float((logits.argmax(-1) == y).float().mean())
+
+def run_tasks(model, tasks, learn):
+    n = len(tasks)
+    R, known = torch.zeros(n, n), torch.zeros(n, n)
+    for i in range(n):
+        learn(model, tasks[i])
+        for j in range(n):
+            R[i, j] = score(model, tasks[j]["test"])
+            if j <= i:
+                known[i, j] = score(model, tasks[j]["test"], tasks[j]["places"])
+    return R, known
+"""
+
+for why, *pairs in (
+    ("tests in training mode", "    model.eval()\n", ""),
+    ("tests with gradients", "    with torch.no_grad():\n        logits = model(x)\n", "    logits = model(x).detach()\n"),
+    ("the share of wrong answers", "== y", "!= y"),
+    ("the number of right answers, not their share", ".float().mean()", ".sum()"),
+    ("in percent", ".float().mean())", ".float().mean()) * 100"),
+    (
+        "rounded",
+        "return float((logits.argmax(-1) == y).float().mean())",
+        "return round(float((logits.argmax(-1) == y).float().mean()), 1)",
+    ),
+    (
+        "a number within `places` is taken for a class",
+        "    if places is not None:\n"
+        "        others = torch.ones(logits.shape[1], dtype=torch.bool)\n        others[places] = False\n"
+        '        logits[:, others] = -float("inf")\n',
+        "    if places is not None:\n        logits = logits[:, places]\n",
+    ),
+    (
+        "the places are taken in order of size",
+        "    if places is not None:\n"
+        "        others = torch.ones(logits.shape[1], dtype=torch.bool)\n        others[places] = False\n"
+        '        logits[:, others] = -float("inf")\n',
+        "    if places is not None:\n        return float((torch.tensor(sorted("
+        "places))[logits[:, places].argmax(-1)] == y).float().mean())\n",
+    ),
+    ("the other classes get 0, which may win", '-float("inf")', "0"),
+    (
+        "the places are a range from the first to the last",
+        "others[places] = False",
+        "others[min(places):max(places) + 1] = False",
+    ),
+    ("tests on the training rows", '["test"])\n', '["train"])\n', '["test"], ', '["train"], '),
+    (
+        "all tasks are learned first, then tested",
+        "        learn(model, tasks[i])\n",
+        "        [learn(model, task) for task in tasks] if i == 0 else None\n",
+    ),
+    (
+        "a task is learned again before each test",
+        "            R[i, j] =",
+        "            learn(model, tasks[i])\n            R[i, j] =",
+    ),
+    ("the first task is not learned", "        learn(model, tasks[i])\n", "        learn(model, tasks[i]) if i else None\n"),
+    ("learns the tasks backwards", "learn(model, tasks[i])", "learn(model, tasks[n - 1 - i])"),
+    (
+        "tests before it learns",
+        "        learn(model, tasks[i])\n",
+        "",
+        "    return R, known",
+        "        learn(model, tasks[i])\n    return R, known",
+    ),
+    ("rows and columns have changed places", "R[i, j]", "R[j, i]", "known[i, j]", "known[j, i]"),
+    (
+        "only tasks that were learned are tested",
+        '            R[i, j] = score(model, tasks[j]["test"])\n            if j <= i:\n',
+        '            if j <= i:\n                R[i, j] = score(model, tasks[j]["test"])\n',
+    ),
+    (
+        "tasks still to come are nan",
+        "torch.zeros(n, n), torch",
+        'torch.full((n, n), float("nan")), torch',
+        '            R[i, j] = score(model, tasks[j]["test"])\n            if j <= i:\n',
+        '            if j <= i:\n                R[i, j] = score(model, tasks[j]["test"])\n',
+    ),
+    ("the known task is the one that was learned last", 'tasks[j]["places"]', 'tasks[i]["places"]'),
+    ("the diagonal is left out where the task is known", "if j <= i:", "if j < i:"),
+    ("one matrix twice", "return R, known", "return R, R"),
+    ("only R", "return R, known", "return R"),
+    ("the two have changed places", "return R, known", "return known, R"),
+    ("learn gets the rows, not the task", "learn(model, tasks[i])", 'learn(model, tasks[i]["train"])'),
+    (
+        "the tests of all tasks together",
+        'R[i, j] = score(model, tasks[j]["test"])',
+        'R[i, j] = score(model, [r for t in tasks for r in t["test"]])',
+    ),
+):
+    wrong.cell("run_tasks", why, change(RUN, *pairs))
+
+wrong.cell(
+    "run_tasks",
+    "calls the library's loop",
+    RUN
+    + """
+def run_tasks(model, tasks, learn):
+    return heads.run_tasks(model, tasks, learn)
+""",
+)
+wrong.cell(
+    "run_tasks",
+    "calls the library's score",
+    RUN
+    + """
+def score(model, rows, places=None):
+    return heads.score(model, rows, places)
+""",
+)
+
+right.cell("run_tasks", "the other classes get minus infinity", RUN)
+right.cell(
+    "run_tasks",
+    "enumerate, numpy, and one row after the other",
+    """
+def score(model, rows, places=None):
+    model.train(False)
+    right = 0
+    for row in rows:
+        with torch.inference_mode():
+            logits = model(row["vector"][None])[0]
+        competing = range(len(logits)) if places is None else places
+        right += max(competing, key=lambda c: float(logits[c])) == row["label"]
+    return right / len(rows)
+
+def run_tasks(model, tasks, learn):
+    R = np.zeros((len(tasks), len(tasks)))
+    known = np.zeros_like(R)
+    for i, task in enumerate(tasks):
+        learn(model, task)
+        R[i] = [score(model, other["test"]) for other in tasks]
+        known[i, : i + 1] = [score(model, other["test"], other["places"]) for other in tasks[: i + 1]]
+    return torch.tensor(R), torch.tensor(known)
+""",
+)
+right.cell(
+    "run_tasks",
+    "puts the mode back, and lists of rows stacked",
+    """
+@torch.no_grad()
+def score(model, rows, places=None):
+    was = model.training
+    model.eval()
+    vectors, labels = torch.stack([r["vector"] for r in rows]), np.array([r["label"] for r in rows])
+    logits = model(vectors).numpy()
+    model.train(was)
+    if places is None:
+        return float(np.mean(logits.argmax(1) == labels))
+    return float(np.mean(np.array(places)[logits[:, places].argmax(1)] == labels))
+
+def run_tasks(model, tasks, learn):
+    R, known = [], []
+    for task in tasks:
+        learn(model, task)
+        R.append([score(model, t["test"]) for t in tasks])
+        known.append([score(model, t["test"], t["places"]) if j < len(R) else 0.0 for j, t in enumerate(tasks)])
+    return torch.tensor(R), torch.tensor(known)
+""",
+)
+right.cell(
+    "run_tasks",
+    "another loop over pairs",
+    change(
+        RUN,
+        "        for j in range(n):\n",
+        "        for j, _ in enumerate(tasks):\n",
+        '            if j <= i:\n                known[i, j] = score(model, tasks[j]["test"], tasks[j]["places"])\n',
+        '            known[i, j] = 0 if j > i else score(model, tasks[j]["test"], tasks[j]["places"])\n',
+    ),
+)
 
 
 # -- fisher_diagonal --------------------------------------------------------------------------------------------------
@@ -960,114 +1228,6 @@ def padded(model, old, fisher, strength):
     return 0.5 * strength * total
 
 
-# -- route ------------------------------------------------------------------------------------------------------------
-
-
-@wrong("route", "the plain product: long centroids win")
-def plain_product(vectors, centroids):
-    return (vectors @ centroids.T).argmax(dim=-1)
-
-
-@wrong("route", "the nearest by distance")
-def by_distance(vectors, centroids):
-    return torch.cdist(vectors, centroids).argmin(dim=-1)
-
-
-@wrong("route", "the smallest cosine")
-def smallest(vectors, centroids):
-    return nn.functional.cosine_similarity(vectors[:, None], centroids[None], dim=-1).argmin(dim=-1)
-
-
-@wrong("route", "divides the texts by their lengths, the centroids not")
-def half_normalized(vectors, centroids):
-    return (nn.functional.normalize(vectors, dim=-1) @ centroids.T).argmax(dim=-1)
-
-
-@wrong("route", "a text for each task, not a task for each text")
-def wrong_axis(vectors, centroids):
-    return nn.functional.cosine_similarity(vectors[:, None], centroids[None], dim=-1).argmax(dim=0)
-
-
-@wrong("route", "gives the cosine, not the task")
-def gives_cosine(vectors, centroids):
-    return nn.functional.cosine_similarity(vectors[:, None], centroids[None], dim=-1).max(dim=-1).values
-
-
-@right("route", "with cosine_similarity")
-def by_cosine_similarity(vectors, centroids):
-    return nn.functional.cosine_similarity(vectors[:, None], centroids[None], dim=-1).argmax(dim=-1)
-
-
-@right("route", "distance between vectors of length 1")
-def by_unit_distance(vectors, centroids):
-    a, b = nn.functional.normalize(vectors, dim=-1), nn.functional.normalize(centroids, dim=-1)
-    return torch.cdist(a, b).argmin(dim=-1).tolist()
-
-
-@wrong("route", "divides by the sum of the sizes in place of the length")
-def l1(vectors, centroids):
-    return (nn.functional.normalize(vectors, p=1, dim=-1) @ nn.functional.normalize(centroids, p=1, dim=-1).T).argmax(-1)
-
-
-@wrong("route", "divides by the largest size in place of the length")
-def linf(vectors, centroids):
-    return (vectors @ (centroids / centroids.abs().amax(-1, keepdim=True)).T).argmax(-1)
-
-
-@wrong("route", "the size of the cosine, without its sign")
-def no_sign(vectors, centroids):
-    return nn.functional.cosine_similarity(vectors[:, None], centroids[None], dim=-1).abs().argmax(-1)
-
-
-@wrong("route", "the correlation in place of the cosine")
-def correlation(vectors, centroids):
-    a, b = vectors - vectors.mean(-1, keepdim=True), centroids - centroids.mean(-1, keepdim=True)
-    return nn.functional.cosine_similarity(a[:, None], b[None], dim=-1).argmax(-1)
-
-
-@wrong("route", "normalizes over the texts")
-def over_texts(vectors, centroids):
-    return (nn.functional.normalize(vectors, dim=0) @ nn.functional.normalize(centroids, dim=0).T).argmax(-1)
-
-
-@wrong("route", "normalizes the caller's vectors in place")
-def route_in_place(vectors, centroids):
-    vectors /= vectors.norm(dim=-1, keepdim=True)
-    return (vectors @ nn.functional.normalize(centroids, dim=-1).T).argmax(-1)
-
-
-@wrong("route", "a single text gives a number, not a list of one")
-def squeezed(vectors, centroids):
-    return nn.functional.cosine_similarity(vectors[:, None], centroids[None], dim=-1).squeeze().argmax(-1)
-
-
-@wrong("route", "calls the library")
-def library_route(vectors, centroids):
-    return continual.route(vectors, centroids)
-
-
-@wrong("route", "square root left out of the length")
-def no_root(vectors, centroids):
-    return (vectors @ centroids.T / (centroids**2).sum(-1)).argmax(-1)
-
-
-@right("route", "only the centroids are divided: the text's length does not change which is largest")
-def centroids_only(vectors, centroids):
-    return (vectors @ (centroids / centroids.norm(dim=1, keepdim=True)).T).argmax(dim=1)
-
-
-@right("route", "with numpy, text by text")
-def route_numpy(vectors, centroids):
-    v, c = np.asarray(vectors), np.asarray(centroids)
-    return np.array([np.argmax([x @ y / (np.linalg.norm(x) * np.linalg.norm(y)) for y in c]) for x in v])
-
-
-@right("route", "with scikit-learn's cosine_similarity")
-def route_sklearn(vectors, centroids):
-    from sklearn.metrics.pairwise import cosine_similarity
-    return cosine_similarity(vectors, centroids).argmax(axis=1)
-
-
 # -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
 
 
@@ -1099,42 +1259,6 @@ def stream_scores_3(matrix):
     return [np.mean(R[-1]), np.mean((R[-1] - R.diagonal())[:-1]), np.mean((R[:-1].max(0) - R[-1])[:-1])]
 
 
-@wrong("extend_head", "learns only where the old head did")
-def extend_head_4(head, new_classes):
-    n = nn.Linear(head.in_features, head.out_features + new_classes)
-    n.weight = nn.Parameter(
-        torch.cat([head.weight.data, torch.zeros(new_classes, head.in_features)]), requires_grad=head.weight.requires_grad
-    )
-    n.bias = nn.Parameter(torch.cat([head.bias.data, torch.zeros(new_classes)]), requires_grad=head.bias.requires_grad)
-    return n
-
-
-@right("extend_head", "padded with zeros, loaded as a state")
-def extend_head_5(head, new_classes):
-    state = {
-        "weight": nn.functional.pad(head.weight.detach(), (0, 0, 0, new_classes)),
-        "bias": nn.functional.pad(head.bias.detach(), (0, new_classes)),
-    }
-    new = nn.Linear(head.in_features, head.out_features + new_classes, device=head.weight.device, dtype=head.weight.dtype)
-    new.load_state_dict(state)
-    return new
-
-
-@wrong("mixed_batch", "leaves out rows that read as a new one does")
-def mixed_batch_6(new_rows, buffer, num_replay):
-    old = [r for r in buffer if r not in new_rows]
-    return new_rows + [old[i] for i in torch.randperm(len(old))[:num_replay]]
-
-
-@wrong("mixed_batch", "rows that read the same count as one")
-def mixed_batch_7(new_rows, buffer, num_replay):
-    old = []
-    for r in buffer:
-        if r not in old:
-            old.append(r)
-    return new_rows + [old[i] for i in torch.randperm(len(old))[:num_replay]]
-
-
 @wrong("ewc_penalty", "the new rows of the head are pulled towards 0")
 def ewc_penalty_8(model, old, fisher, strength):
     t = 0
@@ -1146,16 +1270,6 @@ def ewc_penalty_8(model, old, fisher, strength):
             f[: len(old[n])] = fisher[n]
             t = t + (f * (p - o) ** 2).sum()
     return strength / 2 * t
-
-
-@wrong("extend_head", "zeros in the first of the new rows only")
-def one_row_of_zeros(head, new_classes):
-    grown, old = nn.Linear(head.in_features, head.out_features + new_classes), head.out_features
-    with torch.no_grad():
-        grown.weight[:old], grown.bias[:old] = head.weight, head.bias
-        grown.weight[old].zero_()
-        grown.bias[old].zero_()
-    return grown
 
 
 # -- stream_model (the artifact) --------------------------------------------------------------------------------------

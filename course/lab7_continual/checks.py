@@ -4,20 +4,16 @@ import numpy as np
 import torch
 from leaplm import artifacts, continual, data, marking, models
 from leaplm.calibration import prediction_bound
-from leaplm.continual import streams
+from leaplm.continual import heads, streams
 from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
-    Anything,
     Contract,
-    Either,
     FromGenerator,
     ListOf,
     MapOf,
-    Nothing,
     Number,
     Numbers,
-    Object,
     Several,
     StudentError,
     Tensor,
@@ -70,91 +66,395 @@ def random_stream(rng, tasks):
     return matrix
 
 
-@check(points=2, contract=Contract("head new_classes", Object("Linear"), random=FREE, own="leaplm.continual.grow_head",
-                                   fresh=True))
-def extend_head(student, rng):
-    """One point for the new head, one for leaving the old one alone; a head that is frozen grows to one that learns."""
-    seed, classes, more = int(rng.integers(10**6)), int(rng.integers(2, 5)), int(rng.integers(2, 5))
-    head = student.build(f"{PROBES}:linear", 6, classes, seed=seed)
-    old = probes.state_dict(probes.linear(6, classes, seed=seed))
-    bigger = student.call("extend_head", head, more)
-    new, learning = student.read(bigger, f"{PROBES}:state_dict"), student.read(bigger, f"{PROBES}:trainable")
-    want = {name: np.concatenate([old[name], np.zeros((more, *old[name].shape[1:]), np.float32)]) for name in old}
-    for name, value in want.items():
-        if not np.array_equal(as_array(new.get(name), value.shape, f"the new head's {name}"), value):
-            return 0, f"the new head's {name} differs: first the old rows exactly as they were, then rows of zeros"
-    if sorted(learning) != ["bias", "weight"]:
-        return 0, "weight and bias of the new head should both learn"
-    if student.read(bigger, f"{PROBES}:attribute", "out_features") != classes + more:
-        return 1, "the new head has the right weights, but its `out_features` still says how many classes there were before"
-    student.read(bigger, f"{PROBES}:randomize", "", seed)
-    after = student.read(head, f"{PROBES}:state_dict")
-    if any(not np.array_equal(after[name], old[name]) for name in old):
-        return 1, "the new head is right; but the one that was given should stay as it was"
-    student.read(head, f"{PROBES}:freeze", "")
-    if len(student.read(student.call("extend_head", head, more), f"{PROBES}:trainable")) != 2:
-        return 1, "right; but weight and bias of the new head should learn also where those of the old one do not"
-    return 2, "old classes keep their weights, new ones start at zero"
+BUFFER = {"ReservoirBuffer": Contract("capacity seed"),
+          "method()": Contract("rows", own="leaplm.continual.ReservoirBuffer leaplm.continual.reservoir_slot")}
 
 
-@check(points=3, contract=Contract("seen capacity rng", Either(Number(whole=True), Nothing()), random=FromGenerator(2)))
-def reservoir_slot(student, rng):
-    """A buffer that fills, one of 1 place and one of 3 that are full: how often each place is given, and how often none."""
+@check(points=2, contract=BUFFER)
+def reservoir_buffer(student, rng):
+    """A buffer that fills, goes on, and gets rows that read the same (one point); then the shares of many streams."""
+    if problem := judge_filling(student, rng):
+        return 0, problem
+    for capacity, sizes, runs in ((1, (1, 1, 0), 400), (3, (2, 5, 2), 600)):
+        if problem := judge_shares(student, rng, capacity, sizes, runs):
+            return 1, f"right until the buffer is full; {problem}"
+    return 2, "every row of the stream has the same chance to be kept"
+
+
+def judge_filling(student, rng):
+    """What is wrong with a buffer of 4 places in the first steps; None if nothing."""
+    seed, names = int(rng.integers(10**6)), [f"row {n}" for n in rng.permutation(50)]
+    buffer, other = (student.call("ReservoirBuffer", 4, seed) for _ in range(2))
+    add = student.build(f"{PROBES}:method_of", buffer, "add")
+    given = student.build(f"{PROBES}:value", names[:2])
+    steps = ((given, names[:2]), (names[2:3], names[:3]), ([], names[:3]), (names[:1], [*names[:3], names[0]]))
+    for count, (rows, want) in zip((2, 3, 3, 4), steps, strict=True):
+        student.call(add, rows)
+        kept, seen = state_of(student, buffer)
+        if kept != want:
+            return "while there is room each row goes in, in its order, also one that reads as another does"
+        if seen != count:
+            return "`seen` counts all rows that came, in all calls of `add`"
+    if student.read(given, f"{PROBES}:value") != names[:2]:
+        return "the buffer holds the very list that it was given, and changes it: it needs a list of its own"
+    if state_of(student, other) != ([], 0) or state_of(student, student.call("ReservoirBuffer", 4)) != ([], 0):
+        return "two buffers share their rows or their count: make them in `__init__`, with `self.`"
+    student.call(add, names[3:20])
+    kept, seen = state_of(student, buffer)
+    if len(kept) != 4 or not set(kept) <= set(names[:20]):
+        return "a full buffer has exactly `capacity` rows, all of them rows that came"
+    return None if seen == 21 else "`seen` counts the rows that are not kept, too"
+
+
+def state_of(student, buffer):
+    """(rows, seen) of a student's buffer."""
+    rows, seen = (student.read(buffer, f"{PROBES}:attribute", name) for name in ("rows", "seen"))
+    if not isinstance(rows, list):
+        raise StudentError("unexpected", "`rows` of a buffer should be a list.")
+    return rows, as_number(seen, "`seen` of a buffer")
+
+
+def judge_shares(student, rng, capacity, sizes, runs):
+    """What is wrong with the shares of rows kept, over many seeds; None if nothing."""
+    numbers = iter(range(sum(sizes)))
+    parts = [[next(numbers) for _ in range(size)] for size in sizes]
+    seeds = rng.choice(10**6, size=runs, replace=False).tolist()
+    make = student.get("ReservoirBuffer")
+    found = student.read(make, f"{PROBES}:kept_of_streams", seeds, capacity, parts)
+    if found[:20] != student.read(make, f"{PROBES}:kept_of_streams", seeds[:20], capacity, parts):
+        return "but equal seeds should keep equal rows: draw from a source that `__init__` makes from `seed`"
+    if any(len(kept) != capacity or not set(map(repr, kept)) <= set(map(repr, range(sum(sizes)))) for kept in found):
+        return "then it should stay full, with rows that came"
+    if all(sorted(kept) == sorted(found[0]) for kept in found):
+        return "then the same rows are kept with every seed: each row that comes should have its chance"
+    shares = np.bincount(sum(found, []), minlength=sum(sizes)) / runs
+    share = capacity / sum(sizes)
+    margin = 5 * np.sqrt(share * (1 - share) / runs)  # of a right answer, one in a million is outside
+    if any(len(set(kept)) != capacity for kept in found):
+        return "then a row that came once should be kept once"
+    if np.abs(shares - share).max() > margin:
+        return f"of {sum(sizes)} rows and {capacity} places each row should be kept in {share:.2f} of all streams"
+    return None
+
+
+EPOCH = Contract("rows kept batch_size num_replay rng", ListOf(Several(Tensor(), Tensor())), random=FromGenerator(4))
+
+
+@check(points=2, contract=EPOCH)
+def mixed_epoch(student, rng):
+    """A last batch that is smaller, and one that is full; an empty buffer, one that is too small, and no replay."""
     source = student.build(f"{PROBES}:generator", int(rng.integers(10**6)))
-    many = 5000  # full: nearly every draw differs, so that the contract can see what the draws depend on
-    slot_of(student, many, many, source)
-    filling = [slot_of(student, seen, 4, source) for seen in range(4)]
-    if filling != [0, 1, 2, 3]:
-        return 0, "while the buffer has room, row number `seen` goes to place `seen`"
-    for seen, capacity, tries in ((1, 1, 600), (9, 3, 1000)):
-        answer = student.get("reservoir_slot")
-        slots = student.read(answer, f"{PROBES}:slots", tries, seen, capacity, source)
-        if any(slot is not None and slot not in range(capacity) for slot in slots):
-            return 1, "right while there is room; then the answer is a place from 0 to capacity - 1, or None"
-        shares = [slots.count(place) / tries for place in range(capacity)]
-        share = 1 / (seen + 1)
-        margin = 5 * np.sqrt(share * (1 - share) / tries)  # of a right answer, one in a million is outside
-        if np.abs(np.array(shares) - share).max() > margin:
-            return 1, f"right while there is room; row number {seen} should come to each place 1 time in {seen + 1}"
-    return 3, "every row of the stream has the same chance to be kept"
-
-
-def slot_of(student, seen, capacity, source):
-    slot = student.call("reservoir_slot", seen, capacity, source)
-    return None if slot is None else int(as_number(slot, "reservoir_slot"))
-
-
-@check(points=2, contract=Contract("new_rows buffer num_replay", ListOf(MapOf(Anything())), random=FREE))
-def mixed_batch(student, rng):
-    new = [{"input_ids": rng.integers(5, 60, size=3).tolist(), "label": n} for n in range(4)]
-    old = [{"input_ids": rng.integers(5, 60, size=3).tolist(), "label": n} for n in range(100, 106)]
-    if rows_of(student.call("mixed_batch", new, [], 3)) != new:
-        return 0, "with an empty buffer the batch is the new rows"
-    if rows_of(student.call("mixed_batch", new, old, 0)) != new:
-        return 0, "with num_replay 0 the batch is the new rows"
-    drawn = [rows_of(student.call("mixed_batch", new, old, size)) for size in (6, 9, *[2] * 40)]
-    if any(rows[:4] != new for rows in drawn):
-        return 0, "the batch begins with all the new rows, in their order"
-    if any(sorted(rows[4:], key=label_of) != old for rows in drawn[:2]):
-        return 0, "a row of the buffer may come once in a batch at most; if there are fewer than num_replay, take them all"
-    if any(len(rows) != 6 or rows[4] == rows[5] or any(row not in old for row in rows[4:]) for rows in drawn[2:]):
-        return 0, "num_replay different rows of the buffer should follow the new ones"
-    pairs = [sorted(label_of(row) - 100 for row in rows[4:]) for rows in drawn[2:]]
-    if len({place for pair in pairs for place in pair}) < 6 or all(b - a in (1, 5) for a, b in pairs):
-        return 0, "over many batches every row of the buffer should come, beside every other: draw at random each time"
-    alike = [new[1], old[0], old[0], old[1]]
-    if sorted(map(label_of, rows_of(student.call("mixed_batch", new, alike, 4))[4:])) != [1, 100, 100, 101]:
+    new, old = vector_rows(rng, range(11)), vector_rows(rng, range(100, 106))
+    first = epoch_of(student, new, old, 4, 2, source)
+    if problem := misplaced(first, new, old, 4, 2):
+        return 0, problem
+    for rows, kept, size, count in ((new, [], 4, 2), (new, old, 4, 0), (new[:8], old, 4, 2), (new, old, 5, 9),
+                                    (new[:3], old, 8, 6)):
+        if problem := misplaced(epoch_of(student, rows, kept, size, count, source), rows, kept, size, count):
+            return 1, f"right for a full buffer and a smaller last batch; elsewhere {problem}"
+    epochs = [epoch_of(student, new, old, 4, 2, source) for _ in range(15)]
+    if problem := not_random(epochs):
+        return 1, problem
+    alike = [old[0], old[0], old[1]]
+    labels = [number for number in epoch_of(student, new[:1], alike, 4, 3, source)[0] if number >= 100]
+    if sorted(labels) != [100, 100, 101]:
         return 1, "right where all rows differ; of rows that read the same, each has its own place in the buffer"
-    return 2, "new rows, then old ones at random"
+    return 2, "every new row once, and kept rows at random beside them"
 
 
-def rows_of(rows):
-    """The rows that came back, if they are rows with labels, by which they are told apart; else nothing."""
-    return rows if all("label" in row and isinstance(row["label"], int) for row in rows) else []
+def vector_rows(rng, labels, width=3):
+    return [{"vector": rng.normal(size=width).astype(np.float32), "label": int(label)} for label in labels]
 
 
-def label_of(row):
-    return row["label"]
+def epoch_of(student, rows, kept, batch_size, num_replay, source):
+    """The labels of each batch of an answer's epoch; StudentError where a vector is not that of its label."""
+    of_label, found = {row["label"]: row["vector"] for row in rows + kept}, []
+    for vectors, labels in student.call("mixed_epoch", rows, kept, batch_size, num_replay, source):
+        labels = as_array(labels, (None,), "the labels of a batch")
+        if labels.dtype != np.int64:
+            raise StudentError("unexpected", "The labels of a batch should be whole numbers (int64).")
+        labels = labels.tolist()
+        vectors = as_array(vectors, (len(labels), 3), "the vectors of a batch")
+        if any(label not in of_label or not close(vector, of_label[label])
+               for vector, label in zip(vectors, labels, strict=True)):
+            raise StudentError("unexpected", "In `mixed_epoch` a label stands beside the vector of another row.")
+        found.append(labels)
+    return found
+
+
+def misplaced(batches, rows, kept, batch_size, num_replay):
+    """What is wrong with the rows of an epoch's batches; None if nothing. Kept rows have labels from 100 on."""
+    new = [[label for label in batch if label < 100] for batch in batches]
+    if sorted(sum(new, [])) != sorted(row["label"] for row in rows):
+        return "every new row should come exactly once in an epoch, also those of a last batch that is not full"
+    sizes = [min(batch_size, len(rows) - start) for start in range(0, len(rows), batch_size)]
+    if [len(part) for part in new] != sizes:
+        return "each batch should have `batch_size` new rows, the last one those that are left"
+    count = min(num_replay, len(kept))
+    if any(len(batch) - len(part) != count for batch, part in zip(batches, new, strict=True)):
+        return "each batch should have `num_replay` kept rows beside the new ones, or all that there are"
+    if any(len(set(batch)) != len(batch) for batch in batches):
+        return "no kept row comes twice in one batch"
+    return None
+
+
+def not_random(epochs):
+    """What is not random in many epochs of the same rows; None if nothing."""
+    orders = [[label for batch in batches for label in batch if label < 100] for batches in epochs]
+    if any(len({tuple(order[place:place + 4]) for order in orders}) == 1 for place in (0, 4)):
+        return "the new rows come in the same order in each epoch: shuffle them"
+    if len({frozenset(order[:4]) for order in orders}) == 1:
+        return "the same new rows are together in each epoch: shuffle all of them, not only those of a batch"
+    drawn = [[frozenset(label for label in batch if label >= 100) for batch in batches] for batches in epochs]
+    pairs = {tuple(sorted(pair)) for sets in drawn for pair in sets}
+    if len(pairs) > 1 and all(len(set(sets)) == 1 for sets in drawn):
+        return "the kept rows are drawn once an epoch: draw anew for each batch"
+    if len({label for pair in pairs for label in pair}) < 6 or all(b - a in (1, 5) for a, b in pairs):
+        return "over many batches every kept row should come, beside every other: draw at random each time"
+    return None
+
+
+HEADS = "leaplm.continual.grow_head leaplm.continual.extend_head"
+LEARN = {
+    "grow_head": Contract("model classes", changes="model", random=FREE, leaves="gradients frozen", own=HEADS),
+    "learn_task": Contract("model rows classes buffer rng epochs learning_rate batch_size num_replay", ListOf(Number()),
+                           gradient="none", changes="model", random=FREE, mode="eval", leaves="gradients frozen",
+                           forward="train, grad", own=HEADS),
+}  # fmt: skip
+WIDTH = 4
+
+
+@check(points=3, contract=LEARN)
+def learn_task(student, rng):
+    """Where the head has all classes, the training; where it grows, that and the training; what is kept. A point each."""
+    if problem := judge_learning(student, rng, classes=3, kept=[], epochs=3, batch_size=3)[0]:
+        return 0, (judge_growing(student, rng) if problem == OTHER_WEIGHTS else None) or problem
+    problem, left = judge_learning(student, rng, classes=5, kept=[0, 1, 1, 0], epochs=2, batch_size=4)
+    wrong = [told for told in (judge_growing(student, rng) or problem, left) if told]
+    if wrong:
+        return 3 - len(wrong), f"the training is right in a first task; {'; '.join(wrong)}"
+    return 3, "the head grows, learns from new and kept rows, and the buffer remembers"
+
+
+def judge_growing(student, rng):
+    """What is wrong with `grow_head`; None if nothing."""
+    for classes, more in ((2, 3), (3, 0)):
+        seed = int(rng.integers(10**6))
+        model, before = (student.build(f"{PROBES}:modal_head", WIDTH, classes, seed) for _ in range(2))
+        old = student.read(before, f"{PROBES}:state_dict")
+        head = student.build(f"{PROBES}:attribute", model, "classifier")
+        if more:
+            student.read(head, f"{PROBES}:freeze", "")
+        student.call("grow_head", model, classes + more)
+        new = student.read(model, f"{PROBES}:state_dict")
+        for name in ("weight", "bias"):
+            was, now = old[f"classifier.{name}"], new.get(f"classifier.{name}")
+            if not np.array_equal(as_array(now, (classes + more, *was.shape[1:]), f"the new head's {name}"),
+                                  np.concatenate([was, np.zeros((more, *was.shape[1:]), np.float32)])):
+                return f"`grow_head`: the new head's {name} should be the old rows exactly as they were, then rows of zeros"
+        if len(student.read(model, f"{PROBES}:trainable")) != 2:
+            return "`grow_head`: weight and bias of the new head should learn, also where those of the old one do not"
+        grown = student.build(f"{PROBES}:attribute", model, "classifier")
+        if student.read(grown, f"{PROBES}:sizes") != [WIDTH, classes + more]:
+            return "`grow_head`: the head has the right weights, but its `out_features` says another number of classes"
+        student.read(model, f"{PROBES}:randomize", "", seed)
+        if more and not np.array_equal(student.read(head, f"{PROBES}:state_dict")["weight"], old["classifier.weight"]):
+            return "`grow_head`: the old head should stay as it was"
+    return None
+
+
+def judge_learning(student, rng, classes, kept, epochs, batch_size):
+    """(what is wrong with the training, what is wrong with the losses and the buffer) of one task; None for nothing.
+
+    The batches are the answer's own, as the model saw them: the reference is trained on the same.
+    """
+    seed, rate = int(rng.integers(10**6)), float(rng.uniform(0.05, 0.2))
+    rows = vector_rows(rng, [*range(classes - 2, classes)] * 3 + [classes - 1], WIDTH)
+    old = vector_rows(rng, kept, WIDTH)
+    model = student.build(f"{PROBES}:modal_head", WIDTH, 3, seed)
+    student.read(model, f"{PROBES}:leave_gradients")
+    student.read(model, f"{PROBES}:set_training", False)
+    buffer = student.build(f"{PROBES}:filled_buffer", 4 if not kept else 50, old, seed)
+    source = student.build(f"{PROBES}:generator", seed)
+    losses = student.call("learn_task", model, rows, classes, buffer, source, epochs, rate, batch_size, 2)
+    batches = student.read(model, f"{PROBES}:vectors_given")
+    if problem := wrong_batches(batches, rows, old, epochs, batch_size):
+        return problem, None
+    labels = {row["vector"].tobytes(): row["label"] for row in rows + old}
+    pairs = [(batch, [labels[vector.tobytes()] for vector in batch]) for batch in batches]
+    settings = {"seed": seed, "classes": classes, "rate": rate, "epochs": epochs}
+    weights = student.read(model, f"{PROBES}:state_dict")
+    if problem := blame_weights(weights, pairs, settings):
+        return problem, None
+    if not close_to(losses, reference_learning(pairs, **settings)[0]):
+        return None, "the losses should be the means over the batches of an epoch, one number an epoch"
+    return None, wrong_memory(student.read(buffer, f"{PROBES}:buffer_state"), rows, old)
+
+
+def wrong_batches(batches, rows, old, epochs, batch_size):
+    """What is wrong with the batches that the model saw; None if nothing."""
+    new, kept = ({row["vector"].tobytes() for row in some} for some in (rows, old))
+    each = -(-len(rows) // batch_size)
+    seen = [[vector.astype(np.float32).tobytes() for vector in batch] for batch in batches]
+    if any(vector not in new | kept for batch in seen for vector in batch):
+        return "the model is given other vectors than those of the rows"
+    if len(seen) != epochs * each:
+        return f"the model is trained on {len(seen)} batches; {epochs} epochs of {len(rows)} rows with batch_size " \
+               f"{batch_size} are {epochs * each}"
+    parts = [seen[start : start + each] for start in range(0, len(seen), each)]
+    for part in parts:
+        if sorted(vector for batch in part for vector in batch if vector in new) != sorted(new):
+            return "an epoch should have every new row once: rows come into the buffer after the training, not before"
+        if any(sum(vector in kept for vector in batch) != min(2, len(old)) for batch in part):
+            return "each batch should have `num_replay` rows of buffer.rows beside the new ones"
+    if all(list(map(sorted, part)) == list(map(sorted, parts[0])) for part in parts):
+        return "each epoch has the same batches: call `mixed_epoch` for each epoch"
+    return None
+
+
+NEAR_MISSES = [({"clear": "behind"}, "the first update counts older gradients: `zero_grad` before `backward`"),
+               ({"clear": "never"}, "the gradients of earlier updates are still there: `zero_grad` before `backward`"),
+               ({"clear": "never", "stale": False}, "the gradients of earlier updates are still there: `zero_grad` before "
+                                                    "`backward`"),
+               ({"mode": False}, "the model learns in evaluation mode: `model.train()` before the first batch"),
+               ({"reduction": "sum"}, "the loss is the mean over the rows of a batch, not their sum"),
+               ({"anew": True}, "there should be one optimizer for the whole task, not a new one for each epoch"),
+               ({"optimizer": "Adam"}, "the optimizer should be torch.optim.AdamW"),
+               ({"optimizer": "SGD"}, "the optimizer should be torch.optim.AdamW"),
+               ({"rate": 0.0}, "the head does not learn: is there one `step` a batch, with its gradients, by an optimizer "
+                               "that holds the weights of the grown head?")]
+OTHER_WEIGHTS = "other weights: grow the head, then AdamW with learning_rate, one update a batch, in training mode, on " \
+                "the mean cross-entropy of all rows of the batch"
+
+
+def blame_weights(weights, pairs, settings):
+    """What is wrong with the weights after the training; None if nothing."""
+    def alike(**miss):
+        want = reference_learning(pairs, **{**settings, **miss})[1]
+        return all(weights.get(name) is not None and close_to(weights[name], value) for name, value in want.items())
+
+    if alike():
+        return None
+    return next((told for miss, told in NEAR_MISSES if alike(**miss)), OTHER_WEIGHTS)
+
+
+def close_to(got, want):
+    return np.shape(got) == np.shape(want) and bool(np.allclose(got, want, atol=1e-3, rtol=1e-3))
+
+
+def reference_learning(pairs, seed, classes, rate, epochs, clear="before", mode=True, reduction="mean", anew=False,
+                       optimizer="AdamW", stale=True):
+    """(mean loss of each epoch, weights) of the training on these batches, as the lab asks for it or a near miss."""
+    model = probes.modal_head(WIDTH, 3, seed)
+    probes.leave_gradients(model)
+    continual.grow_head(model, classes)
+    if classes == 3 and stale:
+        probes.leave_gradients(model)  # whoever keeps the head where it need not grow keeps its old gradients
+    model.train(mode)
+    each, history, steps = len(pairs) // epochs, [], None
+    for number, (vectors, labels) in enumerate(pairs):
+        if steps is None or (anew and number % each == 0):
+            steps = getattr(torch.optim, optimizer)(model.parameters(), lr=rate)
+        loss = torch.nn.functional.cross_entropy(model(torch.from_numpy(vectors)), torch.tensor(labels), reduction=reduction)
+        if clear == "before":
+            steps.zero_grad()
+        loss.backward()
+        steps.step()
+        if clear == "behind":
+            steps.zero_grad()
+        history.append(loss.item())
+    return [float(np.mean(history[start : start + each])) for start in range(0, len(pairs), each)], probes.state_dict(model)
+
+
+def wrong_memory(state, rows, old):
+    """What is wrong with a buffer after the task; None if nothing."""
+    if state["seen"] != len(old) + len(rows):
+        return "after the training each of the task's rows should go into the buffer once: buffer.add(rows)"
+    vectors = [row["vector"].astype(np.float32).tobytes() for row in state["rows"]]
+    allowed = [row["vector"].tobytes() for row in old + rows]
+    if len(vectors) != min(state["capacity"], len(allowed)) or not set(vectors) <= set(allowed):
+        return "the buffer should hold rows of this task and of those before, as `add` has chosen them"
+    return None
+
+
+RUN = {"score": Contract("model rows places", Number(), mode="any", forward="eval, no_grad"),
+       "run_tasks": Contract("model tasks learn", Several(*2 * [Numbers(dims=2)]), changes="model", mode="any",
+                             forward="eval, no_grad", own="leaplm.continual.streams.run_stream")}
+
+
+@check(points=2, contract=RUN)
+def run_tasks(student, rng):
+    """Four tasks with test sets of other sizes, one of which shares its classes with an earlier one and is known before it
+    comes; a learner that leaves the model in training mode. One point a matrix."""
+    if problem := judge_score(student, rng, int(rng.integers(10**6))):
+        return 0, problem
+    points = [judge_stream_of_tasks(student, *stream_case(rng, count)) for count in (4, 1)]
+    return min(points, key=lambda point: point[0])
+
+
+def judge_stream_of_tasks(student, seed, tasks, want):
+    """Points and message of one stream."""
+    model, learner = student.build(f"{PROBES}:modal_head", WIDTH, 2, seed), student.build(f"{PROBES}:scripted_learner", seed)
+    matrices = student.call("run_tasks", model, tasks, learner)
+    got = [as_array(matrix, want[0].shape, "each matrix") for matrix in matrices]
+    asked = student.read(learner, f"{PROBES}:tasks_asked")
+    if asked != [task["name"] for task in tasks]:
+        return 0, "`learn` should be called once for each task, in the order of the tasks"
+    right = [close(a, b) for a, b in zip(got, want, strict=True)]
+    if all(right):
+        return 2, "R, and R with the task known"
+    if any(right):
+        return 1, f"right but for `{('matrix', 'known')[right.index(False)]}`: {blame_matrix(got, want, right.index(False))}"
+    return 0, f"both matrices differ: {blame_matrix(got, want, 0)}"
+
+
+def blame_matrix(got, want, which):
+    if close(got[0], want[1]) and close(got[1], want[0]):
+        return "they have changed places: first R, then R with the task known"
+    if close(got[which], want[which].T):
+        return "rows and columns have changed places: i is the task that was learned last, j the task tested"
+    if which == 1 and close(np.tril(got[1]), want[1]):
+        return "tasks still to come have 0 there"
+    if which == 0 and close(np.tril(got[0]), np.tril(want[0])):
+        return "tasks still to come are tested too; only where the head has none of their classes the score is 0"
+    return "after each task, in evaluation mode, the test rows of every task; `known` with the places of the task tested"
+
+
+def judge_score(student, rng, seed):
+    """What is wrong with `score`; None if nothing."""
+    ours = probes.modal_head(WIDTH, 6, seed)
+    for places in (None, [0, 4, 1], [2, 3], [5]):
+        model = student.build(f"{PROBES}:modal_head", WIDTH, 6, seed)
+        rows = vector_rows(rng, rng.choice(places or 6, size=13), WIDTH)
+        got = as_number(student.call("score", model, rows, places), "score")
+        if abs(got - heads.score(ours, on_torch_rows(rows), places)) > CLOSE:
+            kind = "when all classes compete" if places is None else "when only the classes in `places` compete"
+            return f"`score` differs {kind}: the share of rows whose largest logit is their label's, in evaluation mode"
+    return None
+
+
+def stream_case(rng, count):
+    """(seed, tasks, [R, R with the task known]) in which the third task has a score before it comes."""
+    for _ in range(100):
+        seed, tasks = int(rng.integers(10**6)), random_tasks(rng)[:count]
+        given = [{**task, "test": on_torch_rows(task["test"])} for task in tasks]
+        want = heads.run_tasks(probes.modal_head(WIDTH, 2, seed), given, probes.scripted_learner(seed))
+        if count < 4 or (want[0][0, 2] > 0 and want[0][3, 0] > 0):
+            return seed, tasks, [matrix.numpy() for matrix in want]
+    raise RuntimeError("no random stream has such a task")
+
+
+def random_tasks(rng):
+    """Four tasks for a head that grows; the third has the classes of the first, and one that comes with it, in between."""
+    tasks = []
+    for name, places, classes in (("a", [0, 1], 2), ("b", [2, 3], 4), ("c", [0, 4, 1], 5), ("d", [6, 5], 7)):
+        train, test = (vector_rows(rng, rng.permutation(places * 5)[:size], WIDTH) for size in (6, int(rng.integers(7, 11))))
+        tasks.append({"name": name, "train": train, "test": test, "places": places, "classes": classes})
+    return tasks
+
+
+def on_torch_rows(rows):
+    return [{**row, "vector": torch.from_numpy(row["vector"])} for row in rows]
 
 
 def random_texts(rng, count=5, labels=3):
@@ -237,25 +537,6 @@ def grown_penalty_is_right(student, model, given, rows):
     except StudentError:  # it breaks there; what was right before still counts
         return False
     return close(got, reference_penalty(weights, old, fisher, strength))
-
-
-@check(points=2, contract=Contract("vectors centroids", Numbers("int", dims=1)))
-def route(student, rng):
-    """Vectors of very different length, away from zero: product, distance, correlation and other lengths choose others."""
-    centroids = (rng.normal(loc=0.5, size=(5, 4)) * rng.permutation([[0.5], [1], [3], [10], [40]])).astype(np.float32)
-    vectors = (rng.normal(loc=0.5, size=(400, 4)) * rng.choice([0.2, 3.0, 30.0], size=(400, 1))).astype(np.float32)
-    cosines = unit(vectors) @ unit(centroids).T
-    ranked = np.sort(cosines, axis=1)
-    clear = ranked[:, -1] - ranked[:, -2] > 1e-3  # no ties
-    for chosen in (vectors[clear], vectors[clear][:5], vectors[clear][:1]):  # as many texts as tasks, and one alone
-        got = as_array(student.call("route", chosen, centroids), (len(chosen),), "route")
-        if not np.array_equal(got, (unit(chosen) @ unit(centroids).T).argmax(axis=1)):
-            return 0, "another task has the larger cosine: divide both by their lengths, then compare texts with tasks"
-    return 2, "each text goes to the task whose centroid has the largest cosine with it"
-
-
-def unit(vectors):
-    return vectors.astype(np.float64) / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @check(points=6, seconds=180, contract=NOTHING_CALLED)

@@ -1,6 +1,7 @@
 """One task after the other without forgetting (lab 7).
 
 methods: scores of a stream, replay, elastic weight consolidation, a router. Its names stand here too.
+heads: replay as a whole on vectors that stay as they are: batches, a learner, the loop.
 streams: tasks, learners, and the run that fills the matrix R.
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "fisher_diagonal",
     "forgetting",
     "grow_head",
+    "heads",
     "mixed_batch",
     "reservoir_slot",
     "route",

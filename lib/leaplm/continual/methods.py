@@ -111,7 +111,17 @@ def reservoir_slot(seen, capacity, rng):
 
 
 class ReservoirBuffer:
-    """At most `capacity` rows, each row that ever came being kept with the same probability."""
+    """At most `capacity` rows of a stream, each row that ever came being kept with the same probability.
+
+    rows: the list of what is kept. seen: how many rows came. The draws depend on the seed alone.
+    Source: Vitter, 1985, algorithm R.
+
+    >>> buffer = ReservoirBuffer(3, seed=0)
+    >>> buffer.add(["a", "b"])
+    >>> buffer.add(["c", "d", "e"])
+    >>> len(buffer.rows), buffer.seen
+    (3, 5)
+    """
 
     def __init__(self, capacity, seed=0):
         self.capacity, self.rows, self.seen = capacity, [], 0

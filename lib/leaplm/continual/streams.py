@@ -162,11 +162,14 @@ class Learner:
 
 
 class Replay(Learner):
-    """Experience replay: a reservoir of old rows, `num_replay` of them in each batch."""
+    """Experience replay: a reservoir of old rows, `num_replay` of them in each batch.
 
-    def __init__(self, collate_fn, config, capacity=100, num_replay=8):
+    buffer: another rule of what to keep, in place of the reservoir: an object with `rows`, a list, and add(rows).
+    """
+
+    def __init__(self, collate_fn, config, capacity=100, num_replay=8, buffer=None):
         super().__init__(collate_fn, config)
-        self.buffer, self.num_replay = ReservoirBuffer(capacity, config.seed), num_replay
+        self.buffer, self.num_replay = ReservoirBuffer(capacity, config.seed) if buffer is None else buffer, num_replay
 
     def collate(self, rows):
         return self.collate_fn(mixed_batch(rows, self.buffer.rows, self.num_replay))

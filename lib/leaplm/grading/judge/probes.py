@@ -100,6 +100,26 @@ def value(thing: Any) -> Any:
     return thing
 
 
+def method_of(thing: Any, name: str) -> Any:
+    """A method of an object, to be called on its own; one that fails where the object has none of that name."""
+    def missing(self: Any, *args: Any) -> None:
+        raise AttributeError(f"there is no method `{name}`")
+
+    return getattr(thing, name, None) or type("method", (), {"__call__": missing})()
+
+
+def kept_of_streams(make: Any, seeds: list[int], capacity: int, parts: list[list]) -> list[list]:
+    """The `rows` of a buffer made by a student's class for each seed, after the parts of a stream; in one step, which is
+    faster."""
+    found = []
+    for seed in seeds:
+        buffer = make(capacity, seed)
+        for part in parts:
+            buffer.add(list(part))
+        found.append(list(buffer.rows))
+    return found
+
+
 def sgd(model: torch.nn.Module, lr: float = 0.1, momentum: float = 0.0) -> Optimizer:
     """Plain gradient descent, the easiest to predict."""
     return torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
@@ -281,6 +301,70 @@ def modal_linear(vocabulary: int, outputs: int, seed: int = 0) -> ModalLinear:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ModalLinear(vocabulary, outputs)
+
+
+class ModalHead(torch.nn.Module):
+    """A linear `classifier` on vectors; in training mode another vector is added, so that the mode shows. It notes the
+    vectors that it was given while gradients were on."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.classifier = torch.nn.Linear(width, classes)
+        self.register_buffer("shift", torch.randn(width))
+        self.given: list[Tensor] = []
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            self.given.append(vectors.detach().clone())
+        return self.classifier(vectors + (self.shift if self.training else 0))
+
+
+def modal_head(width: int, classes: int, seed: int = 0) -> ModalHead:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ModalHead(width, classes)
+
+
+def vectors_given(model: ModalHead) -> list[np.ndarray]:
+    """The batches that a `modal_head` was given while gradients were on."""
+    return [batch.numpy(force=True) for batch in model.given]
+
+
+def filled_buffer(capacity: int, rows: list, seed: int = 0) -> Any:
+    """A buffer of lab 7 in which some rows are kept already."""
+    from leaplm.continual.methods import ReservoirBuffer
+
+    buffer = ReservoirBuffer(capacity, seed)
+    buffer.add(rows)
+    return buffer
+
+
+def buffer_state(buffer: Any) -> dict[str, Any]:
+    """What a buffer of lab 7 says of itself."""
+    return {"rows": list(buffer.rows), "seen": buffer.seen, "capacity": buffer.capacity}
+
+
+class ScriptedLearner:
+    """A learner for `heads.run_tasks` that learns nothing: the head grows as a task asks, and has other random weights after
+    each task. It leaves the model in training mode and notes the names of the tasks."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.asked = seed, []
+
+    def __call__(self, model: torch.nn.Module, task: dict) -> None:
+        self.asked.append(task["name"])
+        width = model.classifier.in_features
+        model.classifier = linear(width, max(task["classes"], model.classifier.out_features), self.seed + len(self.asked))
+        model.train()
+
+
+def scripted_learner(seed: int) -> ScriptedLearner:
+    return ScriptedLearner(seed)
+
+
+def tasks_asked(learner: ScriptedLearner) -> list[str]:
+    """The names of the tasks that a `scripted_learner` was given, in order."""
+    return learner.asked
 
 
 class ModalTagger(torch.nn.Module):

@@ -784,8 +784,8 @@ class FromGenerator:
         next(self.rates)
 
 
-@right("scheduler", "derived from PyTorch's base class", name="Scheduler")
-class OfTorch(torch.optim.lr_scheduler.LRScheduler):
+right.cell("scheduler", "derived from PyTorch's base class", """
+class Scheduler(torch.optim.lr_scheduler.LRScheduler):
     def __init__(self, optimizer, total_steps, warmup_steps):
         self.total_steps, self.warmup_steps = total_steps, warmup_steps
         super().__init__(optimizer)
@@ -793,6 +793,7 @@ class OfTorch(torch.optim.lr_scheduler.LRScheduler):
     def get_lr(self):
         factor = warmup_linear(self.last_epoch + 1, self.total_steps + 1, self.warmup_steps)
         return [peak * factor for peak in self.base_lrs]
+""")
 
 
 # -- macro_f1 ---------------------------------------------------------------------------------------------------------

@@ -449,7 +449,7 @@ def warmup_linear(step, total_steps, warmup_steps):
     return max(0.0, (total_steps - step) / max(1, total_steps - warmup_steps))
     ### END SOLUTION
 
-
+# %% answer="scheduler"
 class Scheduler:
     """Sets the learning rate of each group of an optimizer: that of the first update when it is made, the next in `step`.
 
@@ -476,7 +476,7 @@ class Scheduler:
         ### END SOLUTION
 
 # %%
-# Try it. You should see two lines that go up for 10 updates and down for 90, one twice as high as the other.
+# Try your scheduler. You should see two lines that go up for 10 updates and down for 90, one twice as high as the other.
 both = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": rate} for rate in (1.0, 2.0)])
 scheduler, rates = Scheduler(both, total_steps=100, warmup_steps=10), []
 for _ in range(100):
@@ -511,6 +511,8 @@ assert np.allclose(seen, [[0.5, 1.5], [1, 3], [2 / 3, 2], [1 / 3, 1]])
 # %%
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 scheduler = Scheduler(optimizer, total_steps=20, warmup_steps=2)
+
+# %%
 sixteen = [collate(train_rows[i : i + 8], tokenizer.pad_token_id) for i in (0, 8)]
 for step in range(by_scale(tiny=4, cpu=20, gpu=20)):
     loss = training_step(model, sixteen, optimizer, scheduler)
@@ -601,7 +603,7 @@ assert evaluation_loop(model, batches[:1])["loss"] == scores["loss"], "two runs 
 #
 # Write `epoch_batches` and `fit`.
 
-# %% answer="fit"
+# %% answer="epoch_batches"
 def epoch_batches(rows, collate, config, epoch):
     """The updates of an epoch (its number is counted from 0): a list that holds, for each update, a list of micro-batches.
 
@@ -620,7 +622,7 @@ def epoch_batches(rows, collate, config, epoch):
     return updates
     ### END SOLUTION
 
-
+# %% answer="fit"
 def fit(model, rows, collate, config, validate):
     """Train the model in place, give it its best weights back, and return the history.
 
@@ -687,6 +689,7 @@ head_config = training.TrainingConfig(
     learning_rate=1e-2, epochs=by_scale(tiny=2, cpu=10, gpu=10), batch_size=16, gradient_accumulation_steps=2,
     group_by_length=False, eval_steps=by_scale(tiny=2, cpu=20, gpu=20), patience=8, metric="macro_f1", progress=False)
 
+# %%
 def new_head(seed=0):
     runtime.set_seed(seed)
     return models.VectorClassifier(384, len(names))
@@ -694,6 +697,7 @@ def new_head(seed=0):
 def validate_head(head):
     return evaluation.evaluate(head, vector_rows["validation"], data.collate_vectors)
 
+# %%
 mine, theirs = new_head(), new_head()
 my_history = SimpleNamespace(**fit(mine, vector_rows["train"], data.collate_vectors, head_config, validate_head))
 plots.plot_history(my_history, title="Your loop: a head on MiniLM's vectors");

@@ -1210,6 +1210,8 @@ wrong.cell("fit", "says that it stopped early when patience ends with the last u
 wrong.cell("fit", "the schedule forgets the small last batches", changed(FIT, (
     "    scheduler = Scheduler(optimizer, total,",
         "    scheduler = Scheduler(optimizer, config.epochs * (len(rows) // config.batch_size),")))
+wrong.cell("fit", "plans too few updates: the small last batches are left out of the count", changed(
+    FIT, ("math.ceil(len(rows) / config.batch_size)", "(len(rows) // config.batch_size)")))
 wrong.cell("fit", "no warm-up", changed(FIT, ("round(config.warmup_ratio * total)", "0")))
 wrong.cell("fit", "warm-up in the first epoch, whatever its share", changed(FIT,
     ("round(config.warmup_ratio * total)", "total // config.epochs")))

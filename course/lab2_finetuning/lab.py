@@ -670,8 +670,8 @@ def fit(model, rows, collate, config, validate):
     ### END SOLUTION
 
 # %% [markdown]
-# **See it work.** To make it quick, the encoder stays as it is: it reads each text once, and your loop trains the head alone, on
-# the vectors. An update then takes less than a millisecond.
+# **See it work.** To make it quick, the encoder stays as it is: it reads each text once, which takes about ten seconds, and your
+# loop trains the head alone, on the vectors. An update then takes about a millisecond.
 
 # %%
 model = optimizer = scheduler = None  # 300 MB that are not needed any more
@@ -772,16 +772,19 @@ baseline = scores_of(training.train)
 print(f"the number to beat: {np.mean(baseline):.3f} ± {np.std(baseline, ddof=1):.3f}")
 
 # %%
-my_loop = training.train  # in its place: your fit, with one change
+my_loop = None  # your function, a copy of fit with one change
 
-changed = scores_of(my_loop)
-print(f"with my change: {np.mean(changed):.3f} ± {np.std(changed, ddof=1):.3f}")
-print("better by:", {name: round(value, 3) for name, value in evaluation.paired_difference(baseline, changed).items()})
+if my_loop:
+    changed = scores_of(my_loop)
+    print(f"with my change: {np.mean(changed):.3f} ± {np.std(changed, ddof=1):.3f}")
+    print("better by:", evaluation.paired_difference(baseline, changed))
 
 # %% [markdown]
-# In English, with these settings, the number to beat is XX ± XX (5 seeds). A change is a gain if `low` is above 0. If none of
-# yours is, this is a result: write it down. A loop that helps here may train your model of section 7 too, in a cell of your
-# own before section 12: your teacher's computer asks only how good the model is.
+# In English the number to beat is 0.765 ± 0.013 (macro-F1 on 600 texts, 5 seeds). A change is a gain if `low` is above 0. We tried
+# five: label smoothing of 0.1, the lowest validation loss, the mean of the last eight weights, a third of the learning rate, more
+# weight decay. None is a gain by this measure, and label smoothing is worse. If none of yours is one, this is a result, too:
+# write it down. A loop that helps here may also train your model of section 7, in a cell of your own before section 12: your
+# teacher's computer asks only how good the model is.
 
 # %% [markdown]
 # ## 6. The learning rate

@@ -69,7 +69,7 @@ class VectorClassifier(nn.Module):
     """A classification head alone, on texts that are vectors already: one linear layer.
 
     vectors (batch, width) -> logits (batch, classes), and the mean cross-entropy as `loss` when `labels` (batch,) are given.
-    With an encoder that does not learn, the vectors are computed once, and an update takes less than a millisecond.
+    With an encoder that does not learn, the vectors are computed once, and an update takes about a millisecond.
 
     >>> VectorClassifier(width=4, classes=3)(torch.zeros(2, 4)).logits.shape
     torch.Size([2, 3])

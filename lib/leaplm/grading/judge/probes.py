@@ -234,8 +234,8 @@ def learning_rates_by_update(scheduler: Any, optimizer: Optimizer, updates: int)
 
 
 class ScriptedValidation:
-    """A validation whose macro-F1 is read from a list, and whose loss says the contrary; it leaves the model in evaluation
-    mode, as an evaluation may."""
+    """A validation whose macro-F1 is read from a list, and whose loss says the contrary. The first call leaves the model in
+    evaluation mode, the others in the mode that they find: both are usual."""
 
     def __init__(self, scores: list[float]) -> None:
         self.scores, self.calls = scores, 0
@@ -243,7 +243,8 @@ class ScriptedValidation:
     def __call__(self, model: torch.nn.Module) -> dict[str, float]:
         score = self.scores[min(self.calls, len(self.scores) - 1)]
         self.calls += 1
-        model.eval()
+        if self.calls == 1:
+            model.eval()
         return {"loss": score, "macro_f1": score}
 
 

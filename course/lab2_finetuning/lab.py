@@ -488,6 +488,12 @@ plots.new_axes("Your schedule", "update", "learning rate").plot(rates);
 factors = [warmup_linear(step, 10, 4) for step in (0, 1, 4, 7, 10)]
 assert np.allclose(factors, [0.0, 0.25, 1.0, 0.5, 0.0])
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two straight lines: one for <code>step &lt; warmup_steps</code>, one for the
+# rest.</details>
+# <details><summary>Hint 2</summary>The second falls from 1 to 0 over <code>total_steps - warmup_steps</code> steps.
+# <code>max(0.0, ...)</code> keeps it from going below 0.</details>
+
 # %% check="scheduler" points=1
 sgd = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": rate} for rate in (1.0, 3.0)])
 made, seen = Scheduler(sgd, total_steps=4, warmup_steps=2), []
@@ -497,12 +503,12 @@ for _ in range(4):
 assert np.allclose(seen, [[0.5, 1.5], [1, 3], [2 / 3, 2], [1 / 3, 1]])
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Two straight lines: one for <code>step &lt; warmup_steps</code>, one for the
-# rest. The scheduler has to remember three things: the optimizer, the peaks, and the number of the update.</details>
-# <details><summary>Hint 2</summary>The second line falls from 1 to 0 over <code>total_steps - warmup_steps</code> steps, and
-# <code>max(0.0, ...)</code> keeps it from going below 0. In the scheduler: keep
-# <code>[group["lr"] for group in optimizer.param_groups]</code> before you change anything; let <code>__init__</code> call
-# <code>self.step()</code> once, for the first update.</details>
+# <details><summary>Hint 1</summary>It has to remember three things: the optimizer, the peaks, and the number of the update. The
+# rates of the first update must be there before anybody calls <code>step</code>.</details>
+# <details><summary>Hint 2</summary>Keep <code>[group["lr"] for group in optimizer.param_groups]</code> before you change
+# anything, and let <code>__init__</code> call <code>self.step()</code> once. In <code>step</code>: count, ask
+# <code>warmup_linear</code> for the factor, and set <code>group["lr"]</code> of each group to its peak times the
+# factor.</details>
 
 # %% [markdown]
 # A good first test of any training code: **can it learn 16 examples by heart?** If not, there is a bug. Here each batch goes
@@ -723,6 +729,13 @@ found = [[int(v) for part in parts for v in part["vectors"]] for parts in update
 order = data.shuffled_rows(7, small.seed, 1).tolist()
 assert [sorted(part) for part in found] == [sorted(order[:4]), sorted(order[4:])]
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>First the row numbers of an update: a slice of the order. Then its rows, then their
+# parts.</details>
+# <details><summary>Hint 2</summary><code>range(0, len(rows), config.batch_size)</code> gives the starts, also of the small last
+# update. <code>chosen[part::parts]</code> takes every <code>parts</code>-th row, from <code>part</code> on; with fewer rows than
+# parts, there are only <code>len(chosen)</code> parts.</details>
+
 # %% check="fit" points=3
 script = iter([0.5, 0.7, 0.6, 0.7, 0.9])
 small = training.TrainingConfig(batch_size=4, epochs=9, eval_steps=1, patience=2)
@@ -738,11 +751,11 @@ assert all(torch.equal(kept[1][name], tensor) for name, tensor in trained.state_
 # %% [markdown]
 # <details><summary>Hint 1</summary>Two loops, one in the other: epochs, and the updates of an epoch. Four things live through all
 # of them: the number of the update, the best score, a copy of its weights, and how many validations were not better.
-# <code>break</code> leaves the inner loop only.</details>
+# Do not forget the validation after the last update.</details>
 # <details><summary>Hint 2</summary><code>model.state_dict()</code> holds the weights themselves, which go on changing: copy each with
 # <code>.clone()</code>. Ask <code>step % config.eval_steps == 0 or step == total</code>, where <code>total</code> is
-# <code>config.epochs * math.ceil(len(rows) / config.batch_size)</code>. For the parts,
-# <code>chosen[part::parts]</code> takes every <code>parts</code>-th row.</details>
+# <code>config.epochs * math.ceil(len(rows) / config.batch_size)</code>. After <code>break</code> out of the inner loop, ask in
+# the outer one if it was because of patience, and break again.</details>
 
 # %% [markdown]
 # ### Open task · Change the loop (as long as you like; no points of its own)

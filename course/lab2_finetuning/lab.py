@@ -242,7 +242,7 @@ print(f"{models.count_parameters(model):,} weights, "
       f"of them {models.count_parameters(model.classifier):,} in the head")
 
 # %% [markdown]
-# ### Exercise 2 · Two losses by hand (15 minutes, 4 points)
+# ### Exercise 2 · Two losses by hand (10 minutes, 4 points)
 #
 # Write both losses without `nn.functional.*cross_entropy*`, and find them equal to PyTorch's. `torch.logsumexp` and
 # `nn.functional.softplus` (which is $\log(1 + e^x)$) are allowed. Both must survive logits like 1,000.
@@ -526,7 +526,7 @@ for step in range(by_scale(tiny=4, cpu=20, gpu=20)):
         print(f"step {step:2d}   loss {loss:.3f}")
 
 # %% [markdown]
-# ### Exercise 5 · The evaluation loop (15 minutes, 3 points)
+# ### Exercise 5 · The evaluation loop (10 minutes, 3 points)
 #
 # Validation asks for three numbers: the mean loss **per text**, the accuracy, and **macro-F1**, which we use to choose the best
 # weights. Macro-F1 looks at each class $c$ alone and takes the plain mean over the classes, so a rare class counts as much as a
@@ -601,7 +601,7 @@ assert evaluation_loop(model, batches[:1])["loss"] == scores["loss"], "two runs 
 # macro-F1 once. <code>torch.cat([labels, predictions]).unique()</code> are the classes that occur.</details>
 
 # %% [markdown]
-# ### Exercise 6 · The whole loop (30 minutes, 4 points)
+# ### Exercise 6 · The whole loop (25 minutes, 4 points)
 #
 # An **epoch** shows each text once, in a new order. Every `eval_steps` updates the model is validated. The validation score
 # goes up and down, and at some time it goes down for good. So the loop keeps a copy of **the best weights** and loads

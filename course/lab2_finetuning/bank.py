@@ -146,105 +146,6 @@ def longest_first(rows, pad_token_id):
             "labels": torch.tensor([r["label"] for r in rows])}
 
 
-# -- mean_pool --------------------------------------------------------------------------------------------------------
-
-
-@wrong("mean_pool", "counts the padding")
-def plain_mean(hidden, attention_mask):
-    return hidden.mean(dim=1)
-
-
-@wrong("mean_pool", "leaves padding out of the sum but divides by the length of the batch")
-def divides_by_length(hidden, attention_mask):
-    return (hidden * attention_mask.unsqueeze(-1)).mean(dim=1)
-
-
-@wrong("mean_pool", "takes the first token ([CLS])")
-def first_token(hidden, attention_mask):
-    return hidden[:, 0]
-
-
-@wrong("mean_pool", "takes the sum")
-def summed(hidden, attention_mask):
-    return (hidden * attention_mask.unsqueeze(-1)).sum(dim=1)
-
-
-@wrong("mean_pool", "averages over texts and tokens")
-def one_vector(hidden, attention_mask):
-    return hidden[attention_mask.bool()].mean(dim=0)
-
-
-@right("mean_pool", "a loop over the texts")
-def pooled_by_loop(hidden, attention_mask):
-    return torch.stack([h[m.bool()].mean(dim=0) for h, m in zip(hidden, attention_mask)])
-
-
-@right("mean_pool", "an einsum")
-def pooled_by_einsum(hidden, attention_mask):
-    weights = attention_mask / attention_mask.sum(dim=1, keepdim=True)
-    return torch.einsum("btw,bt->bw", hidden, weights)
-
-
-@right("mean_pool", "as a product of matrices")
-def pooled_by_bmm(hidden, attention_mask):
-    mask = attention_mask.to(hidden.dtype)
-    return torch.bmm(mask[:, None, :], hidden)[:, 0] / mask.sum(-1, keepdim=True)
-
-
-@right("mean_pool", "padding as NaN, then nanmean")
-def pooled_by_nanmean(hidden, attention_mask):
-    return hidden.masked_fill(attention_mask[..., None] == 0, float("nan")).nanmean(dim=1)
-
-
-@wrong("mean_pool", "sets the padding to 0 in the caller's tensor")
-def pools_in_place(hidden, attention_mask):
-    hidden[attention_mask == 0] = 0
-    return hidden.sum(dim=1) / attention_mask.sum(dim=1, keepdim=True)
-
-
-@wrong("mean_pool", "without gradients, so the encoder learns nothing")
-def pools_without_gradients(hidden, attention_mask):
-    with torch.no_grad():
-        mask = attention_mask.unsqueeze(-1)
-        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-
-
-@wrong("mean_pool", "in numpy")
-def pools_in_numpy(hidden, attention_mask):
-    hidden, mask = hidden.detach().numpy(), attention_mask.numpy()[..., None]
-    return (hidden * mask).sum(axis=1) / mask.sum(axis=1)
-
-
-@wrong("mean_pool", "drops all dimensions of length 1")
-def pools_and_squeezes(hidden, attention_mask):
-    mask = attention_mask.unsqueeze(-1)
-    return ((hidden * mask).sum(dim=1) / mask.sum(dim=1)).squeeze()
-
-
-@wrong("mean_pool", "calls the library's function")
-def librarys_pooling(hidden, attention_mask):
-    return models.mean_pool(hidden, attention_mask)
-
-
-@wrong("mean_pool", "counts the numbers that are not 0 in place of the tokens")
-def not_zero(hidden, attention_mask):
-    kept = hidden * attention_mask.unsqueeze(-1)
-    return kept.sum(dim=1) / (kept != 0).sum(dim=1).clamp(min=1)
-
-
-@wrong("mean_pool", "the gradient of the first token only")
-def first_token_learns(hidden, attention_mask):
-    mask = attention_mask.unsqueeze(-1)
-    rest = (hidden[:, 1:] * mask[:, 1:]).sum(dim=1).detach()
-    return (hidden[:, 0] * mask[:, 0] + rest) / mask.sum(dim=1)
-
-
-@wrong("mean_pool", "numbers below 0 are lost")
-def positive_only(hidden, attention_mask):
-    mask = attention_mask.unsqueeze(-1)
-    return (hidden * mask).clamp(min=0).sum(dim=1) / mask.sum(dim=1)
-
-
 # -- losses -----------------------------------------------------------------------------------------------------------
 
 
@@ -412,194 +313,279 @@ def linear_gradient(logits, targets):
     return (nn.functional.softplus(logits.detach()) - targets * logits).mean()
 
 
+# -- clip_gradients ---------------------------------------------------------------------------------------------------
+
+
+@wrong("clip_gradients", "clips each parameter by its own norm")
+def each_alone(model, max_norm):
+    norms = []
+    for p in model.parameters():
+        if p.grad is not None:
+            norms.append(p.grad.norm())
+            p.grad *= min(1.0, max_norm / (norms[-1].item() + 1e-6))
+    return torch.stack(norms).norm().item()
+
+
+@wrong("clip_gradients", "clips each number to the limit")
+def clips_each_number(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g.clamp_(-max_norm, max_norm)
+    return norm
+
+
+@wrong("clip_gradients", "scales every gradient to the limit, small ones too")
+def always_to_the_limit(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g *= max_norm / (norm + 1e-6)
+    return norm
+
+
+@wrong("clip_gradients", "adds up the norms of the parameters")
+def sum_of_norms(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = sum(g.norm().item() for g in gradients)
+    for g in gradients:
+        g *= min(1.0, max_norm / (norm + 1e-6))
+    return norm
+
+
+@wrong("clip_gradients", "forgets the root")
+def square_of_the_norm(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = sum(g.pow(2).sum().item() for g in gradients)
+    for g in gradients:
+        g *= min(1.0, max_norm / (norm + 1e-6))
+    return norm
+
+
+@wrong("clip_gradients", "returns the norm after clipping")
+def norm_after(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g *= min(1.0, max_norm / (norm + 1e-6))
+    return sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+
+
+@wrong("clip_gradients", "makes new tensors, so that the gradients stay as they are")
+def not_in_place(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g = g * min(1.0, max_norm / (norm + 1e-6))
+    return norm
+
+
+@wrong("clip_gradients", "clips the weights in place of the gradients")
+def clips_weights(model, max_norm):
+    with torch.no_grad():
+        norm = sum(p.pow(2).sum().item() for p in model.parameters()) ** 0.5
+        for p in model.parameters():
+            p *= min(1.0, max_norm / (norm + 1e-6))
+    return norm
+
+
+@wrong("clip_gradients", "fails where a parameter has no gradient")
+def needs_all_gradients(model, max_norm):
+    norm = sum(p.grad.pow(2).sum().item() for p in model.parameters()) ** 0.5
+    for p in model.parameters():
+        p.grad *= min(1.0, max_norm / (norm + 1e-6))
+    return norm
+
+
+@wrong("clip_gradients", "not a number where all gradients are 0")
+def nan_at_zero(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.sqrt(sum(g.pow(2).sum() for g in gradients))
+    for g in gradients:
+        g.copy_(g / norm * torch.minimum(norm, torch.tensor(max_norm)))
+    return norm.item()
+
+
+@wrong("clip_gradients", "calls PyTorch's function")
+def calls_pytorchs_clipping(model, max_norm):
+    return nn.utils.clip_grad_norm_(model.parameters(), max_norm).item()
+
+
+@right("clip_gradients", "the norm of the norms, a clamped factor, a tensor with one number comes back")
+def norm_of_norms(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.stack([g.norm() for g in gradients]).norm()
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for g in gradients:
+        g.mul_(factor)
+    return norm
+
+
+@right("clip_gradients", "all gradients in one long vector")
+def one_long_vector(model, max_norm):
+    with_gradient = [p for p in model.parameters() if p.grad is not None]
+    norm = float(torch.cat([p.grad.flatten() for p in with_gradient]).norm())
+    if norm > max_norm:
+        for p in with_gradient:
+            p.grad = p.grad * (max_norm / norm)
+    return norm
+
+
+@right("clip_gradients", "number by number, in numpy")
+def squares_in_numpy(model, max_norm):
+    squares = 0.0
+    for p in model.parameters():
+        if p.grad is not None:
+            squares += float(np.square(p.grad.numpy(), dtype=np.float64).sum())
+    norm = np.sqrt(squares)
+    factor = 1.0 if norm <= max_norm else max_norm / norm
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad *= factor
+    return norm
+
+
+@right("clip_gradients", "with torch.linalg and a division")
+def divides(model, max_norm):
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.grad) for p in model.parameters()
+                                                 if p.grad is not None]))
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad.div_(torch.clamp(norm / max_norm, min=1.0))
+    return norm.item()
+
+
 # -- training_step ----------------------------------------------------------------------------------------------------
 
-
-@wrong("training_step", "never forgets the old gradients")
-def keeps_gradients(model, batch, optimizer, scheduler):
+STEP = """
+def training_step(model, batches, optimizer, scheduler):
     model.train()
-    loss = model(**batch).loss
-    loss.backward()
+    optimizer.zero_grad()
+    texts = sum(len(batch["labels"]) for batch in batches)
+    total = 0.0
+    for batch in batches:
+        loss = model(**batch).loss * len(batch["labels"]) / texts
+        loss.backward()
+        total += loss.item()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     scheduler.step()
-    return loss.item()
+    return total
+"""
 
 
-@wrong("training_step", "does not clip")
-def no_clipping(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
+def changed(source, *pairs):
+    """A right source with something else at one place, or at some: (what stands there, what comes in its place)."""
+    for old, new in pairs:
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    return source
 
 
-@wrong("training_step", "clips each value, not the norm")
-def clips_values(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    nn.utils.clip_grad_value_(model.parameters(), 0.01)
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
-
-
-@wrong("training_step", "forgets the gradients after backward, so nothing moves")
-def zero_grad_too_late(model, batch, optimizer, scheduler):
-    model.train()
-    loss = model(**batch).loss
-    loss.backward()
-    optimizer.zero_grad()
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
-
-
-@wrong("training_step", "never moves the schedule")
-def no_schedule(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return loss.item()
-
-
-@wrong("training_step", "trains in evaluation mode")
-def evaluation_mode(model, batch, optimizer, scheduler):
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
-
-
-@wrong("training_step", "returns the loss after the update")
-def loss_after(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    model(**batch).loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    scheduler.step()
-    return model(**batch).loss.item()
-
-
-@right("training_step", "forgets the gradients at the end, and before the first step")
-def zero_grad_around(model, batch, optimizer, scheduler):
-    model.train()
-    model.zero_grad(set_to_none=True)
-    loss = model(**batch).loss
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
-    optimizer.step()
-    scheduler.step()
-    optimizer.zero_grad()
-    return float(loss)
-
-
-@right("training_step", "clips by hand")
-def clips_by_hand(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.sqrt(sum((g**2).sum() for g in gradients))
-    for g in gradients:
-        g *= min(1.0, 1.0 / (norm.item() + 1e-6))
-    optimizer.step()
-    scheduler.step()
-    return loss.detach().item()
-
-
-@wrong("training_step", "returns a tensor that holds the whole graph")
-def keeps_the_graph(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    scheduler.step()
-    return loss
-
-
-@wrong("training_step", "scales every gradient to norm 1, small ones too")
-def always_norm_one(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
+wrong.cell("training_step", "never forgets the old gradients", changed(STEP, ("    optimizer.zero_grad()\n", "")))
+wrong.cell("training_step", "forgets the gradients at the end only, so those that were there count once",
+           changed(STEP, ("    optimizer.zero_grad()\n", ""), ("    return total",
+               "    optimizer.zero_grad()\n    return total")))
+wrong.cell("training_step", "forgets the gradients before each micro-batch, so only the last one counts",
+           changed(STEP, ("        loss.backward()", "        optimizer.zero_grad()\n        loss.backward()")))
+wrong.cell("training_step", "forgets the gradients after backward, so nothing moves",
+           changed(STEP, ("    nn.utils.clip", "    optimizer.zero_grad()\n    nn.utils.clip")))
+wrong.cell("training_step", "does not clip", changed(STEP, ("    nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", "")))
+wrong.cell("training_step", "clips each value, not the norm",
+           changed(STEP, ("clip_grad_norm_(model.parameters(), 1.0)", "clip_grad_value_(model.parameters(), 0.01)")))
+wrong.cell("training_step", "clips the largest value (infinity norm), not the length",
+           changed(STEP, ("parameters(), 1.0)", "parameters(), 1.0, norm_type=float('inf'))")))
+wrong.cell("training_step", "clips behind each micro-batch",
+           changed(STEP, ("    nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),
+                   ("        total += loss.item()\n",
+                    "        total += loss.item()\n        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n")))
+wrong.cell("training_step", "clips after the weights have moved",
+           changed(STEP, ("    nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n    optimizer.step()\n",
+                          "    optimizer.step()\n    nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n")))
+wrong.cell("training_step", "scales every gradient to norm 1, small ones too",
+           changed(STEP, ("    nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", """\
     norm = torch.sqrt(sum((p.grad**2).sum() for p in model.parameters() if p.grad is not None))
     for p in model.parameters():
         if p.grad is not None:
             p.grad /= norm
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
+""")))
+wrong.cell("training_step", "adds up the mean losses of the micro-batches",
+           changed(STEP, (' * len(batch["labels"]) / texts', "")))
+wrong.cell("training_step", "every micro-batch weighs the same, whatever its size",
+           changed(STEP, ('len(batch["labels"]) / texts', "1 / len(batches)")))
+wrong.cell("training_step", "adds up the losses of the texts, without the division",
+           changed(STEP, ('len(batch["labels"]) / texts', 'len(batch["labels"])')))
+wrong.cell("training_step", "one update for each micro-batch",
+           changed(STEP, ("        total += loss.item()\n",
+                          "        total += loss.item()\n        optimizer.step()\n        optimizer.zero_grad()\n")))
+wrong.cell("training_step", "the first micro-batch only", changed(STEP, ("for batch in batches:",
+    "for batch in batches[:1]:")))
+wrong.cell("training_step", "never moves the schedule", changed(STEP, ("    scheduler.step()\n", "")))
+wrong.cell("training_step", "moves the schedule for each micro-batch",
+           changed(STEP, ("    scheduler.step()\n", ""),
+                   ("        total += loss.item()\n", "        total += loss.item()\n        scheduler.step()\n")))
+wrong.cell("training_step", "moves the schedule before the weights",
+           changed(STEP, ("    optimizer.step()\n    scheduler.step()\n", "    scheduler.step()\n    optimizer.step()\n")))
+wrong.cell("training_step", "trains in evaluation mode", changed(STEP, ("    model.train()\n", "")))
+wrong.cell("training_step", "turns to training mode after the forward pass",
+           changed(STEP, ("    model.train()\n", ""), ("    return total", "    model.train()\n    return total")))
+wrong.cell("training_step", "returns the loss after the update",
+           changed(STEP, ("    return total", """\
+    return sum(model(**b).loss.item() * len(b["labels"]) for b in batches) / texts""")))
+wrong.cell("training_step", "returns the mean over micro-batches", changed(STEP, ("total += loss.item()",
+           'total += loss.item() * texts / len(batch["labels"]) / len(batches)')))
+wrong.cell("training_step", "returns the loss of the last micro-batch", changed(STEP, ("    return total",
+    "    return loss.item()")))
+wrong.cell("training_step", "returns a tensor that holds the whole graph",
+           changed(STEP, ("total += loss.item()", "total = total + loss")))
+wrong.cell("training_step", "takes the labels out of the caller's batches", changed(STEP, (
+    'model(**batch).loss * len(batch["labels"]) / texts',
+    'nn.functional.cross_entropy(model(**{k: v for k, v in batch.items() if k != "labels"}).logits, batch["labels"]) * '
+    'len(batch.pop("labels")) / texts')))
+wrong.cell("training_step", "calls the library's function", """
+def training_step(model, batches, optimizer, scheduler):
+    return training.training_step(model, batches, optimizer, scheduler)
+""")
+right.cell("training_step", "forgets the gradients at the end too, with the notebook's own clipping", changed(
+    STEP, ("nn.utils.clip_grad_norm_(model.parameters(), 1.0)", "clip_gradients(model, 1.0)"),
+    ("    return total", "    optimizer.zero_grad(set_to_none=True)\n    return float(total)")))
 
 
-@wrong("training_step", "clips the largest value (infinity norm), not the length")
-def infinity_norm(model, batch, optimizer, scheduler):
+@right("training_step", "all losses first, one backward")
+def one_backward(model, batches, optimizer, scheduler):
     model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
+    model.zero_grad(set_to_none=True)
+    losses = torch.stack([model(**batch).loss for batch in batches])
+    sizes = torch.tensor([len(batch["labels"]) for batch in batches], dtype=torch.float32)
+    loss = (losses * sizes).sum() / sizes.sum()
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0, norm_type=float("inf"))
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
-
-
-@wrong("training_step", "turns to training mode after the forward pass")
-def trains_too_late(model, batch, optimizer, scheduler):
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    scheduler.step()
-    model.train()
-    return loss.item()
-
-
-@wrong("training_step", "takes the labels out of the caller's batch")
-def takes_labels_out(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    labels = batch.pop("labels")
-    loss = nn.functional.cross_entropy(model(**batch).logits, labels)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
-
-
-@right("training_step", "the loss from the logits, returned as a tensor with one number and no graph")
-def loss_of_logits(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad(set_to_none=False)
-    inputs = {name: part for name, part in batch.items() if name != "labels"}
-    loss = nn.functional.cross_entropy(model(**inputs).logits, batch["labels"])
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(list(model.parameters()), 1.0)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
     optimizer.step()
     scheduler.step()
     return loss.detach()
 
 
+@right("training_step", "sums of the losses, and the gradients divided at the end")
+def divides_at_the_end(model, batches, optimizer, scheduler):
+    model.train()
+    optimizer.zero_grad(set_to_none=False)
+    total, texts = 0.0, 0
+    for batch in batches:
+        inputs = {name: part for name, part in batch.items() if name != "labels"}
+        loss = nn.functional.cross_entropy(model(**inputs).logits, batch["labels"], reduction="sum")
+        loss.backward()
+        total, texts = total + loss.item(), texts + len(batch["labels"])
+    for p in model.parameters():
+        if p.grad is not None:
+            p.grad /= texts
+    nn.utils.clip_grad_norm_(list(model.parameters()), 1.0)
+    optimizer.step()
+    scheduler.step()
+    return total / texts
+
+
 @right("training_step", "clips each parameter by the norm of all, in a helper")
-def with_helper(model, batch, optimizer, scheduler):
+def with_helper(model, batches, optimizer, scheduler):
     def clip(parameters, most):
         norm = torch.stack([p.grad.norm() for p in parameters]).norm()
         for p in parameters:
@@ -608,12 +594,16 @@ def with_helper(model, batch, optimizer, scheduler):
     model.train()
     for p in model.parameters():
         p.grad = None
-    loss = model(**batch)["loss"]
-    loss.backward()
+    sizes = [batch["labels"].numel() for batch in batches]
+    losses = []
+    for batch, size in zip(batches, sizes):
+        loss = model(**batch)["loss"]
+        (loss * (size / sum(sizes))).backward()
+        losses.append(loss.item())
     clip([p for p in model.parameters() if p.grad is not None], 1.0)
     optimizer.step()
     scheduler.step()
-    return loss.item()
+    return float(np.average(losses, weights=sizes))
 
 
 # -- warmup_linear ----------------------------------------------------------------------------------------------------
@@ -699,70 +689,313 @@ def one_too_many(step, total_steps, warmup_steps):
     return max(0.0, (total_steps + 1 - step) / (total_steps + 1 - warmup_steps))
 
 
+# -- scheduler --------------------------------------------------------------------------------------------------------
+
+SCHEDULER = """
+class Scheduler:
+    def __init__(self, optimizer, total_steps, warmup_steps):
+        self.optimizer, self.total_steps, self.warmup_steps = optimizer, total_steps, warmup_steps
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.update = 0
+        self.step()
+
+    def step(self):
+        self.update += 1
+        factor = warmup_linear(self.update, self.total_steps + 1, self.warmup_steps)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks):
+            group["lr"] = peak * factor
+"""
+
+wrong.cell("scheduler", "multiplies the rate of the update before, not the peak", changed(SCHEDULER, ("peak * factor",
+    'group["lr"] * factor')))
+wrong.cell("scheduler", "one peak for all groups", changed(SCHEDULER, (", peak in zip", ", _ in zip"),
+    ("peak * factor", "self.peaks[0] * factor")))
+wrong.cell("scheduler", "sets the first group only", changed(SCHEDULER, ("zip(self.optimizer.param_groups",
+    "zip(self.optimizer.param_groups[:1]")))
+wrong.cell("scheduler", "the first update has the whole rate", changed(SCHEDULER, ("        self.step()\n", "")))
+wrong.cell("scheduler", "the first update has the rate 0, counted from 0", changed(
+    SCHEDULER, ("        self.update += 1\n", ""), ("* factor", "* factor\n        self.update += 1"),
+        ("total_steps + 1,", "total_steps,")))
+wrong.cell("scheduler", "the last update has the rate 0", changed(SCHEDULER, ("total_steps + 1,", "total_steps,")))
+wrong.cell("scheduler", "one update late", changed(SCHEDULER, ("        self.update += 1\n", ""), ("* factor",
+    "* factor\n        self.update += 1")))
+wrong.cell("scheduler", "no warm-up", changed(SCHEDULER, (", self.warmup_steps)", ", 0)")))
+wrong.cell("scheduler", "sets the factor as the rate", changed(SCHEDULER, ("peak * factor", "factor")))
+wrong.cell("scheduler", "counts the updates of all schedulers together", changed(
+    SCHEDULER, ("        self.update = 0\n", ""), ("class Scheduler:\n", "class Scheduler:\n    update = 0\n"),
+    ("self.update += 1", "Scheduler.update += 1"), ("warmup_linear(self.update", "warmup_linear(Scheduler.update")))
+wrong.cell("scheduler", "calls PyTorch's scheduler", """
+def Scheduler(optimizer, total_steps, warmup_steps):
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: warmup_linear(s + 1, total_steps + 1, warmup_steps))
+""")
+wrong.cell("scheduler", "calls the library's function", """
+def Scheduler(optimizer, total_steps, warmup_steps):
+    config = training.TrainingConfig(warmup_ratio=warmup_steps / total_steps)
+    return training.make_scheduler(optimizer, config, total_steps)
+""")
+
+
+@right("scheduler", "keeps the peak in each group", name="Scheduler")
+class PeakInGroup:
+    def __init__(self, optimizer, total_steps, warmup_steps):
+        self.optimizer, self.factors = optimizer, [warmup_linear(k, total_steps + 1, warmup_steps)
+                                                   for k in range(1, total_steps + 1)]
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+        self.k = -1
+        self.step()
+
+    def step(self):
+        self.k += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * (self.factors[self.k] if self.k < len(self.factors) else 0.0)
+
+
+@right("scheduler", "with two straight lines of its own", name="Scheduler")
+class OwnLines:
+    def __init__(self, optimizer, total_steps, warmup_steps):
+        self.groups = [(group, group["lr"]) for group in optimizer.param_groups]
+        self.total, self.warmup, self.left = total_steps + 1, warmup_steps, total_steps + 1
+        self.step()
+
+    def step(self):
+        self.left -= 1
+        down = max(0, self.left) / (self.total - self.warmup)
+        up = (self.total - self.left) / self.warmup if self.warmup else 1
+        for group, peak in self.groups:
+            group.update(lr=peak * min(up, down))
+
+
+@right("scheduler", "with a generator", name="Scheduler")
+class FromGenerator:
+    def __init__(self, optimizer, total_steps, warmup_steps):
+        def rates():
+            peaks, k = [group["lr"] for group in optimizer.param_groups], 0
+            while True:
+                k += 1
+                for group, peak in zip(optimizer.param_groups, peaks):
+                    group["lr"] = peak * warmup_linear(k, total_steps + 1, warmup_steps)
+                yield
+
+        self.rates = rates()
+        self.step()
+
+    def step(self):
+        next(self.rates)
+
+
+right.cell("scheduler", "derived from PyTorch's base class", """
+class Scheduler(torch.optim.lr_scheduler.LRScheduler):
+    def __init__(self, optimizer, total_steps, warmup_steps):
+        self.total_steps, self.warmup_steps = total_steps, warmup_steps
+        super().__init__(optimizer)
+
+    def get_lr(self):
+        factor = warmup_linear(self.last_epoch + 1, self.total_steps + 1, self.warmup_steps)
+        return [peak * factor for peak in self.base_lrs]
+""")
+
+
+# -- macro_f1 ---------------------------------------------------------------------------------------------------------
+
+
+@wrong("macro_f1", "the accuracy (micro-F1)")
+def micro_f1(labels, predictions):
+    return (labels == predictions).float().mean().item()
+
+
+@wrong("macro_f1", "leaves out classes that are only predicted")
+def classes_of_labels(labels, predictions):
+    scores = [2 * ((labels == c) & (predictions == c)).sum() / ((labels == c).sum() + (predictions == c).sum())
+              for c in labels.unique()]
+    return torch.stack(scores).mean().item()
+
+
+@wrong("macro_f1", "leaves out classes that are never predicted")
+def classes_of_predictions(labels, predictions):
+    scores = [2 * ((labels == c) & (predictions == c)).sum() / ((labels == c).sum() + (predictions == c).sum())
+              for c in predictions.unique()]
+    return torch.stack(scores).mean().item()
+
+
+@wrong("macro_f1", "counts all classes from 0 to the largest, also those that never occur")
+def all_numbers(labels, predictions):
+    scores = []
+    for c in range(int(max(labels.max(), predictions.max())) + 1):
+        seen = ((labels == c).sum() + (predictions == c).sum()).item()
+        scores.append(2 * ((labels == c) & (predictions == c)).sum().item() / max(1, seen))
+    return sum(scores) / len(scores)
+
+
+@wrong("macro_f1", "two classes, 0 and 1, whatever occurs")
+def two_classes(labels, predictions):
+    scores = []
+    for c in (0, 1):
+        seen = ((labels == c).sum() + (predictions == c).sum()).item()
+        scores.append(2 * ((labels == c) & (predictions == c)).sum().item() / max(1, seen))
+    return sum(scores) / 2
+
+
+@wrong("macro_f1", "forgets the factor 2")
+def without_the_two(labels, predictions):
+    scores = [((labels == c) & (predictions == c)).sum() / ((labels == c).sum() + (predictions == c).sum())
+              for c in torch.cat([labels, predictions]).unique()]
+    return torch.stack(scores).mean().item()
+
+
+@wrong("macro_f1", "the recall of each class")
+def mean_recall(labels, predictions):
+    scores = [((labels == c) & (predictions == c)).sum().item() / max(1, (labels == c).sum().item())
+              for c in torch.cat([labels, predictions]).unique()]
+    return sum(scores) / len(scores)
+
+
+@wrong("macro_f1", "the precision of each class")
+def mean_precision(labels, predictions):
+    scores = [((labels == c) & (predictions == c)).sum().item() / max(1, (predictions == c).sum().item())
+              for c in torch.cat([labels, predictions]).unique()]
+    return sum(scores) / len(scores)
+
+
+@wrong("macro_f1", "F1 of the mean precision and the mean recall")
+def f1_of_means(labels, predictions):
+    classes = torch.cat([labels, predictions]).unique()
+    hits = [((labels == c) & (predictions == c)).sum().item() for c in classes]
+    p = sum(h / max(1, (predictions == c).sum().item()) for h, c in zip(hits, classes)) / len(classes)
+    r = sum(h / max(1, (labels == c).sum().item()) for h, c in zip(hits, classes)) / len(classes)
+    return 2 * p * r / (p + r) if p + r else 0.0
+
+
+@wrong("macro_f1", "weights the classes by how many texts they have")
+def weighted_f1(labels, predictions):
+    total = 0.0
+    for c in labels.unique():
+        seen = ((labels == c).sum() + (predictions == c).sum()).item()
+        total += (labels == c).sum().item() * 2 * ((labels == c) & (predictions == c)).sum().item() / seen
+    return total / len(labels)
+
+
+@wrong("macro_f1", "fails where a class has no hit")
+def divides_by_no_hits(labels, predictions):
+    scores = []
+    for c in torch.cat([labels, predictions]).unique():
+        hits = ((labels == c) & (predictions == c)).sum().item()
+        p, r = hits / (predictions == c).sum().item(), hits / (labels == c).sum().item()
+        scores.append(2 * p * r / (p + r))
+    return sum(scores) / len(scores)
+
+
+@wrong("macro_f1", "calls the library's function")
+def librarys_macro_f1(labels, predictions):
+    return evaluation.macro_f1(labels, predictions)
+
+
+@right("macro_f1", "by precision and recall")
+def by_precision_and_recall(labels, predictions):
+    scores = []
+    for c in set(labels.tolist()) | set(predictions.tolist()):
+        hits = int(((labels == c) & (predictions == c)).sum())
+        p, r = hits / max(1, int((predictions == c).sum())), hits / max(1, int((labels == c).sum()))
+        scores.append(0.0 if hits == 0 else 2 * p * r / (p + r))
+    return float(np.mean(scores))
+
+
+@right("macro_f1", "from the table of confusion, in numpy")
+def from_the_table(labels, predictions):
+    classes, places = np.unique(np.concatenate([labels.numpy(), predictions.numpy()]), return_inverse=True)
+    table = np.zeros((len(classes), len(classes)))
+    np.add.at(table, (places[: len(labels)], places[len(labels) :]), 1)
+    return (2 * table.diagonal() / (table.sum(axis=0) + table.sum(axis=1))).mean()
+
+
+@right("macro_f1", "with counters")
+def with_counters(labels, predictions):
+    from collections import Counter
+    labels, predictions = labels.tolist(), predictions.tolist()
+    hits = Counter(a for a, b in zip(labels, predictions) if a == b)
+    seen = Counter(labels) + Counter(predictions)
+    return sum(2 * hits[c] / seen[c] for c in seen) / len(seen)
+
+
+@right("macro_f1", "with one-hot tensors, a tensor with one number comes back")
+def with_hot_tensors(labels, predictions):
+    classes = torch.cat([labels, predictions]).unique()
+    true, found = (labels[:, None] == classes).float(), (predictions[:, None] == classes).float()
+    return (2 * (true * found).sum(0) / (true.sum(0) + found.sum(0))).mean()
+
+
 # -- evaluation_loop --------------------------------------------------------------------------------------------------
 
-
-@wrong("evaluation_loop", "dropout stays on")
-def dropout_on(model, batches):
-    total, predictions = 0.0, []
+EVALUATION = """
+def evaluation_loop(model, batches):
+    model.eval()
+    total, labels, predictions = 0.0, [], []
     with torch.no_grad():
         for batch in batches:
             output = model(**batch)
             total += output.loss.item() * len(batch["labels"])
+            labels.append(batch["labels"])
             predictions.append(output.logits.argmax(dim=-1))
-    predictions = torch.cat(predictions)
-    return total / len(predictions), predictions
+    labels, predictions = torch.cat(labels), torch.cat(predictions)
+    accuracy = (labels == predictions).float().mean().item()
+    return {"loss": total / len(labels), "accuracy": accuracy, "macro_f1": evaluation.macro_f1(labels, predictions)}
+"""
 
-
-@wrong("evaluation_loop", "the mean of the batch means")
-def mean_of_means(model, batches):
-    model.eval()
-    with torch.no_grad():
-        outputs = [model(**batch) for batch in batches]
-    return sum(o.loss.item() for o in outputs) / len(outputs), torch.cat([o.logits.argmax(-1) for o in outputs])
-
-
-@wrong("evaluation_loop", "keeps only the last batch")
-def last_batch(model, batches):
-    model.eval()
-    with torch.no_grad():
-        for batch in batches:
-            output = model(**batch)
-    return output.loss.item(), output.logits.argmax(dim=-1)
-
-
-@wrong("evaluation_loop", "the class with the smallest logit")
-def smallest_logit(model, batches):
-    model.eval()
-    with torch.no_grad():
-        outputs = [model(**batch) for batch in batches]
-    count = sum(len(b["labels"]) for b in batches)
-    loss = sum(o.loss.item() * len(b["labels"]) for o, b in zip(outputs, batches)) / count
-    return loss, torch.cat([o.logits.argmin(-1) for o in outputs])
-
-
-@wrong("evaluation_loop", "returns the sum of the losses")
-def sum_of_losses(model, batches):
-    model.eval()
-    with torch.no_grad():
-        outputs = [model(**batch) for batch in batches]
-    return sum(o.loss.item() * len(b["labels"]) for o, b in zip(outputs, batches)), \
-        torch.cat([o.logits.argmax(-1) for o in outputs])
+wrong.cell("evaluation_loop", "dropout stays on", changed(EVALUATION, ("    model.eval()\n", "")))
+wrong.cell("evaluation_loop", "the mean of the batch means", changed(
+    EVALUATION, (' * len(batch["labels"])', ""), ("total / len(labels)", "total / len(batches)")))
+wrong.cell("evaluation_loop", "macro-F1 averaged over batches", changed(
+    EVALUATION, ("evaluation.macro_f1(labels, predictions)", "float(np.mean(scores))"),
+    ("total, labels, predictions = 0.0, [], []", "total, labels, predictions, scores = 0.0, [], [], []"),
+    ("    labels, predictions = torch.cat", "            scores.append(evaluation.macro_f1(labels[-1], predictions[-1]))\n"
+     "    labels, predictions = torch.cat")))
+wrong.cell("evaluation_loop", "macro-F1 is the accuracy again", changed(EVALUATION, (
+    "evaluation.macro_f1(labels, predictions)", "accuracy")))
+wrong.cell("evaluation_loop", "keeps only the last batch", changed(
+    EVALUATION, ("labels.append(batch[\"labels\"])", 'labels = [batch["labels"]]'),
+    ("predictions.append(output.logits.argmax(dim=-1))", "predictions = [output.logits.argmax(dim=-1)]")))
+wrong.cell("evaluation_loop", "the class with the smallest logit", changed(EVALUATION, ("argmax", "argmin")))
+wrong.cell("evaluation_loop", "the largest logit of each batch's columns", changed(
+    EVALUATION, ("output.logits.argmax(dim=-1)", "output.logits.argmax(dim=0)[output.logits.argmax(dim=-1)]")))
+wrong.cell("evaluation_loop", "returns the sum of the losses", changed(EVALUATION, ("total / len(labels)", "total")))
+wrong.cell("evaluation_loop", "weights the losses by tokens in place of texts", changed(
+    EVALUATION, ('output.loss.item() * len(batch["labels"])', 'output.loss.item() * int(batch["attention_mask"].sum())'),
+    ("total / len(labels)", 'total / sum(int(batch["attention_mask"].sum()) for batch in batches)')))
+wrong.cell("evaluation_loop", "accuracy in percent", changed(EVALUATION, (".float().mean().item()",
+    ".float().mean().item() * 100")))
+wrong.cell("evaluation_loop", "keeps gradients on, which takes time and memory",
+           changed(EVALUATION, ("with torch.no_grad():", "if True:")))
+wrong.cell("evaluation_loop", "switches gradients off for the whole program",
+           changed(EVALUATION, ("with torch.no_grad():", "torch.set_grad_enabled(False)\n    if True:")))
+wrong.cell("evaluation_loop", "takes the labels out of the caller's batches", changed(
+    EVALUATION, ('labels.append(batch["labels"])', 'labels.append(batch.pop("labels"))')))
+wrong.cell("evaluation_loop", "texts pile up in lists that are defaults", changed(
+    EVALUATION, ("(model, batches)", "(model, batches, labels=[], predictions=[])"),
+    ("total, labels, predictions = 0.0, [], []", "total = 0.0"),
+    ("labels, predictions = torch.cat(labels), torch.cat(predictions)",
+        "all_labels, found = torch.cat(labels), torch.cat(predictions)"),
+    ("(labels == predictions)", "(all_labels == found)"), ("len(labels)", "len(all_labels)"),
+    ("macro_f1(labels, predictions)", "macro_f1(all_labels, found)")))
+wrong.cell("evaluation_loop", "returns three numbers without names", changed(EVALUATION, (
+    '{"loss": total / len(labels), "accuracy": accuracy, "macro_f1": evaluation.macro_f1(labels, predictions)}',
+    "total / len(labels), accuracy, evaluation.macro_f1(labels, predictions)")))
 
 
 @wrong("evaluation_loop", "trains on the batches")
 def trains(model, batches):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model.eval()
-    total, predictions = 0.0, []
+    total, labels, predictions = 0.0, [], []
     for batch in batches:
         output = model(**batch)
         output.loss.backward()
         optimizer.step()
         total += output.loss.item() * len(batch["labels"])
+        labels.append(batch["labels"])
         predictions.append(output.logits.argmax(dim=-1))
-    predictions = torch.cat(predictions)
-    return total / len(predictions), predictions
+    labels, predictions = torch.cat(labels), torch.cat(predictions)
+    return {"loss": total / len(labels), "accuracy": (labels == predictions).float().mean().item(),
+            "macro_f1": macro_f1(labels, predictions)}
 
 
 @right("evaluation_loop", "computes the loss once, from all logits")
@@ -771,37 +1004,44 @@ def loss_from_logits(model, batches):
     with torch.inference_mode():
         logits = torch.cat([model(**{k: v for k, v in b.items() if k != "labels"}).logits for b in batches])
     labels = torch.cat([b["labels"] for b in batches])
-    return nn.functional.cross_entropy(logits, labels).item(), logits.argmax(dim=-1)
+    found = logits.argmax(dim=-1)
+    return {"loss": nn.functional.cross_entropy(logits, labels).item(),
+        "accuracy": (labels == found).sum().item() / len(labels),
+            "macro_f1": macro_f1(labels, found)}
 
 
-@right("evaluation_loop", "text by text, predictions as a list")
+@right("evaluation_loop", "text by text, in lists, the mode put back")
 def one_by_one(model, batches):
+    before = model.training
     model.eval()
-    losses, predictions = [], []
+    losses, labels, found = [], [], []
     with torch.no_grad():
         for batch in batches:
             for i in range(len(batch["labels"])):
                 output = model(**{k: v[i : i + 1] for k, v in batch.items()})
                 losses.append(output.loss.item())
-                predictions.append(int(output.logits.argmax()))
-    model.train()
-    return float(np.mean(losses)), predictions
+                labels.append(int(batch["labels"][i]))
+                found.append(int(output.logits.argmax()))
+    model.train(before)
+    return {"loss": float(np.mean(losses)), "accuracy": np.mean(np.equal(labels, found)),
+            "macro_f1": macro_f1(torch.tensor(labels), torch.tensor(found))}
 
 
-@right("evaluation_loop", "with gradients switched off by a decorator, labels as the batches name them")
+@right("evaluation_loop", "with gradients switched off by a decorator, and the texts beside")
 def decorated(model, batches):
     @torch.no_grad()
     def run(batch):
         output = model(**batch)
-        return output.loss * len(batch["labels"]), output.logits.argmax(-1)
+        return output.loss * len(batch["labels"]), batch["labels"], output.logits.argmax(-1)
 
     model.eval()
-    losses, predictions = zip(*map(run, batches))
-    predictions = torch.cat(predictions)
-    return torch.stack(losses).sum() / len(predictions), predictions
+    losses, labels, found = zip(*map(run, batches))
+    labels, found = torch.cat(labels), torch.cat(found)
+    return {"loss": torch.stack(losses).sum() / len(found), "accuracy": (labels == found).double().mean(),
+            "macro_f1": evaluation.macro_f1(labels, found), "texts": len(found)}
 
 
-@right("evaluation_loop", "predictions as a numpy array, the two in a list")
+@right("evaluation_loop", "predictions as numpy arrays")
 def in_numpy_arrays(model, batches):
     model.eval()
     total, found = 0.0, []
@@ -810,158 +1050,317 @@ def in_numpy_arrays(model, batches):
             output = model(**batch)
             total += float(output.loss) * len(batch["labels"])
             found.append(output.logits.numpy().argmax(axis=-1))
-    found = np.concatenate(found)
-    return [np.float64(total / len(found)), found]
+    labels, found = np.concatenate([batch["labels"].numpy() for batch in batches]), np.concatenate(found)
+    return {"loss": np.float64(total / len(found)), "accuracy": evaluation.accuracy(labels, found),
+            "macro_f1": evaluation.macro_f1(labels, found)}
 
 
-@wrong("evaluation_loop", "keeps gradients on, which takes time and memory")
-def gradients_on(model, batches):
+# -- epoch_batches ----------------------------------------------------------------------------------------------------
+
+BATCHES = """
+def epoch_batches(rows, collate, config, epoch):
+    order = data.shuffled_rows(len(rows), config.seed, epoch)
+    updates = []
+    for start in range(0, len(rows), config.batch_size):
+        chosen = [rows[i] for i in order[start : start + config.batch_size]]
+        parts = min(config.gradient_accumulation_steps, len(chosen))
+        updates.append([collate(chosen[part::parts]) for part in range(parts)])
+    return updates
+"""
+
+wrong.cell("epoch_batches", "the texts are not shuffled", changed(BATCHES, (
+    "data.shuffled_rows(len(rows), config.seed, epoch)", "range(len(rows))")))
+wrong.cell("epoch_batches", "the same order in each epoch", changed(BATCHES, ("config.seed, epoch)", "config.seed, 0)")))
+wrong.cell("epoch_batches", "another order in each run: the seed is left out", changed(BATCHES,
+    ("config.seed, epoch)", "0, epoch)")))
+wrong.cell("epoch_batches", "counts the epochs from 1", changed(BATCHES, ("config.seed, epoch)", "config.seed, epoch + 1)")))
+wrong.cell("epoch_batches", "drops the last batch, which is smaller", changed(
+    BATCHES, ("range(0, len(rows), config.batch_size)", "range(0, len(rows) - config.batch_size + 1, config.batch_size)")))
+wrong.cell("epoch_batches", "each micro-batch has batch_size texts", changed(
+    BATCHES, ("range(0, len(rows), config.batch_size)",
+              "range(0, len(rows), config.batch_size * config.gradient_accumulation_steps)"),
+    ("start + config.batch_size]", "start + config.batch_size * config.gradient_accumulation_steps]")))
+wrong.cell("epoch_batches", "does not cut the batches into parts", changed(
+    BATCHES, ("parts = min(config.gradient_accumulation_steps, len(chosen))", "parts = 1")))
+wrong.cell("epoch_batches", "fails where a batch has fewer texts than parts: an empty part", changed(
+    BATCHES, ("min(config.gradient_accumulation_steps, len(chosen))", "config.gradient_accumulation_steps")))
+wrong.cell("epoch_batches", "parts of the size that is rounded up, so that there are too few", changed(
+    BATCHES, ("chosen[part::parts]) for part in range(parts)",
+              "chosen[i : i - -len(chosen) // parts]) for i in range(0, len(chosen), -(-len(chosen) // parts))")))
+wrong.cell("epoch_batches", "loses the rest where the parts are not equal", changed(
+    BATCHES, ("chosen[part::parts]", "chosen[part * (len(chosen) // parts) : (part + 1) * (len(chosen) // parts)]")))
+wrong.cell("epoch_batches", "the updates behind each other, in one list of batches", changed(BATCHES, ("append(",
+    "extend(")))
+wrong.cell("epoch_batches", "draws with replacement", changed(BATCHES, (
+    "data.shuffled_rows(len(rows), config.seed, epoch)",
+    "np.random.default_rng([config.seed, epoch]).integers(len(rows), size=len(rows))")))
+wrong.cell("epoch_batches", "shuffles the caller's rows", changed(BATCHES, (
+    "    order = data.shuffled_rows(len(rows), config.seed, epoch)\n",
+    "    rows[:] = [rows[i] for i in data.shuffled_rows(len(rows), config.seed, epoch)]\n    order = range(len(rows))\n")))
+wrong.cell("epoch_batches", "calls the library's sampler", changed(BATCHES, (
+    "    order = data.shuffled_rows(len(rows), config.seed, epoch)\n",
+    "    sampler = data.ShuffledSampler([1] * len(rows), config.batch_size, config.seed)\n    sampler.set_epoch(epoch)\n"
+    "    order = [i for batch in sampler for i in batch]\n")))
+right.cell("epoch_batches", "neighbours in a part, with array_split", changed(
+    BATCHES, ("        chosen = [rows[i] for i in order[start : start + config.batch_size]]\n",
+              "        chosen = order[start : start + config.batch_size]\n"),
+    ("collate(chosen[part::parts]) for part in range(parts)",
+     "collate([rows[i] for i in part]) for part in np.array_split(chosen, parts)")))
+
+
+@right("epoch_batches", "in one comprehension, empty parts left out")
+def in_one_comprehension(rows, collate, config, epoch):
+    shuffled = [rows[i] for i in data.shuffled_rows(len(rows), config.seed, epoch)]
+    size, parts = config.batch_size, config.gradient_accumulation_steps
+    return [[collate(shuffled[s : s + size][p::parts]) for p in range(parts) if shuffled[s : s + size][p::parts]]
+            for s in range(0, len(rows), size)]
+
+
+@right("epoch_batches", "takes rows from a list until it is empty, dealt out like cards")
+def dealt_out(rows, collate, config, epoch):
+    left = data.shuffled_rows(len(rows), config.seed, epoch).tolist()
+    updates = []
+    while left:
+        now, left = left[: config.batch_size], left[config.batch_size :]
+        hands = [[] for _ in range(config.gradient_accumulation_steps)]
+        for place, row in enumerate(now):
+            hands[place % len(hands)].append(rows[row])
+        updates.append(tuple(collate(hand) for hand in hands if hand))
+    return updates
+
+
+@right("epoch_batches", "with a generator in a helper, as a tuple")
+def helped(rows, collate, config, epoch):
+    def split(order):
+        for update in torch.split(torch.from_numpy(order), config.batch_size):
+            yield [collate([rows[i] for i in part.tolist()])
+                   for part in torch.tensor_split(update, min(len(update), config.gradient_accumulation_steps))]
+
+    return tuple(split(data.shuffled_rows(len(rows), config.seed, epoch)))
+
+
+# -- fit --------------------------------------------------------------------------------------------------------------
+
+FIT = """
+def fit(model, rows, collate, config, validate):
+    total = config.epochs * math.ceil(len(rows) / config.batch_size)
+    optimizer = training.make_optimizer(model, config)
+    scheduler = Scheduler(optimizer, total, round(config.warmup_ratio * total))
+    history = {"train": [], "validation": [], "stopped_early": False}
+    best, best_weights, not_better, step = -1.0, None, 0, 0
+    for epoch in range(config.epochs):
+        for batches in epoch_batches(rows, collate, config, epoch):
+            rate = optimizer.param_groups[0]["lr"]
+            loss = training_step(model, batches, optimizer, scheduler)
+            step += 1
+            history["train"].append({"step": step, "loss": loss, "learning_rate": rate})
+            if step % config.eval_steps != 0 and step < total:
+                continue
+            scores = validate(model)
+            history["validation"].append({"step": step, **scores})
+            if scores["macro_f1"] > best:
+                best, not_better = scores["macro_f1"], 0
+                best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            else:
+                not_better += 1
+            if not_better == config.patience:
+                history["stopped_early"] = step < total
+                break
+        if history["stopped_early"]:
+            break
+    model.load_state_dict(best_weights)
     model.eval()
-    outputs = [model(**batch) for batch in batches]
-    count = sum(len(b["labels"]) for b in batches)
-    loss = sum(o.loss.item() * len(b["labels"]) for o, b in zip(outputs, batches)) / count
-    return loss, torch.cat([o.logits.argmax(-1) for o in outputs])
+    return history
+"""
+
+wrong.cell("fit", "keeps the last weights: no copy, the best ones go on changing", changed(
+    FIT, ("{name: tensor.clone() for name, tensor in model.state_dict().items()}", "model.state_dict()")))
+wrong.cell("fit", "keeps the last weights: a copy of the dict, not of the tensors", changed(
+    FIT, ("{name: tensor.clone() for name, tensor in model.state_dict().items()}", "dict(model.state_dict())")))
+wrong.cell("fit", "never loads the best weights", changed(FIT, ("    model.load_state_dict(best_weights)\n", "")))
+wrong.cell("fit", "of equal scores the last one is kept", changed(FIT, ('scores["macro_f1"] > best',
+    'scores["macro_f1"] >= best')))
+wrong.cell("fit", "keeps the weights with the lowest loss", changed(
+    FIT, ('scores["macro_f1"] > best', 'scores["loss"] < best'), ('best, not_better = scores["macro_f1"]',
+        'best, not_better = scores["loss"]'),
+    ("best, best_weights, not_better, step = -1.0", "best, best_weights, not_better, step = float('inf')")))
+wrong.cell("fit", "a score of 0 is never kept: the best score begins at 0", changed(FIT, ("= -1.0, None, 0, 0",
+    "= 0.0, model.state_dict(), 0, 0")))
+wrong.cell("fit", "each better score than the one before is the best", changed(
+    FIT, ("                not_better += 1\n", '                not_better, best = not_better + 1, scores["macro_f1"]\n')))
+wrong.cell("fit", "validates at the end of each epoch, whatever eval_steps says", changed(
+    FIT, ("if step % config.eval_steps != 0 and step < total:", "if step % math.ceil(len(rows) / config.batch_size) != 0:")))
+wrong.cell("fit", "counts eval_steps anew in each epoch", changed(
+    FIT, ("for batches in epoch_batches(rows, collate, config, epoch):",
+        "for number, batches in enumerate(epoch_batches(rows, collate, config, epoch), 1):"),
+    ("if step % config.eval_steps", "if number % config.eval_steps")))
+wrong.cell("fit", "no validation after the last update", changed(FIT, (" and step < total:", ":")))
+wrong.cell("fit", "validates one update early: counts from 0", changed(FIT, ("if step % config", "if (step - 1) % config")))
+wrong.cell("fit", "never stops early", changed(FIT, ("if not_better == config.patience:", "if False:")))
+wrong.cell("fit", "stops one validation too late", changed(
+    FIT, ("if not_better == config.patience:", "if config.patience is not None and not_better > config.patience:")))
+wrong.cell("fit", "never sets the count of bad validations back", changed(
+    FIT, ('best, not_better = scores["macro_f1"], 0', 'best = scores["macro_f1"]')))
+wrong.cell("fit", "early stopping leaves the epoch only", changed(FIT,
+    ('        if history["stopped_early"]:\n            break\n', "")))
+wrong.cell("fit", "fails without a patience: None is compared with a number", changed(
+    FIT, ("not_better == config.patience", "not_better >= config.patience")))
+wrong.cell("fit", "says that it stopped early when patience ends with the last update", changed(FIT,
+    ("= step < total", "= True")))
+wrong.cell("fit", "the schedule forgets the small last batches", changed(FIT, (
+    "    scheduler = Scheduler(optimizer, total,",
+        "    scheduler = Scheduler(optimizer, config.epochs * (len(rows) // config.batch_size),")))
+wrong.cell("fit", "plans too few updates: the small last batches are left out of the count", changed(
+    FIT, ("math.ceil(len(rows) / config.batch_size)", "(len(rows) // config.batch_size)")))
+wrong.cell("fit", "no warm-up", changed(FIT, ("round(config.warmup_ratio * total)", "0")))
+wrong.cell("fit", "warm-up in the first epoch, whatever its share", changed(FIT,
+    ("round(config.warmup_ratio * total)", "total // config.epochs")))
+wrong.cell("fit", "a new optimizer in each epoch", changed(
+    FIT, ("    for epoch in range(config.epochs):\n", "    for epoch in range(config.epochs):\n"
+          "        old, optimizer = optimizer, training.make_optimizer(model, config)\n"
+          "        scheduler.optimizer = optimizer\n"
+          "        for new, group in zip(optimizer.param_groups, old.param_groups):\n"
+          "            new['lr'] = group['lr']\n")))
+wrong.cell("fit", "the same order in each epoch", changed(FIT, ("collate, config, epoch)", "collate, config, 0)")))
+wrong.cell("fit", "one epoch only", changed(FIT, ("for epoch in range(config.epochs):", "for epoch in range(1):")))
+wrong.cell("fit", "notes the learning rate of the next update", changed(
+    FIT, ('            rate = optimizer.param_groups[0]["lr"]\n', ""), ('"learning_rate": rate',
+        '"learning_rate": optimizer.param_groups[0]["lr"]')))
+wrong.cell("fit", "notes the mean loss so far in place of each update's", changed(
+    FIT, ('"loss": loss,', '"loss": (loss + sum(r["loss"] for r in history["train"])) / step,')))
+wrong.cell("fit", "stays in training mode", changed(FIT, ("    model.eval()\n", "    model.train()\n")))
+wrong.cell("fit", "notes losses that hold the graph", changed(FIT, (
+    '"loss": loss,', '"loss": loss + 0 * sum(p.sum() for p in model.parameters()),')))
+wrong.cell("fit", "shuffles the caller's rows", changed(FIT, ("    best, best_weights",
+    "    rows.reverse()\n    rows[0], rows[1] = rows[1], rows[0]\n    best, best_weights")))
+wrong.cell("fit", "goes on counting from the last call", changed(
+    FIT, ("def fit(", "seen = {'step': 0}\n\n\ndef fit("), ("not_better, step = -1.0, None, 0, 0",
+        "not_better, step = -1.0, None, 0, seen['step']"),
+    ("            step += 1\n", "            step += 1\n            seen['step'] = step\n")))
+wrong.cell("fit", "calls the library's loop", """
+def fit(model, rows, collate, config, validate):
+    plain = dataclasses.replace(config, group_by_length=False, metric="macro_f1", progress=False)
+    found = training.train(model, rows, collate, plain, validate)
+    return {"train": found.train, "validation": found.validation, "stopped_early": found.stopped_early}
+""")
 
 
-@wrong("evaluation_loop", "takes the labels out of the caller's batches")
-def pops_labels(model, batches):
+@right("fit", "one loop over all updates, which a generator gives; the library's step and schedule")
+def one_loop(model, rows, collate, config, validate):
+    def updates():
+        for epoch in range(config.epochs):
+            yield from epoch_batches(rows, collate, config, epoch)
+
+    import copy
+    total = config.epochs * -(-len(rows) // config.batch_size)
+    optimizer = training.make_optimizer(model, config)
+    scheduler = training.make_scheduler(optimizer, config, total)
+    train, validation, best, bad = [], [], None, 0
+    for step, batches in enumerate(updates(), start=1):
+        rate = scheduler.get_last_lr()[0]
+        loss = training.training_step(model, batches, optimizer, scheduler)
+        train.append({"learning_rate": rate, "loss": loss, "step": step})
+        if step % config.eval_steps == 0 or step == total:
+            scores = validate(model)
+            validation.append(scores | {"step": step})
+            bad += 1
+            if best is None or scores["macro_f1"] > best[0]:
+                best, bad = (scores["macro_f1"], copy.deepcopy(model.state_dict())), 0
+            if config.patience is not None and bad >= config.patience:
+                break
+    model.load_state_dict(best[1])
     model.eval()
-    labels = torch.cat([batch.pop("labels") for batch in batches])
+    return {"train": train, "validation": validation, "stopped_early": len(train) < total}
+
+
+@right("fit", "with the library's sampler, and a while loop")
+def while_there_is_patience(model, rows, collate, config, validate):
+    sampler = data.ShuffledSampler([1] * len(rows), config.batch_size, config.seed)
+    total = config.epochs * len(sampler)
+    optimizer = training.make_optimizer(model, config)
+    scheduler = training.make_scheduler(optimizer, config, total)
+    history = {"train": [], "validation": [], "stopped_early": False}
+    best, weights, bad, step, waiting = float("-inf"), None, 0, 0, []
+    patience = float("inf") if config.patience is None else config.patience
+    while step < total and bad < patience:
+        if not waiting:
+            sampler.set_epoch(step // len(sampler))
+            waiting = list(sampler)
+        chosen = waiting.pop(0)
+        parts = [chosen[i :: config.gradient_accumulation_steps] for i in range(config.gradient_accumulation_steps)]
+        row = {"step": step + 1, "learning_rate": float(optimizer.param_groups[0]["lr"])}
+        row["loss"] = training_step(model, [collate([rows[i] for i in part]) for part in parts if part], optimizer,
+            scheduler)
+        step += 1
+        history["train"].append(row)
+        if step % config.eval_steps and step != total:
+            continue
+        scores = validate(model)
+        history["validation"].append({**scores, "step": step})
+        if scores["macro_f1"] > best:
+            best, bad = scores["macro_f1"], 0
+            weights = [parameter.detach().clone() for parameter in model.parameters()]
+        else:
+            bad += 1
     with torch.no_grad():
-        logits = torch.cat([model(**batch).logits for batch in batches])
-    return nn.functional.cross_entropy(logits, labels).item(), logits.argmax(-1)
-
-
-@wrong("evaluation_loop", "switches gradients off for the whole program")
-def off_for_ever(model, batches):
+        for parameter, kept in zip(model.parameters(), weights):
+            parameter.copy_(kept)
+    history["stopped_early"] = step < total
     model.eval()
-    torch.set_grad_enabled(False)
-    logits = torch.cat([model(**batch).logits for batch in batches])
-    labels = torch.cat([batch["labels"] for batch in batches])
-    return nn.functional.cross_entropy(logits, labels).item(), logits.argmax(-1)
+    return history
 
 
-@wrong("evaluation_loop", "weights the losses by tokens in place of texts")
-def weighted_by_tokens(model, batches):
-    model.eval()
-    total, weight, found = 0.0, 0, []
-    with torch.no_grad():
-        for batch in batches:
-            output, size = model(**batch), int(batch["attention_mask"].sum())
-            total, weight = total + output.loss.item() * size, weight + size
-            found.append(output.logits.argmax(-1))
-    return total / weight, torch.cat(found)
+@right("fit", "the loop in a function of its own, which returns when patience is used up")
+def returns_when_done(model, rows, collate, config, validate):
+    runtime.set_seed(config.seed)
+    total = config.epochs * math.ceil(len(rows) / config.batch_size)
+    optimizer = training.make_optimizer(model, config)
+    scheduler = Scheduler(optimizer, total, round(config.warmup_ratio * total))
+    train, validation, kept = [], [], {}
+
+    def run():
+        for epoch in range(config.epochs):
+            for batches in epoch_batches(rows, collate, config, epoch):
+                train.append({"step": len(train) + 1, "learning_rate": optimizer.param_groups[0]["lr"]})
+                train[-1]["loss"] = training_step(model, batches, optimizer, scheduler)
+                if len(train) % config.eval_steps == 0 or len(train) == total:
+                    validation.append({"step": len(train)} | validate(model))
+                    found = [row["macro_f1"] for row in validation]
+                    if found.index(max(found)) == len(found) - 1:
+                        kept.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+                    elif config.patience and len(found) - 1 - found.index(max(found)) >= config.patience:
+                        return
+
+    run()
+    model.load_state_dict(kept)
+    return {"train": train, "validation": validation, "stopped_early": len(train) != total, "model": str(model.eval())}
 
 
-@wrong("evaluation_loop", "predictions pile up in a list that is a default")
-def piles_up(model, batches, found=[]):
-    model.eval()
-    total = 0.0
-    with torch.no_grad():
-        for batch in batches:
-            output = model(**batch)
-            total += output.loss.item() * len(batch["labels"])
-            found.append(output.logits.argmax(-1))
-    return total / sum(len(batch["labels"]) for batch in batches), torch.cat(found)
+right.cell("fit", "a class that keeps the best weights", """
+class Best:
+    def __init__(self, patience):
+        self.score, self.weights, self.bad, self.patience = None, None, 0, patience
+
+    def is_over(self, score, model):
+        if self.score is None or score > self.score:
+            self.score, self.bad = score, 0
+            self.weights = {name: np.array(tensor) for name, tensor in model.state_dict().items()}
+        else:
+            self.bad += 1
+        return self.patience is not None and self.bad >= self.patience
 
 
-# -- choose_learning_rate ---------------------------------------------------------------------------------------------
-
-
-@wrong("choose_learning_rate", "the rate with the best mean")
-def best_mean(rates, accuracies):
-    return float(rates[accuracies.mean(dim=1).argmax()])
-
-
-@wrong("choose_learning_rate", "the rate of the best single run")
-def best_run(rates, accuracies):
-    return float(rates[accuracies.max(dim=1).values.argmax()])
-
-
-@wrong("choose_learning_rate", "the largest rate within one deviation")
-def largest(rates, accuracies):
-    means = accuracies.mean(dim=1)
-    best = means.argmax()
-    return float(rates[means >= means[best] - accuracies[best].std(correction=1)].max())
-
-
-@wrong("choose_learning_rate", "divides by the number of seeds")
-def population_deviation(rates, accuracies):
-    means = accuracies.mean(dim=1)
-    best = means.argmax()
-    return float(rates[means >= means[best] - accuracies[best].std(correction=0)].min())
-
-
-@wrong("choose_learning_rate", "each rate's own deviation")
-def own_deviation(rates, accuracies):
-    means = accuracies.mean(dim=1)
-    return float(rates[means + accuracies.std(dim=1) >= means.max()].min())
-
-
-@wrong("choose_learning_rate", "takes the rates to be sorted")
-def first_good(rates, accuracies):
-    means = accuracies.mean(dim=1)
-    best = means.argmax()
-    good = means >= means[best] - accuracies[best].std(correction=1)
-    return float(rates[torch.nonzero(good)[0, 0]])
-
-
-@right("choose_learning_rate", "with numpy")
-def in_numpy(rates, accuracies):
-    rates, table = np.asarray(rates), np.asarray(accuracies)
-    means = table.mean(axis=1)
-    limit = means.max() - table[means.argmax()].std(ddof=1)
-    return rates[means >= limit].min()
-
-
-@right("choose_learning_rate", "with pandas and a loop")
-def in_pandas(rates, accuracies):
-    table = pd.DataFrame(np.asarray(accuracies), index=np.asarray(rates)).sort_index()
-    best = table.mean(axis=1).idxmax()
-    for rate, row in table.iterrows():
-        if row.mean() >= table.loc[best].mean() - table.loc[best].std():
-            return float(rate)
-
-
-@right("choose_learning_rate", "rate by rate, from the smallest")
-def rate_by_rate(rates, accuracies):
-    best = max(accuracies, key=lambda row: row.mean())
-    for i in torch.argsort(rates):
-        if accuracies[i].mean() >= best.mean() - best.std():
-            return rates[i]
-
-
-@right("choose_learning_rate", "with the module statistics")
-def with_statistics(rates, accuracies):
-    import statistics
-    table = dict(zip(rates.tolist(), accuracies.tolist()))
-    best = max(table.values(), key=statistics.mean)
-    limit = statistics.mean(best) - statistics.stdev(best)
-    return min(rate for rate, row in table.items() if statistics.mean(row) >= limit)
-
-
-@wrong("choose_learning_rate", "leaves out a rate that lies exactly at the limit")
-def above_the_limit(rates, accuracies):
-    means = accuracies.mean(dim=1)
-    best = means.argmax()
-    good = means > means[best] - accuracies[best].std(correction=1)
-    good[best] = True
-    return float(rates[good].min())
-
-
-@wrong("choose_learning_rate", "sorts the caller's rates")
-def sorts_rates(rates, accuracies):
-    order = torch.argsort(rates)
-    rates[:], table = rates[order].clone(), accuracies[order]
-    means = table.mean(dim=1)
-    best = means.argmax()
-    return float(rates[means >= means[best] - table[best].std()][0])
-
-
-@wrong("choose_learning_rate", "as good as the worst seed of the best rate")
-def above_worst_seed(rates, accuracies):
-    means = accuracies.mean(dim=1)
-    return float(rates[means >= accuracies[means.argmax()].min()].min())
+""" + changed(FIT, ("best, best_weights, not_better, step = -1.0, None, 0, 0",
+    "best, step = Best(config.patience), 0"), ('''\
+            if scores["macro_f1"] > best:
+                best, not_better = scores["macro_f1"], 0
+                best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            else:
+                not_better += 1
+            if not_better == config.patience:
+''', '''\
+            if best.is_over(scores["macro_f1"], model):
+'''), ("load_state_dict(best_weights)", "load_state_dict({n: torch.from_numpy(w) for n, w in best.weights.items()})")))
 
 
 # -- sentiment (the artifact) -----------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Checks of lab 2, full fine-tuning. Inputs are fresh and random at each run; references are computed here."""
 
+import itertools
+
 import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, marking, models, training
@@ -7,11 +9,12 @@ from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
+    Bool,
     Contract,
+    ListOf,
     Number,
-    Numbers,
     Record,
-    Several,
+    Ref,
     Tensor,
     as_array,
     as_number,
@@ -22,6 +25,7 @@ from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.grading.judge.remembered import class_scores
 
 CLOSE = 1e-4
+PROBES, TINY = "leaplm.grading.judge.probes:", "leaplm.grading.judge.tiny_models:"
 
 
 def close(got, want):
@@ -58,25 +62,6 @@ def collate(student, rng):
     if wrong:
         return 3 - len(wrong), f"these are not as they should be: `{', '.join(wrong)}`"
     return 3, "the batch is padded to its longest row, and the mask tells tokens from padding"
-
-
-@check(points=2, contract=Contract("hidden attention_mask", Tensor("float", dims=2), gradient="hidden"))
-def mean_pool(student, rng):
-    """Five texts of different lengths, then one alone. Some numbers are 0 at tokens too."""
-    hidden = rng.normal(loc=1, size=(5, 7, 3))
-    hidden[:, 0, 0] = 0
-    mask = (np.arange(7) < rng.permutation([1, 3, 4, 6, 7])[:, None]).astype(np.int64)
-    got = as_array(student.call("mean_pool", hidden, mask), (5, 3), "mean_pool")
-    alone = as_array(student.call("mean_pool", hidden[:1], mask[:1]), (1, 3), "mean_pool")
-    want = np.stack([row[keep == 1].mean(axis=0) for row, keep in zip(hidden, mask, strict=True)])
-    if close(got, want) and close(alone, want[:1]):
-        if not learns_as(models.mean_pool, student, "mean_pool", hidden, mask):
-            return 1, WRONG_GRADIENT
-        return 2, "the mean leaves the padding out"
-    full = mask.all(axis=1)
-    hint = "is padding counted in the sum or in the number of tokens?" if close(got[full], want[full]) else \
-        "add up over the tokens (dimension 1) and divide by their number"
-    return 0, f"the means differ from the right ones: {hint}"
 
 
 BY_HAND = {"returns": Tensor("float", dims=0), "gradient": "logits", "forbids": "torch.nn.functional.*cross_entropy*"}
@@ -140,64 +125,96 @@ def on_torch(batch):
     return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
-STEP = Contract("model batch optimizer scheduler", Number(), changes="model", random=FREE, mode="train",
+# -- the trainer: one update ------------------------------------------------------------------------------------------
+
+CLIP = Contract("model max_norm", Number(), leaves="gradients",
+                forbids="torch.nn.utils.*clip_grad* torch.nn.utils.*total_norm*")
+
+
+@check(points=1, contract=CLIP)
+def clip_gradients(student, rng):
+    """Above the limit, below it, all zero, and with a parameter that has no gradient."""
+    limit = float(rng.uniform(2, 3))
+    shapes = {"weight": (2, 3), "bias": (2,)}
+    for size, names in ((4, ("weight", "bias")), (0.6, ("weight", "bias")), (0, ("weight", "bias")), (3, ("weight",))):
+        given = {name: rng.uniform(0.5, 1, size=shapes[name]).astype(np.float32) for name in names}
+        length = np.sqrt(sum((array**2).sum() for array in given.values()))
+        given = {name: (array / length * size * limit).astype(np.float32) for name, array in given.items()}
+        model = student.build(f"{PROBES}linear", 3, 2)
+        student.read(model, f"{PROBES}set_gradients", given)
+        norm = as_number(student.call("clip_gradients", model, limit), "the norm")
+        found = student.read(model, f"{PROBES}gradients")
+        want = {name: array * min(1, 1 / max(size, 1e-6)) for name, array in given.items()}
+        if found.keys() != want.keys() or not all(close(found[name], want[name]) for name in want):
+            return 0, CLIPPED_WRONG[size]
+        if not close(norm, size * limit):
+            return 0.5, "clipped right; but the norm that comes back should be the one before clipping"
+    return 1, "the norm of all gradients together is at most the limit, and small ones stay"
+
+
+CLIPPED_WRONG = {
+    4: "a norm above the limit: multiply all gradients, in place, by limit / norm, where the norm is that of all together",
+    0.6: "a gradient whose norm is below the limit must stay as it is: clipping never enlarges it",
+    0: "gradients that are all 0 must stay 0: is there a division by the norm?",
+    3: "where one parameter has no gradient (`None`), the others should be clipped all the same",
+}
+STEP = Contract("model batches optimizer scheduler", Number(), changes="model", random=FREE, mode="train",
                 forward="train, grad", leaves="gradients")
 
 
-@check(points=4, contract=STEP)
+@check(points=3, contract=STEP)
 def training_step(student, rng):
-    """Two steps where the gradient has to be clipped, then two where it is small and must stay as it is."""
-    large, told = two_steps(student, rng, initializer_range=0.5)
-    if large < 4:
-        return large, told
-    small, told = two_steps(student, rng, initializer_range=0.02)
-    return (4, "two steps move the weights as they should") if small == 4 else \
-        (2, "right for large gradients, but one whose norm is below 1 must stay as it is: clipping never enlarges it")
+    """Two steps where the gradient is small and must stay as it is, then two where it has to be clipped."""
+    small, told = two_steps(student, rng, clipped=False)
+    if small < 3:
+        return small, told
+    large, _ = two_steps(student, rng, clipped=True)
+    if large < 3:
+        return 2, "right for small gradients; large ones are not clipped as asked: the norm of all is scaled down " \
+            "to 1.0, once, after the last micro-batch and before the weights move"
+    return 3, "two steps move the weights as they should"
 
 
-def two_steps(student, rng, initializer_range):
-    first, second = random_batch(rng), random_batch(rng)
-    settings = {"seed": int(rng.integers(10**6)), "initializer_range": initializer_range}
-    model = student.build("leaplm.grading.judge.tiny_models:tiny_classifier", **settings)
-    student.read(model, "leaplm.grading.judge.probes:set_training", False)
-    optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=0.3)
-    scheduler = student.build("leaplm.grading.judge.probes:step_schedule", optimizer)
+def two_steps(student, rng, clipped):
+    """A batch in two micro-batches of different sizes, then one in a single one; old gradients are there at first."""
+    first, second = [random_batch(rng, size) for size in (3, 1)], [random_batch(rng)]
+    settings = {"seed": int(rng.integers(10**6)), "initializer_range": 0.5 if clipped else 0.02}
+    model = student.build(f"{TINY}tiny_classifier", **settings)
+    student.read(model, f"{PROBES}set_training", False)
+    student.read(model, f"{PROBES}leave_gradients")
+    optimizer = student.build(f"{PROBES}sgd", model, lr=0.3)
+    scheduler = student.build(f"{PROBES}step_schedule", optimizer)
     want = tiny_models.tiny_classifier(**settings)
+    for batch in [*first, *second] if clipped else []:  # each text is a surprise: all gradients are large
+        batch["labels"] = 1 - probes.logits(want, **on_torch(batch)).argmax(axis=1)
     want_optimizer = probes.sgd(want, lr=0.3)
     want_scheduler = probes.step_schedule(want_optimizer)
     losses = []
-    for batch in (first, second):
-        want_loss = reference_step(want, on_torch(batch), want_optimizer, want_scheduler)
-        got = student.call("training_step", model, batch, optimizer, scheduler)
+    for batches in (first, second):
+        want_loss = training.training_step(want, list(map(on_torch, batches)), want_optimizer, want_scheduler)
+        got = student.call("training_step", model, batches, optimizer, scheduler)
         losses.append((as_number(got, "the loss"), want_loss))
-    weights = student.read(model, "leaplm.grading.judge.probes:state_dict")
-    rates = student.read(optimizer, "leaplm.grading.judge.probes:learning_rates")
+    weights = student.read(model, f"{PROBES}state_dict")
+    rates = student.read(optimizer, f"{PROBES}learning_rates")
     moved = all(close(weights[name], value) for name, value in probes.state_dict(want).items())
     parts = {
-        "the weights after two steps (order of the calls, old gradients, clipping to 1.0)": moved,
-        "the loss returned (the one before the update)":
+        "the weights after two steps (order of the calls, old gradients, the share of each micro-batch; clipping never "
+        "enlarges a gradient)": moved,
+        "the loss returned (the mean over all texts, before the update)":
             all(close(got, right) for got, right in losses[: 2 if moved else 1]),  # the second follows from the weights
         "the learning rate after two steps (scheduler.step() once per step)":
             close(rates, probes.learning_rates(want_optimizer)),
     }
     wrong = [name for name, good in parts.items() if not good]
     if not wrong:
-        return 4, "the weights are right"
-    return 4 - len(wrong) if moved else 0, f"not as it should be: {'; '.join(wrong)}"
+        return 3, "the weights are right"
+    return max(1, 3 - len(wrong)) if moved else 0, f"not as it should be: {'; '.join(wrong)}"
 
 
-def reference_step(model, batch, optimizer, scheduler):
-    model.train()
-    optimizer.zero_grad()
-    loss = model(**batch).loss
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    scheduler.step()
-    return loss.item()
+# -- the trainer: the learning rate -----------------------------------------------------------------------------------
 
 
-@check(points=2, contract=Contract("step total_steps warmup_steps", Number()))
+@check(points=1, contract=Contract("step total_steps warmup_steps", Number()))
 def warmup_linear(student, rng):
     total, warmup = int(rng.integers(50, 90)), int(rng.integers(5, 20))
     steps = [0, 1, warmup - 1, warmup, warmup + 1, total - 1, total]
@@ -207,63 +224,284 @@ def warmup_linear(student, rng):
     edges = [(total + 3, total, warmup), (0, total, 0), (total // 2, total, 0), (warmup, warmup + 1, warmup)]
     got = [as_number(student.call("warmup_linear", *edge), "warmup_linear") for edge in edges]
     if not close(got, [training.warmup_linear(*edge) for edge in edges]):
-        return 1, "right inside; look at steps after total_steps (0) and at warmup_steps = 0 (begins at 1)"
-    return 2, "up on one straight line, down on another"
+        return 0.5, "right inside; look at steps after total_steps (0) and at warmup_steps = 0 (begins at 1)"
+    return 1, "up on one straight line, down on another"
 
 
-EVALUATION = Contract("model batches", Several(Number(), Numbers("int", dims=1)), mode="any", forward="eval, no_grad",
+SCHEDULER = Contract("optimizer total_steps warmup_steps", own="leaplm.training.make_scheduler",
+                     forbids="torch.optim.lr_scheduler.*LR")
+
+
+@check(points=1, contract={"Scheduler": SCHEDULER})
+def scheduler(student, rng):
+    """Two groups with peaks of their own, more updates than planned; then without warm-up."""
+    for warmup, total in ((int(rng.integers(3, 6)), int(rng.integers(9, 15))), (0, int(rng.integers(4, 8)))):
+        peaks = [float(rate) for rate in rng.uniform(0.1, 1, size=2)]
+        optimizer = student.build(f"{PROBES}sgd_of_groups", peaks)
+        made = student.call("Scheduler", optimizer, total, warmup)
+        if not isinstance(made, Ref):
+            return 0, "`Scheduler(optimizer, total_steps, warmup_steps)` should make an object with a method `step`"
+        rates = student.read(made, f"{PROBES}learning_rates_by_update", optimizer, total + 2)
+        got = as_array(rates, (total + 2, 2), "the learning rates")
+        want = schedule(peaks, total, warmup)
+        if not close(got, want):
+            return 0, told_of_schedule(got, want, peaks, total, warmup)
+    return 1, "each group has its own peak, the first update has a rate above 0, and so has the last"
+
+
+def schedule(peaks, total, warmup, shift=1, more=1):
+    """The rates (updates, groups), two updates more than planned; with other numbers those of a near miss."""
+    factors = [training.warmup_linear(done + shift, total + more, warmup) for done in range(total + 2)]
+    return np.outer(factors, peaks)
+
+
+def told_of_schedule(got, want, peaks, total, warmup):
+    if close(got[0], peaks) and warmup:
+        return "the first update has the whole rate: set the rates when the scheduler is made, not only in `step`"
+    if close(got[:, 0], want[:, 0]):
+        return "the first group is right: the other groups have peaks of their own"
+    if close(got, schedule(peaks, total, warmup, 0, 0)):
+        return "the first update has the rate 0, so it changes nothing: count the updates from 1"
+    if close(got, schedule(peaks, total, warmup, 1, 0)):
+        return "the last update has the rate 0, so it changes nothing: 0 is for the update after the last"
+    return "the rates differ: update k of n, from 1, has the peak of its group times warmup_linear(k, n + 1, warmup_steps)"
+
+
+# -- the trainer: the evaluation --------------------------------------------------------------------------------------
+
+
+@check(points=1, contract=Contract("labels predictions", Number()))
+def macro_f1(student, rng):
+    """A class that is never predicted, one that is only predicted, one that is in neither list."""
+    names = rng.permutation(9)[:5]
+    labels = names[[0, 0, 0, 0, 1, 1, 2, 2]]
+    predictions = names[[0, 0, 1, 3, 1, 0, 0, 1]]
+    order = rng.permutation(8)
+    got = as_number(student.call("macro_f1", labels[order], predictions[order]), "macro_f1")
+    if not close(got, evaluation.macro_f1(labels, predictions)):
+        return 0, "another number is wanted: the mean over the classes of 2 · hits / (times in labels + times in " \
+            "predictions); all classes that occur in labels or in predictions count, and no other"
+    for given in ((labels, labels), (labels[:4], labels[4:])):
+        got = as_number(student.call("macro_f1", *given), "macro_f1")
+        if not close(got, evaluation.macro_f1(*given)):
+            return 0.5, "right on most lists; what comes out if all are right (1), and if none is (0)?"
+    return 1, "the mean of the F1 of all classes that occur"
+
+
+SCORES = Record({"loss": Number(), "accuracy": Number(), "macro_f1": Number()})
+EVALUATION = Contract("model batches", SCORES, mode="any", forward="eval, no_grad",
                       own="leaplm.evaluation.evaluate leaplm.evaluation.predict_logits")
 
 
-@check(points=3, contract=EVALUATION)
+@check(points=2, contract=EVALUATION)
 def evaluation_loop(student, rng):
     """Batches of different sizes on a model with strong dropout that is in training mode at first."""
     seed, batches = int(rng.integers(10**6)), [padded_batch(rng, size, labels=3) for size in (7, 8, 1)]
     settings = {"seed": seed, "num_labels": 3, "dropout": 0.5, "initializer_range": 0.5}
-    model = student.build("leaplm.grading.judge.tiny_models:tiny_classifier", **settings)
+    model = student.build(f"{TINY}tiny_classifier", **settings)
     result = student.call("evaluation_loop", model, batches)
-    want_loss, want = reference_evaluation(tiny_models.tiny_classifier(**settings).eval(), batches)
-    predictions = as_array(result[1], (16,), "the predictions")
-    if not np.array_equal(predictions, want):
-        return 0, "the predictions differ: is dropout off, and is it the class with the largest logit?"
-    if not close(as_number(result[0], "the loss"), want_loss):
-        return 2, "right predictions; the loss should be the mean over texts, not over batches"
-    return 3, "loss and predictions are right for batches of different sizes"
+    scores = {name: as_number(result[name], f"the {name}") for name in ("loss", "accuracy", "macro_f1")}
+    loss, labels, predictions = reference_evaluation(tiny_models.tiny_classifier(**settings).eval(), batches)
+    if not close(scores["accuracy"], evaluation.accuracy(labels, predictions)):
+        return 0, "the accuracy differs: is dropout off, is the class the one with the largest logit, do all texts count?"
+    wrong = [name for name, want in (("loss", loss), ("macro_f1", evaluation.macro_f1(labels, predictions)))
+             if not close(scores[name], want)]
+    if wrong:
+        return 1, f"the accuracy is right, `{', '.join(wrong)}` not: the loss is the mean over texts, not over batches, " \
+            "and macro-F1 is computed once, over the texts of all batches"
+    return 2, "loss, accuracy and macro-F1 are right for batches of different sizes"
 
 
 def reference_evaluation(model, batches):
     with torch.no_grad():
         logits = np.concatenate([model(**on_torch(batch)).logits.numpy() for batch in batches])
     labels = np.concatenate([batch["labels"] for batch in batches])
-    return reference_cross_entropy(logits, labels), logits.argmax(axis=1)
+    return reference_cross_entropy(logits, labels), labels, logits.argmax(axis=1)
 
 
-@check(points=2, contract=Contract("rates accuracies", Number(), arrays="float64"))
-def choose_learning_rate(student, rng):
-    """Many random tables: among them such where the best rate, the smallest and the sample deviation each decide."""
-    good = 0
-    for case in range(20):
-        rates = rng.permutation([1e-5, 3e-5, 1e-4, 3e-4, 1e-3])
-        accuracies = rng.uniform(0.70, 0.78, size=(5, 1)) + rng.normal(scale=0.02, size=(5, 3))
-        if case < 5:  # the smallest rate lies 0.9 sample deviations below the best: 1.1 of the other kind
-            smallest, spread = rates.argmin(), float(rng.uniform(0.01, 0.02))
-            accuracies = np.linspace(0.60, 0.62, 5)[:, None] + rng.normal(scale=0.001, size=(5, 3))
-            accuracies[(smallest + 1) % 5] = 0.8 + spread * np.array([-1, 0, 1])
-            accuracies[smallest] = 0.8 - 0.9 * spread
-        if case in (7, 8):  # the smallest rate lies above the worst seed of the best, and further than its deviation below
-            accuracies = np.linspace(0.60, 0.62, 5)[:, None] + rng.normal(scale=0.001, size=(5, 3))
-            accuracies[rates.argmax()], accuracies[rates.argmin()] = 0.8 + 0.01 * np.array([1, -2, 1]), 0.8 - 0.0187
-        exact = case in (5, 6)  # the smallest rate lies exactly one deviation below, in numbers that computers hold exactly
-        if exact:
-            accuracies[:], accuracies[rates.argmax()], accuracies[rates.argmin()] = 0.125, (0.25, 0.5, 0.75), 0.25
-        got = as_number(student.call("choose_learning_rate", rates, accuracies), "choose_learning_rate")
-        means, best = accuracies.mean(axis=1), accuracies.mean(axis=1).argmax()
-        margin = np.abs(means - (means[best] - accuracies[best].std(ddof=1))).min()
-        want = rates[means >= means[best] - accuracies[best].std(ddof=1)].min()
-        good += (margin < 1e-6 and not exact) or np.isclose(got, want, rtol=1e-3, atol=0)
-    if good == 20:
-        return 2, "the smallest rate within one standard deviation of the best mean"
-    return 0, "another rate fits the rule: best mean, its sample standard deviation, then the smallest rate within it"
+# -- the trainer: the loop --------------------------------------------------------------------------------------------
+
+WIDTH, CLASSES = 4, 3
+ONE_BATCH = Record({"vectors": Tensor("float", dims=2), "labels": Tensor("int64", dims=1)})
+
+
+def vector_rows(rng, count):
+    """Rows of texts that are vectors; the first number of each vector says which row it is."""
+    vectors = rng.normal(size=(count, WIDTH))
+    vectors[:, 0] = np.arange(count) / count
+    return [{"input_ids": [5, 6], "vector": vector.astype(np.float32), "label": int(rng.integers(CLASSES))}
+            for vector in vectors]
+
+
+BATCHES = Contract("rows collate config epoch", ListOf(ListOf(ONE_BATCH)), own="leaplm.data.ShuffledSampler")
+
+
+@check(points=1, contract=BATCHES)
+def epoch_batches(student, rng):
+    """Parts that cannot be equal, a last batch with fewer rows than parts; then no parts, and batches that fill exactly."""
+    for count, size, parts in ((13, 5, 4), (8, 4, 1)):
+        rows, epoch = vector_rows(rng, count), int(rng.integers(2, 9))
+        settings = {"batch_size": size, "gradient_accumulation_steps": parts, "seed": int(rng.integers(1, 1000))}
+        collate = student.build(f"{PROBES}vector_collator")
+        config = student.build("leaplm.training:TrainingConfig", **settings)
+        batches = student.call("epoch_batches", rows, collate, config, epoch)
+        got = [[np.rint(as_array(part["vectors"], (None, WIDTH), "the vectors")[:, 0] * count).tolist() for part in batch]
+               for batch in batches]
+        order = data.shuffled_rows(count, settings["seed"], epoch).tolist()
+        want = [order[i : i + size] for i in range(0, count, size)]
+        if told := told_of_batches(got, want, parts):
+            return 0, told
+        labels = [label for batch in batches for part in batch for label in np.asarray(part["labels"]).tolist()]
+        if labels != [rows[int(i)]["label"] for batch in got for part in batch for i in part]:
+            return 0, "the labels are not those of the rows: give whole rows to `collate`"
+    return 1, "each text once an epoch, in the order of the epoch, and each batch in nearly equal parts"
+
+
+def told_of_batches(got, want, parts):
+    """What is wrong with the rows of the batches, "" if nothing is."""
+    flat = [sorted(itertools.chain(*batch)) for batch in got]
+    if sorted(itertools.chain(*flat)) != sorted(itertools.chain(*want)):
+        return "each text should come once in an epoch, also those of the last batch, which may be smaller"
+    if list(map(len, flat)) != list(map(len, want)):
+        return "an update takes batch_size texts (not each of its micro-batches), and the last one what is left"
+    if flat != list(map(sorted, want)):
+        return "the texts come in another order than that of data.shuffled_rows for the seed and this epoch"
+    for batch in got:
+        sizes = list(map(len, batch))
+        if len(sizes) != min(parts, sum(sizes)) or max(sizes) - min(sizes) > 1:
+            return "a batch is cut into gradient_accumulation_steps parts whose sizes differ by one at most; if it has " \
+                "fewer texts than that, into parts of one text"
+    return ""
+
+
+UPDATE = Record({"step": Number(), "loss": Number(), "learning_rate": Number()})
+HISTORY = Record({"train": ListOf(UPDATE), "validation": ListOf(Record({"step": Number(), "macro_f1": Number()})),
+                  "stopped_early": Bool()})
+FIT = Contract("model rows collate config validate", HISTORY, gradient="none", changes="model", random=FREE, mode="eval",
+               forward="train, grad", leaves="gradients", own="leaplm.training.train")
+
+
+@check(points=3, contract=FIT)
+def fit(student, rng):
+    """To the end with the best at first; early behind a tie; with scores of 0, and patience used up at the last."""
+    for rows, settings, scores in (
+        (11, {"batch_size": 4, "epochs": 4, "gradient_accumulation_steps": 3, "eval_steps": 5}, [0.7, 0.5, 0.6]),
+        (9, {"batch_size": 4, "epochs": 5, "eval_steps": 2, "patience": 2}, [0.4, 0.3, 0.5, 0.5, 0.45, 0.2, 0.1]),
+        (6, {"batch_size": 2, "epochs": 2, "eval_steps": 3, "patience": 1, "head_learning_rate": 0.1}, [0.0, 0.0]),
+    ):
+        case = {"seed": int(rng.integers(10**6)), "rows": vector_rows(rng, rows), "scores": scores,
+                "settings": {"learning_rate": 0.2, "warmup_ratio": 0.25, "seed": int(rng.integers(1000)), **settings}}
+        got, want = run_fit(student, case), reference_fit(case)
+        if wrong := differences(got, want):
+            return explain_fit(got, wrong, case)
+    return 3, "trained, validated and stopped as asked, and the best weights are back"
+
+
+def run_fit(student, case):
+    """(history, weights) of the answer."""
+    model = student.build(f"{TINY}vector_classifier", WIDTH, CLASSES, case["seed"])
+    student.read(model, f"{PROBES}leave_gradients")
+    student.read(model, f"{PROBES}set_training", False)
+    collate = student.build(f"{PROBES}vector_collator")
+    config = student.build("leaplm.training:TrainingConfig", **case["settings"])
+    validate = student.build(f"{PROBES}scripted_validation", case["scores"])
+    history = student.call("fit", model, case["rows"], collate, config, validate)
+    return history, student.read(model, f"{PROBES}state_dict")
+
+
+def reference_fit(case, miss=""):
+    """(history, weights) of the training that the lab asks for, or of a near miss."""
+    model, validate = tiny_models.vector_classifier(WIDTH, CLASSES, case["seed"]), probes.scripted_validation(case["scores"])
+    config, rows = training.TrainingConfig(**case["settings"]), case["rows"]
+    epochs = [reference_batches(rows, config, epoch, miss) for epoch in range(config.epochs)]
+    total = sum(map(len, epochs)) - (config.epochs if miss == "total" else 0)
+    optimizer = training.make_optimizer(model, config)
+    scheduler = training.make_scheduler(optimizer, config, total)
+    history = {"train": [], "validation": [], "stopped_early": False}
+    best, kept, bad, step = 0 if miss == "zero" else None, probes.state_dict(model), 0, 0
+    for batches in epochs:
+        every = len(batches) if miss == "epochs" else config.eval_steps
+        for batch in batches:
+            rate, step = optimizer.param_groups[0]["lr"], step + 1
+            loss = training.training_step(model, batch, optimizer, scheduler)
+            history["train"].append({"step": step, "loss": loss, "learning_rate": rate})
+            if step % every and (step < total or miss == "not the last"):
+                continue
+            scores = validate(model)
+            history["validation"].append({"step": step, **scores})
+            value = -scores["loss"] if miss == "loss" else scores["macro_f1"]
+            better = best is None or value > best or (miss == "tie" and value == best)
+            if better:
+                best, kept = value, probes.state_dict(model)
+            bad = bad + 1 if not better else bad if miss == "never reset" else 0
+            if config.patience is not None and miss != "patience" and bad >= config.patience + (miss == "late"):
+                history["stopped_early"] = step < total
+                break
+        if history["stopped_early"] and miss != "inner":
+            break
+    return history, probes.state_dict(model) if miss == "end" else kept
+
+
+def reference_batches(rows, config, epoch, miss):
+    """The updates of an epoch, the whole batch at once: parts that are weighted right give the same."""
+    order = data.shuffled_rows(len(rows), config.seed, 0 if miss == "same order" else epoch)
+    order = np.arange(len(rows)) if miss == "no order" else order
+    full = len(rows) - len(rows) % config.batch_size if miss == "drops" else len(rows)
+    return [[data.collate_vectors([rows[i] for i in order[start : start + config.batch_size]])]
+            for start in range(0, full, config.batch_size)]
+
+
+MISSES = {
+    "end": "the weights at the end are those of the last update: keep a copy (`.clone()`) of the best ones, and load it",
+    "tie": "a score that only equals the best one is no better: the first weights with it stay, and it counts for patience",
+    "loss": "the best weights are those with the highest macro-F1, not those with the lowest loss",
+    "zero": "the first evaluation is always the best so far, also with a score of 0",
+    "epochs": "validation comes every `eval_steps` updates, wherever an epoch ends",
+    "not the last": "the last update is followed by a validation too",
+    "patience": "nothing stops it: `patience` evaluations in a row that are no better end the training",
+    "late": "it stops one evaluation too late: `patience` evaluations that are no better are enough",
+    "never reset": "a better evaluation sets the count of bad ones back to 0",
+    "inner": "early stopping leaves the epoch, but the next epoch begins all the same",
+    "total": "too few updates are planned: count the small last batch of each epoch too",
+    "same order": "all epochs have the same order: give the number of the epoch to data.shuffled_rows",
+    "no order": "the texts are not shuffled",
+    "drops": "the small last batch of each epoch is left out",
+}
+WEIGHTS = "the weights at the end"
+OF_TRAINING = ("total", "same order", "no order", "drops")  # the others are of what is kept, and when it ends
+
+
+def differences(got, want):
+    """Which parts of an answer's history and weights are not those wanted."""
+    (history, weights), (wanted, kept) = got, want
+    parts = {
+        "the number of updates": len(history["train"]) == len(wanted["train"]),
+        "the updates' losses": same_rows(history["train"], wanted["train"], ("step", "loss")),
+        "the updates' learning rates": same_rows(history["train"], wanted["train"], ("learning_rate",)),
+        "the validations": same_rows(history["validation"], wanted["validation"], ("step", "macro_f1"), whole=True),
+        "`stopped_early`": bool(history["stopped_early"]) == wanted["stopped_early"],
+        WEIGHTS: all(close(weights[name], kept[name]) for name in kept),
+    }
+    return [name for name, good in parts.items() if not good]
+
+
+def same_rows(got, want, names, whole=False):
+    """Whether rows say the same, up to where the shorter list ends unless they are compared as a `whole`."""
+    shorter = min(len(got), len(want))
+    return (len(got) == len(want) or not whole) and all(
+        close(as_number(one[name], name), other[name])
+        for one, other in zip(got[:shorter], want[:shorter], strict=True) for name in names)
+
+
+def explain_fit(got, wrong, case):
+    unsure = [] if wrong == [WEIGHTS] else [WEIGHTS]  # a history tells the cause too
+    for miss, told in MISSES.items():
+        if not set(differences(got, reference_fit(case, miss))) - set(unsure):
+            return 0 if miss in OF_TRAINING else 1, told
+    if "the updates' losses" in wrong:
+        return 0, "the losses of the updates differ: the order, the share of each micro-batch, the rate? If a " \
+            "function above is open, take the library's: `training.training_step`, `training.make_scheduler`"
+    return 1 if WEIGHTS in wrong else 2, f"trained right; not as it should be: {'; '.join(wrong)}"
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

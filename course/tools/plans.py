@@ -24,7 +24,7 @@ DAY = [
     (30, "Install from the stick, `leaplm check`, two to a computer; lab 0 section 1", ["lab0_start"]),
     (75, "**What does our language pay?** Slides of chapter 0; lab 0 sections 2–4, exercises 1 and 2; read 3 and 4", []),
     (15, "Break", []),
-    (90, "**From tokens to a classifier.** Slides of chapter 2; lab 2 sections 1–5, exercises 1, 2 and 4; the others on "
+    (90, "**From tokens to a classifier.** Slides of chapter 2; lab 2 sections 1–5, exercises 1, 3 and 4; the others on "
          "paper, in pairs", []),
     (60, "Lunch. Before it, everybody runs lab 2 from section 6 on: the computers train meanwhile", ["lab2_finetuning"]),
     (30, "**Read a figure.** Lab 2 sections 7–9 on the screen: axis, band, baseline", []),

@@ -498,6 +498,19 @@ class DynamicPaddingCollator:
         return batch
 
 
+def collate_vectors(rows):
+    """A batch for `models.VectorClassifier` of rows that have a `vector`: vectors (batch, width), labels (batch,).
+
+    >>> batch = collate_vectors([{"vector": [0.5, 1.0], "label": 1}, {"vector": [0.0, 2.0], "label": 0}])
+    >>> batch["vectors"].tolist(), batch["labels"].tolist()
+    ([[0.5, 1.0], [0.0, 2.0]], [1, 0])
+    """
+    import torch
+
+    vectors = torch.stack([torch.as_tensor(row["vector"], dtype=torch.float32) for row in rows])
+    return {"vectors": vectors, "labels": torch.tensor([int(row["label"]) for row in rows])}
+
+
 class LengthBucketSampler:
     """Batches of row numbers of similar length, in an order that is random but repeatable.
 
@@ -527,3 +540,26 @@ class LengthBucketSampler:
         rows = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = [rows[i : i + self.batch_size].tolist() for i in range(0, len(rows), self.batch_size)]
         yield from (batches[i] for i in rng.permutation(len(batches)))
+
+
+def shuffled_rows(count, seed, epoch):
+    """The row numbers 0 to count - 1 in the order of an epoch (count,): random, but it depends on seed and epoch alone.
+
+    >>> shuffled_rows(5, seed=0, epoch=0).tolist() == shuffled_rows(5, seed=0, epoch=0).tolist()
+    True
+    >>> sorted(shuffled_rows(5, seed=0, epoch=1).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    return np.random.default_rng([seed, epoch, 2026]).permutation(count)
+
+
+class ShuffledSampler(LengthBucketSampler):
+    """Batches of row numbers in the order of `shuffled_rows`, whatever the lengths; the last batch holds what is left.
+
+    >>> [len(batch) for batch in ShuffledSampler([10] * 5, batch_size=2)]
+    [2, 2, 1]
+    """
+
+    def __iter__(self):
+        order = shuffled_rows(len(self.lengths), self.seed, self.epoch).tolist()
+        yield from (order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size))

@@ -65,6 +65,26 @@ class MeanPoolClassifier(BertPreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
+class VectorClassifier(nn.Module):
+    """A classification head alone, on texts that are vectors already: one linear layer.
+
+    vectors (batch, width) -> logits (batch, classes), and the mean cross-entropy as `loss` when `labels` (batch,) are given.
+    With an encoder that does not learn, the vectors are computed once, and an update takes about a millisecond.
+
+    >>> VectorClassifier(width=4, classes=3)(torch.zeros(2, 4)).logits.shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, width, classes):
+        super().__init__()
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, vectors, labels=None):
+        logits = self.classifier(vectors)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
 class MaskedPositionsLM(BertForMaskedLM):
     """BertForMaskedLM that, when `labels` are given, scores the vocabulary at the masked positions only.
 

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
-from leaplm.data import LengthBucketSampler
+from leaplm.data import LengthBucketSampler, ShuffledSampler
 from leaplm.locales import say
 from leaplm.runtime import free_memory, get_device, mixed_precision, set_seed, trim_memory
 
@@ -39,6 +39,7 @@ class TrainingConfig:
         the encoder, which they would disturb (discriminative fine-tuning, Howard & Ruder, 2018).
     batch_size: rows per weight update, over all processes. `gradient_accumulation_steps` cuts each batch into that
         many parts that go through the model one after the other: less memory, the same update.
+    group_by_length: texts of similar length share a batch, which saves padding; False: batches in plain shuffled order.
     max_steps: stop after so many updates, whatever `epochs` says.
     eval_steps: evaluate every so many updates (None: at the end of each epoch).
     patience: stop after so many evaluations without a better `metric` (None: never stop early). The best weights are
@@ -59,6 +60,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     gradient_accumulation_steps: int = 1
+    group_by_length: bool = True
     eval_steps: int | None = None
     patience: int | None = None
     metric: str = "loss"
@@ -164,6 +166,34 @@ def make_scheduler(optimizer, config, total_steps):
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1.0, (s + 1) / max(1, warmup_steps)))
 
 
+def training_step(model, batches, optimizer, scheduler, max_grad_norm=1.0):
+    """One update from the micro-batches of one batch; returns the mean loss before it, each row weighing the same.
+
+    batches: a list of dicts with `labels`; `model(**batch).loss` is the mean loss of a micro-batch. So does `train` at each
+    update, with devices, precision and processes besides.
+
+    >>> from leaplm.models import VectorClassifier
+    >>> model = VectorClassifier(width=2, classes=2)
+    >>> _ = [torch.nn.init.zeros_(parameter) for parameter in model.parameters()]
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> scheduler = make_scheduler(optimizer, TrainingConfig(), total_steps=10)
+    >>> batch = {"vectors": torch.ones(2, 2), "labels": torch.tensor([0, 1])}
+    >>> round(training_step(model, [batch], optimizer, scheduler), 3)
+    0.693
+    """
+    model.train()
+    optimizer.zero_grad()
+    rows, total = sum(len(batch["labels"]) for batch in batches), 0.0
+    for batch in batches:
+        loss = model(**batch).loss * (len(batch["labels"]) / rows)
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    optimizer.step()
+    scheduler.step()
+    return total
+
+
 def train(model, rows, collate_fn, config, evaluate_fn=None, loss_fn=classification_loss):
     """Train `model` in place on tokenized `rows` and return a History; the best weights by validation are kept.
 
@@ -199,7 +229,8 @@ class Run:
         self.rows, self.collate_fn, self.config = rows, collate_fn, config
         self.evaluate_fn, self.loss_fn, self.raw_model = evaluate_fn, loss_fn, model
         self.accelerator = make_accelerator(config)
-        self.sampler = LengthBucketSampler([len(row["input_ids"]) for row in rows], config.batch_size, config.seed)
+        sampler = LengthBucketSampler if config.group_by_length else ShuffledSampler
+        self.sampler = sampler([len(row["input_ids"]) for row in rows], config.batch_size, config.seed)
         self.steps_per_epoch = len(self.sampler)
         self.total_steps = config.max_steps or config.epochs * self.steps_per_epoch
         optimizer = make_optimizer(model, config)

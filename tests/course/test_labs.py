@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from forked import run_notebook
-from leaplm import data, evaluation, models, training
+from leaplm import data, evaluation, training
 from leaplm.grading.course import list_labs
-from leaplm.grading.judge.tiny_models import tiny_classifier
+from leaplm.grading.judge.probes import learning_rates_by_update, sgd_of_groups
+from leaplm.grading.judge.tiny_models import tiny_classifier, vector_classifier
 from quick import HIDDEN
 from repo import ROOT
 from solved import assert_handed_in, solved_lab
@@ -130,14 +131,17 @@ def test_lab2_collate_is_the_librarys(lab2):
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in lab2["collate"](rows, 9).items())
 
 
-def test_lab2_mean_pool_is_the_librarys(lab2):
-    hidden, mask = torch.randn(2, 4, 3), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
-    assert torch.allclose(lab2["mean_pool"](hidden, mask), models.mean_pool(hidden, mask))
-
-
 def test_lab2_schedule_is_the_librarys(lab2):
     for step in range(30):
         assert lab2["warmup_linear"](step, 25, 5) == training.warmup_linear(step, 25, 5)
+    found = {}
+    for who in ("ours", "theirs"):
+        optimizer = sgd_of_groups([1.0, 0.1])
+        config = training.TrainingConfig(warmup_ratio=5 / 25)
+        scheduler = (lab2["Scheduler"](optimizer, 25, 5) if who == "ours" else training.make_scheduler(optimizer,
+            config, 25))
+        found[who] = learning_rates_by_update(scheduler, optimizer, 28)
+    assert np.allclose(found["ours"], found["theirs"])
 
 
 def test_lab2_losses_are_torchs(lab2):
@@ -153,20 +157,70 @@ def test_lab2_evaluation_is_the_librarys(lab2):
     model, rng = tiny_classifier(initializer_range=0.5, dropout=0.3), np.random.default_rng(0)
     rows = [{"input_ids": rng.integers(5, 60, size=n).tolist(), "label": int(n % 2)} for n in range(2, 13)]
     collate = data.DynamicPaddingCollator(0)
-    loss, predictions = lab2["evaluation_loop"](model, [collate(rows[:8]), collate(rows[8:])])
-    ours = evaluation.evaluate(model, rows, collate)
-    assert loss == pytest.approx(ours["loss"], abs=1e-5)
-    assert evaluation.accuracy([row["label"] for row in rows], predictions) == ours["accuracy"]
+    scores = lab2["evaluation_loop"](model, [collate(rows[:8]), collate(rows[8:])])
+    theirs = evaluation.evaluate(model, rows, collate)
+    assert scores == pytest.approx(theirs, abs=1e-5)
+    labels, predictions = torch.tensor([0, 0, 1, 3]), torch.tensor([0, 2, 1, 1])
+    assert lab2["macro_f1"](labels, predictions) == pytest.approx(evaluation.macro_f1(labels, predictions))
+
+
+def test_lab2_clipping_is_torchs(lab2):
+    ours, theirs = (torch.nn.Linear(3, 2) for _ in range(2))
+    for model in (ours, theirs):
+        for parameter in model.parameters():
+            parameter.grad = torch.arange(1.0, parameter.numel() + 1).view_as(parameter)
+    assert lab2["clip_gradients"](ours, 2.0) == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs.parameters(
+        ), 2.0)))
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-5)
 
 
 def test_lab2_training_step_is_the_librarys_update(lab2):
-    theirs, ours = tiny_classifier(), tiny_classifier()
+    """Of `train`, whose batch of 8 rows is cut into 3 parts, and of `training.training_step`."""
     rows = [{"input_ids": [5 + i, 7, 9 + i], "label": i % 2} for i in range(8)]
-    config = training.TrainingConfig(learning_rate=1e-2, batch_size=8, max_steps=3, warmup_ratio=0, progress=False)
-    training.train(ours, rows, data.DynamicPaddingCollator(0), config)
-    optimizer = training.make_optimizer(theirs, config)
-    scheduler = training.make_scheduler(optimizer, config, 3)
-    for _ in range(3):
-        lab2["training_step"](theirs, data.DynamicPaddingCollator(0)(rows), optimizer, scheduler)
-    for a, b in zip(theirs.parameters(), ours.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-5)
+    collate = data.DynamicPaddingCollator(0)
+    config = training.TrainingConfig(learning_rate=1e-2, batch_size=8, max_steps=3, warmup_ratio=0, progress=False,
+                                     gradient_accumulation_steps=3)
+    ours = tiny_classifier()
+    history = training.train(ours, rows, collate, config)
+    for step in (lab2["training_step"], training.training_step):
+        theirs = tiny_classifier()
+        optimizer = training.make_optimizer(theirs, config)
+        scheduler = training.make_scheduler(optimizer, config, 3)
+        losses = [step(theirs, [collate(rows[:5]), collate(rows[5:])], optimizer, scheduler) for _ in range(3)]
+        assert losses == pytest.approx([row["loss"] for row in history.train], abs=1e-5)
+        for a, b in zip(theirs.parameters(), ours.parameters(), strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"eval_steps": 2, "patience": 1}])
+def test_lab2_fit_is_the_librarys_train(lab2, changes):
+    rng = np.random.default_rng(1)
+    rows = [{"input_ids": [5], "vector": rng.normal(size=4), "label": int(rng.integers(3))} for _ in range(29)]
+    settings = {"eval_steps": 3, "patience": None, **changes}
+    config = training.TrainingConfig(learning_rate=0.1, batch_size=8, epochs=4, gradient_accumulation_steps=3,
+                                     group_by_length=False, metric="macro_f1", progress=False, **settings)
+
+    def validate(model):
+        return evaluation.evaluate(model, rows[:11], data.collate_vectors)
+
+    ours, theirs = (vector_classifier(4, 3) for _ in range(2))
+    mine = lab2["fit"](ours, rows, data.collate_vectors, config, validate)
+    librarys = training.train(theirs, rows, data.collate_vectors, config, validate)
+    assert [row["step"] for row in mine["validation"]] == [row["step"] for row in librarys.validation]
+    assert mine["stopped_early"] == librarys.stopped_early == bool(changes)
+    for part in ("train", "validation"):
+        for one, other in zip(mine[part], getattr(librarys, part), strict=True):
+            assert one == pytest.approx({name: other[name] for name in one}, abs=1e-4)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_lab2_batches_of_an_epoch_are_the_librarys(lab2):
+    rows = [{"input_ids": [5], "vector": [float(i)], "label": 0} for i in range(11)]
+    config = training.TrainingConfig(batch_size=4, gradient_accumulation_steps=3, seed=2)
+    sampler = data.ShuffledSampler([1] * 11, 4, seed=2)
+    sampler.set_epoch(3)
+    found = [[int(v) for part in parts for v in part["vectors"]]
+             for parts in lab2["epoch_batches"](rows, data.collate_vectors, config, 3)]
+    assert list(map(sorted, found)) == list(map(sorted, sampler))

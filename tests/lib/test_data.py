@@ -197,6 +197,16 @@ def test_sampler_gives_every_row_once_in_an_order_that_repeats():
     assert list(sampler) != first
 
 
+def test_shuffled_batches_are_those_of_the_epochs_order():
+    sampler = data.ShuffledSampler([10, 3, 5, 4, 4], batch_size=2, seed=3)
+    for epoch in (0, 1):
+        sampler.set_epoch(epoch)
+        assert sum(sampler, []) == data.shuffled_rows(5, seed=3, epoch=epoch).tolist()
+        assert [len(batch) for batch in sampler] == [2, 2, 1] and len(sampler) == 3
+    assert sorted(data.shuffled_rows(5, 3, 0)) == [0, 1, 2, 3, 4]
+    assert not np.array_equal(data.shuffled_rows(50, 3, 0), data.shuffled_rows(50, 3, 1))
+
+
 def test_sampler_leaves_little_padding():
     lengths = np.random.default_rng(0).integers(3, 60, size=1000)
     batches = list(data.LengthBucketSampler(lengths, batch_size=16))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from leaplm import training
-from leaplm.data import DynamicPaddingCollator
+from leaplm.data import DynamicPaddingCollator, shuffled_rows
 from leaplm.evaluation import evaluate
 from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.training import TrainingConfig, train, warmup_linear
@@ -80,6 +80,19 @@ def test_update_equals_a_plain_pytorch_loop():
     # The first update is at step 1 of 2: factor 1/2 of the way down... to the end, (2 - 1) / 2.
     moved, whole = weights(ours) - weights(tiny_classifier()), weights(plain) - weights(tiny_classifier())
     assert torch.allclose(moved, whole / 2, atol=1e-6)
+
+
+def test_batches_in_plain_shuffled_order():
+    seen = []
+
+    def collate(rows):
+        seen.extend(len(row["input_ids"]) for row in rows)
+        return COLLATE(rows)
+
+    rows = make_rows(12)
+    train(tiny_classifier(), rows, collate, config(seed=5, group_by_length=False))
+    want = [len(rows[i]["input_ids"]) for epoch in (0, 1) for i in shuffled_rows(12, 5, epoch)]
+    assert seen == want
 
 
 def test_schedule_agrees_with_transformers():

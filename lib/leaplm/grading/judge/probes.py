@@ -236,6 +236,53 @@ def leave_gradients(model: torch.nn.Module) -> None:
             parameter.grad = torch.full_like(parameter, 1e6)
 
 
+def set_gradients(model: torch.nn.Module, found: dict[str, Tensor]) -> None:
+    """Puts these gradients on the parameters of these names, and takes those of the others away."""
+    for name, parameter in model.named_parameters():
+        parameter.grad = torch.as_tensor(found[name]).to(parameter) if name in found else None
+
+
+def sgd_of_groups(rates: list[float]) -> Optimizer:
+    """Plain gradient descent on one number a group, each group with a rate of its own."""
+    return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates])
+
+
+def learning_rates_by_update(scheduler: Any, optimizer: Optimizer, updates: int) -> list[list[float]]:
+    """The learning rate of each group at so many updates, with a call of `scheduler.step` behind each."""
+    found = []
+    for _ in range(updates):
+        found.append(learning_rates(optimizer))
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+class ScriptedValidation:
+    """A validation whose macro-F1 is read from a list, and whose loss says the contrary. The first call leaves the model in
+    evaluation mode, the others in the mode that they find: both are usual."""
+
+    def __init__(self, scores: list[float]) -> None:
+        self.scores, self.calls = scores, 0
+
+    def __call__(self, model: torch.nn.Module) -> dict[str, float]:
+        score = self.scores[min(self.calls, len(self.scores) - 1)]
+        self.calls += 1
+        if self.calls == 1:
+            model.eval()
+        return {"loss": score, "macro_f1": score}
+
+
+def scripted_validation(scores: list[float]) -> ScriptedValidation:
+    return ScriptedValidation(scores)
+
+
+def vector_collator() -> Any:
+    """The library's function that makes a batch of rows with vectors."""
+    from leaplm.data import collate_vectors
+
+    return collate_vectors
+
+
 def sizes(layer: torch.nn.Linear) -> list[int]:
     """What a linear layer says of itself: inputs, outputs."""
     return [layer.in_features, layer.out_features]

@@ -54,6 +54,18 @@ def tiny_classifier(
         return BertForSequenceClassification(config).train()
 
 
+def vector_classifier(width: int, classes: int, seed: int = 0) -> torch.nn.Module:
+    """The library's head on vectors, with random and large weights, in training mode."""
+    from leaplm.models import VectorClassifier
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = VectorClassifier(width, classes)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter)
+        return model
+
+
 def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout: float = 0.0) -> BertForMaskedLM:
     """A BERT with a masked-language-model head, random and large weights, in training mode."""
     config = BertConfig(vocab_size=vocab_size, hidden_size=width, num_hidden_layers=1, num_attention_heads=2,

@@ -642,7 +642,6 @@ for why, part in {
 
 
 @right("embed", "all ids first, padded by hand, the order undone by argsort")
-@torch.no_grad()
 def padded_by_hand(encoder, tokenizer, texts, batch_size=64, max_length=128):
     ids = [torch.tensor(row) for row in tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]]
     order = np.argsort([len(row) for row in ids], kind="stable")
@@ -651,7 +650,8 @@ def padded_by_hand(encoder, tokenizer, texts, batch_size=64, max_length=128):
     for chosen in np.split(order, range(batch_size, len(order), batch_size)):
         padded = torch.nn.utils.rnn.pad_sequence([ids[i] for i in chosen], batch_first=True, padding_value=0)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(ids[i]) for i in chosen], batch_first=True)
-        hidden = encoder(padded, attention_mask=mask)[0].masked_fill(mask[:, :, None] == 0, 0.0)
+        with torch.no_grad():
+            hidden = encoder(padded, attention_mask=mask)[0].masked_fill(mask[:, :, None] == 0, 0.0)
         parts.append(hidden.sum(1) / mask.sum(1)[:, None])
     encoder.train(before)
     return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
@@ -712,7 +712,7 @@ def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
     classes, width = int(labels.max()) + 1, vectors.shape[1]
     weight = torch.{start}(classes, width{grad}
     bias = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS({learned}, max_iter=1, tolerance_grad=0, tolerance_change=0,
+    optimizer = torch.optim.LBFGS({learned}, max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
                                   line_search_fn="strong_wolfe")
     def closure():
         {clear}
@@ -732,8 +732,9 @@ LOOP = {"start": "zeros", "grad": ", requires_grad=True)", "learned": "[weight, 
         "stop": "<= tolerance", "most": "max_steps", "result": "weight.detach(), bias.detach(), norms",
         "step": "optimizer.step(closure)"}
 for why, part in {
-    "gradients add up: zero_grad is forgotten": {"clear": "pass"},
-    "the bias does not learn": {"learned": "[weight]"},
+    "gradients add up: zero_grad is forgotten":
+        {"clear": "pass", "step": "weight.data.sub_(0.1 * weight.grad); bias.data.sub_(0.1 * bias.grad)"},
+    "the bias does not learn": {"step": "weight.data.sub_(0.1 * weight.grad)"},
     "the norm of the weights alone": {"norm": "weight.grad.abs().max().item()"},
     "the norm of the bias alone": {"norm": "bias.grad.abs().max().item()"},
     "the smaller of both norms": {"norm": "min(part.grad.abs().max().item() for part in (weight, bias))"},
@@ -748,7 +749,7 @@ for why, part in {
     "never stops before the last step": {"stop": "< 0", "most": "min(max_steps, 60)"},
     "a step more than allowed": {"most": "max_steps + 1"},
     "a step less than allowed": {"most": "max_steps - 1"},
-    "a fixed number of steps, whatever max_steps says": {"most": "500"},
+    "a fixed number of steps, whatever max_steps says": {"most": "60"},
     "a tolerance of its own": {"stop": "<= 0.05"},
     "only the first step": {"most": "1"},
     "C upside down": {"strength": "1 / C"},

@@ -522,15 +522,15 @@ def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
     * Start with zeros. Take steps until the largest absolute number in the gradient, of weight and bias together, is at most
       `tolerance`, or until `max_steps` steps are done.
     * norms: this largest number at the start and after each step. So the last one belongs to the head that comes back.
-    * What steps are is yours: `torch.optim.LBFGS(..., max_iter=1, tolerance_grad=0, tolerance_change=0,
-      line_search_fn="strong_wolfe")` takes one good step a call; gradient descent takes more of them.
+    * What a step is, is yours. `torch.optim.LBFGS(parameters, max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
+      line_search_fn="strong_wolfe")` takes one good step a call; plain gradient descent needs hundreds.
     Example: vectors [[-1.], [1.]], labels [0, 1], C 0.5 -> weight [[-0.34], [0.34]], bias [0., 0.]; norms begins with 0.5.
     """
     ### BEGIN SOLUTION
     classes, width = int(labels.max()) + 1, vectors.shape[1]
     weight = torch.zeros(classes, width, requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=1, tolerance_grad=0, tolerance_change=0,
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
                                   line_search_fn="strong_wolfe")
 
     def closure():
@@ -554,7 +554,7 @@ def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
 # cost half as much, so its $C$ is twice ours. `fewshot.fit_head` calls scikit-learn and gives one row for each class.
 
 # %%
-# Try it. You should see some ten steps, and a difference of probabilities below 0.001.
+# Try it. You should see some ten steps, and a difference of probabilities below 0.005.
 ours_C, sklearn_C = (0.5, 1.0) if len(names) == 2 else (1.0, 1.0)
 tried_weight, tried_bias, norms = train_head(few_vectors, few_labels, ours_C)
 sklearn_weight, sklearn_bias = map(torch.tensor, fewshot.fit_head(few_vectors.numpy(), few["label"], C=sklearn_C))
@@ -645,7 +645,7 @@ def choose_strength(fit, vectors, labels, strengths, folds=4, seed=0):
 
 # %%
 # Try it on your own trainer. Is one C clearly the best, with so few rows to test on?
-STRENGTHS = [0.001, 0.01, 0.1, 1.0]
+STRENGTHS = [0.01, 0.1, 1.0, 10.0]
 def my_fit(vectors, labels, C):
     """Your head as `choose_strength` wants it."""
     return train_head(vectors, labels, C, tolerance=1e-3)[:2]
@@ -766,7 +766,7 @@ def by_head(rows, strengths=(1.0,)):
     return (test_vectors @ weight.T + bias).argmax(axis=1)
 
 methods = {"nearest label": by_nearest_label, "TF-IDF": by_tfidf, "head, C = 1": by_head,
-           "head, C chosen": lambda rows: by_head(rows, (0.001, 0.01, 0.1, 1.0))}
+           "head, C chosen": lambda rows: by_head(rows, (0.01, 0.1, 1.0, 10.0))}
 some_shots = [number for number in (2, 4, 8, 16) if number <= SHOTS]
 curve = pd.DataFrame(fewshot.learning_curve(methods, pool_labels, test_labels, some_shots, range(5))).assign(seeds=5)
 plots.plot_lines(dict(list(curve.groupby("method", sort=False))), "shots", "Your learning curve", "labelled examples of each class");
@@ -775,7 +775,9 @@ plots.plot_lines(dict(list(curve.groupby("method", sort=False))), "shots", "Your
 curve[curve["shots"] == max(some_shots)].set_index("method")[["mean", "sd", "gain", "low", "high"]].round(2)
 
 # %% [markdown]
-# Read the gain with its interval. Where it holds 0, five draws do not show that these labels have paid.
+# Read the gain with its interval. Where it holds 0, five draws do not show that these labels have paid. In a run of ours on film reviews
+# the head with 2 of each class was clearly below the nearest label, which needs none, and above it with 16. Choosing $C$ gained
+# nothing: 32 rows can hardly tell one $C$ from the next, and a sensible value from other tasks does as well.
 #
 # For the rest of the lab, and for the record, the head has $C = 1$ and the examples of your own seed:
 

@@ -40,7 +40,7 @@ def train_head(vectors, labels, C=1.0, tolerance=1e-4, max_steps=500):
     vectors, labels = torch.as_tensor(vectors), torch.as_tensor(labels)
     weight = torch.zeros(int(labels.max()) + 1, vectors.shape[1], dtype=vectors.dtype, requires_grad=True)
     bias = torch.zeros(len(weight), dtype=vectors.dtype, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=1, tolerance_grad=0, tolerance_change=0,
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
                                   line_search_fn="strong_wolfe")  # fmt: skip
 
     def closure():

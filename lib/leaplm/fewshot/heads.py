@@ -31,15 +31,16 @@ def train_head(vectors, labels, C=1.0, tolerance=1e-4, max_steps=500):
 
     vectors (n, width), labels (n,) of class numbers from 0. It starts at zeros and takes steps of L-BFGS until the largest
     absolute number in the gradient is at most `tolerance`, or for `max_steps` steps. norms: that number at the start and
-    after each step, so the last one belongs to the head that comes back.
+    after each step, so the last one belongs to the head that comes back. It computes in 64 bits: near the end the loss falls
+    by less than 32 bits can show, and the search along a line would stand still.
 
     >>> weight, bias, norms = train_head(torch.tensor([[-1.0], [1.0]]), torch.tensor([0, 1]), C=0.5)
     >>> [round(float(row[0]), 2) for row in weight], norms[-1] <= 1e-4
     ([-0.34, 0.34], True)
     """
-    vectors, labels = torch.as_tensor(vectors), torch.as_tensor(labels)
-    weight = torch.zeros(int(labels.max()) + 1, vectors.shape[1], dtype=vectors.dtype, requires_grad=True)
-    bias = torch.zeros(len(weight), dtype=vectors.dtype, requires_grad=True)
+    vectors, labels = torch.as_tensor(vectors).double(), torch.as_tensor(labels)
+    weight = torch.zeros(int(labels.max()) + 1, vectors.shape[1], dtype=torch.double, requires_grad=True)
+    bias = torch.zeros(len(weight), dtype=torch.double, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
                                   line_search_fn="strong_wolfe")  # fmt: skip
 
@@ -54,7 +55,7 @@ def train_head(vectors, labels, C=1.0, tolerance=1e-4, max_steps=500):
         closure()
         norms.append(max(float(part.grad.abs().max()) for part in (weight, bias)))
         if norms[-1] <= tolerance or len(norms) > max_steps:
-            return weight.detach(), bias.detach(), norms
+            return weight.detach().float(), bias.detach().float(), norms
         optimizer.step(closure)
 
 

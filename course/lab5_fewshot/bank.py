@@ -742,7 +742,7 @@ for why, part in {
         {"norm": "max(part.grad.max().item() for part in (weight, bias))"},
     "the length of the gradient": {"norm": "torch.cat([weight.grad.flatten(), bias.grad]).norm().item()"},
     "the mean of the gradient": {"norm": "max(part.grad.abs().mean().item() for part in (weight, bias))"},
-    "the size of the weights, not of the gradient": {"norm": "weight.abs().max().item()", "stop": ">= 1"},
+    "the size of the weights, not of the gradient": {"norm": "weight.abs().max().item()"},
     "starts at random numbers": {"start": "randn"},
     "starts at ones": {"start": "ones"},
     "stops as soon as the norm is above the tolerance": {"stop": ">= tolerance"},

@@ -772,6 +772,7 @@ for why, part in {
     "shuffles with the program's random numbers": {"step": "torch.randperm(3); optimizer.step(closure)"},
     "calls the library's loss": {"clear": "optimizer.zero_grad(); fewshot.head_loss(weight, bias, vectors, labels, C)"},
     "standardizes the caller's vectors in place": {"step": "vectors.sub_(vectors.mean(0)); optimizer.step(closure)"},
+    "64 bits come back": {"result": "weight.detach().double(), bias.detach().double(), norms"},
     "one class is lost": {"result": "weight.detach()[1:], bias.detach()[1:], norms"},
 }.items():
     wrong.cell("train_head", why, TRAIN.format(**{**LOOP, **part}))

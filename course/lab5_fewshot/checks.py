@@ -249,7 +249,7 @@ def batch_problem(shapes, size, lengths):
 
 LOSS = Contract("weight bias vectors labels C", Tensor("float", dims=0), gradient="weight bias")
 TRAINED = Contract("vectors labels C tolerance max_steps",
-                   Several(Tensor("float", dims=2), Tensor("float", dims=1), Numbers("float", dims=1)), gradient="none",
+                   Several(Tensor("float32", dims=2), Tensor("float32", dims=1), Numbers("float", dims=1)), gradient="none",
                    forbids="sklearn.linear_model.LogisticRegression sklearn.linear_model.SGDClassifier",
                    own="leaplm.fewshot.heads.head_loss leaplm.fewshot.examples.fit_head")
 

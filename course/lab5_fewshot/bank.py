@@ -553,314 +553,597 @@ for why, part in {
 
 
 
-# -- summarize_runs ---------------------------------------------------------------------------------------------------
-
-
-RUNS = """
-def summarize_runs(scores):
-    scores = np.asarray({scores})
-    means = scores.mean(axis=1)
-    s, n = means.std(ddof=1), len(means)
-    half = {half}
-    return {{"mean": {mean}, "low": {mean} - half, "high": {mean} + half,
-            "choice_sd": {choice_sd}, "order_sd": {order_sd}}}
-"""
-SUMMARY = {"scores": "scores", "half": "stats.t.ppf(0.975, n - 1) * s / np.sqrt(n)", "mean": "means.mean()",
-           "choice_sd": "s", "order_sd": "scores.std(axis=1, ddof=1).mean()"}
-for why, part in {
-    "divides by n in both deviations": {"choice_sd": "means.std()", "order_sd": "scores.std(axis=1).mean()"},
-    "an interval over all runs, as if they were independent":
-        {"half": "stats.t.ppf(0.975, scores.size - 1) * scores.std(ddof=1) / np.sqrt(scores.size)"},
-    "1.96 instead of t": {"half": "1.96 * s / np.sqrt(n)"},
-    "rows and columns mixed up": {"scores": "scores.T"},
-    "the one-sided quantile": {"half": "stats.t.ppf(0.95, n - 1) * s / np.sqrt(n)"},
-    "forgets the square root of n": {"half": "stats.t.ppf(0.975, n - 1) * s"},
-    "n degrees of freedom": {"half": "stats.t.ppf(0.975, n) * s / np.sqrt(n)"},
-    "divides by n in the interval only": {"half": "stats.t.ppf(0.975, n - 1) * means.std() / np.sqrt(n)"},
-    "the root of n - 1": {"half": "stats.t.ppf(0.975, n - 1) * s / np.sqrt(n - 1)"},
-    "the deviation of the means over orders": {"order_sd": "scores.mean(axis=0).std(ddof=1)"},
-    "the root of the mean variance": {"order_sd": "np.sqrt(scores.var(axis=1, ddof=1).mean())"},
-    "the median of the means": {"mean": "np.median(means)"},
-    "text in place of numbers": {"choice_sd": "f'{s:.3f}'"},
-    "rounds": {"choice_sd": "round(float(s), 2)"},
-    "lists of one number": {"order_sd": "[scores.std(axis=1, ddof=1).mean()]"},
-    "subtracts the mean from the caller's table": {"scores": "scores.sub_(0)", "order_sd":
-        "np.subtract(scores, means[:, None], out=scores).std(axis=1, ddof=1).mean()"},
-}.items():
-    wrong.cell("summarize_runs", why, RUNS.format(**{**SUMMARY, **part}))
-wrong.cell("summarize_runs", "calls the library's function",
-           "summarize_runs = lambda scores: fewshot.summarize_runs(scores)")
-right.cell("summarize_runs", "numbers of numpy, and a key more", RUNS.format(**SUMMARY).replace(
-    '"order_sd"', '"choices": n, "order_sd"'))
-
-
-@right("summarize_runs", "with lists and the statistics module")
-def with_statistics(scores):
-    import statistics as st
-    rows = [[float(x) for x in row] for row in scores]
-    means = [st.fmean(row) for row in rows]
-    mean, sd, n = st.fmean(means), st.stdev(means), len(means)
-    half = stats.t.ppf(0.975, df=n - 1) * sd / n**0.5
-    return {"mean": mean, "low": mean - half, "high": mean + half, "choice_sd": sd,
-            "order_sd": st.fmean(st.stdev(row) for row in rows)}
-
-
-@right("summarize_runs", "with scipy's interval and sem")
-def by_scipy(scores):
-    scores = np.asarray(scores)
-    means = scores.mean(axis=1)
-    low, high = stats.t.interval(0.95, len(means) - 1, loc=means.mean(), scale=stats.sem(means))
-    return {"mean": means.mean(), "low": low, "high": high, "choice_sd": means.std(ddof=1),
-            "order_sd": np.mean([np.std(row, ddof=1) for row in scores])}
-
-
-@right("summarize_runs", "in PyTorch")
-def in_torch(scores):
-    means = scores.mean(dim=1)
-    sd = means.std(correction=1)
-    half = float(stats.t.ppf(0.975, len(means) - 1)) * sd / len(means) ** 0.5
-    return {"mean": scores.mean(), "low": means.mean() - half, "high": means.mean() + half,
-            "choice_sd": sd, "order_sd": scores.std(dim=1).mean()}
-
-
-@wrong("summarize_runs", "an interval that is cut at 0 and 1")
-def cut_interval(scores):
-    means = scores.mean(dim=1)
-    mean, s = float(means.mean()), float(means.std())
-    half = stats.t.ppf(0.975, len(means) - 1) * s / len(means) ** 0.5
-    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "choice_sd": s,
-            "order_sd": float(scores.std(dim=1).mean())}
-
-
 # -- embed ------------------------------------------------------------------------------------------------------------
 
-
-@wrong("embed", "dropout stays on")
-def with_dropout(encoder, batches):
-    with torch.no_grad():
-        return torch.cat([models.mean_pool(encoder(**b).last_hidden_state, b["attention_mask"]) for b in batches])
-
-
-@wrong("embed", "the mean over the padding too")
-def padding_too(encoder, batches):
-    encoder.eval()
-    with torch.no_grad():
-        return torch.cat([encoder(**b).last_hidden_state.mean(dim=1) for b in batches])
-
-
-@wrong("embed", "no attention mask for the encoder")
-def no_mask(encoder, batches):
-    encoder.eval()
-    with torch.no_grad():
-        return torch.cat([models.mean_pool(encoder(input_ids=b["input_ids"]).last_hidden_state, b["attention_mask"])
-                          for b in batches])
-
-
-@wrong("embed", "the first token instead of the mean")
-def first_token(encoder, batches):
-    encoder.eval()
-    with torch.no_grad():
-        return torch.cat([encoder(**b).last_hidden_state[:, 0] for b in batches])
-
-
-@wrong("embed", "only the last batch")
-def last_batch(encoder, batches):
-    encoder.eval()
-    with torch.no_grad():
-        for b in batches:
-            vectors = models.mean_pool(encoder(**b).last_hidden_state, b["attention_mask"])
-    return vectors
-
-
-@right("embed", "with inference_mode and the library's pooling")
-def pooled(encoder, batches):
-    encoder.eval()
-    with torch.inference_mode():
-        return torch.cat([models.mean_pool(encoder(**b).last_hidden_state, b["attention_mask"]) for b in batches])
-
-
-@right("embed", "text by text, without padding, in NumPy, a tensor at the end")
-def text_by_text(encoder, batches):
-    encoder.eval()
-    vectors = []
-    for b in batches:
-        for ids, mask in zip(b["input_ids"], b["attention_mask"]):
-            with torch.no_grad():
-                hidden = encoder(input_ids=ids[mask.bool()][None]).last_hidden_state
-            vectors.append(hidden[0].mean(dim=0).numpy())
-    return torch.from_numpy(np.stack(vectors))
-
-
-@right("embed", "with masked fill, into a tensor that is ready")
-def into_a_tensor(encoder, batches):
-    was = encoder.training
-    encoder.eval()
-    vectors, start = torch.zeros(sum(len(b["input_ids"]) for b in batches), encoder.config.hidden_size), 0
-    with torch.no_grad():
-        for b in batches:
-            mask, n = b["attention_mask"].bool(), len(b["input_ids"])
-            hidden = encoder(b["input_ids"], attention_mask=mask.long())[0].masked_fill(~mask[:, :, None], 0.0)
-            vectors[start : start + n] = hidden.sum(1) / mask.sum(1)[:, None]
-            start += n
-    encoder.train(was)
-    return vectors
-
-
-right.cell("embed", "as a function without gradients, with an einsum", """
-@torch.no_grad()
-def embed(encoder, batches):
-    vectors = []
-    for batch in batches:
-        weights = batch["attention_mask"] / batch["attention_mask"].sum(dim=1, keepdim=True)
-        vectors.extend(torch.einsum("btw,bt->bw", encoder.eval()(**batch).last_hidden_state, weights))
-    return torch.stack(vectors)
-""")
-
-
 EMBED = """
-def embed(encoder, batches):
+def embed(encoder, tokenizer, texts, batch_size=64, max_length=128):
+    texts, was_training = list(texts), encoder.training
+    order = {order}
     encoder.{mode}()
-    vectors = []
+    vectors = [None] * len(texts)
     with {context}:
-        for batch in batches:
-            hidden = encoder(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1).float()
-            vectors.append({pooled})
+        for start in range(0, {stop}, batch_size):
+            rows = order[start : start + batch_size]
+            batch = tokenizer([texts[row] for row in rows], padding=True, {cut}, return_tensors="pt")
+            hidden = encoder({given}).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            pooled = {pooled}
+            for row, vector in {pairs}:
+                vectors[row] = vector
+    {after}
     return {result}
 """
-STEPS = {"mode": "eval", "context": "torch.no_grad()", "pooled": "(hidden * mask).sum(dim=1) / mask.sum(dim=1)",
-         "result": "torch.cat(vectors)"}
+BY_LENGTH = "sorted(range(len(texts)), key=lambda row: len(tokenizer(texts[row], truncation=True, " \
+            "max_length=max_length)['input_ids']))"
+STEPS = {"order": BY_LENGTH, "mode": "eval", "context": "torch.no_grad()", "stop": "len(texts)",
+         "cut": "truncation=True, max_length=max_length", "given": "**batch",
+         "pooled": "(hidden * mask).sum(dim=1) / mask.sum(dim=1)", "pairs": "zip(rows, pooled)",
+         "after": "encoder.train(was_training)", "result": "torch.stack(vectors)"}
 for why, part in {
+    "dropout stays on": {"mode": "train"},
+    "the encoder stays in evaluation mode": {"after": "pass"},
+    "the encoder ends in training mode, however it came": {"after": "encoder.train()"},
     "gradients stay on": {"context": "torch.enable_grad()"},
     "gradients on, the graph dropped at the end":
-        {"context": "torch.enable_grad()", "result": "torch.cat(vectors).detach()"},
-    "a list of batches": {"result": "vectors"},
-    "a list of vectors": {"result": "list(torch.cat(vectors))"},
-    "a numpy array": {"result": "torch.cat(vectors).numpy()"},
+        {"context": "torch.enable_grad()", "result": "torch.stack(vectors).detach()"},
+    "the mean over the padding too": {"pooled": "hidden.mean(dim=1)"},
+    "no attention mask for the encoder": {"given": "input_ids=batch['input_ids']"},
+    "the first token instead of the mean": {"pooled": "hidden[:, 0]"},
     "the largest instead of the mean": {"pooled": "hidden.masked_fill(mask == 0, -1e9).amax(dim=1)"},
     "the sum": {"pooled": "(hidden * mask).sum(dim=1)"},
-    "scaled to length 1": {"result": "torch.nn.functional.normalize(torch.cat(vectors), dim=-1)"},
-    "the batches from the end": {"result": "torch.cat(vectors[::-1])"},
-    "one number of tokens for the whole batch": {"pooled": "(hidden * mask).sum(dim=1) / mask.sum(dim=1).mean()"},
-    "changes the masks": {"pooled": "(hidden * batch['attention_mask'].div_(1).float()[..., None]).sum(1) / "
-                                    "mask.sum(1) + 0 * batch['attention_mask'].zero_()[:, :1]"},
-    "rounds": {"result": "torch.cat(vectors).half().float().round(decimals=2)"},
+    "one number of tokens for the whole batch": {"pooled": "(hidden * mask).sum(dim=1) / mask.sum(dim=1).max()"},
+    "leaves out the first and the last token": {"pooled": "(hidden * mask)[:, 1:].sum(dim=1) / mask[:, 1:].sum(dim=1)"},
+    "scaled to length 1": {"result": "torch.nn.functional.normalize(torch.stack(vectors), dim=-1)"},
+    "in the order of the lengths": {"pairs": "zip(range(start, start + len(rows)), pooled)"},
+    "the order undone the wrong way round": {"pairs": "zip(range(start, start + len(rows)), pooled)",
+                                             "result": "torch.stack(vectors)[order]"},
+    "batches in the order of the texts: much padding": {"order": "list(range(len(texts)))"},
+    "sorted by the number of letters": {"order": "sorted(range(len(texts)), key=lambda row: -len(texts[row]) % 7)"},
+    "one text a batch": {"order": "list(range(len(texts)))", "stop": "(batch_size := 1) and len(texts)"},
+    "all texts in one batch": {"stop": "1", "order": "range(batch_size := len(texts))"},
+    "the texts are not cut at max_length": {"cut": "truncation=False"},
+    "cut at 128, whatever max_length says": {"cut": "truncation=True, max_length=128"},
+    "a list of vectors": {"result": "vectors"},
+    "a numpy array": {"result": "torch.stack(vectors).numpy()"},
+    "rounds": {"result": "torch.stack(vectors).half().float().round(decimals=2)"},
+    "freezes the encoder for ever": {"after": "encoder.train(was_training).requires_grad_(False)"},
+    "turns gradients off for the whole notebook": {"after": "encoder.train(was_training); torch.set_grad_enabled(False)"},
 }.items():
     wrong.cell("embed", why, EMBED.format(**{**STEPS, **part}))
-wrong.cell("embed", "switches gradients off for the whole notebook", EMBED.format(
-    **STEPS).replace("    encoder.eval()", "    torch.set_grad_enabled(False)\n    encoder.eval()"))
-wrong.cell("embed", "freezes the encoder for ever", EMBED.format(**STEPS).replace(
-    "    vectors = []", "    encoder.requires_grad_(False)\n    vectors = []"))
+wrong.cell("embed", "the last batch is left out where it is not full", EMBED.format(**{
+    **STEPS, "stop": "len(texts) - batch_size + 1", "result": "torch.stack([v for v in vectors if v is not None])"}))
+wrong.cell("embed", "calls the library's function", """
+def embed(encoder, tokenizer, texts, batch_size=64, max_length=128):
+    return torch.from_numpy(fewshot.embed(encoder, tokenizer, texts, batch_size, max_length))
+""")
 
 
 @wrong("embed", "vectors pile up in a list that is a default")
-def piles_up(encoder, batches, found=[]):
+def piles_up(encoder, tokenizer, texts, batch_size=64, max_length=128, found=[]):
+    training = encoder.training
     encoder.eval()
     with torch.no_grad():
-        for batch in batches:
-            mask = batch["attention_mask"].unsqueeze(-1)
-            found.append((encoder(**batch).last_hidden_state * mask).sum(dim=1) / mask.sum(dim=1))
+        for text in texts:
+            batch = tokenizer([text], truncation=True, max_length=max_length, return_tensors="pt")
+            found.append(encoder(**batch).last_hidden_state.mean(dim=1))
+    encoder.train(training)
     return torch.cat(found)
 
 
-# -- head_weights -----------------------------------------------------------------------------------------------------
-
-
-@wrong("head_weights", "the two rows swapped")
-def swapped_rows(coefficients, intercepts):
-    if len(coefficients) == 1:
-        return torch.cat([coefficients, 0 * coefficients]), torch.cat([intercepts, 0 * intercepts])
-    return coefficients, intercepts
-
-
-@wrong("head_weights", "w and minus w: twice the difference")
-def twice(coefficients, intercepts):
-    if len(coefficients) == 1:
-        return torch.cat([-coefficients, coefficients]), torch.cat([-intercepts, intercepts])
-    return coefficients, intercepts
-
-
-@wrong("head_weights", "no case for two classes")
-def as_they_are(coefficients, intercepts):
-    return coefficients, intercepts
-
-
-@wrong("head_weights", "a row of zeros also with more than two classes")
-def always_zeros(coefficients, intercepts):
-    weight, bias = torch.cat([0 * coefficients[:1], coefficients]), torch.cat([0 * intercepts[:1], intercepts])
-    return weight, bias
-
-
-@wrong("head_weights", "the intercept in both rows")
-def both_intercepts(coefficients, intercepts):
-    if len(coefficients) == 1:
-        return torch.cat([0 * coefficients, coefficients]), torch.cat([intercepts, intercepts])
-    return coefficients, intercepts
-
-
-@right("head_weights", "half of the difference to each side")
-def halves(coefficients, intercepts):
-    if len(coefficients) == 1:
-        return torch.cat([-coefficients, coefficients]) / 2, torch.cat([-intercepts, intercepts]) / 2
-    return coefficients, intercepts
-
-
-@right("head_weights", "in NumPy, for more classes shifted by a constant")
-def shifted(coefficients, intercepts):
-    w, b = np.asarray(coefficients), np.asarray(intercepts)
-    if len(w) == 1:
-        w, b = np.vstack([np.zeros_like(w), w]), np.append(0, b)
-    return torch.from_numpy(w - w.mean(axis=0)), torch.from_numpy(b - b.mean())
-
-
-@right("head_weights", "as a list, with padding of zeros")
-def padded_with_zeros(coefficients, intercepts):
-    if coefficients.shape[0] > 1:
-        return [coefficients.clone(), intercepts.clone()]
-    return [torch.nn.functional.pad(coefficients, (0, 0, 1, 0)), torch.nn.functional.pad(intercepts, (1, 0))]
-
-
-@right("head_weights", "the first row takes it all, with a minus")
-def minus_first(coefficients, intercepts):
-    if intercepts.numel() == 1:
-        return torch.vstack((-coefficients, torch.zeros_like(coefficients))), torch.hstack((-intercepts, torch.zeros(1)))
-    return coefficients, intercepts
-
-
-HEAD = """
-def head_weights(coefficients, intercepts):
-    if len(coefficients) {test}:
-        weight = torch.cat([torch.zeros_like(coefficients), coefficients])
-        bias = torch.cat([torch.zeros_like(intercepts), intercepts])
-        return {two}
-    return {more}
-"""
-PARTS = {"test": "== 1", "two": "weight, bias", "more": "coefficients, intercepts"}
 for why, part in {
-    "lists of numbers": {"two": "weight.tolist(), bias.tolist()"},
-    "numpy arrays": {"two": "weight.numpy(), bias.numpy()", "more": "coefficients.numpy(), intercepts.numpy()"},
-    "the bias as a column": {"two": "weight, bias[:, None]"},
-    "weight and bias exchanged": {"two": "bias, weight"},
-    "one more row when there are few classes": {"test": "< 10"},
-    "the weights one row a dimension": {"two": "weight.T, bias"},
-    "the bias of two classes left out": {"two": "weight, 0 * bias"},
-    "changes the caller's numbers": {"more": "coefficients.sub_(coefficients.mean(0)), intercepts.sub_(intercepts.mean())"},
-    "whole numbers": {"two": "weight.round().long(), bias.round().long()"},
+    "the longest texts first": {"order": BY_LENGTH[:-1] + ", reverse=True)"},
+    "with the library's pooling and inference_mode, cloned": {
+        "context": "torch.inference_mode()", "pooled": "models.mean_pool(hidden, batch['attention_mask'])",
+        "result": "torch.stack(vectors).clone()"},
+    "the mask in an einsum": {
+        "pooled": "torch.einsum('btw,bt->bw', hidden, batch['attention_mask'].float()) / mask.sum(dim=1)"},
 }.items():
-    wrong.cell("head_weights", why, HEAD.format(**{**PARTS, **part}))
-wrong.cell("head_weights", "calls the library's function", """
-def head_weights(coefficients, intercepts):
-    return tuple(map(torch.as_tensor, fewshot.head_weights(coefficients, intercepts)))
+    right.cell("embed", why, EMBED.format(**{**STEPS, **part}))
+
+
+@right("embed", "all ids first, padded by hand, the order undone by argsort")
+def padded_by_hand(encoder, tokenizer, texts, batch_size=64, max_length=128):
+    ids = [torch.tensor(row) for row in tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]]
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    before, parts = encoder.training, []
+    encoder.eval()
+    for chosen in np.split(order, range(batch_size, len(order), batch_size)):
+        padded = torch.nn.utils.rnn.pad_sequence([ids[i] for i in chosen], batch_first=True, padding_value=0)
+        mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(ids[i]) for i in chosen], batch_first=True)
+        with torch.no_grad():
+            hidden = encoder(padded, attention_mask=mask)[0].masked_fill(mask[:, :, None] == 0, 0.0)
+        parts.append(hidden.sum(1) / mask.sum(1)[:, None])
+    encoder.train(before)
+    return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
+
+
+# -- train_head: head_loss --------------------------------------------------------------------------------------------
+
+LOSS = """
+def head_loss(weight, bias, vectors, labels, C):
+    logits = vectors @ {weight}.T + {bias}
+    losses = {losses}
+    return {result}
+"""
+PARTS = {"weight": "weight", "bias": "bias", "losses": "logits.logsumexp(1) - logits[torch.arange(len(labels)), labels]",
+         "result": "losses.mean() + (weight**2).sum() / (2 * C * len(labels))"}
+for why, part in {
+    "the loss: the sum over the rows": {"result": "losses.sum() + (weight**2).sum() / (2 * C)"},
+    "the loss: the bias has a penalty too": {
+        "result": "losses.mean() + ((weight**2).sum() + (bias**2).sum()) / (2 * C * len(labels))"},
+    "the loss: the penalty is not divided by n": {"result": "losses.mean() + (weight**2).sum() / (2 * C)"},
+    "the loss: the 2 is missing": {"result": "losses.mean() + (weight**2).sum() / (C * len(labels))"},
+    "the loss: times C": {"result": "losses.mean() + C * (weight**2).sum() / (2 * len(labels))"},
+    "the loss: the norm without its square": {"result": "losses.mean() + weight.norm() / (2 * C * len(labels))"},
+    "the loss: the mean of the squares": {"result": "losses.mean() + (weight**2).mean() / (2 * C * len(labels))"},
+    "the loss: absolute weights": {"result": "losses.mean() + weight.abs().sum() / (2 * C * len(labels))"},
+    "the loss: no penalty": {"result": "losses.mean()"},
+    "the loss: the penalty holds no gradient":
+        {"result": "losses.mean() + (weight.detach()**2).sum() / (2 * C * len(labels))"},
+    "the loss: the bias is forgotten": {"bias": "0 * bias"},
+    "the loss: exp overflows":
+        {"losses": "-torch.log(logits.exp()[torch.arange(len(labels)), labels] / logits.exp().sum(1))"},
+    "the loss: the sign": {"losses": "logits[torch.arange(len(labels)), labels] - logits.logsumexp(1)"},
+    "the loss: softmax over the rows": {"losses": "logits.logsumexp(0).sum() - logits[torch.arange(len(labels)), labels]"},
+    "the loss: squared errors": {
+        "losses": "(logits.softmax(1) - torch.eye(len(weight))[labels]).square().sum(1)"},
+    "the loss: in bits": {"losses": "(logits.logsumexp(1) - logits[torch.arange(len(labels)), labels]) / np.log(2)"},
+    "the loss: a Python number": {"result": "float(losses.mean() + (weight**2).sum() / (2 * C * len(labels)))"},
+    "the loss: shrinks the caller's weights": {
+        "result": "losses.mean() + (weight.data.mul_(0.99)**2).sum() / (2 * C * len(labels))"},
+    "the loss: one number a row": {"result": "losses + (weight**2).sum() / (2 * C * len(labels))"},
+}.items():
+    wrong.cell("train_head", why, LOSS.format(**{**PARTS, **part}))
+wrong.cell("train_head", "the loss calls the library's function",
+           "head_loss = lambda weight, bias, vectors, labels, C: fewshot.head_loss(weight, bias, vectors, labels, C)")
+for why, part in {
+    "the loss with torch's cross_entropy": {"losses": "torch.nn.functional.cross_entropy(logits, labels)"},
+    "the loss with log_softmax and gather, the norm squared": {
+        "losses": "-logits.log_softmax(-1).gather(1, labels[:, None])",
+        "result": "losses.mean() + weight.norm()**2 / (2 * C * len(vectors))"},
+    "the loss as a sum, divided at the end": {"result": "(losses.sum() + weight.pow(2).sum() / C / 2) / len(losses)"},
+}.items():
+    right.cell("train_head", why, LOSS.format(**{**PARTS, **part}))
+
+# -- train_head -------------------------------------------------------------------------------------------------------
+
+TRAIN = """
+def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
+    classes, width = int(labels.max()) + 1, vectors.shape[1]
+    weight = torch.{start}(classes, width{grad}
+    bias = torch.zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS({learned}, max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
+                                  line_search_fn="strong_wolfe")
+    def closure():
+        {clear}
+        loss = head_loss(weight, bias, vectors, labels, {strength})
+        loss.backward()
+        return loss
+    norms = {norms}
+    while True:
+        closure()
+        norms.append({norm})
+        if norms[-1] {stop} or len(norms) > {most}:
+            return {result}
+        {step}
+"""
+LOOP = {"start": "zeros", "grad": ", requires_grad=True)", "learned": "[weight, bias]", "clear": "optimizer.zero_grad()",
+        "strength": "C", "norms": "[]", "norm": "max(part.grad.abs().max().item() for part in (weight, bias))",
+        "stop": "<= tolerance", "most": "max_steps", "result": "weight.detach(), bias.detach(), norms",
+        "step": "optimizer.step(closure)"}
+for why, part in {
+    "gradients add up: zero_grad is forgotten":
+        {"clear": "pass", "step": "weight.data.sub_(0.1 * weight.grad); bias.data.sub_(0.1 * bias.grad)"},
+    "the bias does not learn": {"step": "weight.data.sub_(0.1 * weight.grad)"},
+    "the norm of the weights alone": {"norm": "weight.grad.abs().max().item()"},
+    "the norm of the bias alone": {"norm": "bias.grad.abs().max().item()"},
+    "the smaller of both norms": {"norm": "min(part.grad.abs().max().item() for part in (weight, bias))"},
+    "the largest number in the gradient, without the absolute value":
+        {"norm": "max(part.grad.max().item() for part in (weight, bias))"},
+    "the length of the gradient": {"norm": "torch.cat([weight.grad.flatten(), bias.grad]).norm().item()"},
+    "the mean of the gradient": {"norm": "max(part.grad.abs().mean().item() for part in (weight, bias))"},
+    "the size of the weights, not of the gradient": {"norm": "weight.abs().max().item()"},
+    "starts at random numbers": {"start": "randn"},
+    "starts at ones": {"start": "ones"},
+    "stops as soon as the norm is above the tolerance": {"stop": ">= tolerance"},
+    "never stops before the last step": {"stop": "< 0", "most": "min(max_steps, 60)"},
+    "a step more than allowed": {"most": "max_steps + 1"},
+    "a step less than allowed": {"most": "max_steps - 1"},
+    "a fixed number of steps, whatever max_steps says": {"most": "60"},
+    "a tolerance of its own": {"stop": "<= 0.05"},
+    "only the first step": {"most": "1"},
+    "C upside down": {"strength": "1 / C"},
+    "what comes back still learns": {"result": "weight, bias, norms"},
+    "without norms": {"result": "weight.detach(), bias.detach()"},
+    "the last norm alone": {"result": "weight.detach(), bias.detach(), norms[-1]"},
+    "the first norm is left out": {"result": "weight.detach(), bias.detach(), norms[1:]"},
+    "the last norm is left out": {"result": "weight.detach(), bias.detach(), norms[:-1]"},
+    "bias and weight exchanged": {"result": "bias.detach(), weight.detach(), norms"},
+    "numpy arrays": {"result": "weight.detach().numpy(), bias.detach().numpy(), norms"},
+    "the weights one column a class": {"result": "weight.detach().T, bias.detach(), norms"},
+    "a head of the step before": {"step": "kept = weight.detach().clone(); optimizer.step(closure)",
+                                  "result": "(kept if len(norms) > 1 else weight.detach()), bias.detach(), norms"},
+    "one more step behind the last norm": {"result": "optimizer.step(closure) and weight.detach(), bias.detach(), norms"},
+    "a rate that is far too small": {"step": "weight.data.sub_(1e-6 * weight.grad); bias.data.sub_(1e-6 * bias.grad)"},
+    "goes up": {"step": "weight.data.add_(weight.grad); bias.data.add_(bias.grad)"},
+    "minibatches: each step sees one row": {
+        "step": "one = torch.autograd.grad(head_loss(weight, bias, vectors[:1], labels[:1], C), [weight, bias]); "
+                "weight.data.sub_(one[0]); bias.data.sub_(one[1])"},
+    "shuffles with the program's random numbers": {"step": "torch.randperm(3); optimizer.step(closure)"},
+    "calls the library's loss": {"clear": "optimizer.zero_grad(); fewshot.head_loss(weight, bias, vectors, labels, C)"},
+    "standardizes the caller's vectors in place": {"step": "vectors.sub_(vectors.mean(0)); optimizer.step(closure)"},
+    "64 bits come back": {"result": "weight.detach().double(), bias.detach().double(), norms"},
+    "one class is lost": {"result": "weight.detach()[1:], bias.detach()[1:], norms"},
+}.items():
+    wrong.cell("train_head", why, TRAIN.format(**{**LOOP, **part}))
+
+
+@wrong("train_head", "scikit-learn does it")
+def by_scikit_learn(vectors, labels, C, tolerance=1e-4, max_steps=500):
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=C, tol=tolerance, max_iter=max_steps).fit(vectors.numpy(), labels.numpy())
+    weight, bias = fewshot.head_weights(model.coef_, model.intercept_)
+    weight, bias = torch.from_numpy(weight).requires_grad_(), torch.from_numpy(bias).requires_grad_()
+    found = torch.autograd.grad(head_loss(weight, bias, vectors, labels, C), [weight, bias])
+    return weight.detach(), bias.detach(), [max(float(part.abs().max()) for part in found)]
+
+
+@wrong("train_head", "keeps the head of the call before as the start")
+def keeps_the_head(vectors, labels, C, tolerance=1e-4, max_steps=500, kept={}):
+    key = (int(labels.max()) + 1, vectors.shape[1])
+    weight, bias = kept.setdefault(key, (torch.zeros(key), torch.zeros(key[0])))
+    norms = []
+    while True:
+        weight, bias = weight.detach().requires_grad_(), bias.detach().requires_grad_()
+        found = torch.autograd.grad(head_loss(weight, bias, vectors, labels, C), [weight, bias])
+        norms.append(max(float(part.abs().max()) for part in found))
+        if norms[-1] <= tolerance or len(norms) > max_steps:
+            kept[key] = weight.detach(), bias.detach()
+            return (*kept[key], norms)
+        weight, bias = weight - 0.2 * found[0], bias - 0.2 * found[1]
+
+
+@right("train_head", "gradient descent with a rate from the lengths of the vectors")
+def by_descent(vectors, labels, C, tolerance=1e-4, max_steps=500):
+    n, width = vectors.shape
+    weight, bias, norms = torch.zeros(int(labels.max()) + 1, width), torch.zeros(int(labels.max()) + 1), []
+    ones = torch.cat([vectors, torch.ones(n, 1)], dim=1)
+    rate = 1 / (0.5 * torch.linalg.eigvalsh(ones.T @ ones / n)[-1] + 1 / (C * n))
+    while True:
+        weight.requires_grad_(), bias.requires_grad_()
+        of_weight, of_bias = torch.autograd.grad(head_loss(weight, bias, vectors, labels, C), [weight, bias])
+        weight, bias = weight.detach(), bias.detach()
+        norms.append(torch.cat([of_weight.flatten(), of_bias]).abs().max().item())
+        if norms[-1] <= tolerance or len(norms) == max_steps + 1:
+            return weight, bias, norms
+        weight, bias = weight - rate * of_weight, bias - rate * of_bias
+
+
+@right("train_head", "one flat vector, halving the step until the loss falls; the gradient by hand, in 64 bits")
+def by_backtracking(vectors, labels, C, tolerance=1e-4, max_steps=500):
+    x, n, classes = vectors.double(), len(labels), int(labels.max()) + 1
+    wanted = torch.nn.functional.one_hot(labels, classes).double()
+    weight, bias, rate, norms = torch.zeros(classes, x.shape[1]).double(), torch.zeros(classes).double(), 1.0, []
+    for step in range(max_steps + 1):
+        error = ((x @ weight.T + bias).softmax(1) - wanted) / n
+        of_weight, of_bias = error.T @ x + weight / (C * n), error.sum(0)
+        norms.append(float(max(of_weight.abs().max(), of_bias.abs().max())))
+        if norms[-1] <= tolerance or step == max_steps:
+            break
+        now, slope = head_loss(weight, bias, x, labels, C), (of_weight**2).sum() + (of_bias**2).sum()
+        rate *= 2
+        while head_loss(weight - rate * of_weight, bias - rate * of_bias, x, labels, C) > now - rate * slope / 4:
+            rate /= 2
+        weight, bias = weight - rate * of_weight, bias - rate * of_bias
+    return weight.float(), bias.float(), norms
+
+
+@right("train_head", "Newton's method, damped; parameters of a linear layer; norms as a tensor")
+def by_newton(vectors, labels, C, tolerance=1e-4, max_steps=500):
+    classes, width = int(labels.max()) + 1, vectors.shape[1]
+    size = classes * width
+
+    def loss(flat):
+        return head_loss(flat[:size].view(classes, width), flat[size:], vectors.double(), labels, C)
+
+    flat, norms = torch.zeros(size + classes, dtype=torch.double), []
+    while True:
+        gradient = torch.func.grad(loss)(flat)
+        norms.append(gradient.abs().max())
+        if norms[-1] <= tolerance or len(norms) > max_steps:
+            return flat[:size].view(classes, width).float(), flat[size:].float(), torch.stack(norms).float()
+        step = torch.linalg.solve(torch.func.hessian(loss)(flat) + 1e-6 * torch.eye(len(flat)), gradient)
+        flat = flat - step / max(1.0, float(step.norm()) / 2)
+
+
+right.cell("train_head", "LBFGS with a first-order look at autograd.grad, a for loop", TRAIN.format(**LOOP).replace(
+    "while True:", "for step in range(max_steps + 1):").replace("len(norms) > max_steps", "step == max_steps"))
+
+# -- choose_strength: stratified_folds --------------------------------------------------------------------------------
+
+FOLDS = """
+def stratified_folds(labels, folds, seed):
+    rng, labels = np.random.default_rng({seed}), {labels}
+    classes, counts = np.unique(labels, return_counts=True)
+    if {alone}:
+        raise {error}("a class has a single row")
+    folds = {folds}
+    dealt = {dealt}
+    return {parts}
+"""
+DEAL = {"seed": "seed", "labels": "np.asarray(labels)", "alone": "counts.min() < 2", "error": "ValueError",
+        "folds": "min(folds, counts.min())",
+        "dealt": "np.concatenate([rng.permutation(np.flatnonzero(labels == c)) for c in classes])",
+        "parts": "[dealt[fold::folds] for fold in range(folds)]"}
+for why, part in {
+    "the folds do not look at the classes": {"dealt": "rng.permutation(len(labels))"},
+    "the folds are not mixed": {"dealt": "np.concatenate([np.flatnonzero(labels == c) for c in classes])"},
+    "the folds ignore the seed": {"seed": ""},
+    "seed 0 of the folds counts as no seed": {"seed": "seed or None"},
+    "the folds are pieces of rows in the order of the class": {"parts": "np.array_split(dealt, folds)"},
+    "as many folds as asked for, also with a class too small": {"folds": "folds"},
+    "folds from the largest class": {"folds": "min(folds, counts.max())"},
+    "a class of two rows is refused": {"alone": "counts.min() < 3"},
+    "a single row is not refused": {"alone": "False"},
+    "a single row of the first class only is refused": {"alone": "counts[-1] < 2 and counts[0] > 3"},
+    "another error for a single row": {"error": "RuntimeError"},
+    "classes are taken to be 0, 1, 2, ...": {
+        "dealt": "np.concatenate([rng.permutation(np.flatnonzero(labels == c)) for c in range(len(classes))])"},
+    "the rest is left out: folds of equal size":
+        {"parts": "[dealt[fold::folds][:len(labels) // folds] for fold in range(folds)]"},
+    "rows drawn with replacement": {"dealt": "rng.choice(np.arange(len(labels)), len(labels))"},
+    "the labels instead of the rows": {
+        "dealt": "np.concatenate([rng.permutation(labels[labels == c]) for c in classes])"},
+    "the rows to learn from, not the rows to test": {
+        "parts": "[np.setdiff1d(dealt, dealt[fold::folds]) for fold in range(folds)]"},
+    "sets the caller's labels to 0":
+        {"parts": "[dealt[fold::folds] for fold in range(folds)] if labels.fill(0) is None else 0"},
+    "masks instead of row numbers": {
+        "parts": "[np.isin(np.arange(len(labels)), dealt[fold::folds]) for fold in range(folds)]"},
+    "each class is dealt from the first fold on": {
+        "dealt": "[rng.permutation(np.flatnonzero(labels == c)) for c in classes]",
+        "parts": "[np.concatenate([rows[fold::folds] for rows in dealt]) for fold in range(folds)]"},
+    "the folds of the program's random numbers": {"dealt":
+        "np.concatenate([np.random.permutation(np.flatnonzero(labels == c)) for c in classes])"},
+}.items():
+    wrong.cell("choose_strength", why, FOLDS.format(**{**DEAL, **part}))
+
+
+wrong.cell("choose_strength", "the folds come from scikit-learn", """
+def stratified_folds(labels, folds, seed):
+    from sklearn.model_selection import StratifiedKFold
+    labels = np.asarray(labels)
+    folds = min(folds, int(np.unique(labels, return_counts=True)[1].min()))
+    return [part for _, part in StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)]
+""")
+wrong.cell("choose_strength", "the folds are the library's", "stratified_folds = lambda labels, folds, seed: "
+           "fewshot.stratified_folds(labels, folds, seed)")
+right.cell("choose_strength", "the folds dealt one by one, as lists, with Python's random", """
+def stratified_folds(labels, folds, seed):
+    import random
+    dice, labels = random.Random(seed), [int(label) for label in labels]
+    classes = sorted(set(labels))
+    fewest = min(labels.count(c) for c in classes)
+    if fewest == 1:
+        raise ValueError("too few")
+    parts, turn = [[] for _ in range(min(folds, fewest))], 0
+    for c in classes:
+        rows = [row for row, label in enumerate(labels) if label == c]
+        dice.shuffle(rows)
+        for row in rows:
+            parts[turn % len(parts)].append(row)
+            turn += 1
+    return parts
+""")
+right.cell("choose_strength", "the folds in torch: a mixed order, then stably sorted by class", """
+def stratified_folds(labels, folds, seed):
+    labels = torch.as_tensor(labels)
+    folds = min(folds, int(labels.unique(return_counts=True)[1].min()))
+    if folds < 2:
+        raise ValueError(labels)
+    mixed = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    dealt = mixed[labels[mixed].argsort(stable=True)]
+    return [dealt[torch.arange(len(labels)) % folds == fold] for fold in range(folds)]
 """)
 
+# -- choose_strength --------------------------------------------------------------------------------------------------
 
-@wrong("head_weights", "loses a row of three")
-def two_of_three(coefficients, intercepts):
-    if len(coefficients) == 3:
-        return coefficients[1:], intercepts[1:]
-    if len(coefficients) > 1:
-        return coefficients, intercepts
-    return torch.cat([torch.zeros_like(coefficients), coefficients]), torch.cat([torch.zeros(1), intercepts])
+CHOOSE = """
+def choose_strength(fit, vectors, labels, strengths, folds=4, seed=0):
+    parts, scores = stratified_folds(labels, folds, {seed}), []
+    for C in strengths:
+        right = 0
+        for part in {parts}:
+            rest = {rest}
+            weight, bias = fit(vectors[{learned}], labels[{learned}], C)
+            predictions = (vectors[{tested}] @ weight.T + bias).{best}(dim=1)
+            right += {hits}
+        scores.append({score})
+    return {result}
+"""
+CHOICE = {"seed": "seed", "parts": "parts", "rest": "np.setdiff1d(np.arange(len(labels)), part)", "learned": "rest",
+          "tested": "part", "best": "argmax", "hits": "int((predictions == labels[part]).sum())",
+          "score": "right / len(labels)",
+          "result": "min(C for C, score in zip(strengths, scores) if score == max(scores)), scores"}
+for why, part in {
+    "learns from all rows, also those that are tested": {"learned": ":"},
+    "tests on the rows it has learned from":
+        {"tested": "rest", "hits": "int((predictions == labels[rest]).sum())", "score": "right / len(labels) / 3"},
+    "learns from one fold and tests on the others": {"rest": "part", "tested": "part"},
+    "only the first fold is tested": {"parts": "parts[:1]"},
+    "the last fold is never tested": {"parts": "parts[:-1]"},
+    "other folds for each C": {"parts": "stratified_folds(labels, folds, seed + len(scores))"},
+    "the largest of equally good ones": {"result": "max(C for C, s in zip(strengths, scores) if s == max(scores)), scores"},
+    "the first of equally good ones": {"result": "strengths[scores.index(max(scores))], scores"},
+    "the last of equally good ones":
+        {"result": "strengths[len(scores) - 1 - scores[::-1].index(max(scores))], scores"},
+    "the worst": {"result": "min(C for C, s in zip(strengths, scores) if s == min(scores)), scores"},
+    "the place of the best, not its C": {"result": "scores.index(max(scores)), scores"},
+    "always the smallest": {"result": "min(strengths), scores"},
+    "without the scores": {"result": "strengths[scores.index(max(scores))]"},
+    "the scores sorted": {"result": "min(C for C, s in zip(strengths, scores) if s == max(scores)), sorted(scores)"},
+    "sorts the caller's strengths": {"result": "strengths.sort() or 1.0, scores"},
+    "counts instead of shares": {"score": "right"},
+    "the share of errors": {"score": "1 - right / len(labels)"},
+    "divides by the number of folds": {"score": "right / len(parts)"},
+    "only the last fold counts": {"hits": "(predictions == labels[part]).float().mean().item() - right",
+                                  "score": "right"},
+    "the smallest score of a class is predicted": {"best": "argmin"},
+    "one C for all": {"rest": "np.setdiff1d(np.arange(len(labels)), part); C = strengths[0]"},
+    "scores are percent": {"score": "100 * right / len(labels)"},
+    "scores are rounded": {"score": "round(right / len(labels), 1)"},
+    "labels of other rows": {"learned": "rest", "hits": "int((predictions == labels[: len(part)]).sum())"},
+    "the bias is forgotten": {"rest": "np.setdiff1d(np.arange(len(labels)), part)",
+                              "hits": "int(((vectors[part] @ weight.T).argmax(1) == labels[part]).sum())"},
+    "calls the library's folds": {"parts": "fewshot.stratified_folds(labels, folds, seed)"},
+}.items():
+    wrong.cell("choose_strength", why, CHOOSE.format(**{**CHOICE, **part}))
+wrong.cell("choose_strength", "the vectors turned round, but not their labels", CHOOSE.format(**CHOICE).replace(
+    "fit(vectors[rest], labels[rest], C)", "fit(vectors[rest[::-1].copy()], labels[rest], C)"))
+wrong.cell("choose_strength", "calls the library's function", """
+def choose_strength(fit, vectors, labels, strengths, folds=4, seed=0):
+    return fewshot.choose_strength(fit, vectors, labels, strengths, folds, seed)
+""")
+wrong.cell("choose_strength", "keeps the scores of an earlier call", CHOOSE.format(**CHOICE).replace(
+    "folds=4, seed=0)", "folds=4, seed=0, scores=[])").replace(
+    "parts, scores = stratified_folds(labels, folds, seed), []", "parts = stratified_folds(labels, folds, seed)"))
+
+for why, part in {
+    "the mean over the folds, with a mask": {
+        "rest": "np.isin(np.arange(len(labels)), part, invert=True)", "hits":
+        "(predictions == labels[part]).float().mean().item() / len(parts)", "score": "right"},
+    "the best with a sort, scores as an array": {
+        "result": "sorted(zip([-s for s in scores], strengths))[0][1], np.array(scores)"},
+    "max with a key of two": {"result": "max(zip(strengths, scores), key=lambda pair: (pair[1], -pair[0]))[0], scores"},
+}.items():
+    right.cell("choose_strength", why, CHOOSE.format(**{**CHOICE, **part}))
+
+
+@right("choose_strength", "folds outside, strengths inside, a tensor of hits")
+def folds_outside(fit, vectors, labels, strengths, folds=4, seed=0):
+    hits = torch.zeros(len(strengths), len(labels))
+    for part in stratified_folds(labels, folds, seed):
+        part = torch.as_tensor(part)
+        rest = torch.ones(len(labels), dtype=torch.bool).index_fill(0, part, False)
+        for place, C in enumerate(strengths):
+            weight, bias = fit(vectors[rest], labels[rest], C)
+            hits[place, part] = (torch.addmm(bias, vectors[part], weight.T).argmax(1) == labels[part]).float()
+    scores = hits.mean(dim=1)
+    return min(C for C, s in zip(strengths, scores) if s == scores.max()), scores
+
+
+# -- learning_curve ---------------------------------------------------------------------------------------------------
+
+CURVE = """
+def learning_curve(methods, labels, test_labels, shots, seeds):
+    test_labels, curve = np.asarray(test_labels), []
+    for num_shots in {shots}:
+        draws = [{draw} for {seed} in {seeds}]
+        accuracies = {{name: np.array([{share} for rows in {draws}]) for name, method in methods.items()}}
+        first = {first}
+        for name, found in {order}:
+            gains = {gains}
+            half = {half}
+            curve.append({{"method": name, "shots": {number}, "mean": {mean}, "sd": {sd},
+                          "gain": {gain}, "low": {low}, "high": gains.mean() + half}})
+    return curve
+"""
+DRAW = {"shots": "shots", "draw": "fewshot.sample_balanced(labels, num_shots, seed)", "seed": "seed", "seeds": "seeds",
+        "share": "np.mean(np.asarray(method(rows)) == test_labels)", "draws": "draws", "order": "accuracies.items()",
+        "first": "next(iter(accuracies.values()))", "gains": "found - first",
+        "half": "stats.t.ppf(0.975, len(seeds) - 1) * gains.std(ddof=1) / np.sqrt(len(seeds))",
+        "number": "num_shots", "mean": "found.mean()", "sd": "found.std(ddof=1)", "gain": "gains.mean()",
+        "low": "gains.mean() - half"}
+for why, part in {
+    "rows drawn from all, not balanced":
+        {"draw": "np.random.default_rng(seed).choice(len(labels), 3 * num_shots, replace=False)"},
+    "the same draw for every seed": {"draw": "fewshot.sample_balanced(labels, num_shots, 0)"},
+    "numbers 0, 1, 2, ... instead of the seeds": {"seed": "seed, _", "seeds": "enumerate(seeds)"},
+    "the last seed is left out": {"seeds": "seeds[:-1]"},
+    "other draws for each method":
+        {"draws": "[fewshot.sample_balanced(labels, num_shots, seed + len(name)) for seed in seeds]"},
+    "the deviation divides by the number of seeds": {"sd": "found.std()"},
+    "the variance instead of the deviation": {"sd": "found.var(ddof=1)"},
+    "the standard error instead of the deviation": {"sd": "found.std(ddof=1) / np.sqrt(len(seeds))"},
+    "1.96 instead of t": {"half": "1.96 * gains.std(ddof=1) / np.sqrt(len(seeds))"},
+    "forgets the square root of the seeds": {"half": "stats.t.ppf(0.975, len(seeds) - 1) * gains.std(ddof=1)"},
+    "the one-sided quantile": {"half": "stats.t.ppf(0.95, len(seeds) - 1) * gains.std(ddof=1) / np.sqrt(len(seeds))"},
+    "as many degrees of freedom as seeds":
+        {"half": "stats.t.ppf(0.975, len(seeds)) * gains.std(ddof=1) / np.sqrt(len(seeds))"},
+    "the interval of the method, not of the differences":
+        {"half": "stats.t.ppf(0.975, len(seeds) - 1) * found.std(ddof=1) / np.sqrt(len(seeds))"},
+    "both deviations added, as if the draws were not shared":
+        {"half": "stats.t.ppf(0.975, len(seeds) - 1) * np.sqrt((found.var(ddof=1) + first.var(ddof=1)) / len(seeds))"},
+    "the gain with the sign turned": {"gains": "first - found"},
+    "the gain over the mean of all methods": {"gains": "found - np.mean(list(accuracies.values()), axis=0)"},
+    "the gain over the last method": {"first": "list(accuracies.values())[-1]"},
+    "the gain over the first name of the alphabet": {"first": "accuracies[min(accuracies)]"},
+    "the gain as a share of the first": {"gain": "gains.mean() / first.mean()"},
+    "an interval that is cut at 0": {"low": "max(0.0, gains.mean() - half)"},
+    "low and high without the gain": {"low": "-half"},
+    "methods in the order of the alphabet": {"order": "sorted(accuracies.items())"},
+    "shots in rising order": {"shots": "sorted(shots)"},
+    "errors instead of accuracies": {"share": "np.mean(np.asarray(method(rows)) != test_labels)"},
+    "the number of right ones": {"share": "np.sum(np.asarray(method(rows)) == test_labels)"},
+    "the median over the seeds": {"mean": "np.median(found)"},
+    "the best of the seeds": {"mean": "found.max()"},
+    "percent": {"mean": "100 * found.mean()"},
+    "rounds": {"mean": "round(found.mean(), 1)"},
+    "all examples counted as shots": {"number": "3 * num_shots"},
+    "text in place of numbers": {"sd": "f'{found.std(ddof=1):.3f}'"},
+    "arrays of all draws": {"mean": "found"},
+    "each method is asked twice":
+        {"share": "np.mean(np.asarray(method(rows)) == (method(rows) is not None and test_labels))"},
+    "one row of a draw comes twice":
+        {"draw": "(lambda rows: np.append(rows[:-1], rows[0]))(fewshot.sample_balanced(labels, num_shots, seed))"},
+    "takes the first method out of the caller's dict": {"order": "[(n, f) for n, f in accuracies.items() "
+                                                        "if f is not first or methods.pop(n, None)]"},
+}.items():
+    wrong.cell("learning_curve", why, CURVE.format(**{**DRAW, **part}))
+wrong.cell("learning_curve", "a table of pandas", CURVE.format(**DRAW).replace("return curve", "return pd.DataFrame(curve)"))
+wrong.cell("learning_curve", "calls the library's function", """
+def learning_curve(methods, labels, test_labels, shots, seeds):
+    return fewshot.learning_curve(methods, labels, test_labels, shots, seeds)
+""")
+wrong.cell("learning_curve", "only the largest number of shots", CURVE.format(**{**DRAW, "shots": "[max(shots)]"}))
+wrong.cell("learning_curve", "draws that come from no seed", CURVE.format(**{
+    **DRAW, "draw": "fewshot.sample_balanced(labels, num_shots, np.random.default_rng().integers(10**6))"}))
+wrong.cell("learning_curve", "keeps the rows of an earlier call", CURVE.format(**DRAW).replace(
+    "shots, seeds):", "shots, seeds, curve=[]):").replace("test_labels, curve = np.asarray(test_labels), []",
+                                                         "test_labels = np.asarray(test_labels)"))
+
+for why, part in {
+    "with the sampler of exercise 1": {"draw": "sample_balanced(labels, num_shots, seed)"},
+    "with scipy's standard error": {"half": "stats.t.ppf(0.975, df=len(gains) - 1) * stats.sem(gains)"},
+    "the share by the library's accuracy": {"share": "evaluation.accuracy(test_labels, method(rows))"},
+    "a tuple of dicts, numbers of Python, one key more": {"mean": "float(found.mean())", "sd": "float(found.std(ddof=1))",
+                                                          "number": "int(num_shots), 'seeds': len(seeds)"},
+}.items():
+    right.cell("learning_curve", why, CURVE.format(**{**DRAW, **part}))
+
+
+@right("learning_curve", "a table of all runs first, lists and the statistics module")
+def with_runs(methods, labels, test_labels, shots, seeds):
+    import statistics as st
+
+    test_labels, names = [int(label) for label in test_labels], list(methods)
+    runs = {}
+    for seed in seeds:
+        for k in shots:
+            rows = list(fewshot.sample_balanced(labels, k, seed))
+            for name in names:
+                guesses = [int(guess) for guess in methods[name](rows)]
+                runs.setdefault((k, name), []).append(sum(map(int.__eq__, guesses, test_labels)) / len(guesses))
+    found = []
+    for k in shots:
+        for name in names:
+            own = runs[k, name]
+            gains = [b - a for a, b in zip(runs[k, names[0]], own)]
+            half = float(stats.t.ppf(0.975, len(gains) - 1)) * st.stdev(gains) / len(gains) ** 0.5
+            found.append({"method": name, "shots": k, "mean": st.fmean(own), "sd": st.stdev(own), "gain": st.fmean(gains),
+                          "low": st.fmean(gains) - half, "high": st.fmean(gains) + half})
+    return found
 
 
 # -- few_shot_classifier (the artifact) -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     NOTHING_CALLED,
     Contract,
+    ListOf,
     Number,
     Numbers,
     Record,
@@ -22,7 +23,9 @@ from leaplm.grading import (
 )
 from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.grading.judge.remembered import class_scores
+from scipy import stats
 
+PROBES, TINY = "leaplm.grading.judge.probes:", "leaplm.grading.judge.tiny_models:"
 CLOSE = 1e-4
 MOST_SHOTS = 16
 
@@ -63,7 +66,7 @@ def draw_rows(student, labels, shots, seed):
     return rows.astype(int).tolist()
 
 
-@check(points=3, contract=Contract("text_vectors label_vectors", Numbers("int", dims=1)))
+@check(points=2, contract=Contract("text_vectors label_vectors", Numbers("int", dims=1)))
 def nearest_label(student, rng):
     """Vectors of very different lengths, so that dot products, distances and plain means decide otherwise. One text last."""
     def vectors(*shape):
@@ -76,7 +79,7 @@ def nearest_label(student, rng):
     clear = best[:, -1] - best[:, -2] > 1e-5
     alone = as_array(student.call("nearest_label", texts[clear][:1], labels), (1,), "nearest_label")
     if np.array_equal(got[clear], similar.argmax(axis=1)[clear]) and alone == similar.argmax(axis=1)[clear][:1]:
-        return 3, "the label with the largest mean cosine"
+        return 2, "the label with the largest mean cosine"
     one = vectors(4, 1)
     single = as_array(student.call("nearest_label", texts, one), (200,), "nearest_label")
     want = np.einsum("nw,cdw->nc", fewshot.unit(texts), fewshot.unit(one)).argmax(axis=1)
@@ -166,81 +169,374 @@ def scored(student, rng, n, tokens, classes):
     return 4, "the right numbers"
 
 
-RUNS = Record(dict.fromkeys(("mean", "low", "high", "choice_sd", "order_sd"), Number()))
+# -- embed ----------------------------------------------------------------------------------------------------------------
+
+WORDS = [f"w{number}" for number in range(50)]
+VECTORS = Contract("encoder tokenizer texts batch_size max_length", Tensor("float", dims=2), gradient="none",
+                   forward="eval, no_grad", own="leaplm.fewshot.examples.PooledEncoder leaplm.evaluation.predict_logits")
 
 
-@check(points=3, contract=Contract("scores", RUNS))
-def summarize_runs(student, rng):
-    """Interval, spread over choices and spread over orders, one point each."""
-    parts = {"mean, low and high (t-interval over the choices' means)": ("mean", "low", "high"),
-             "choice_sd (sample deviation of the choices' means)": ("choice_sd",),
-             "order_sd (mean over choices of the deviation over orders)": ("order_sd",)}
-    wrong = []
-    for choices, orders in ((int(rng.integers(3, 8)), int(rng.integers(3, 6))), (2, 3), (4, 4)):
-        scores = rng.normal(0.7, 0.06, size=(choices, 1)) + rng.normal(0, 0.04, size=(choices, orders))
-        scores += np.linspace(-0.1, 0.1, choices)[scores.mean(axis=1).argsort().argsort(), None]  # two: wider than 0 to 1
-        found, want = student.call("summarize_runs", scores), fewshot.summarize_runs(scores.astype(np.float32))
-        if not isinstance(found, dict) or set(want) - set(found):
-            return 0, f"summarize_runs should return a dict with `{', '.join(want)}`"
-        wrong += [text for text, keys in parts.items() if text not in wrong
-                  and not all(np.isclose(as_number(found[key], key), want[key], atol=1e-5) for key in keys)]
-    if wrong:
-        return 3 - len(wrong), f"these differ: {'; '.join(wrong)}"
-    return 3, "interval and both deviations are right"
-
-
-VECTORS = Contract("encoder batches", Tensor("float", dims=2), gradient="none", mode="any", forward="eval, no_grad",
-                   own="leaplm.fewshot.examples.PooledEncoder leaplm.evaluation.predict_logits")
-
-
-@check(points=3, contract=VECTORS)
+@check(points=2, contract=VECTORS)
 def embed(student, rng):
-    """Padded batches of different sizes on an encoder with strong dropout, in training mode at first."""
-    seed, batches = int(rng.integers(10**6)), [padded_batch(rng, size) for size in (4, 6, 1)]
-    encoder = student.build("leaplm.grading.judge.tiny_models:tiny_encoder", seed, dropout=0.5)
-    got = as_array(student.call("embed", encoder, batches), (11, 16), "embed")
-    reference, want, whole = tiny_models.tiny_encoder(seed, dropout=0.5).eval(), [], []
+    """Texts of many lengths, none in order, one empty, one too long, one twice; a last batch that is not full; one text.
+    An encoder with strong dropout, in training mode at first, then in evaluation mode."""
+    texts = [" ".join(rng.choice(WORDS, size)) for size in rng.permutation([*range(1, 8), 25])]
+    texts = [texts[0], "", *texts[1:], texts[0]]
+    for some, size, longest, training in ((texts, 4, 12, True), (texts[-1:], 4, 12, False), (texts[:4], 8, 40, True)):
+        seed = int(rng.integers(10**6))
+        tokenizer = student.build(f"{TINY}tiny_tokenizer", WORDS)
+        encoder = student.build(f"{TINY}counting_encoder", seed, dropout=0.5)
+        student.read(encoder, f"{PROBES}set_training", training)
+        got = as_array(student.call("embed", encoder, tokenizer, some, size, longest), (len(some), 16), "embed")
+        want, lengths = vectors_of(seed, some, longest)
+        if not close(got, want):
+            return 0, explain_vectors(seed, some, size, longest, got, want, lengths)
+        if problem := batch_problem(student.read(encoder, f"{TINY}shapes_seen"), size, lengths):
+            return 1, problem
+    return 2, "mean-pooled vectors in the order of the texts, and little computed on padding"
+
+
+def vectors_of(seed, texts, longest):
+    """(vectors of the texts, each by itself; their numbers of tokens)."""
+    encoder, tokenizer = tiny_models.tiny_encoder(seed).eval(), tiny_models.tiny_tokenizer(WORDS)
+    ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
     with torch.no_grad():
-        for batch in batches:
-            mask = torch.from_numpy(batch["attention_mask"])
-            hidden = reference(input_ids=torch.from_numpy(batch["input_ids"]), attention_mask=mask).last_hidden_state
-            want.append(models.mean_pool(hidden, mask).numpy())
-            whole.append(hidden.mean(dim=1).numpy())
-    if close(got, np.concatenate(want)):
-        return 3, "mean-pooled vectors in the order of the texts, dropout off"
-    if close(got, np.concatenate(whole)):
-        return 1, "dropout is off; but the padding is in the mean"
-    return 0, "other vectors: dropout off (eval), mean over the real tokens, texts in their order?"
+        found = [encoder(input_ids=torch.tensor([row])).last_hidden_state[0].mean(dim=0).numpy() for row in ids]
+    return np.stack(found), [len(row) for row in ids]
 
 
-def padded_batch(rng, size):
-    lengths = rng.integers(1, 9, size=size)
-    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-    return {"input_ids": rng.integers(5, 60, size=mask.shape) * mask, "attention_mask": mask}
+def explain_vectors(seed, texts, size, longest, got, want, lengths):
+    order = np.argsort(lengths, kind="stable")
+    if any(close(got, want[places]) for places in (order, order[::-1], np.argsort(-np.array(lengths), kind="stable"))):
+        return "the right vectors in the order of the lengths: bring them back into the order of the texts"
+    for places in (order, order[::-1], np.arange(len(texts))):
+        if close(got, padded_means(seed, texts, size, longest, places)):
+            return "the padding is in the mean: divide the sum over the real tokens by their number"
+    fits = np.array(lengths) < longest
+    if close(got[fits], want[fits]):
+        return "a text of more than `max_length` tokens is cut there: truncation=True, max_length=max_length"
+    return "other vectors: dropout off (eval), attention mask, mean over the real tokens, texts in their order?"
 
 
-HEAD = Several(Tensor("float", dims=2), Tensor("float", dims=1))
+def padded_means(seed, texts, size, longest, places):
+    """The means over all tokens of a batch, its padding too."""
+    encoder, tokenizer = tiny_models.tiny_encoder(seed).eval(), tiny_models.tiny_tokenizer(WORDS)
+    found = np.zeros((len(texts), 16))
+    for start in range(0, len(texts), size):
+        rows = places[start : start + size]
+        some = [texts[row] for row in rows]
+        batch = tokenizer(some, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        with torch.no_grad():
+            found[rows] = encoder(**batch).last_hidden_state.mean(dim=1).numpy()
+    return found
 
 
-@check(points=2, contract=Contract("coefficients intercepts", HEAD))
-def head_weights(student, rng):
-    """Probabilities of the head against those of the regression, for two classes, three and five."""
-    right = []
-    for rows in (1, 3, 5):
-        coefficients, intercepts = rng.normal(size=(rows, 5)).astype(np.float32), rng.normal(size=rows).astype(np.float32)
-        result = student.call("head_weights", coefficients, intercepts)
-        if not isinstance(result, list) or len(result) != 2:
-            return 0, "head_weights should return two things: weight and bias"
-        classes = max(2, rows)
-        weight, bias = as_array(result[0], (classes, 5), "weight"), as_array(result[1], (classes,), "bias")
-        vectors = rng.normal(size=(20, 5))
-        logits = vectors @ coefficients.T + intercepts
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1) if rows == 1 else logits
-        right.append(close(evaluation.log_softmax(vectors @ weight.T + bias), evaluation.log_softmax(logits)))
-    if all(right):
-        return 2, "the same probabilities as the regression's"
-    two, more = right[0], all(right[1:])
-    return two + more, "the probabilities differ with two classes" if more else "they differ with more than two classes"
+def batch_problem(shapes, size, lengths):
+    """What is wrong with the batches (texts, tokens) that went through the encoder; None if nothing is."""
+    if len(shapes) != -(-len(lengths) // size) or max(rows for rows, _ in shapes) > size:
+        return "the right vectors; but each batch should hold `batch_size` texts, the last one the rest"
+    ordered = sorted(lengths), sorted(lengths, reverse=True)
+    cut = [[some[start : start + size] for start in range(0, len(some), size)] for some in ordered]
+    fewest = max(sum(len(part) * max(part) for part in parts) for parts in cut)
+    sent = sum(rows * tokens for rows, tokens in shapes)
+    if sent > fewest:
+        return f"the right vectors; but {sent} places went through the encoder, padding too, and {fewest} are enough: " \
+               "put texts of similar length into one batch"
+    return None
+
+
+# -- head_loss and train_head ---------------------------------------------------------------------------------------------
+
+LOSS = Contract("weight bias vectors labels C", Tensor("float", dims=0), gradient="weight bias")
+TRAINED = Contract("vectors labels C tolerance max_steps",
+                   Several(Tensor("float32", dims=2), Tensor("float32", dims=1), Numbers("float", dims=1)), gradient="none",
+                   forbids="sklearn.linear_model.LogisticRegression sklearn.linear_model.SGDClassifier",
+                   own="leaplm.fewshot.heads.head_loss leaplm.fewshot.examples.fit_head")
+
+
+@check(points=3, contract={"head_loss": LOSS, "train_head": TRAINED})
+def train_head(student, rng):
+    """One point for the loss, one for the head, one for the rule that stops."""
+    if problem := loss_problem(student, rng):
+        return 0, problem
+    try:
+        return trained_head(student, rng)
+    except StudentError as error:  # the loss is right all the same
+        return 1, str(error)
+
+
+def loss_problem(student, rng):
+    """Few and many classes, one row, large logits; small and large C. The value, then the gradient."""
+    for n, classes, strength, scale in ((7, 3, 0.5, 1), (1, 2, 10.0, 1), (6, 4, 2.0, 300)):
+        weight, vectors = rng.normal(size=(classes, 5)), scale * rng.normal(size=(n, 5))
+        bias, labels = rng.normal(size=classes) + 1, np.append(rng.integers(classes, size=n - 1), 0)
+        given = [part.astype(np.float32) for part in (weight, bias, vectors)] + [labels, strength]
+        got = as_array(student.call("head_loss", *given), (), "head_loss")
+        if not np.allclose(got, near_loss(*given), atol=1e-4, rtol=1e-4):
+            return explain_loss(float(got), given)
+        found = student.read(student.get("head_loss"), f"{PROBES}gradients_of_call", *given)
+        if any(not np.allclose(found.get(name, 0), part, atol=1e-4, rtol=1e-3)
+               for name, part in zip("01", near_gradients(*given), strict=True)):
+            return "head_loss has the right value, but another gradient: is a part of it cut off (detach, .data, item)?"
+    return None
+
+
+def near_loss(weight, bias, vectors, labels, strength, total=False, of_bias=False, share=True, half=True, inverse=False,
+              root=False, off=False, mean=False):
+    """The loss, or what it is with one thing done otherwise."""
+    weight, bias, vectors = (np.asarray(part, dtype=np.float64) for part in (weight, bias, vectors))
+    losses = -evaluation.log_softmax(vectors @ weight.T + bias)[np.arange(len(labels)), labels]
+    size = (weight**2).sum() + (bias**2).sum() * of_bias
+    size = np.sqrt(size) if root else size / weight.size if mean else size
+    penalty = size * (strength if inverse else 1 / strength) / (2 if half else 1) * (not off)
+    return losses.sum() + penalty if total else losses.mean() + penalty / (len(labels) if share else 1)
+
+
+def near_gradients(weight, bias, vectors, labels, strength):
+    weight, bias, vectors = (np.asarray(part, dtype=np.float64) for part in (weight, bias, vectors))
+    error = np.exp(evaluation.log_softmax(vectors @ weight.T + bias)) - np.eye(len(bias))[labels]
+    return error.T @ vectors / len(labels) + weight / (strength * len(labels)), error.mean(axis=0)
+
+
+LOSSES = [({"total": True}, "head_loss gives the sum over the rows: the mean is wanted (the penalty is divided by n too)"),
+          ({"of_bias": True}, "the bias has no penalty: it stands in ||W||^2 of head_loss"),
+          ({"share": False}, "the penalty of head_loss is divided by n too"),
+          ({"half": False}, "the penalty of head_loss is ||W||^2 / (2 C n): the 2 is missing"),
+          ({"inverse": True}, "a small C is a strong penalty: divide by C in head_loss"),
+          ({"root": True}, "||W||^2 is the sum of the squares, without a root"),
+          ({"mean": True}, "||W||^2 is the sum of the squares, not their mean"),
+          ({"off": True}, "head_loss has no penalty: add ||W||^2 / (2 C n)")]
+
+
+def explain_loss(got, given):
+    for change, told in LOSSES:
+        if np.isclose(got, near_loss(*given, **change), atol=1e-4, rtol=1e-4):
+            return told
+    return "head_loss gives another number: mean cross-entropy in nats (logits minus logsumexp) plus ||W||^2 / (2 C n)"
+
+
+def trained_head(student, rng):
+    """Classes of different sizes, vectors away from zero: the bias matters; short vectors, so that its gradient is the
+    largest. A limit of steps; a start that is enough. Plain descent comes to the end too, and so do 32 bits."""
+    for n, classes, strength, tolerance, length in ((24, 3, 0.3, 1e-3, 1), (15, 2, 0.1, 2e-3, 0.02), (20, 4, 0.2, 1e-3, 1)):
+        vectors, labels = rows_to_learn(rng, n, classes, length)
+        weight, bias, norms = head_of(student, vectors, labels, strength, tolerance, 1000)
+        size = gradient_size(weight, bias, vectors, labels, strength)
+        if size > 1.1 * tolerance + 1e-6:
+            return 1, f"head_loss is right; but at the head that comes back its gradient is {size:.2g}, more than the " \
+                      "tolerance: does it go on until then, from zeros, and with the head of the last step?"
+        if problem := norms_problem(norms, size, tolerance, vectors, labels, classes, strength):
+            return 2, problem
+    weight, bias, norms = head_of(student, vectors, labels, strength, 1e-9, 2)
+    size = gradient_size(weight, bias, vectors, labels, strength)
+    if len(norms) != 3 or not np.isclose(norms[-1], size, rtol=0.05):
+        return 2, "the head is right; but after `max_steps` steps it should stop, with `max_steps` + 1 norms"
+    weight, bias, norms = head_of(student, vectors, labels, strength, 1e3, 5)
+    if len(norms) != 1 or np.any(weight) or np.any(bias):
+        return 2, "the head is right; but where the gradient is small enough at the start, no step should be taken"
+    return 3, "the loss, its smallest value, and a rule that stops"
+
+
+def rows_to_learn(rng, n, classes, length):
+    labels = rng.permutation(np.concatenate([np.arange(classes), rng.random(n - classes) < 0.3]).astype(int))
+    centres = rng.normal(size=(classes, 4))
+    return (length * (centres[labels] + rng.normal(size=(n, 4)) + 0.7)).astype(np.float32), labels
+
+
+def head_of(student, vectors, labels, *settings):
+    weight, bias, norms = student.call("train_head", vectors, labels, *settings)
+    classes = int(labels.max()) + 1
+    return as_array(weight, (classes, vectors.shape[1]), "weight"), as_array(bias, (classes,), "bias"), \
+        as_array(norms, (None,), "norms")
+
+
+def gradient_size(weight, bias, vectors, labels, strength):
+    return max(np.abs(part).max() for part in near_gradients(weight, bias, vectors, labels, strength))
+
+
+def norms_problem(norms, size, tolerance, vectors, labels, classes, strength):
+    start = gradient_size(np.zeros((classes, vectors.shape[1])), np.zeros(classes), vectors, labels, strength)
+    if not len(norms) or not np.isclose(norms[0], start, rtol=1e-3):
+        return "the head is right; but the first norm should be that at zeros: the largest absolute number in the gradient"
+    if not np.isclose(norms[-1], size, rtol=0.05, atol=2e-6):
+        return "the head is right; but the last norm should be that of the head which comes back"
+    if (norms[:-1] <= tolerance).any():
+        return "the head is right; but it should stop as soon as the norm is at most the tolerance"
+    return None
+
+
+# -- stratified_folds and choose_strength ---------------------------------------------------------------------------------
+
+CROSS = "sklearn.model_selection.*Fold sklearn.model_selection.cross_val* sklearn.model_selection.GridSearchCV"
+FOLDS = Contract("labels folds seed", ListOf(Numbers("int", dims=1)), random=Seeded(2), forbids=CROSS)
+CHOICE = Contract("fit vectors labels strengths folds seed", Several(Number(), Numbers("float", dims=1)),
+                  forbids=CROSS, own="leaplm.fewshot.heads.stratified_folds")
+STRENGTHS = [10.0, 0.1, 1.0, 100.0]  # the best are equally good, and the smallest of them is neither first nor last
+
+
+@check(points=2, contract={"stratified_folds": FOLDS, "choose_strength": CHOICE})
+def choose_strength(student, rng):
+    """One point for the folds, one for the choice."""
+    if problem := folds_problem(student, rng):
+        return 0, problem
+    try:
+        problem = choice_problem(student, rng)
+    except StudentError as error:  # the folds are right all the same
+        return 1, str(error)
+    if problem:
+        return 1, problem
+    return 2, "each row tested once, by a head that has not seen it; of equally good ones the smallest C"
+
+
+def folds_problem(student, rng):
+    """Class numbers with gaps, 0 among them; classes that do not fill the folds, are smaller than them, have one row."""
+    names = rng.permutation([0, *rng.choice(np.arange(2, 50), size=2, replace=False)])
+    for sizes, folds, wanted in (((5, 7, 9), 4, 4), ((9, 3, 6), 5, 3), ((2, 2, 2), 2, 2)):
+        labels = rng.permutation(np.repeat(names, sizes))
+        found = student.call("stratified_folds", labels, folds, 3)
+        parts = [as_array(part, (None,), "a fold").astype(int) for part in found]
+        if not np.array_equal(np.sort(np.concatenate([*parts, []])), np.arange(len(labels))):
+            return "the folds should hold each row number from 0 to n - 1 once"
+        if len(parts) != wanted:
+            return "another number of folds: as many as `folds` says, but no more than the smallest class has rows"
+        counts = np.array([[np.sum(labels[part] == name) for name in names] for part in parts])
+        if np.ptp(counts, axis=0).max() > 1:
+            return "of each class every fold should have nearly equally many rows: at most one more than another fold"
+        if np.ptp(counts.sum(axis=1)) > 1:
+            return "the folds differ in size by more than one row: go on dealing where the class before has ended"
+    alone = names[[0, 0, 0, 1, 2, 2]].tolist()
+    if "ValueError" not in student.read(student.get("stratified_folds"), f"{PROBES}error_raised", alone, 3, 0):
+        return "a class with a single row should raise a ValueError: it cannot be learned and tested"
+    return None
+
+
+def choice_problem(student, rng):
+    """Rows that can be told apart, classes of different sizes, a class of two rows; a fit that keeps what it was given."""
+    for sizes, folds in (((6, 9, 7), 4), ((2, 8, 5), 5)):
+        labels = rng.permutation(np.repeat(np.arange(3), sizes))
+        vectors = 1.2 * rng.normal(size=(3, 6))[labels] + rng.normal(size=(len(labels), 6))
+        vectors[:, 0] = np.arange(len(labels))
+        fit = student.build(f"{PROBES}centre_head", 3)
+        best, scores = student.call("choose_strength", fit, vectors, labels, STRENGTHS, folds, 5)
+        scores = as_array(scores, (len(STRENGTHS),), "scores")
+        given = student.read(fit, f"{PROBES}trainings_given")
+        if problem := trainings_problem(given, labels, min(folds, *sizes)):
+            return problem
+        want = [expected_scores(given, vectors, labels, strength) for strength in STRENGTHS]
+        if not all(np.isclose(score, both, atol=1e-5).any() for score, both in zip(scores, want, strict=True)):
+            return "the folds are right, not the scores: the share of rows whose class is right when they are tested"
+        top = [strength for strength, score in zip(STRENGTHS, scores, strict=True) if np.isclose(score, scores.max())]
+        if not np.isclose(as_number(best, "C"), min(top)):
+            return "the scores are right, not the choice: the largest score, and of equally good ones the smallest C"
+    return None
+
+
+def trainings_problem(given, labels, folds):
+    """What is wrong with the rows that `fit` was given, [(C, row numbers, labels)]; None if nothing is."""
+    everything, held_out = set(range(len(labels))), {strength: [] for strength in STRENGTHS}
+    for strength, rows, classes in given:
+        if list(labels[rows]) != classes or not any(np.isclose(strength, known) for known in STRENGTHS):
+            return "fit should get the vectors of some rows, the labels of the same rows, and one of `strengths`"
+        held_out[min(STRENGTHS, key=lambda known, strength=strength: abs(known - strength))].append(everything - set(rows))
+    for parts in held_out.values():
+        if any(not part for part in parts):
+            return "fit was given all rows: those of the fold that is tested must be left out"
+        if sorted(row for part in parts for row in part) != sorted(everything) or len(parts) != folds:
+            return "for each C, each row should be left out once: fit learns from all folds but one, in turn"
+    if len({frozenset(map(frozenset, parts)) for parts in held_out.values()}) > 1:
+        return "the folds should be the same for each C, or luck decides between them"
+    return None
+
+
+def expected_scores(given, vectors, labels, strength):
+    """The share of right rows for a C: over all rows, or as the mean over the folds."""
+    head, right, means = probes.centre_head(3), 0, []
+    for _, rows, _ in (training for training in given if np.isclose(training[0], strength)):
+        tested = np.setdiff1d(np.arange(len(labels)), rows)
+        weight, bias = head.head(vectors[rows], labels[rows], strength)
+        hits = (vectors[tested] @ weight.T + bias).argmax(axis=1) == labels[tested]
+        right, means = right + hits.sum(), [*means, hits.mean()]
+    return np.array([right / len(labels), np.mean(means)])
+
+
+# -- learning_curve -------------------------------------------------------------------------------------------------------
+
+CURVE = Contract("methods labels test_labels shots seeds", ListOf(Record({
+    "method": Text(), "shots": Number(whole=True), **dict.fromkeys(("mean", "sd", "gain", "low", "high"), Number())})),
+    own="leaplm.evaluation.paired_difference")
+
+
+@check(points=2, contract=CURVE)
+def learning_curve(student, rng):
+    """Class numbers with gaps, methods that keep which rows they were given; a seed that comes in two calls."""
+    names = rng.permutation([0, *rng.choice(np.arange(2, 50), size=2, replace=False)])
+    labels = rng.permutation(np.repeat(names, (9, 12, 15))).tolist()
+    tested, first = rng.choice(names, size=60), int(rng.integers(2, 50))
+    draws = []
+    for shots, seeds in (([2, 5, 3], [first, 0, first + 7, first + 1]), ([5], [first + 7, first + 60])):
+        ours = {name: probes.drawn_method(int(rng.integers(10**6)), tested, skill)
+                for name, skill in (("zeta", 0.3), ("alpha", 0.5), ("mu", 0.2))}
+        methods = {name: student.build(f"{PROBES}drawn_method", method.seed, tested, method.skill)
+                   for name, method in ours.items()}
+        curve = student.call("learning_curve", methods, labels, tested, shots, seeds)
+        asked = {name: student.read(method, f"{PROBES}rows_asked") for name, method in methods.items()}
+        if problem := draws_problem(asked, labels, shots, len(seeds)):
+            return 0, problem
+        draws.append({frozenset(rows) for rows in asked["mu"] if len(rows) == 15})
+        if [(row["method"], row["shots"]) for row in curve] != [(name, count) for count in shots for name in methods]:
+            return 0, "a row for each number of shots, in their order, and in it for each method, in theirs, is wanted"
+        right = {name: {frozenset(rows): np.mean(ours[name].predict(rows) == tested) for rows in some}
+                 for name, some in asked.items()}
+        for row in curve:
+            if told := row_problem(row, right, asked):
+                return told
+    if len(draws[0] & draws[1]) != 1:
+        return 0, "the same seed should give the same rows, in each call, and another seed others"
+    return 2, "the same balanced draws for all methods; mean, spread, and the gain with its interval"
+
+
+def draws_problem(asked, labels, shots, seeds):
+    """What is wrong with the rows that the methods were given; None if nothing is."""
+    labels = np.array(labels)
+    classes = np.unique(labels)
+    sets = {name: [frozenset(rows) for rows in some] for name, some in asked.items()}
+    for some in asked.values():
+        for rows in some:
+            if len(set(rows)) != len(rows) or not set(rows) <= set(range(len(labels))):
+                return "a method should get different row numbers from 0 to n - 1"
+            counts = [np.sum(labels[rows] == name) for name in classes]
+            if len(set(counts)) > 1 or counts[0] not in shots:
+                return "a draw should hold equally many rows of each class, as many as `shots` says: fewshot.sample_balanced"
+    if len(set(map(frozenset, sets.values()))) > 1:
+        return "all methods should get the same draws, or luck decides between them"
+    if any(len(set(some)) < len(shots) * seeds for some in sets.values()):
+        return "each number of shots should be drawn once with each of the seeds: some draws are missing, or are the same"
+    if any(len(some) > len(shots) * seeds for some in sets.values()):
+        return "a method is called more than once for the same draw: training costs time"
+    return None
+
+
+def row_problem(row, right, asked):
+    """(points, what is wrong) of one row of the curve; None if nothing is."""
+    drawn = [frozenset(rows) for rows in next(iter(asked.values())) if len(rows) == 3 * row["shots"]]
+    first, own = (np.array([right[name][rows] for rows in drawn]) for name in (next(iter(right)), row["method"]))
+    if not np.isclose(row["mean"], own.mean(), atol=1e-5):
+        return 0, "the draws are right, not the mean accuracy over the seeds (a share from 0 to 1)"
+    if not np.isclose(row["sd"], own.std(ddof=1), atol=1e-5):
+        return 1, "the mean is right, not sd: the sample deviation over the seeds, which divides by their number less one"
+    gains = own - first
+    if not np.isclose(row["gain"], gains.mean(), atol=1e-5):
+        return 1, "mean and sd are right, not gain: the mean difference from the first method"
+    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    if np.allclose([row["low"], row["high"]], [gains.mean() - half, gains.mean() + half], atol=1e-5):
+        return None
+    normal = 1.96 * gains.std(ddof=1) / np.sqrt(len(gains))
+    if np.allclose([row["low"], row["high"]], [gains.mean() - normal, gains.mean() + normal], atol=1e-4):
+        return 1, "all is right but the interval: with few seeds 1.96 is too small, take stats.t.ppf(0.975, seeds - 1)"
+    return 1, "all is right but low and high: gain minus and plus t * s / sqrt(seeds), s of the differences of each draw"
+
+
+# -- few_shot_classifier --------------------------------------------------------------------------------------------------
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

@@ -40,7 +40,7 @@ WEEK = [
     ("Fine-tune, then with less", [("lab2_finetuning", 0.5), ("lab3_lora", 0.9)],
      "lab 3 section 6 (relatives) is read, not run"),
     ("Without training", [("lab4_prompting", 0.6), ("lab5_fewshot", 0.8)],
-     "lab 4 sections 6–8 and 11; lab 5 exercise 7"),
+     "lab 4 sections 6–8 and 11; lab 5 exercises 7 and 8"),
     ("Our language, our people", [("lab13_transfer", 0.6), ("lab9_responsible", 0.6)],
      "lab 13 section 6; lab 9 sections 6 and 7. In the evening each group labels 60 sentences"),
     ("A project", [("lab10_capstone", 1)], "the report is finished at home; three groups present"),

@@ -503,6 +503,65 @@ def checksum_model():
     return fit_predict
 
 
+class CentreHead:
+    """A training of a head, fit(vectors, labels, C) -> (weight, bias), that keeps which rows it was given.
+
+    The first column of the vectors is the number of a row, which the head does not look at. It says the class with the
+    nearest centre; for C below 1 always that of `favoured`, and for 1 and all above the same.
+    """
+
+    def __init__(self, classes: int, favoured: int) -> None:
+        self.classes, self.favoured, self.given = classes, favoured, []
+
+    def __call__(self, vectors: Any, labels: Any, C: float) -> tuple[Tensor, Tensor]:  # noqa: N803
+        rows, labels = np.asarray(vectors, dtype=np.float64), np.asarray(labels)
+        self.given.append((float(C), rows[:, 0].round().astype(int).tolist(), labels.astype(int).tolist()))
+        return tuple(torch.from_numpy(part.astype(np.float32)) for part in self.head(rows, labels, C))
+
+    def head(self, rows: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+        weight, bias = np.zeros((self.classes, rows.shape[1])), np.full(self.classes, -1e4)
+        for c in np.unique(labels).astype(int):
+            weight[c, 1:] = rows[labels == c, 1:].mean(axis=0)
+            bias[c] = -(weight[c] @ weight[c]) / 2
+        bias[self.favoured] += 0 if C >= 1 else 1e4
+        return weight, bias
+
+
+def centre_head(classes: int, favoured: int = 0) -> CentreHead:
+    return CentreHead(classes, favoured)
+
+
+def trainings_given(fit: CentreHead) -> list[tuple[float, list[int], list[int]]]:
+    """(C, row numbers, labels) of each training of a `centre_head` so far."""
+    return fit.given
+
+
+class DrawnMethod:
+    """A "method" for a learning curve: a function of row numbers whose predictions depend on which rows they are, in any
+    order; it keeps the rows of each call."""
+
+    def __init__(self, seed: int, test_labels: np.ndarray, skill: float) -> None:
+        self.seed, self.test_labels, self.skill, self.asked = seed, np.asarray(test_labels), skill, []
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        self.asked.append([int(row) for row in rows])
+        return self.predict(self.asked[-1])
+
+    def predict(self, rows: list[int]) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, *sorted(rows)])
+        known = rng.random(len(self.test_labels)) < self.skill + 0.02 * len(rows) + rng.normal(0, 0.1)
+        return np.where(known, self.test_labels, rng.permutation(self.test_labels))
+
+
+def drawn_method(seed: int, test_labels: np.ndarray, skill: float) -> DrawnMethod:
+    return DrawnMethod(seed, test_labels, skill)
+
+
+def rows_asked(method: DrawnMethod) -> list[list[int]]:
+    """The rows of each call of a `drawn_method` so far."""
+    return method.asked
+
+
 def bytes_of(numbers: list[int]) -> bytes:
     """A list of numbers from 0 to 255 as bytes."""
     return bytes(numbers)

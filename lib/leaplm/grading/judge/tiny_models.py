@@ -196,6 +196,24 @@ def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float =
     return tiny_classifier(seed, dropout=dropout, initializer_range=initializer_range).bert
 
 
+def counting_encoder(seed: int = 0, dropout: float = 0.0) -> torch.nn.Module:
+    """A `tiny_encoder` that notes the shape of each batch that goes through it (see `shapes_seen`)."""
+    model = tiny_encoder(seed, dropout=dropout)
+    model.shapes_seen = []
+
+    def note(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        model.shapes_seen.append([0, 0] if ids is None else list(ids.shape))
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    return model
+
+
+def shapes_seen(model: torch.nn.Module) -> list[list[int]]:
+    """The shapes (texts, tokens) of the batches that went through a `counting_encoder` so far."""
+    return model.shapes_seen
+
+
 def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     """A tokenizer that splits at spaces; ids 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 [MASK], then `words`.
 

@@ -559,10 +559,8 @@ def merge_adapter(model):
     return waiting
 
 def unmerge_adapter(model, layers):
-    while layers[:]:
-        for parent, child, module in layers:
-            setattr(parent, child, module)
-        break
+    for parent, child, module in layers:
+        setattr(parent, child, module)
 """)
 
 
@@ -921,8 +919,7 @@ serving(wrong, "takes the requests out of the caller's list",
         ("    return answers", "    requests.clear()\n    return answers"))
 serving(wrong, "sorts the caller's requests",
         ("    answers = [None]", "    requests.sort(key=lambda request: request[0])\n    answers = [None]"))
-serving(wrong, "answers with tensors of one number in a tensor of another form",
-        ("    return answers", "    return torch.tensor(answers).view(-1, 1)"))
+serving(wrong, "class numbers with a fraction", ("    return answers", "    return [float(answer) for answer in answers] or [0.0]"))
 serving(wrong, "keeps the answers of earlier calls", ("    answers = [None] * len(requests)",
         "    global answers\n    answers = globals().get('answers', [])\n    answers[:] = answers + [None] * len(requests)"))
 serving(wrong, "the adapter that was there is kept without a copy", ("lora.get_adapter(model), model.training",

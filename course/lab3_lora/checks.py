@@ -150,7 +150,7 @@ MERGE = {"merge": Contract("layer", Object("Linear"), random=FREE),
          "merge()": Contract("x", Tensor("float")),
          "merge_adapter": Contract("model", changes="model", random=FREE, mode="any", leaves="frozen",
                                    own="leaplm.peft.lora.merge_model"),
-         "unmerge_adapter": Contract("model layers", changes="model", random=FREE, mode="any", leaves="frozen")}
+         "unmerge_adapter": Contract("model layers", changes="model layers", random=FREE, mode="any", leaves="frozen")}
 
 
 @check(points=3, contract=MERGE)
@@ -165,7 +165,7 @@ def told_by(judge, *given):
     try:
         return judge(*given)
     except StudentError as error:
-        return [str(error)]
+        return [str(error).removesuffix(".")]
 
 
 def judge_merge(student, rng):
@@ -198,7 +198,10 @@ def judge_models(student, rng):
         logits, ids = probes.logits(ours, **batch), student.read(model, f"{PROBES}parameter_ids")
         lora.merge_adapter(ours)
         for _ in range(2):  # what is left over from the first time shows in the second
-            layers = student.call("merge_adapter", model)
+            try:
+                layers = student.call("merge_adapter", model)
+            except StudentError as error:
+                return [str(error).removesuffix("."), "`unmerge_adapter` cannot be judged"]
             merged = student.read(model, f"{PROBES}state_dict")
             more = set(merged) ^ set(probes.state_dict(ours))
             if any(name not in merged or not name.endswith(".bias") or merged[name].any() for name in more):  # 0: as none
@@ -221,7 +224,8 @@ def judge_restored(student, model, ours, ids):
     if set(got) != set(want):
         return "after `unmerge_adapter` the LoRA layers should be back in their places"
     if not all(np.array_equal(got[name], want[name]) for name in want):
-        return "after `unmerge_adapter` each weight should be exactly what it was: subtracting leaves a rounding error"
+        return ("after `unmerge_adapter` each weight should be exactly what it was; who subtracts the update leaves a "
+                "rounding error")
     if student.read(model, f"{PROBES}parameter_ids") != ids:
         return "after `unmerge_adapter` the same LoRALinear objects should be back, not copies: an optimizer holds them"
     if set(student.read(model, f"{PROBES}trainable")) != set(probes.trainable(ours)):

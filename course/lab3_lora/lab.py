@@ -496,8 +496,8 @@ except ValueError as error:
 #
 # ### Hand in your adapter
 #
-# The file to hand in is of this kind, with a card for the marker; of word embeddings that learned it holds only the rows that
-# changed. **It may have at most 3 MB.** Your teacher's computer puts it
+# The file to hand in is of this kind, with a card for your teacher's computer; of word embeddings that learned it holds only the rows that
+# changed. **It may have at most 3 MB.** That computer puts it
 # on its own copy of MiniLM and measures macro-F1 on texts that you never saw: full points at the level of our own runs
 # (mean minus 3 to 5 standard deviations), half if it is clearly better than guessing.
 
@@ -696,10 +696,11 @@ print("chosen by the rule:", lora.choose_rank(table.index, table))
 # %% [markdown]
 # ### Open task · Another low-rank method in your library
 #
-# No points of its own; if your adapter of section 5 gets better by it, hand in that one. Add one method to *your* library:
+# It has no points of its own. Add one method to *your* library:
 #
-# * **rsLoRA**: the factor $\alpha / \sqrt{r}$ (Kalajdzievski, 2023). **LoRA+**: a larger learning rate for B than for A
-#   (Hayou et al., 2024).
+# * **rsLoRA**: the factor $\alpha / \sqrt{r}$ (Kalajdzievski, 2023).
+# * **LoRA+**: a larger learning rate for B than for A (Hayou et al., 2024). With Adam, a fixed factor in front of B does the
+#   same.
 # * **VeRA**: A and B random, frozen and shared by all layers; two vectors a layer learn (Kopiczko et al., 2024).
 #   **DoRA**: as above.
 # * **All linear layers** with a smaller rank: rank 2 on `query`, `key`, `value` and `dense` has 83,714 numbers that learn
@@ -708,7 +709,8 @@ print("chosen by the rule:", lora.choose_rank(table.index, table))
 # Measure it fairly: 256 training sentences, 3 epochs (48 updates), at most 85,000 numbers that learn, the seeds 0, 1 and
 # 2, and the 600 texts of the record. **The number to beat** is an accuracy of 0.716 ± 0.076 (LoRA with rank 8 on query and
 # value, three seeds). Compare in pairs with `evaluation.paired_difference`. A run takes about a minute. An interval that
-# holds 0 is a result, too: write it down.
+# holds 0 is a result, too: write it down. What is LoRA with other targets, rank and $\alpha$ in the end (not VeRA, not
+# DoRA) you may also train on all sentences and hand in, with a card that says so.
 
 # %%
 def open_run(inject, seed):

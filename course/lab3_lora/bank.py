@@ -712,8 +712,8 @@ def adapter_config(model):
     layers = {name: module for name, module in model.named_modules() if isinstance(module, lora.LoRALinear)}
     first = next(iter(layers.values()))
     rank = len(first.lora_A)
-    return {"base": lora.base_fingerprint(model), "targets": sorted({name.split(".")[-1] for name in layers}),
-            "rank": rank, "alpha": first.scaling * rank}
+    return {"targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank, "alpha": first.scaling * rank,
+            "base": lora.base_fingerprint(model)}
 """
 SAVE = """
 def save_adapter(model):
@@ -919,7 +919,8 @@ serving(wrong, "takes the requests out of the caller's list",
         ("    return answers", "    requests.clear()\n    return answers"))
 serving(wrong, "sorts the caller's requests",
         ("    answers = [None]", "    requests.sort(key=lambda request: request[0])\n    answers = [None]"))
-serving(wrong, "class numbers with a fraction", ("    return answers", "    return [float(answer) for answer in answers] or [0.0]"))
+serving(wrong, "class numbers with a fraction",
+        ("    return answers", "    return [float(answer) for answer in answers] or [0.0]"))
 serving(wrong, "keeps the answers of earlier calls", ("    answers = [None] * len(requests)",
         "    global answers\n    answers = globals().get('answers', [])\n    answers[:] = answers + [None] * len(requests)"))
 serving(wrong, "the adapter that was there is kept without a copy", ("lora.get_adapter(model), model.training",

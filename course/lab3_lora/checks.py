@@ -93,7 +93,7 @@ DROPOUT = "dropout: in training mode it acts on the input of A alone, in evaluat
 def drops_out(student, rng):
     """Whether rows with a single 1 lose the low-rank term, or have it 1 / (1 - dropout) times, and only when training."""
     inputs, outputs, rank, seed = 5, 4, 3, int(rng.integers(10**6))
-    share = float(rng.choice([0.25, 0.5]))
+    share = float(rng.choice([0.25, 0.75]))  # not a half: what is kept is no share that drops out
     layer = student.call("LoRALinear", student.build(f"{PROBES}linear", inputs, outputs, seed), rank, 6, share)
     student.read(layer, f"{PROBES}randomize", "lora_", seed)
     base = probes.linear(inputs, outputs, seed)

@@ -195,6 +195,7 @@ class Toy(nn.Module):
             hidden = hidden + part(hidden)
         return SimpleNamespace(logits=self.classifier(hidden))
 
+# %% locked="trained_toy"
 def trained_toy(classes=2):
     """A Toy with LoRA on `query` whose A, B and head are random, as after training."""
     toy = lora.inject_lora(Toy(classes), ["query"], rank=2, alpha=4)
@@ -339,6 +340,7 @@ def merge(layer):
     return merged
     ### END SOLUTION
 
+# %% answer="merge_adapter"
 def merge_adapter(model):
     """Put a merged nn.Linear in the place of each lora.LoRALinear of `model`, in place.
 
@@ -388,12 +390,13 @@ unmerge_adapter(toy, taken)
 assert toy.body.query is query and torch.equal(toy(ids).logits, before)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>B (m × r) times A (r × n) has the shape of W. Make a new
-# <code>nn.Linear(in, out, bias=...)</code> and fill it inside <code>with torch.no_grad():</code> with
-# <code>.copy_()</code>.</details>
-# <details><summary>Hint 2</summary>Collect <code>{name: module}</code> of all LoRA layers first, and return it at the end:
-# <code>unmerge_adapter</code> puts each back with <code>model.set_submodule(name, layer)</code>. Nothing has to be
-# subtracted.</details>
+# <details><summary>Hint 1</summary>B (m × r) times A (r × n) has the shape of W. Which attribute holds the factor?</details>
+# <details><summary>Hint 2</summary>For <code>merge</code>, make a new <code>nn.Linear(in, out, bias=...)</code> and fill it
+# inside <code>with torch.no_grad():</code> with <code>.copy_()</code>. Do not add to <code>layer.base.weight</code>.</details>
+# <details><summary>Hint 3</summary>For a model, collect <code>{name: module}</code> of all LoRA layers first. The loop that
+# replaces them comes after, because the model changes under it.</details>
+# <details><summary>Hint 4</summary><code>model.set_submodule(name, merge(layer))</code> puts the merged layer in, and
+# <code>model.set_submodule(name, layer)</code> the old one back. Nothing has to be subtracted.</details>
 
 # %% [markdown]
 # ## 5. The adapter's file
@@ -408,19 +411,19 @@ assert toy.body.query is query and torch.equal(toy(ids).logits, before)
 #
 # Write `adapter_config`, `save_adapter` and `load_adapter` (one point each).
 
-# %% answer="adapter_file"
+# %% answer="adapter_config"
 def adapter_config(model):
-    """{"base": the fingerprint, "targets": sorted last parts of the LoRA layers' names, each once, "rank", "alpha"}.
+    """{"targets": sorted last parts of the LoRA layers' names, each once, "rank", "alpha", "base": the fingerprint}.
 
     All lora.LoRALinear of `model` have one rank and one alpha. Example for trained_toy():
-    {"base": "5f0c23e1" (or others), "targets": ["query"], "rank": 2, "alpha": 4.0}.
+    {"targets": ["query"], "rank": 2, "alpha": 4.0, "base": "5f0c23e1" (or others)}.
     """
     ### BEGIN SOLUTION
     layers = {name: module for name, module in model.named_modules() if isinstance(module, lora.LoRALinear)}
     first = next(iter(layers.values()))
     rank = len(first.lora_A)
-    return {"base": lora.base_fingerprint(model), "targets": sorted({name.split(".")[-1] for name in layers}),
-            "rank": rank, "alpha": first.scaling * rank}
+    return {"targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank, "alpha": first.scaling * rank,
+            "base": lora.base_fingerprint(model)}
     ### END SOLUTION
 
 def save_adapter(model):
@@ -433,6 +436,7 @@ def save_adapter(model):
     return artifacts.pack(tensors, adapter_config(model))
     ### END SOLUTION
 
+# %% answer="load_adapter"
 def load_adapter(model, content):
     """Put the adapter of a file (bytes) into a model that has LoRA layers already, in place; return the model.
 
@@ -455,12 +459,15 @@ def load_adapter(model, content):
     ### END SOLUTION
 
 # %%
-# Try it with your trained model. You should see the file's size, a difference below 0.05 (16 bits), and an error.
+# Try it with your trained model. You should see the file's size, and a difference below 0.05 (16 bits).
 content = save_adapter(model)
 fresh = load_adapter(make_model(), content).eval()
 with torch.no_grad():
     difference = (fresh(**some).logits - two_paths).abs().max().item()
 print(f"{len(content) / 1e6:.2f} MB, largest difference {difference:.4f}")
+
+# %%
+# A model of another rank: you should see the error that says so.
 try:
     load_adapter(lora.inject_lora(models.load_sequence_classifier(names), rank=4), content)
 except ValueError as error:
@@ -470,7 +477,7 @@ except ValueError as error:
 first, second = trained_toy(), trained_toy(classes=3)
 second.load_state_dict({n: t for n, t in first.state_dict().items() if "classifier" not in n}, strict=False)
 described = adapter_config(first)
-assert described == {"base": lora.base_fingerprint(first), "targets": ["query"], "rank": 2, "alpha": 4}
+assert described == {"targets": ["query"], "rank": 2, "alpha": 4, "base": lora.base_fingerprint(first)}
 card, tensors = artifacts.read_artifact(save_adapter(first))
 assert card == described and set(tensors) == set(lora.get_adapter(first))
 assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
@@ -484,12 +491,14 @@ except ValueError as error:
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The rank is <code>len(layer.lora_A)</code>, and alpha is scaling times rank. What learns
-# has <code>requires_grad</code>. In <code>load_adapter</code>, make all comparisons before the first number is
-# changed.</details>
-# <details><summary>Hint 2</summary>Go through <code>adapter_config(model).items()</code> and compare with
-# <code>config.get(key)</code>. Then compare the two sets of names. At last
-# <code>parameter.data = tensors[name].to(parameter)</code>, which takes type and device from the parameter and the shape
-# from the file.</details>
+# has <code>requires_grad</code>.</details>
+# <details><summary>Hint 2</summary>For the file, make a dict of <code>name: p.detach().half()</code> of
+# <code>model.named_parameters()</code>, and give it to <code>artifacts.pack</code> with the config.</details>
+# <details><summary>Hint 3</summary>In <code>load_adapter</code>, make all comparisons before the first number is changed:
+# first the entries of the config, then the names of the tensors.</details>
+# <details><summary>Hint 4</summary>Go through <code>adapter_config(model).items()</code> and compare with
+# <code>config.get(key)</code>. At last <code>parameter.data = tensors[name].to(parameter)</code>, which takes type and device
+# from the parameter and the shape from the file.</details>
 
 # %% [markdown]
 # The lab goes on with the library's `lora.save_adapter` and `lora.load_adapter`, which are the same.
@@ -534,6 +543,8 @@ files = {"sentiment": lora.save_adapter(model)}
 model = lora.inject_lora(models.load_sequence_classifier(kinds))
 if not english:
     lora.train_word_embeddings(model)
+
+# %%
 short = training.TrainingConfig(learning_rate=2e-3, epochs=by_scale(tiny=1, cpu=2, gpu=3))
 training.train(model, kind_train, collate, short)
 files["kind of text"] = lora.save_adapter(model)
@@ -600,6 +611,8 @@ labelled = [(name, row) for name, rows in tests.items() for row in rows]
 labelled = [labelled[i] for i in np.random.default_rng(0).permutation(len(labelled))]
 requests = [(name, {"input_ids": row["input_ids"]}) for name, row in labelled]
 answered = serve_requests(model, adapters, requests, collate)
+
+# %%
 for name in adapters:
     hits = [answer == row["label"] for (wanted, row), answer in zip(labelled, answered, strict=True)
             if wanted == name]
@@ -635,13 +648,16 @@ except ValueError:
 # LoRA? The package `peft` gets the same file:
 
 # %%
-# Your functions of steps 2 to 4. You should see a difference below 0.001.
-place, tensors = artifacts.read_artifact(files["sentiment"])
+# Your functions of steps 2 to 4.
+place, stored = artifacts.read_artifact(files["sentiment"])
 mine = models.load_sequence_classifier(names)
 inject_lora(mine, place["targets"], place["rank"], place["alpha"])
 mine = load_adapter(mine if english else lora.train_word_embeddings(mine), files["sentiment"]).eval()
 merge_adapter(mine)
-theirs = peft_methods.peft_adapter(models.load_sequence_classifier(names), place, tensors).eval()
+
+# %%
+# peft's own LoRA with the same file. You should see a difference below 0.001.
+theirs = peft_methods.peft_adapter(models.load_sequence_classifier(names), place, stored).eval()
 with torch.no_grad():
     print("largest difference from peft:", (mine(**some).logits - theirs(**some).logits).abs().max().item())
 
@@ -877,7 +893,7 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
 # ask for one lower-case word, so that a program can read the answer. First the old models make room:
 
 # %%
-model = fresh = mine = theirs = adapters = files = tensors = layers = None
+model = fresh = mine = theirs = adapters = files = layers = None
 runtime.free_memory()
 writer, reader = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
 runtime.free_memory()

@@ -47,7 +47,7 @@ def test_merging_a_model_and_back_is_the_librarys(lab3):
     before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
     taken, layers = lab3["merge_adapter"](theirs), lora.merge_adapter(ours)
     assert list(taken) == list(layers)
-    assert all(torch.equal(tensor, ours.state_dict()[name]) for name, tensor in theirs.state_dict().items())
+    assert all(torch.allclose(tensor, ours.state_dict()[name], atol=1e-5) for name, tensor in theirs.state_dict().items())
     lab3["unmerge_adapter"](theirs, taken)
     lora.unmerge_adapter(ours, layers)
     for model in (theirs, ours):

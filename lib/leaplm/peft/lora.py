@@ -295,7 +295,7 @@ def base_fingerprint(model):
 
 
 def adapter_config(model):
-    """Where an adapter belongs: a dict with `base` (its fingerprint), and `targets`, `rank`, `alpha` of its LoRA layers.
+    """Where an adapter belongs: a dict with `targets`, `rank`, `alpha` of its LoRA layers and the `base` (a fingerprint).
 
     targets: the last parts of the layers' names, sorted, each once. Raises ValueError for a model without LoRA layers.
 
@@ -308,8 +308,8 @@ def adapter_config(model):
         raise ValueError(say("the model has no LoRA layers"))
     first = next(iter(layers.values()))
     rank = len(first.lora_A)
-    return {"base": base_fingerprint(model), "targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank,
-            "alpha": first.scaling * rank}
+    return {"targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank, "alpha": first.scaling * rank,
+            "base": base_fingerprint(model)}
 
 
 def save_adapter(model):
@@ -325,7 +325,7 @@ def save_adapter(model):
 def load_adapter(model, content):
     """Put the adapter of a file (bytes) into a model with the same LoRA layers, in place; returns the model.
 
-    Raises ValueError, and changes nothing, if the file is damaged, its base, targets, rank or alpha are not those of the
+    Raises ValueError, and changes nothing, if the file is damaged, its targets, rank, alpha or base are not those of the
     model (the message says which), or it has not the tensors that learn there. The number of classes may be another.
     """
     config, tensors = read_artifact(content)

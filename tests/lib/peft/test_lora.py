@@ -142,7 +142,7 @@ def test_a_second_injection_says_that_the_model_has_adapters():
                   lora.inject_adapters(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), 2, ("0",))):
         learns = [p.requires_grad for p in model.parameters()]
         for target in "01":
-            with pytest.raises(ValueError, match="adapters already, so load it again"):
+            with pytest.raises(ValueError, match="adapters already, so load the model again"):
                 lora.inject_lora(model, (target,))
         assert [p.requires_grad for p in model.parameters()] == learns
 

@@ -191,7 +191,7 @@ def judge_models(student, rng):
     """What is wrong with `merge_adapter`, and with `unmerge_adapter`: a list."""
     wrong = {}
     for make, settings in MODELS_WITH_LORA:
-        given = {"targets": ["query", "key"], "rank": int(rng.integers(2, 4)), "alpha": 3.0,
+        given = {"targets": ["query", "key"], "rank": int(rng.integers(2, 4)), "alpha": 5.0,
                  "seed": int(rng.integers(10**6)), **settings}
         ours, model = tiny_models.with_lora(make, **given), student.build(f"{MODELS}with_lora", make, **given)
         batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
@@ -207,7 +207,8 @@ def judge_models(student, rng):
             if any(name not in merged or not name.endswith(".bias") or merged[name].any() for name in more):  # 0: as none
                 return ["after `merge_adapter` a plain nn.Linear should stand in the place of each LoRALinear, and all else "
                         "be as before", "`unmerge_adapter` cannot be judged"]  # fmt: skip
-            if not close(student.read(model, f"{PROBES}logits", **batch), logits):
+            now = student.read(model, f"{PROBES}logits", **batch)
+            if not np.allclose(now, logits, rtol=1e-2, atol=1e-2 * np.abs(logits).max()):  # rounding, through many layers
                 wrong["after `merge_adapter` the model should give the logits that it gave before"] = None
             student.call("unmerge_adapter", model, layers)
             if told := judge_restored(student, model, tiny_models.with_lora(make, **given), ids):

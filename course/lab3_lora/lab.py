@@ -653,7 +653,7 @@ place, stored = artifacts.read_artifact(files["sentiment"])
 mine = models.load_sequence_classifier(names)
 inject_lora(mine, place["targets"], place["rank"], place["alpha"])
 mine = load_adapter(mine if english else lora.train_word_embeddings(mine), files["sentiment"]).eval()
-merge_adapter(mine)
+layers = merge_adapter(mine)
 
 # %%
 # peft's own LoRA with the same file. You should see a difference below 0.001.

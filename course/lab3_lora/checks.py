@@ -255,6 +255,7 @@ def inject_lora(student, rng):
     return mark(points, list(wrong), "LoRA is in the right places", "right places, right freezing, mistakes are told")
 
 
+DROP_NOTHING = "dropout where none is given: it is 0"
 NO_MATCH = "a target that no linear layer has: a ValueError that names it, before anything is changed"
 SECOND = "a model that has LoRA layers already: a ValueError, before anything is changed"
 
@@ -266,8 +267,10 @@ def judge_refusals(student, rng):
     plain = student.build(f"{MODELS}tiny_classifier", seed=seed)
     adapted = student.build(f"{MODELS}tiny_classifier", seed=seed)
     student.call("inject_lora", adapted, ["query"], 2, 3)
+    student.read(adapted, f"{PROBES}randomize", "lora_", seed)
     cases = {NO_MATCH: (plain, [missing], missing), SECOND: (adapted, ["value"], "")}
-    found = {}
+    batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
+    found = {DROP_NOTHING: student.read(adapted, f"{PROBES}training_noise", **batch) < 1e-6}
     for name, (model, targets, word) in cases.items():
         before = state_and_flags(student, model)
         told = student.read(function, f"{PROBES}error_told", model, targets, 2, 3)
@@ -428,9 +431,10 @@ SERVE = Contract("model adapters requests collate batch_size", ListOf(Number(who
 @check(points=3, contract=SERVE)
 def serve_requests(student, rng):
     """Adapters with 2 and 3 classes, asked for in turns; equal rows for several; a last batch that is smaller, and one that
-    is full; one request alone; none; a model in training and one in evaluation mode."""
+    is full; one request alone; none; batch_size not given; a model in training and one in evaluation mode."""
     wrong = {}
-    for training, batch_size, asked in ((True, 3, "ABACAABBAAC"), (False, 2, "CCBCCB"), (True, 16, "B"), (False, 4, "")):
+    for training, asked, *batch_size in ((True, "ABACAABBAAC", 3), (False, "CCBCCB", 2), (True, "B" * 17), (True, "C", 4),
+                                         (False, "", 4)):  # fmt: skip
         make, given = some_lora(rng, dropout=0.3, initializer_range=0.3)
         adapters = {name: {key: tensor.numpy() for key, tensor in lora.get_adapter(
             tiny_models.with_lora(make, **{**given, "seed": int(rng.integers(10**6)), "classes": classes})).items()}
@@ -439,12 +443,12 @@ def serve_requests(student, rng):
         requests = [(name, rows[place % 3 if place < 6 else 0]) for place, name in enumerate(asked)]
         model, collate = student.build(f"{MODELS}with_lora", make, **given), student.build(f"{PROBES}counting_collator")
         student.read(model, f"{PROBES}set_training", training)
-        got = [int(label) for label in student.call("serve_requests", model, adapters, requests, collate, batch_size)]
+        got = [int(label) for label in student.call("serve_requests", model, adapters, requests, collate, *batch_size)]
         sizes = student.read(collate, f"{PROBES}batch_sizes")
         if told := judge_answers(tiny_models.with_lora(make, **given), adapters, requests, got):
             return 0, told
-        whole = [min(batch_size, asked.count(name) - start) for name in set(asked)
-                 for start in range(0, asked.count(name), batch_size)]  # fmt: skip
+        most = (*batch_size, 16)[0]
+        whole = [min(most, asked.count(name) - start) for name in set(asked) for start in range(0, asked.count(name), most)]
         if sorted(sizes) != sorted(whole):
             wrong[BATCHES] = None
     if not refuses_unknown(student, rng):

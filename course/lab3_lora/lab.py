@@ -226,7 +226,7 @@ def inject_lora(model, targets, rank, alpha, dropout=0.0):
     found = [name for name, module in model.named_modules()
              if isinstance(module, nn.Linear) and name.split(".")[-1] in targets]
     if not found:
-        raise ValueError(f"this model has no linear layer called {', '.join(targets)}")
+        raise ValueError(f"this model has no linear layer called {targets}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("classifier"))
     for name in found:
@@ -452,7 +452,7 @@ def load_adapter(model, content):
             raise ValueError(f"the {key} of this adapter is {config.get(key)}, that of the model is {own}")
     slots = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if set(slots) != set(tensors):
-        raise ValueError(f"other tensors than learn in this model: {sorted(set(slots) ^ set(tensors))[:3]}, ...")
+        raise ValueError("the file has other tensors than learn in this model")
     for name, parameter in slots.items():
         parameter.data = tensors[name].to(parameter)
     return model
@@ -586,7 +586,7 @@ def serve_requests(model, adapters, requests, collate, batch_size=16):
     ### BEGIN SOLUTION
     unknown = {name for name, _ in requests} - set(adapters)
     if unknown:
-        raise ValueError(f"there is no adapter called {', '.join(sorted(unknown))}")
+        raise ValueError(f"there is no adapter called {unknown}")
     before, was_training = lora.get_adapter(model), model.training
     answers = [None] * len(requests)
     model.eval()

@@ -248,7 +248,7 @@ def parameter_ids(model: torch.nn.Module) -> dict[str, str]:
 
 
 def training_noise(model: torch.nn.Module, **arrays: Tensor) -> float:
-    """How far two passes in training mode and one in evaluation mode differ at most: 0 without dropout. The mode is put back."""
+    """How far two passes in training mode and one in evaluation mode differ: 0 without dropout. The mode is put back."""
     before, found = model.training, []
     with torch.no_grad():
         batch = {name: torch.as_tensor(array) for name, array in arrays.items()}

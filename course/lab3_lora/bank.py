@@ -17,104 +17,113 @@ from torch import nn
 
 @wrong("lora_linear", "forgets the factor alpha / rank", name="LoRALinear")
 class NoScaling(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        return self.base(x) + x @ self.lora_A.T @ self.lora_B.T
+        return self.base(x) + self.dropout(x) @ self.lora_A.T @ self.lora_B.T
 
 
 @wrong("lora_linear", "multiplies by alpha only", name="LoRALinear")
 class OnlyAlpha(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha
         self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.T @ self.lora_B.T)
 
 
 @wrong("lora_linear", "both matrices are zero, so that nothing ever learns", name="LoRALinear")
 class BothZero(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = nn.Parameter(torch.zeros(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.T @ self.lora_B.T)
 
 
 @wrong("lora_linear", "both matrices are random, so that the model is changed before training", name="LoRALinear")
 class BothRandom(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.randn(base.out_features, rank))
 
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.T @ self.lora_B.T)
 
 
 @wrong("lora_linear", "the base still learns", name="LoRALinear")
 class NotFrozen(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base, alpha / rank
         self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.T @ self.lora_B.T)
 
 
 @wrong("lora_linear", "the low-rank term takes the place of the base", name="LoRALinear")
 class NoBase(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        return self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        return self.scaling * (self.dropout(x) @ self.lora_A.T @ self.lora_B.T)
 
 
 @wrong("lora_linear", "plain tensors instead of parameters: no optimizer finds them", name="LoRALinear")
 class PlainTensors(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = torch.randn(rank, base.in_features)
         self.lora_B = torch.zeros(base.out_features, rank)
 
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.T @ self.lora_B.T)
 
 
 @wrong("lora_linear", "the matrices have exchanged shapes", name="LoRALinear")
 class ShapesExchanged(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = nn.Parameter(torch.randn(base.in_features, rank))
         self.lora_B = nn.Parameter(torch.zeros(rank, base.out_features))
 
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A @ self.lora_B)
 
 
 @right("lora_linear", "with nn.functional.linear, and a small normal start", name="LoRALinear")
 class Functional(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base, alpha / rank
         for parameter in self.base.parameters():
             parameter.requires_grad = False
@@ -122,14 +131,15 @@ class Functional(nn.Module):
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        low = nn.functional.linear(x, self.lora_A)
+        low = nn.functional.linear(self.dropout(x), self.lora_A)
         return self.base(x) + nn.functional.linear(low, self.lora_B) * self.scaling
 
 
-@right("lora_linear", "adds the update to the weights in each call", name="LoRALinear")
+@wrong("lora_linear", "adds the update to the weights in each call, so that nothing can drop out", name="LoRALinear")
 class OneMatrix(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.scaling = base.requires_grad_(False), torch.tensor(alpha / rank)
         self.lora_A = nn.Parameter(torch.rand(rank, base.in_features) - 0.5)
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
@@ -151,22 +161,22 @@ class Derived(lora.LoRALinear):
 
 @wrong("lora_linear", "divides without a remainder", name="LoRALinear")
 class WholeDivision(LoRALinear):
-    def __init__(self, base, rank, alpha):
-        super().__init__(base, rank, alpha)
+    def __init__(self, base, rank, alpha, dropout=0.0):
+        super().__init__(base, rank, alpha, dropout)
         self.scaling = alpha // rank
 
 
 @wrong("lora_linear", "A is not random: all ones", name="LoRALinear")
 class Ones(LoRALinear):
-    def __init__(self, base, rank, alpha):
-        super().__init__(base, rank, alpha)
+    def __init__(self, base, rank, alpha, dropout=0.0):
+        super().__init__(base, rank, alpha, dropout)
         nn.init.ones_(self.lora_A)
 
 
 @wrong("lora_linear", "A is the same in every layer: a seed inside", name="LoRALinear")
 class FixedSeed(LoRALinear):
-    def __init__(self, base, rank, alpha):
-        super().__init__(base, rank, alpha)
+    def __init__(self, base, rank, alpha, dropout=0.0):
+        super().__init__(base, rank, alpha, dropout)
         numbers = torch.randn(self.lora_A.shape, generator=torch.Generator().manual_seed(0))
         self.lora_A = nn.Parameter(numbers)
 
@@ -176,25 +186,25 @@ class BaseWithoutGradient(LoRALinear):
     def forward(self, x):
         with torch.no_grad():
             plain = self.base(x)
-        return plain + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
+        return plain + self.scaling * (self.dropout(x) @ self.lora_A.T) @ self.lora_B.T
 
 
 @wrong("lora_linear", "A learns nothing: its product is detached", name="LoRALinear")
 class DetachedA(LoRALinear):
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.T).detach() @ self.lora_B.T
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.T).detach() @ self.lora_B.T
 
 
 @wrong("lora_linear", "A and B are used without their gradients", name="LoRALinear")
 class DataOnly(LoRALinear):
     def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.lora_A.data.T) @ self.lora_B.data.T
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.lora_A.data.T) @ self.lora_B.data.T
 
 
 @wrong("lora_linear", "for batches of sentences only", name="LoRALinear")
 class ThreeDimensions(LoRALinear):
     def forward(self, x):
-        return self.base(x) + self.scaling * torch.einsum("bsi,ri,or->bso", x, self.lora_A, self.lora_B)
+        return self.base(x) + self.scaling * torch.einsum("bsi,ri,or->bso", self.dropout(x), self.lora_A, self.lora_B)
 
 
 @wrong("lora_linear", "adds the update to the base, again in each call", name="LoRALinear")
@@ -207,40 +217,98 @@ class IntoTheBase(LoRALinear):
 @wrong("lora_linear", "needs a base with a bias", name="LoRALinear")
 class NeedsBias(LoRALinear):
     def forward(self, x):
-        return x @ (self.base.weight + self.scaling * self.lora_B @ self.lora_A).T + self.base.bias.view(-1)
+        plain = x @ self.base.weight.T + self.base.bias.view(-1)
+        return plain + self.scaling * self.dropout(x) @ self.lora_A.T @ self.lora_B.T
 
 
 @wrong("lora_linear", "the bias of the base still learns", name="LoRALinear")
 class BiasLearns(LoRALinear):
-    def __init__(self, base, rank, alpha):
-        super().__init__(base, rank, alpha)
+    def __init__(self, base, rank, alpha, dropout=0.0):
+        super().__init__(base, rank, alpha, dropout)
         if base.bias is not None:
             base.bias.requires_grad_(True)
 
 
-@wrong("lora_linear", "dropout that nobody asked for", name="LoRALinear")
-class WithDropout(LoRALinear):
+@wrong("lora_linear", "drops out in evaluation mode too", name="LoRALinear")
+class AlwaysDrops(LoRALinear):
     def forward(self, x):
-        return self.base(x) + self.scaling * (nn.functional.dropout(x, 0.1) @ self.lora_A.T) @ self.lora_B.T
+        low = nn.functional.dropout(x, self.dropout.p) @ self.lora_A.T
+        return self.base(x) + self.scaling * low @ self.lora_B.T
+
+
+@wrong("lora_linear", "takes dropout and does nothing with it", name="LoRALinear")
+class NoDropout(LoRALinear):
+    def forward(self, x):
+        return self.base(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
+
+
+@wrong("lora_linear", "dropout on the input of the base too", name="LoRALinear")
+class DropsTheInput(LoRALinear):
+    def forward(self, x):
+        x = self.dropout(x)
+        return self.base(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
+
+
+@wrong("lora_linear", "dropout on the sum at the end", name="LoRALinear")
+class DropsTheOutput(LoRALinear):
+    def forward(self, x):
+        return self.dropout(self.base(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T)
+
+
+@wrong("lora_linear", "dropout behind A, on the r numbers", name="LoRALinear")
+class DropsBehindA(LoRALinear):
+    def forward(self, x):
+        return self.base(x) + self.scaling * self.dropout(x @ self.lora_A.T) @ self.lora_B.T
+
+
+@wrong("lora_linear", "sets numbers to zero and does not scale up the others", name="LoRALinear")
+class WithoutScalingUp(LoRALinear):
+    def forward(self, x):
+        seen = x * (torch.rand_like(x) >= self.dropout.p) if self.training else x
+        return self.base(x) + self.scaling * (seen @ self.lora_A.T) @ self.lora_B.T
+
+
+@wrong("lora_linear", "keeps the share that should drop out", name="LoRALinear")
+class KeepsTheShare(LoRALinear):
+    def __init__(self, base, rank, alpha, dropout=0.0):
+        super().__init__(base, rank, alpha, 1 - dropout if dropout else 0.0)
+
+
+@right("lora_linear", "with a mask of its own", name="LoRALinear")
+class OwnMask(LoRALinear):
+    def forward(self, x):
+        out, share = self.base(x), self.dropout.p
+        if self.training and share > 0:
+            x = x * (torch.rand(x.shape) >= share) / (1 - share)
+        return out + (x @ self.lora_A.T @ self.lora_B.T) * self.scaling
+
+
+@right("lora_linear", "A and B as linear maps of the scaled input", name="LoRALinear")
+class ScaledInput(LoRALinear):
+    def forward(self, x):
+        x, plain = self.dropout(x) * self.scaling, self.base(x)
+        return torch.matmul(torch.matmul(x, self.lora_A.t()), self.lora_B.t()).add(plain)
 
 
 @wrong("lora_linear", "the base is not kept, so that nothing is left to merge", name="LoRALinear")
 class CopiedWeights(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.linear, self.scaling = base.requires_grad_(False), alpha / rank
         self.lora_A = nn.Parameter(torch.randn(rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
-        return self.linear(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
+        return self.linear(x) + self.scaling * (self.dropout(x) @ self.lora_A.T) @ self.lora_B.T
 
 
 @right("lora_linear", "with einsum, A drawn by NumPy, alpha and rank kept", name="LoRALinear")
 class Einsum(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         import numpy
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.base, self.rank, self.alpha = base, rank, alpha
         base.weight.requires_grad = False
         if base.bias is not None:
@@ -254,7 +322,7 @@ class Einsum(nn.Module):
         return self.alpha / self.rank
 
     def forward(self, x):
-        return self.base(x) + self.scaling * torch.einsum("...i,ri,or->...o", x, self.lora_A, self.lora_B)
+        return self.base(x) + self.scaling * torch.einsum("...i,ri,or->...o", self.dropout(x), self.lora_A, self.lora_B)
 
 
 right.cell("lora_linear", "with a helper in the cell, and a frozen base in evaluation mode", """\
@@ -262,8 +330,9 @@ def down_and_up(x, A, B):
     return nn.functional.linear(nn.functional.linear(x, A), B)
 
 class LoRALinear(nn.Module):
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super(LoRALinear, self).__init__()
+        self.p = dropout
         self.base = base.eval()
         for p in self.base.parameters():
             p.requires_grad_(False)
@@ -273,7 +342,7 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         out = self.base(x)
-        out += self.scaling * down_and_up(x, self.lora_A, self.lora_B)
+        out += self.scaling * down_and_up(nn.functional.dropout(x, self.p, self.training), self.lora_A, self.lora_B)
         return out
 """)
 
@@ -421,504 +490,510 @@ def zero_bias(layer):
     return merged
 
 
-# -- adapter_cost -----------------------------------------------------------------------------------------------------
+
+MERGE_MODEL = """
+def merge_adapter(model):
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, lora.LoRALinear)}
+    for name, layer in layers.items():
+        model.set_submodule(name, merge(layer))
+    return layers
+
+def unmerge_adapter(model, layers):
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
+"""
 
 
-@wrong("adapter_cost", "counts the whole matrix")
-def full_matrix(shapes, rank):
-    numbers = sum(outputs * inputs for outputs, inputs in shapes)
-    return numbers, 2 * numbers / 1e6
+def changed(source, *pairs):
+    """The source with some parts in another form; each must be there."""
+    for old, new in pairs:
+        assert old in source, old
+        source = source.replace(old, new)
+    return source
 
 
-@wrong("adapter_cost", "counts A only")
-def only_a(shapes, rank):
-    numbers = sum(rank * inputs for _, inputs in shapes)
-    return numbers, 2 * numbers / 1e6
+def merging(entries, why, *pairs):
+    entries.cell("merge", why, changed(MERGE_MODEL, *pairs))
 
 
-@wrong("adapter_cost", "32-bit numbers")
-def four_bytes(shapes, rank):
-    numbers = sum(rank * (outputs + inputs) for outputs, inputs in shapes)
-    return numbers, 4 * numbers / 1e6
+merging(wrong, "copies come back, not the layers themselves: the optimizer trains what is gone",
+        ("model.set_submodule(name, layer)", "model.set_submodule(name, copy.deepcopy(layer))"),
+        ("def merge_adapter", "import copy\n\ndef merge_adapter"))
+merging(wrong, "unmerges by subtracting: rounding stays in the weights",
+        ("model.set_submodule(name, layer)",
+         "layer.base.weight.data = model.get_submodule(name).weight.data - layer.scaling * layer.lora_B.data @ "
+         "layer.lora_A.data\n        model.set_submodule(name, layer)"))
+merging(wrong, "merges the first layer only", ("    return layers\n", "        return {name: layer}\n"))
+merging(wrong, "adds the update to the base as well, so that it counts twice after unmerging",
+        ("merge(layer))",
+         "merge(layer))\n        layer.base.weight.data += layer.scaling * layer.lora_B.data @ layer.lora_A.data"))
+merging(wrong, "forgets to take the layers apart again", ("        model.set_submodule(name, layer)\n", "        pass\n"))
+merging(wrong, "keeps the layers of the first model for all", ("    layers = {name: module",
+        "    global known\n    layers = known = globals().get('known') or {name: module"))
+merging(wrong, "the base alone, without the update", ("merge(layer))", "layer.base)"))
+merging(wrong, "freezes the layers that it puts back", ("model.set_submodule(name, layer)",
+        "model.set_submodule(name, layer.requires_grad_(False))"))
+merging(wrong, "misses layers whose base has no bias",
+        ("isinstance(module, lora.LoRALinear)}", "isinstance(module, lora.LoRALinear) and module.base.bias is not None}"))
+merging(wrong, "forgets A and B: the layers come back as new ones", ("model.set_submodule(name, layer)",
+        "model.set_submodule(name, lora.LoRALinear(layer.base, len(layer.lora_A), layer.scaling * len(layer.lora_A)))"))
+merging(wrong, "calls the library's function for a whole model",
+        ("    for name, layer in layers.items():\n        model.set_submodule(name, merge(layer))\n",
+         "    lora.merge_model(model)\n"))
+merging(wrong, "returns the names alone", ("    return layers\n", "    return list(layers)\n"))
+merging(right, "a list of pairs, parents by getattr",
+        ("    return layers\n", "    return list(layers.items())\n"),
+        ("in layers.items():\n        model.set_submodule(name, layer)",
+         "in layers:\n        parent, _, child = name.rpartition('.')\n"
+         "        setattr(model.get_submodule(parent), child, layer)"))
+merging(right, "the merged layers are frozen and in evaluation mode",
+        ("merge(layer))", "merge(layer).requires_grad_(False).eval())"))
+right.cell("merge", "the layers wait on the merged ones, in a list", """
+def merge_adapter(model):
+    waiting = []
+    for parent in list(model.modules()):
+        for child, module in list(parent.named_children()):
+            if isinstance(module, lora.LoRALinear):
+                setattr(parent, child, merge(module))
+                waiting.append((parent, child, module))
+    return waiting
 
-
-@wrong("adapter_cost", "MB of 2 to the 20 bytes")
-def binary_megabytes(shapes, rank):
-    numbers = sum(rank * (outputs + inputs) for outputs, inputs in shapes)
-    return numbers, 2 * numbers / 2**20
-
-
-@wrong("adapter_cost", "the first layer only")
-def first_layer(shapes, rank):
-    numbers = rank * sum(shapes[0])
-    return numbers, 2 * numbers / 1e6
-
-
-@right("adapter_cost", "with numpy")
-def cost_in_numpy(shapes, rank):
-    numbers = rank * int(np.array(shapes).sum())
-    return numbers, numbers * 2e-6
-
-
-@right("adapter_cost", "builds the matrices and counts")
-def builds_them(shapes, rank):
-    tensors = [torch.zeros(size, dtype=torch.float16) for m, n in shapes for size in ((rank, n), (m, rank))]
-    return [sum(t.numel() for t in tensors), sum(t.numel() * t.element_size() for t in tensors) / 1e6]
-
-
-@wrong("adapter_cost", "counts equal shapes once")
-def different_shapes(shapes, rank):
-    numbers = sum(rank * (outputs + inputs) for outputs, inputs in set(shapes))
-    return numbers, 2 * numbers / 1e6
-
-
-@wrong("adapter_cost", "takes the layers to be square")
-def square(shapes, rank):
-    numbers = sum(2 * rank * outputs for outputs, _ in shapes)
-    return numbers, 2 * numbers / 1e6
-
-
-@wrong("adapter_cost", "rounds the size")
-def rounded(shapes, rank):
-    numbers = sum(rank * (outputs + inputs) for outputs, inputs in shapes)
-    return numbers, round(2 * numbers / 1e6, 2)
-
-
-@wrong("adapter_cost", "the size first")
-def other_order(shapes, rank):
-    numbers = sum(rank * (outputs + inputs) for outputs, inputs in shapes)
-    return 2 * numbers / 1e6, numbers
-
-
-@wrong("adapter_cost", "calls the library's function")
-def counted_by_library(shapes, rank):
-    numbers = lora.lora_parameters(shapes, rank)
-    return numbers, 2 * numbers / 1e6
-
-
-@wrong("adapter_cost", "empties the caller's list")
-def pops(shapes, rank):
-    numbers = 0
-    while shapes:
-        numbers += rank * sum(shapes.pop())
-    return numbers, 2 * numbers / 1e6
-
-
-@right("adapter_cost", "an array of the two numbers")
-def as_one_array(shapes, rank):
-    numbers = sum(rank * outputs + inputs * rank for outputs, inputs in shapes)
-    return np.array([numbers, numbers * 16 / 8 / 10**6])
-
-
-@right("adapter_cost", "with torch, and tuples that are added up")
-def with_tensor(shapes, rank):
-    total = sum((pair + (0,) for pair in shapes), ())
-    numbers = torch.tensor(total).sum() * rank
-    return numbers, numbers.double() * 2 / 1e6
-
-
-@right("adapter_cost", "counts the numbers of linear layers that it makes")
-def of_layers(shapes, rank):
-    layers = [nn.Linear(*size, bias=False) for m, n in shapes for size in ((n, rank), (rank, m))]
-    numbers = sum(layer.weight.numel() for layer in layers)
-    return numbers, numbers * torch.finfo(torch.float16).bits / 8 / 1e6
+def unmerge_adapter(model, layers):
+    for parent, child, module in layers:
+        setattr(parent, child, module)
+""")
 
 
 # -- inject_lora ------------------------------------------------------------------------------------------------------
 
-
-@wrong("inject_lora", "freezes after the injection, so that nothing but the head learns")
-def freezes_last(model, targets, rank, alpha):
+INJECT = """
+def inject_lora(model, targets, rank, alpha, dropout=0.0):
+    if any(isinstance(module, lora.LoRALinear) for module in model.modules()):
+        raise ValueError("adapters are there already")
     found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
+    if not found:
+        raise ValueError(f"no layer called {targets}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("classifier"))
-    return found
-
-
-@wrong("inject_lora", "freezes the head as well")
-def freezes_head(model, targets, rank, alpha):
-    model.requires_grad_(False)
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
     for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
+        model.set_submodule(name, lora.LoRALinear(model.get_submodule(name), rank, alpha, dropout))
     return found
-
-
-@wrong("inject_lora", "freezes nothing but the replaced layers")
-def freezes_nothing(model, targets, rank, alpha):
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
-
-
-@wrong("inject_lora", "the first layer of the encoder only")
-def first_layer_only(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
+"""
+FREEZE = """    for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules()
-             if isinstance(m, nn.Linear) and n.split(".")[-1] in targets and ".layer.0." in n]
-    for name in found:
+"""
+REPLACE = """    for name in found:
+        model.set_submodule(name, lora.LoRALinear(model.get_submodule(name), rank, alpha, dropout))
+"""
+NONE_FOUND = """    if not found:
+        raise ValueError(f"no layer called {targets}")
+"""
+TWICE = """    if any(isinstance(module, lora.LoRALinear) for module in model.modules()):
+        raise ValueError("adapters are there already")
+"""
+
+
+def injecting(entries, why, *pairs):
+    entries.cell("inject_lora", why, changed(INJECT, *pairs))
+
+
+injecting(wrong, "freezes after the injection, so that nothing but the head learns",
+          (FREEZE, ""), (REPLACE, REPLACE + FREEZE))
+injecting(wrong, "freezes the head as well", (FREEZE, "    model.requires_grad_(False)\n"))
+injecting(wrong, "freezes nothing but the replaced layers", (FREEZE, ""))
+injecting(wrong, "the first layer of the encoder only", ("in targets]", "in targets and ('.layer.1.' not in n)]"))
+injecting(wrong, "every linear layer, whatever targets says",
+          ('n.split(".")[-1] in targets', 'not n.startswith("classifier")'),
+          ("    if not found:", "    if not any(n.split('.')[-1] in targets for n in found):"))
+injecting(wrong, "rank and alpha exchanged", ("rank, alpha, dropout))", "alpha, rank, dropout))"))
+injecting(wrong, "alpha is always the rank", ("rank, alpha, dropout))", "rank, rank, dropout))"))
+injecting(wrong, "dropout is not handed on", ("rank, alpha, dropout))", "rank, alpha))"))
+injecting(wrong, "returns the model instead of the names", ("return found", "return model"))
+injecting(wrong, "returns how many were replaced", ("return found", "return len(found)"))
+injecting(wrong, "puts in new random layers instead of the pretrained ones",
+          ("lora.LoRALinear(model.get_submodule(name),",
+           "lora.LoRALinear(nn.Linear(model.get_submodule(name).in_features, model.get_submodule(name).out_features),"))
+injecting(wrong, "the first of the targets only", ("in targets]", "in targets[:1]]"))
+injecting(wrong, "looks for the targets anywhere in the names",
+          ('n.split(".")[-1] in targets', "any(target in n for target in targets)"))
+injecting(wrong, "looks for the last part in the targets as one string", ("in targets]", "in ' '.join(targets)]"))
+injecting(wrong, "looks for the targets among all parts of the names",
+          ('n.split(".")[-1] in targets', 'set(n.split(".")) & set(targets)'))
+injecting(wrong, "names that end with a target, though their last part is longer",
+          ('n.split(".")[-1] in targets', "n.endswith(tuple(targets))"))
+injecting(wrong, "everything with 'classifier' in its name learns",
+          ('name.startswith("classifier")', '"classifier" in name'))
+injecting(wrong, "a factor without the rest: alpha // rank",
+          ("rank, alpha, dropout))", "rank, alpha // rank * rank, dropout))"))
+injecting(wrong, "leaves the model in evaluation mode, without dropout in training",
+          ("    return found", "    model.eval()\n    return found"))
+injecting(wrong, "no error when nothing is found: only the head learns", (NONE_FOUND, ""))
+injecting(wrong, "sees that nothing is found only after the whole model is frozen",
+          (NONE_FOUND, ""), (FREEZE, FREEZE + NONE_FOUND))
+injecting(wrong, "the error does not say which name was not found", ('f"no layer called {targets}"', '"no such layer"'))
+injecting(wrong, "another kind of error when nothing is found", ('ValueError(f"no layer', 'KeyError(f"no layer'))
+injecting(wrong, "an assert when nothing is found", (NONE_FOUND, "    assert found, targets\n"))
+injecting(wrong, "prints and returns when nothing is found", ('        raise ValueError(f"no layer called {targets}")',
+          '        print("no layer called", targets)\n        return []'))
+injecting(wrong, "a second injection freezes the first without a word", (TWICE, ""))
+injecting(wrong, "sees a second injection only for the same targets", (TWICE, ""), (NONE_FOUND, NONE_FOUND +
+          "    if any(n + '.lora_A' in model.state_dict() for n in found):\n        raise ValueError('twice')\n"))
+injecting(wrong, "sees a second injection after it has frozen the first", (TWICE, ""), (FREEZE, FREEZE + TWICE))
+injecting(right, "looks for A by its name, and freezes by part",
+          ("isinstance(module, lora.LoRALinear) for module in model.modules()",
+           "n.endswith('lora_A') for n, _ in model.named_parameters()"),
+          (FREEZE, "    model.requires_grad_(False)\n    model.classifier.requires_grad_(True)\n"))
+injecting(right, "with one's own layer of step 1, and parents by getattr",
+          ("isinstance(module, lora.LoRALinear)", "isinstance(module, LoRALinear)"),
+          (REPLACE, """    for name in found:
         parent, _, child = name.rpartition(".")
         parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
+        setattr(parent, child, LoRALinear(getattr(parent, child), rank, alpha, dropout=dropout))
+"""))
 
 
-@wrong("inject_lora", "every linear layer, whatever targets says")
-def every_layer(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and not n.startswith("classifier")]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
+@wrong("inject_lora", "calls the library's function")
+def by_library(model, targets, rank, alpha, dropout=0.0):
+    names = lora.target_modules(model, targets)
+    lora.inject_lora(model, targets, rank, alpha, dropout)
+    return names
 
 
-@wrong("inject_lora", "rank and alpha exchanged")
-def exchanged(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, rank))
-    return found
-
-
-@wrong("inject_lora", "returns the model instead of the names")
-def returns_model(model, targets, rank, alpha):
-    return lora.inject_lora(model, targets, rank, alpha)
-
-
-@wrong("inject_lora", "puts in new random layers instead of the pretrained ones")
-def new_layers(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        old = getattr(parent, child)
-        setattr(parent, child, lora.LoRALinear(nn.Linear(old.in_features, old.out_features), rank, alpha))
-    return found
-
-
-@right("inject_lora", "with a recursion over the children")
-def recursive(model, targets, rank, alpha):
-    model.requires_grad_(False)
-    model.classifier.requires_grad_(True)
-    found = []
+@right("inject_lora", "with a recursion over the children, which looks before it changes")
+def recursive(model, targets, rank, alpha, dropout=0.0):
+    places = []
 
     def walk(parent, path):
-        for child, module in list(parent.named_children()):
+        for child, module in parent.named_children():
+            if hasattr(module, "lora_A"):
+                raise ValueError("the model has LoRA layers already")
             if isinstance(module, nn.Linear) and child in targets:
-                setattr(parent, child, lora.LoRALinear(module, rank, alpha))
-                found.append(f"{path}{child}")
+                places.append((parent, child, path + child))
             else:
                 walk(module, f"{path}{child}.")
 
     walk(model, "")
-    return found
+    if len(places) == 0:
+        raise ValueError("nothing is called " + " or ".join(targets))
+    model.requires_grad_(False)
+    model.classifier.requires_grad_(True)
+    for parent, child, _ in places:
+        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha, dropout))
+    return [name for _, _, name in places]
 
 
-@right("inject_lora", "with one's own layer of exercise 1")
-def own_layer(model, targets, rank, alpha):
+@right("inject_lora", "target by target, with an error class of one's own and names as a tuple")
+def with_own_error(model, targets, rank, alpha, dropout=0.0):
+    class CannotInject(ValueError):
+        pass
+
+    modules = dict(model.named_modules())
+    for name in modules:
+        if type(modules[name]) is lora.LoRALinear:
+            raise CannotInject(name)
+    places = [name for target in targets for name in modules if name.rpartition(".")[2] == target
+              and isinstance(modules[name], nn.Linear)]
+    if places == []:
+        raise CannotInject(str(targets))
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    for name in places:
+        model.set_submodule(name, lora.LoRALinear(modules[name], rank, alpha, dropout))
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = name.split(".")[0] == "classifier"
-    found = []
-    for name, module in list(model.named_modules()):
-        if type(module) is nn.Linear and any(name.endswith("." + target) for target in targets):
-            parent = model
-            for part in name.split(".")[:-1]:
-                parent = getattr(parent, part)
-            setattr(parent, name.split(".")[-1], LoRALinear(module, rank, alpha))
-            found.append(name)
-    return found
+        if name.split(".")[0] == "classifier":
+            parameter.requires_grad = True
+    return tuple(places)
 
 
-@wrong("inject_lora", "calls the library's function")
-def by_library(model, targets, rank, alpha):
-    names = lora.target_modules(model, targets)
-    lora.inject_lora(model, targets, rank, alpha)
-    return names
+# -- adapter_file -----------------------------------------------------------------------------------------------------
+
+CONFIG = """
+def adapter_config(model):
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, lora.LoRALinear)}
+    first = next(iter(layers.values()))
+    rank = len(first.lora_A)
+    return {"targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank, "alpha": first.scaling * rank,
+            "base": lora.base_fingerprint(model)}
+"""
+SAVE = """
+def save_adapter(model):
+    tensors = {name: p.detach().half() for name, p in model.named_parameters() if p.requires_grad}
+    return artifacts.pack(tensors, adapter_config(model))
+"""
+LOAD = """
+def load_adapter(model, content):
+    config, tensors = artifacts.read_artifact(content)
+    for key, own in adapter_config(model).items():
+        if config.get(key) != own:
+            raise ValueError(f"the {key} of this adapter is {config.get(key)}, that of the model is {own}")
+    slots = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if set(slots) != set(tensors):
+        raise ValueError("other tensors than learn in this model")
+    for name, parameter in slots.items():
+        parameter.data = tensors[name].to(parameter)
+    return model
+"""
+FILL = """    for name, parameter in slots.items():
+        parameter.data = tensors[name].to(parameter)
+"""
+NAMES = """    if set(slots) != set(tensors):
+        raise ValueError("other tensors than learn in this model")
+"""
+COMPARE = """    for key, own in adapter_config(model).items():
+        if config.get(key) != own:
+            raise ValueError(f"the {key} of this adapter is {config.get(key)}, that of the model is {own}")
+"""
 
 
-wrong.cell("inject_lora", "the first of the targets only", """\
-solved = inject_lora
+def filing(entries, source, why, *pairs):
+    entries.cell("adapter_file", why, changed(source, *pairs))
 
-def inject_lora(model, targets, rank, alpha):
-    return solved(model, targets[:1], rank, alpha)
+
+filing(wrong, CONFIG, "the shape of A the other way round: its width is no rank",
+       ("len(first.lora_A)", "first.lora_A.shape[1]"))
+filing(wrong, CONFIG, "alpha is the factor alpha / rank", ("first.scaling * rank", "first.scaling"))
+filing(wrong, CONFIG, "a target for each layer: they stand there several times",
+       ('sorted({name.split(".")[-1] for name in layers})', 'sorted(name.split(".")[-1] for name in layers)'))
+filing(wrong, CONFIG, "the targets in the order of the model", ('sorted({name.split(".")[-1] for name in layers})',
+       'list(dict.fromkeys(name.split(".")[-1] for name in reversed(layers)))'))
+filing(wrong, CONFIG, "whole names as targets", ('name.split(".")[-1]', "name"))
+filing(wrong, CONFIG, "the target of the first layer only", ("for name in layers}", "for name in list(layers)[:1]}"))
+filing(wrong, CONFIG, "every linear layer is a target", ("for name in layers}",
+       "for name, m in model.named_modules() if isinstance(m, nn.Linear)}"))
+filing(wrong, CONFIG, "the base is called minilm, whatever its weights are", ("lora.base_fingerprint(model)", '"minilm"'))
+filing(wrong, CONFIG, "always rank 8 and alpha 16",
+       ('"rank": rank, "alpha": first.scaling * rank', '"rank": 8, "alpha": 16.0'))
+filing(wrong, CONFIG, "tells more than was asked for", ('"rank": rank', '"layers": len(layers), "rank": rank'))
+filing(wrong, SAVE, "the whole model", (" if p.requires_grad", ""))
+filing(wrong, SAVE, "A and B alone: the head stays behind", ("if p.requires_grad", 'if "lora_" in name'))
+filing(wrong, SAVE, "LoRA and head by their names: word embeddings that learned stay behind",
+       ("if p.requires_grad", 'if "lora_" in name or name.startswith("classifier.")'))
+filing(wrong, SAVE, "numbers of 32 bits", (".half()", ".clone()"))
+filing(wrong, SAVE, "numbers of 16 bits with 8 for the exponent", (".half()", ".bfloat16()"))
+filing(wrong, SAVE, "no config in the file", ("adapter_config(model))", "{})"))
+filing(wrong, SAVE, "turns the model's own weights into 16 bits", ("    return", "    model.half()\n    return"))
+filing(wrong, SAVE, "freezes what it has saved", ("    return", "    model.requires_grad_(False)\n    return"))
+filing(wrong, SAVE, "the tensors, not the file", ("return artifacts.pack(tensors, adapter_config(model))", "return tensors"))
+filing(wrong, LOAD, "compares nothing", (COMPARE, ""))
+filing(wrong, LOAD, "compares the rank alone",
+       ("in adapter_config(model).items():", "in [('rank', adapter_config(model)['rank'])]:"))
+filing(wrong, LOAD, "does not look at the base",
+       ("if config.get(key) != own:", "if key != 'base' and config.get(key) != own:"))
+filing(wrong, LOAD, "does not look at alpha: nothing breaks, and the numbers are wrong",
+       ("if config.get(key) != own:", "if key != 'alpha' and config.get(key) != own:"))
+filing(wrong, LOAD, "the message does not say what is wrong",
+       ('f"the {key} of this adapter is {config.get(key)}, that of the model is {own}"',
+       '"this adapter does not fit"'))
+filing(wrong, LOAD, "a warning instead of an error", ('raise ValueError(f"the {key}', 'print(f"the {key}'))
+filing(wrong, LOAD, "the names are not compared: what the file lacks stays",
+       (NAMES, ""), ("in slots.items():", "in [(n, slots[n]) for n in tensors if n in slots]:"))
+filing(wrong, LOAD, "does not miss a tensor that the file lacks",
+       ("set(slots) != set(tensors)", "set(tensors) - set(slots)"),
+       ("in slots.items():", "in [(n, slots[n]) for n in tensors]:"))
+filing(wrong, LOAD, "does not see a tensor too many", ("set(slots) != set(tensors)", "set(slots) - set(tensors)"))
+filing(wrong, LOAD, "fills in first and compares then", (COMPARE, ""), (NAMES, ""),
+       (FILL, FILL.replace("tensors[name]", "tensors.get(name, parameter)") + COMPARE + NAMES))
+filing(wrong, LOAD, "a head with another number of classes does not fit",
+       ("parameter.data = tensors[name].to(parameter)", "parameter.data.copy_(tensors[name])"))
+filing(wrong, LOAD, "the head of the file is left out",
+       ("        parameter.data =", "        if 'classifier' not in name:\n            parameter.data ="))
+filing(wrong, LOAD, "the parameters have 16 bits afterwards", (".to(parameter)", ""))
+filing(wrong, LOAD, "adds the file's numbers to those that are there", ("parameter.data = tensors[name].to(parameter)",
+       "parameter.data = tensors[name].to(parameter) + (parameter.data if 'lora_' in name else 0)"))
+filing(wrong, LOAD, "works on a copy of the model",
+       ("    config, tensors", "    import copy\n    model = copy.deepcopy(model)\n    config, tensors"))
+filing(wrong, LOAD, "returns nothing", ("    return model\n", ""))
+filing(wrong, LOAD, "leaves the model in evaluation mode", ("return model", "return model.eval()"))
+filing(wrong, LOAD, "another kind of error", ("raise ValueError(f", "raise KeyError(f"))
+wrong.cell("adapter_file", "the library's function under another name", """
+def save_adapter(model):
+    tensors = {name: tensor.half() for name, tensor in lora.get_adapter(model).items()}
+    return artifacts.pack(tensors, adapter_config(model))
+""")
+filing(right, CONFIG, "by the shapes of the parameters", ("len(first.lora_A)", "first.lora_B.shape[-1]"),
+       ('sorted({name.split(".")[-1] for name in layers})', 'sorted(set(name.rpartition(".")[2] for name in layers))'))
+filing(right, SAVE, "as contiguous copies in a loop",
+       ("    tensors = {name: p.detach().half() for name, p in model.named_parameters() if p.requires_grad}",
+        "    tensors = {}\n    for name, p in model.named_parameters():\n        if p.requires_grad:\n"
+        "            tensors[name] = p.detach().clone().to(torch.float16).contiguous()"))
+filing(right, LOAD, "all differences in one message, and the head apart", (COMPARE, """    own = adapter_config(model)
+    differing = [key for key in own if key not in config or config[key] != own[key]]
+    if differing:
+        raise ValueError("not for this model: " + ", ".join(differing))
+"""), (FILL, """    with torch.no_grad():
+        for name, parameter in slots.items():
+            if name.startswith("classifier"):
+                parameter.data = tensors[name].float().clone()
+            else:
+                parameter.copy_(tensors[name])
+"""))
+right.cell("adapter_file", "a class of errors of one's own, names as sorted lists", """
+class DoesNotFit(ValueError):
+    def __init__(self, what):
+        super().__init__(f"{what} of the file and of the model differ")
+
+def load_adapter(model, content):
+    card, stored = artifacts.read_artifact(content)
+    here = adapter_config(model)
+    for what in ("base", "targets", "rank", "alpha"):
+        if card[what] != here[what]:
+            raise DoesNotFit(what)
+    learning = [name for name, p in model.named_parameters() if p.requires_grad]
+    if sorted(learning) != sorted(stored):
+        raise DoesNotFit("the names")
+    for name in learning:
+        model.get_parameter(name).data = stored[name].to(torch.float32)
+    return model
 """)
 
 
-@wrong("inject_lora", "looks for the targets anywhere in the names")
-def in_the_middle(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and any(target in n for target in targets)]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
+# -- serve_requests ---------------------------------------------------------------------------------------------------
 
-
-@wrong("inject_lora", "looks for the last part in the targets as one string")
-def in_one_text(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in " ".join(targets)]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
-
-
-@wrong("inject_lora", "looks for the targets among all parts of the names")
-def any_part(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and set(n.split(".")) & set(targets)]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
-
-
-@wrong("inject_lora", "everything with 'classifier' in its name learns")
-def any_classifier(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("classifier" in name)
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
-
-
-@wrong("inject_lora", "a factor without the rest: alpha // rank", name="inject_lora")
-def whole_scaling(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha // rank * rank))
-    return found
-
-
-@wrong("inject_lora", "returns how many were replaced")
-def a_count(model, targets, rank, alpha):
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return len(found)
-
-
-@wrong("inject_lora", "leaves the model in evaluation mode, without dropout in training")
-def evaluates(model, targets, rank, alpha):
+SERVE = """
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    unknown = {name for name, _ in requests} - set(adapters)
+    if unknown:
+        raise ValueError(f"no adapter {unknown}")
+    before, was_training = lora.get_adapter(model), model.training
+    answers = [None] * len(requests)
     model.eval()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.split(".")[-1] in targets]
-    for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    return found
+    for name in dict.fromkeys(name for name, _ in requests):
+        lora.set_adapter(model, adapters[name])
+        places = [place for place, request in enumerate(requests) if request[0] == name]
+        for start in range(0, len(places), batch_size):
+            some = places[start : start + batch_size]
+            with torch.no_grad():
+                logits = model(**collate([requests[place][1] for place in some])).logits
+            for place, label in zip(some, logits.argmax(-1).tolist()):
+                answers[place] = label
+    lora.set_adapter(model, before)
+    model.train(was_training)
+    return answers
+"""
+REFUSE = """    unknown = {name for name, _ in requests} - set(adapters)
+    if unknown:
+        raise ValueError(f"no adapter {unknown}")
+"""
 
 
-@right("inject_lora", "targets as endings, parents by getattr, names as a tuple")
-def by_endings(model, targets, rank, alpha):
-    from functools import reduce
-    endings = tuple(f".{target}" for target in targets)
-    found = tuple(name for name, module in model.named_modules() if type(module) is nn.Linear and name.endswith(endings))
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    for name in found:
-        *path, child = name.split(".")
-        parent = reduce(getattr, path, model)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
-    for name, parameter in model.named_parameters():
-        if name.startswith("classifier"):
-            parameter.requires_grad = True
-    return found
+def serving(entries, why, *pairs):
+    entries.cell("serve_requests", why, changed(SERVE, *pairs))
 
 
-@right("inject_lora", "parent by parent, with set_submodule")
-def with_set_submodule(model, targets, rank, alpha):
-    model.requires_grad_(False)
-    model.classifier.requires_grad_(True)
-    found = []
-    for target in targets:
-        for name, module in list(model.named_modules()):
-            if isinstance(module, nn.Linear) and name.rpartition(".")[2] == target:
-                model.set_submodule(name, lora.LoRALinear(module, rank, alpha))
-                found.append(name)
-    return found
+serving(wrong, "answers in the order of the adapters, not of the requests",
+        ("answers = [None] * len(requests)", "answers = []"),
+        ("answers[place] = label", "answers.append(label)"))
+serving(wrong, "the adapter is never put in", ("        lora.set_adapter(model, adapters[name])\n", ""))
+serving(wrong, "the first adapter answers for all", ("adapters[name])\n", "adapters[requests[0][0]])\n"))
+serving(wrong, "the last batch, if it is smaller, is left out",
+        ("range(0, len(places), batch_size)", "range(0, len(places) - batch_size + 1, batch_size)"))
+serving(wrong, "the batches overlap by one row",
+        ("some = places[start : start + batch_size]", "some = places[start : start + batch_size + 1]"))
+serving(wrong, "one row at a time", ("range(0, len(places), batch_size)", "range(len(places))"),
+        ("places[start : start + batch_size]", "places[start : start + 1]"))
+serving(wrong, "all rows of an adapter in one batch, whatever batch_size says",
+        ("range(0, len(places), batch_size)", "range(min(1, len(places)))"),
+        ("places[start : start + batch_size]", "places"))
+serving(wrong, "goes through each adapter as often as it is asked for", ("dict.fromkeys(name for name, _ in requests)",
+        "[name for name, _ in requests]"))
+serving(wrong, "the model stays in training mode: dropout", ("    model.eval()\n", ""))
+serving(wrong, "with gradients", ("torch.no_grad()", "torch.enable_grad()"))
+serving(wrong, "the last adapter stays in the model", ("    lora.set_adapter(model, before)\n", ""))
+serving(wrong, "evaluation mode stays on", ("    model.train(was_training)\n", ""))
+serving(wrong, "training mode is always put on", ("model.train(was_training)", "model.train()"))
+serving(wrong, "an unknown name gives a KeyError in the middle", (REFUSE, ""))
+serving(wrong, "an unknown name is refused only when its turn comes", (REFUSE, ""),
+        ("        lora.set_adapter(model, adapters[name])",
+         "        if name not in adapters:\n            raise ValueError(name)\n"
+         "        lora.set_adapter(model, adapters[name])"))
+serving(wrong, "requests with an unknown name are left out",
+        (REFUSE, "    requests = [r for r in requests if r[0] in adapters]\n"))
+serving(wrong, "equal rows are taken for the same request",
+        ("            for place, label in zip(some, logits.argmax(-1).tolist()):\n"
+        "                answers[place] = label\n",
+        "            for place, label in zip(some, logits.argmax(-1).tolist()):\n"
+        "                answers = [label if r[1] == requests[place][1] else a for a, r in zip(answers, requests)]\n"))
+serving(wrong, "the scores, not the class numbers", ("logits.argmax(-1).tolist()", "logits.max(-1).values.tolist()"))
+serving(wrong, "the smallest score wins", ("argmax", "argmin"))
+serving(wrong, "takes the requests out of the caller's list",
+        ("    return answers", "    requests.clear()\n    return answers"))
+serving(wrong, "sorts the caller's requests",
+        ("    answers = [None]", "    requests.sort(key=lambda request: request[0])\n    answers = [None]"))
+serving(wrong, "class numbers with a fraction",
+        ("    return answers", "    return [float(answer) for answer in answers] or [0.0]"))
+serving(wrong, "keeps the answers of earlier calls", ("    answers = [None] * len(requests)",
+        "    global answers\n    answers = globals().get('answers', [])\n    answers[:] = answers + [None] * len(requests)"))
+serving(wrong, "the adapter that was there is kept without a copy", ("lora.get_adapter(model), model.training",
+        "{n: p.data for n, p in model.named_parameters() if p.requires_grad}, model.training"))
+wrong.cell("serve_requests", "calls the library's function", """
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    return lora.serve_requests(model, adapters, requests, collate, batch_size)
+""")
+wrong.cell("serve_requests", "leaves the loop to the library", """
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    if {name for name, _ in requests} - set(adapters):
+        raise ValueError("unknown")
+    before, answers = lora.get_adapter(model), [None] * len(requests)
+    for name in {name for name, _ in requests}:
+        lora.set_adapter(model, adapters[name])
+        places = [i for i, request in enumerate(requests) if request[0] == name]
+        logits = evaluation.predict_logits(model, [requests[i][1] for i in places], collate, batch_size)
+        for place, label in zip(places, logits.argmax(-1)):
+            answers[place] = int(label)
+    lora.set_adapter(model, before)
+    return answers
+""")
+serving(right, "inference mode, the names sorted",
+        ("dict.fromkeys(name for name, _ in requests)", "sorted({name for name, _ in requests})"),
+        ("torch.no_grad()", "torch.inference_mode()"))
+serving(right, "answers in a dict by place", ("answers = [None] * len(requests)", "answers = {}"),
+        ("    return answers", "    return [answers[place] for place in range(len(requests))]"))
+right.cell("serve_requests", "queues by adapter, put back in any case", """
+from collections import defaultdict
 
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    queues = defaultdict(list)
+    for place, (name, row) in enumerate(requests):
+        if name not in adapters:
+            raise ValueError(f"who is {name}?")
+        queues[name].append((place, row))
+    kept, mode, found = lora.get_adapter(model), model.training, np.zeros(len(requests), dtype=int)
+    try:
+        model.eval()
+        with torch.no_grad():
+            for name, queue in queues.items():
+                lora.set_adapter(model, adapters[name])
+                while queue:
+                    batch, queue = queue[:batch_size], queue[batch_size:]
+                    places, rows = zip(*batch)
+                    found[list(places)] = model(**collate(list(rows))).logits.argmax(dim=-1).numpy()
+    finally:
+        lora.set_adapter(model, kept)
+        model.train(mode)
+    return found.tolist()
+""")
+right.cell("serve_requests", "the longest rows first, an array of numbers", """
+def predicted(model, rows, collate):
+    with torch.no_grad():
+        return model(**collate(rows)).logits.argmax(-1)
 
-@wrong("inject_lora", "names that end with a target, though their last part is longer")
-def ending_alike(model, targets, rank, alpha):
-    model.requires_grad_(False)
-    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.endswith(tuple(targets))]
-    for name in names:
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, lora.LoRALinear(model.get_submodule(name), rank, alpha))
-    model.classifier.requires_grad_(True)
-    return names
-
-
-# -- choose_rank ------------------------------------------------------------------------------------------------------
-
-
-@wrong("choose_rank", "the rank with the best mean")
-def best_mean(ranks, accuracies):
-    return int(ranks[accuracies.mean(dim=1).argmax()])
-
-
-@wrong("choose_rank", "within one standard deviation of the best, not in pairs (lab 2's rule)")
-def unpaired(ranks, accuracies):
-    means = accuracies.mean(dim=1)
-    best = means.argmax()
-    return int(ranks[means >= means[best] - accuracies[best].std(correction=1)].min())
-
-
-@wrong("choose_rank", "the deviation of the differences instead of their standard error")
-def deviation(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    return int(ranks[differences.mean(dim=1) <= differences.std(dim=1)].min())
-
-
-@wrong("choose_rank", "divides by the number of seeds, not its root")
-def by_seeds(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    return int(ranks[differences.mean(dim=1) <= differences.std(dim=1) / accuracies.shape[1]].min())
-
-
-@wrong("choose_rank", "takes the ranks to be sorted")
-def first_good(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    good = differences.mean(dim=1) <= differences.std(dim=1) / accuracies.shape[1] ** 0.5
-    return int(ranks[torch.nonzero(good)[0, 0]])
-
-
-@wrong("choose_rank", "the smallest rank of all")
-def smallest(ranks, accuracies):
-    return int(ranks.min())
-
-
-@wrong("choose_rank", "sample standard deviation with the number of seeds")
-def population(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    error = differences.std(dim=1, correction=0) / accuracies.shape[1] ** 0.5
-    return int(ranks[differences.mean(dim=1) <= error].min())
-
-
-@right("choose_rank", "with numpy")
-def rank_in_numpy(ranks, accuracies):
-    table = np.asarray(accuracies)
-    differences = table[table.mean(axis=1).argmax()] - table
-    error = differences.std(axis=1, ddof=1) / np.sqrt(table.shape[1])
-    return int(np.asarray(ranks)[differences.mean(axis=1) <= error].min())
-
-
-@right("choose_rank", "a loop from the smallest rank up")
-def rank_by_loop(ranks, accuracies):
-    best = accuracies[accuracies.mean(dim=1).argmax()]
-    for i in torch.argsort(ranks):
-        difference = best - accuracies[i]
-        if difference.mean() <= difference.std() / len(difference) ** 0.5:
-            return ranks[i].item()
-
-
-@wrong("choose_rank", "leaves out a rank that lies exactly at the limit")
-def below_the_limit(ranks, accuracies):
-    best = accuracies.mean(dim=1).argmax()
-    differences = accuracies[best] - accuracies
-    good = differences.mean(dim=1) < differences.std(dim=1) / accuracies.shape[1] ** 0.5
-    good[best] = True
-    return int(ranks[good].min())
-
-
-@wrong("choose_rank", "always takes four seeds")
-def four_seeds(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    return int(ranks[differences.mean(dim=1) <= differences.std(dim=1) / 2].min())
-
-
-@wrong("choose_rank", "divides by the root of the number of ranks")
-def root_of_ranks(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    return int(ranks[differences.mean(dim=1) <= differences.std(dim=1) / len(accuracies) ** 0.5].min())
-
-
-@wrong("choose_rank", "its place instead of the rank")
-def place(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    good = differences.mean(dim=1) <= differences.std(dim=1) / accuracies.shape[1] ** 0.5
-    return int(torch.where(good, ranks, 10**6).argmin())
-
-
-@wrong("choose_rank", "a number with a fraction")
-def a_float(ranks, accuracies):
-    differences = accuracies[accuracies.mean(dim=1).argmax()] - accuracies
-    return float(ranks[differences.mean(dim=1) <= differences.std(dim=1) / accuracies.shape[1] ** 0.5].min())
-
-
-@wrong("choose_rank", "subtracts in the caller's table")
-def in_the_table(ranks, accuracies):
-    best = accuracies[accuracies.mean(dim=1).argmax()].clone()
-    accuracies -= best
-    accuracies *= -1
-    return int(ranks[accuracies.mean(dim=1) <= accuracies.std(dim=1) / accuracies.shape[1] ** 0.5].min())
-
-
-@right("choose_rank", "with pandas")
-def rank_in_pandas(ranks, accuracies):
-    table = pd.DataFrame(accuracies.numpy(), index=ranks.tolist()).sort_index()
-    differences = table.loc[table.mean(axis=1).idxmax()] - table
-    return differences.index[differences.mean(axis=1) <= differences.sem(axis=1)].min()
-
-
-@right("choose_rank", "with the module statistics, in lists")
-def rank_in_lists(ranks, accuracies):
-    from statistics import mean, stdev
-    rows = accuracies.tolist()
-    best = max(rows, key=mean)
-    fitting = []
-    for rank, row in zip(ranks.tolist(), rows):
-        differences = [a - b for a, b in zip(best, row)]
-        if mean(differences) <= stdev(differences) / len(row) ** 0.5:
-            fitting.append(rank)
-    return min(fitting)
-
-
-@right("choose_rank", "the rank as a tensor with one number")
-def rank_as_tensor(ranks, accuracies):
-    differences = accuracies[accuracies.mean(1).argmax()] - accuracies
-    error = (differences.var(1) / accuracies.size(1)).sqrt()
-    return torch.masked_select(ranks, differences.mean(1) <= error).min()
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    if not all(name in adapters for name, _ in requests):
+        raise ValueError("no such adapter")
+    mode, kept = model.training, lora.get_adapter(model)
+    model.eval()
+    result = torch.zeros(len(requests), dtype=torch.long)
+    for name, tensors in adapters.items():
+        places = [i for i in range(len(requests)) if requests[i][0] == name]
+        places.sort(key=lambda i: -len(requests[i][1]["input_ids"]))
+        if places:
+            lora.set_adapter(model, tensors)
+        for chunk in torch.tensor(places, dtype=torch.long).split(batch_size) if places else ():
+            result[chunk] = predicted(model, [requests[i][1] for i in chunk.tolist()], collate)
+    lora.set_adapter(model, kept)
+    model.train(mode)
+    return result
+""")
 
 
 # -- bottleneck_adapter -----------------------------------------------------------------------------------------------
@@ -1094,129 +1169,6 @@ class ByFormula(nn.Module):
         hidden = self.base(x)
         low = self.down(hidden)
         return hidden + self.up(0.5 * low * (1 + torch.erf(low / 2**0.5)))
-
-
-# -- score_answers ----------------------------------------------------------------------------------------------------
-
-
-@wrong("score_answers", "repairs the answers before it counts")
-def repairs(answers, labels, names):
-    answers = [answer.strip(" .\n").lower() for answer in answers]
-    return (float(np.mean([a in names for a in answers])),
-            float(np.mean([a == names[y] for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "looks for a name anywhere in the answer")
-def looks_inside(answers, labels, names):
-    return (float(np.mean([any(name in a for name in names) for a in answers])),
-            float(np.mean([names[y] in a for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "accuracy among the well-formed answers only")
-def among_formed(answers, labels, names):
-    kept = [(a, y) for a, y in zip(answers, labels) if a in names]
-    return len(kept) / len(answers), float(np.mean([a == names[y] for a, y in kept]))
-
-
-@wrong("score_answers", "counts instead of shares")
-def counts(answers, labels, names):
-    return sum(a in names for a in answers), sum(a == names[y] for a, y in zip(answers, labels))
-
-
-@wrong("score_answers", "cuts off white space at the ends")
-def strips(answers, labels, names):
-    answers = [answer.strip() for answer in answers]
-    return (float(np.mean([a in names for a in answers])),
-            float(np.mean([a == names[y] for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "looks for the answer in the names as one string")
-def in_one_string(answers, labels, names):
-    return (float(np.mean([a in " ".join(names) for a in answers])),
-            float(np.mean([a == names[y] for a, y in zip(answers, labels)])))
-
-
-@right("score_answers", "with numpy")
-def score_in_numpy(answers, labels, names):
-    answers, wanted = np.array(answers, dtype=object), np.array(names, dtype=object)[labels]
-    return float(np.isin(answers.astype(str), names).mean()), float((answers == wanted).mean())
-
-
-@right("score_answers", "with the position of the name")
-def by_position(answers, labels, names):
-    numbers = [names.index(a) if a in names else -1 for a in answers]
-    return [sum(n >= 0 for n in numbers) / len(numbers), float(np.mean(np.array(numbers) == np.array(labels)))]
-
-
-@wrong("score_answers", "calls the library's function")
-def score_by_library(answers, labels, names):
-    from leaplm.peft.instruction_tuning import score_answers
-    return score_answers(answers, labels, names)
-
-
-@wrong("score_answers", "small and capital letters are the same")
-def any_case(answers, labels, names):
-    answers, names = [a.casefold() for a in answers], [n.casefold() for n in names]
-    return (float(np.mean([a in names for a in answers])),
-            float(np.mean([a == names[y] for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "the first word only")
-def first_word(answers, labels, names):
-    answers = [(a.split() or [""])[0] for a in answers]
-    return (float(np.mean([a in names for a in answers])),
-            float(np.mean([a == names[y] for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "answers that begin with a name")
-def begins(answers, labels, names):
-    return (float(np.mean([a.startswith(tuple(names)) for a in answers])),
-            float(np.mean([a.startswith(names[y]) for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "class 0 never counts as right")
-def class_zero(answers, labels, names):
-    return (float(np.mean([a in names for a in answers])),
-            float(np.mean([bool(y) and a == names[y] for a, y in zip(answers, labels)])))
-
-
-@wrong("score_answers", "equal answers once")
-def different_answers(answers, labels, names):
-    pairs = set(zip(answers, labels))
-    return (float(np.mean([a in names for a, _ in pairs])), float(np.mean([a == names[y] for a, y in pairs])))
-
-
-@wrong("score_answers", "the other order")
-def right_first(answers, labels, names):
-    return (float(np.mean([a == names[y] for a, y in zip(answers, labels)])),
-            float(np.mean([a in names for a in answers])))
-
-
-@right("score_answers", "as a tensor of two numbers, in 32 bits")
-def as_tensor(answers, labels, names):
-    rows = [(a in names, a == names[y]) for a, y in zip(answers, labels)]
-    return torch.tensor(rows).float().mean(dim=0)
-
-
-right.cell("score_answers", "with a helper, a set and a Counter of pairs", """\
-from collections import Counter
-
-def share(part, whole):
-    return part / whole
-
-def score_answers(answers, labels, names):
-    known, pairs = frozenset(names), Counter(zip(answers, labels))
-    formed = sum(number for (answer, _), number in pairs.items() if answer in known)
-    hits = sum(number for (answer, label), number in pairs.items() if answer == names[label])
-    return [share(formed, len(answers)), np.float32(share(hits, len(answers)))]
-""")
-
-
-@wrong("score_answers", "the beginning of the right name counts as right")
-def beginnings(answers, labels, names):
-    formed = [answer in names for answer in answers]
-    right = [good and names[label].startswith(answer) for good, answer, label in zip(formed, answers, labels)]
-    return sum(formed) / len(answers), sum(right) / len(answers)
 
 
 # -- adapter (the artifact) -------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from leaplm.grading import (
     ListOf,
     Number,
     Object,
-    Several,
+    Record,
+    Ref,
     StudentError,
     Tensor,
     Text,
@@ -22,7 +23,6 @@ from leaplm.grading import (
 )
 from leaplm.grading.judge import probes, standing, tiny_models
 from leaplm.grading.judge.remembered import class_scores
-from leaplm.peft import instruction_tuning as answers
 from leaplm.peft import lora
 from torch import nn
 
@@ -73,16 +73,42 @@ def same_flow(got, want):
     return all(name in got and close(got[name], value) for name, value in want.items())
 
 
-@check(points=4, contract={"LoRALinear": Contract("base rank alpha", **MADE), "LoRALinear()": RUN})
+@check(points=4, contract={"LoRALinear": Contract("base rank alpha dropout", **MADE), "LoRALinear()": RUN})
 def lora_linear(student, rng):
-    """The formula on random A and B (the core), the start, what learns; with a bias, and without."""
+    """The formula on random A and B (the core), the start, what learns, dropout; with a bias, and without."""
     wrong = {}
     for bias in (True, False):
         problem, parts = judge_lora(student, rng, bias)
         if problem:
             return 0, problem
         wrong |= {name: None for name, good in parts.items() if not good}
+    if not drops_out(student, rng):
+        wrong[DROPOUT] = None
     return mark(4, list(wrong), "the formula is right", "the layer starts and computes as LoRA")
+
+
+DROPOUT = "dropout: in training mode it acts on the input of A alone, in evaluation mode on nothing"
+
+
+def drops_out(student, rng):
+    """Whether rows with a single 1 lose the low-rank term, or have it 1 / (1 - dropout) times, and only when training."""
+    inputs, outputs, rank, seed = 5, 4, 3, int(rng.integers(10**6))
+    share = float(rng.choice([0.25, 0.75]))  # not a half: what is kept is no share that drops out
+    layer = student.call("LoRALinear", student.build(f"{PROBES}linear", inputs, outputs, seed), rank, 6, share)
+    student.read(layer, f"{PROBES}randomize", "lora_", seed)
+    base = probes.linear(inputs, outputs, seed)
+    ours = lora.LoRALinear(base, rank, 6)
+    probes.randomize(ours, "lora_", seed)
+    x = np.eye(inputs, dtype=np.float32)[rng.integers(inputs, size=200)]
+    plain, whole = probes.on_each(base, [x])[0], probes.on_each(ours, [x])[0]
+    student.read(layer, f"{PROBES}set_training", False)
+    if not close(as_array(student.call(layer, x), whole.shape, "the output"), whole):
+        return False
+    student.read(layer, f"{PROBES}set_training", True)
+    got = as_array(student.call(layer, x), whole.shape, "the output")
+    lost = np.isclose(got, plain, atol=CLOSE, rtol=CLOSE).all(axis=1)
+    kept = np.isclose(got, plain + (whole - plain) / (1 - share), atol=CLOSE, rtol=CLOSE).all(axis=1)
+    return bool((lost | kept).all()) and abs(lost.mean() - share) < 0.2
 
 
 def judge_lora(student, rng, bias):
@@ -120,61 +146,95 @@ def judge_lora(student, rng, bias):
     }
 
 
-MERGE = {"merge": Contract("layer", Object("Linear"), random=FREE, own="leaplm.peft.lora.merge_model"),
-         "merge()": Contract("x", Tensor("float"))}
+MERGE = {"merge": Contract("layer", Object("Linear"), random=FREE),
+         "merge()": Contract("x", Tensor("float")),
+         "merge_adapter": Contract("model", changes="model", random=FREE, mode="any", leaves="frozen",
+                                   own="leaplm.peft.lora.merge_model"),
+         "unmerge_adapter": Contract("model layers", changes="model layers", random=FREE, mode="any", leaves="frozen")}
 
 
 @check(points=3, contract=MERGE)
 def merge(student, rng):
-    """The library's layer with random A and B, with and without bias, and one as wide as high."""
-    good = 0
+    """One layer, with and without bias, and one as wide as high; a tiny BERT, and a model with similar names, twice each."""
+    wrong = [told for judge in (judge_merge, judge_models) for told in told_by(judge, student, rng)]
+    return 3 - len(wrong), "; ".join(wrong) or "merged it computes the same, and taken apart it is as before"
+
+
+def told_by(judge, *given):
+    """What a judge says is wrong, a list; what an answer raises costs the points of its own part only."""
+    try:
+        return judge(*given)
+    except StudentError as error:
+        return [str(error).removesuffix(".")]
+
+
+def judge_merge(student, rng):
     for bias, sizes in ((True, [4, 6, 2]), (True, [5, 5, 1]), (False, [4, 6, 2])):
         inputs, outputs, rank = sizes if bias else (int(n) for n in rng.permutation(sizes))
         settings = {"alpha": float(rng.integers(5, 30)), "seed": int(rng.integers(10**6)), "bias": bias}
         layer = student.build(f"{PROBES}lora_linear", inputs, outputs, rank, **settings)
-        try:
-            merged = student.call("merge", layer)
-        except StudentError as error:
-            if bias:
-                raise
-            return 1, f"right with a bias; without one: {error}"
+        merged = student.call("merge", layer)
         want = probes.state_dict(lora.merge(probes.lora_linear(inputs, outputs, rank, **settings)))
         got = {"bias": np.zeros(outputs), **student.read(merged, f"{PROBES}state_dict")}  # a bias of zeros is none
         want = {"bias": np.zeros(outputs), **want}
         right = set(got) == set(want) and all(got[name].shape == want[name].shape and close(got[name], want[name])
                                               for name in want)  # fmt: skip
         x = rng.normal(size=(3, inputs)).astype(np.float32)
-        right = right and close(as_array(student.call(merged, x), (3, outputs), "the output"),
-                                x @ want["weight"].T + want["bias"])
-        if bias and not right:
-            return 0, "the weights differ from W + scaling * B A, or the bias is not that of the base"
-        good += right
-    if good == 3:
-        return 3, "the merged layer computes the same"
-    return 1, "right with a bias; wrong where the base has none"
+        if not (right and close(as_array(student.call(merged, x), (3, outputs), "the output"),
+                                x @ want["weight"].T + want["bias"])):
+            return ["`merge`: the weights differ from W + scaling * B A, or the bias is not that of the base" if bias else
+                    "`merge` is right with a bias; wrong where the base has none"]
+    return []
 
 
-COST = Contract("shapes rank", Several(Number(), Number()), random=FREE, own="leaplm.peft.lora.lora_parameters")
+def judge_models(student, rng):
+    """What is wrong with `merge_adapter`, and with `unmerge_adapter`: a list."""
+    wrong = {}
+    for make, settings in MODELS_WITH_LORA:
+        given = {"targets": ["query", "key"], "rank": int(rng.integers(2, 4)), "alpha": 5.0,
+                 "seed": int(rng.integers(10**6)), **settings}
+        ours, model = tiny_models.with_lora(make, **given), student.build(f"{MODELS}with_lora", make, **given)
+        batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
+        logits, ids = probes.logits(ours, **batch), student.read(model, f"{PROBES}parameter_ids")
+        lora.merge_adapter(ours)
+        for _ in range(2):  # what is left over from the first time shows in the second
+            try:
+                layers = student.call("merge_adapter", model)
+            except StudentError as error:
+                return [str(error).removesuffix("."), "`unmerge_adapter` cannot be judged"]
+            merged = student.read(model, f"{PROBES}state_dict")
+            more = set(merged) ^ set(probes.state_dict(ours))
+            if any(name not in merged or not name.endswith(".bias") or merged[name].any() for name in more):  # 0: as none
+                return ["after `merge_adapter` a plain nn.Linear should stand in the place of each LoRALinear, and all else "
+                        "be as before", "`unmerge_adapter` cannot be judged"]  # fmt: skip
+            now = student.read(model, f"{PROBES}logits", **batch)
+            if not np.allclose(now, logits, rtol=1e-2, atol=1e-2 * np.abs(logits).max()):  # rounding, through many layers
+                wrong["after `merge_adapter` the model should give the logits that it gave before"] = None
+            student.call("unmerge_adapter", model, layers)
+            if told := judge_restored(student, model, tiny_models.with_lora(make, **given), ids):
+                return [*wrong, told]
+    return list(wrong)
 
 
-@check(points=2, contract=COST)
-def adapter_cost(student, rng):
-    """Some shapes occur twice, some are square; one layer alone, and one smaller than the rank."""
-    shapes = [tuple(int(n) for n in rng.integers(10, 2000, size=2)) for _ in range(4)]
-    side, rank = int(rng.integers(10, 2000)), int(rng.integers(2, 40))
-    cases = [(shapes + shapes[:2] + [(side, side)], rank), (shapes[:1], 1), ([(2, side), (side, 3)], rank + 3)]
-    results = [student.call("adapter_cost", *case) for case in cases]
-    counts = [as_number(numbers, "adapter_cost") for numbers, _ in results]
-    sizes = [as_number(megabytes, "adapter_cost") for _, megabytes in results]
-    want = [lora.lora_parameters(*case) for case in cases]
-    if counts != want:
-        return 0, "the count differs: A has rank x in numbers and B has out x rank, for each layer"
-    if not np.allclose(sizes, 2e-6 * np.array(want), rtol=1e-6, atol=0):
-        return 1, "the count is right; a 16-bit number has 2 bytes, and 1 MB is 1,000,000 bytes here"
-    return 2, "count and size are right"
+MODELS_WITH_LORA = (("tiny_classifier", {"layers": 2, "initializer_range": 0.3}), ("similar_names", {}))
 
 
-INJECT = Contract("model targets rank alpha", ListOf(Text()), changes="model", random=FREE, leaves="frozen",
+def judge_restored(student, model, ours, ids):
+    """What differs from the model before it was merged; None if nothing."""
+    got, want = student.read(model, f"{PROBES}state_dict"), probes.state_dict(ours)
+    if set(got) != set(want):
+        return "after `unmerge_adapter` the LoRA layers should be back in their places"
+    if not all(np.array_equal(got[name], want[name]) for name in want):
+        return ("after `unmerge_adapter` each weight should be exactly what it was; who subtracts the update leaves a "
+                "rounding error")
+    if student.read(model, f"{PROBES}parameter_ids") != ids:
+        return "after `unmerge_adapter` the same LoRALinear objects should be back, not copies: an optimizer holds them"
+    if set(student.read(model, f"{PROBES}trainable")) != set(probes.trainable(ours)):
+        return "after `unmerge_adapter` the same parameters should learn as before"
+    return None
+
+
+INJECT = Contract("model targets rank alpha dropout", ListOf(Text()), changes="model", random=FREE, leaves="frozen",
                   own="leaplm.peft.lora.inject leaplm.peft.lora.inject_adapters")
 
 
@@ -190,8 +250,42 @@ def inject_lora(student, rng):
         if problem:
             return 0, problem
         wrong |= {name: None for name, good in parts.items() if not good}
+    wrong |= {name: None for name, good in judge_refusals(student, rng).items() if not good}
     points = 4 if LEARNS not in wrong else 3  # what learns is the point of it all: two points
-    return mark(points, list(wrong), "LoRA is in the right places", "right places, right freezing")
+    return mark(points, list(wrong), "LoRA is in the right places", "right places, right freezing, mistakes are told")
+
+
+DROP_NOTHING = "dropout where none is given: it is 0"
+NO_MATCH = "a target that no linear layer has: a ValueError that names it, before anything is changed"
+SECOND = "a model that has LoRA layers already: a ValueError, before anything is changed"
+
+
+def judge_refusals(student, rng):
+    """{what should be refused: whether it is}."""
+    function, seed = student.get("inject_lora"), int(rng.integers(10**6))
+    missing = str(rng.choice(["value_", "wq", "embeddings"]))  # the last is there, and no linear layer
+    plain = student.build(f"{MODELS}tiny_classifier", seed=seed)
+    adapted = student.build(f"{MODELS}tiny_classifier", seed=seed)
+    student.call("inject_lora", adapted, ["query"], 2, 3)
+    student.read(adapted, f"{PROBES}randomize", "lora_", seed)
+    cases = {NO_MATCH: (plain, [missing], missing), SECOND: (adapted, ["value"], "")}
+    batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
+    found = {DROP_NOTHING: student.read(adapted, f"{PROBES}training_noise", **batch) < 1e-6}
+    for name, (model, targets, word) in cases.items():
+        before = state_and_flags(student, model)
+        told = student.read(function, f"{PROBES}error_told", model, targets, 2, 3)
+        found[name] = "ValueError" in told["kinds"] and word in told["message"] and \
+            same_state(before, state_and_flags(student, model))  # fmt: skip
+    return found
+
+
+def state_and_flags(student, model):
+    return student.read(model, f"{PROBES}state_dict"), student.read(model, f"{PROBES}trainable")
+
+
+def same_state(first, second):
+    return first[1] == second[1] and first[0].keys() == second[0].keys() and \
+        all(np.array_equal(value, second[0][name]) for name, value in first[0].items())  # fmt: skip
 
 
 LEARNS = "what learns: A and B of the new layers, and the classifier"
@@ -206,7 +300,7 @@ def judge_injection(student, rng, make, settings, targets):
     names = lora.target_modules(ours, targets)
     batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
     start = probes.logits(ours, **batch)
-    returned = student.call("inject_lora", model, targets, rank, alpha)
+    returned = student.call("inject_lora", model, targets, rank, alpha, 0.5)
     state = student.read(model, f"{PROBES}state_dict")
     if {name for name in state if name.endswith("lora_A")} != {f"{name}.lora_A" for name in names}:
         return "other layers should get LoRA: each nn.Linear whose name's last part is one of the targets, and no other", {}
@@ -220,46 +314,173 @@ def judge_injection(student, rng, make, settings, targets):
     same = close(student.read(model, f"{PROBES}logits", **batch), probes.logits(ours, **batch))
     return None, {LEARNS: learns == expected,
                   "the output with random A and B (rank and alpha handed on?)": same,
+                  "dropout, which should be handed on to the new layers":
+                      student.read(model, f"{PROBES}training_noise", **batch) > 1e-3,
                   "the list of names that is returned": sorted(map(str, returned)) == sorted(names)}
 
 
-@check(points=2, contract=Contract("ranks accuracies", Number(whole=True), arrays="float64"))
-def choose_rank(student, rng):
-    """Many random tables of ranks that share their seeds' luck, in random order; 2 to 6 ranks, 2 to 5 seeds."""
-    good = 0
-    for case in range(40):
-        ranks, accuracies = rank_table(rng, case)
-        got = as_number(student.call("choose_rank", ranks, accuracies), "choose_rank")
-        differences = accuracies[accuracies.mean(axis=1).argmax()] - accuracies
-        error = differences.std(axis=1, ddof=1) / np.sqrt(accuracies.shape[1])
-        margins = np.abs(differences.mean(axis=1) - error)[differences.any(axis=1)]
-        near = case not in EXACT and margins.min(initial=1) < 1e-6  # rounding may decide
-        good += near or got == ranks[differences.mean(axis=1) <= error].min()
-    if good == 40:
-        return 2, "the smallest rank that is not clearly worse than the best"
-    return 0, "another rank fits the rule: differences to the best, seed by seed; their mean against their standard error"
+CONFIG = Record({"base": Text(), "targets": ListOf(Text()), "rank": Number(whole=True), "alpha": Number()})
+FILE = {"adapter_config": Contract("model", CONFIG),
+        "save_adapter": Contract("model", Object("bytes"), own="leaplm.peft.lora.get_adapter"),
+        "load_adapter": Contract("model content", Object("Module"), changes="model", own="leaplm.peft.lora.set_adapter")}
 
 
-EXACT = (3, 4)  # cases in which the mean of the differences is exactly their standard error
+@check(points=3, contract=FILE)
+def adapter_file(student, rng):
+    """What the config says, what the file holds, and what is loaded or refused: one point each."""
+    wrong = [told for judge in (judge_config, judge_saved, judge_loaded) for told in told_by(judge, student, rng)]
+    return 3 - len(wrong), "; ".join(wrong) or "the file holds what learned, and goes only where it belongs"
 
 
-def rank_table(rng, case):
-    """Ranks (r,) and accuracies (r, seeds)."""
-    if case in EXACT:  # differences 0, 0, 0, d: mean d/4, standard error d/4, in numbers that computers hold exactly
-        ranks = rng.permutation([1, 4, 16])
-        accuracies = np.full((3, 4), 0.75)
-        accuracies[ranks == 1, 3], accuracies[ranks == 16] = 0.625, 0.5
-        return ranks, accuracies
-    size, seeds = (5, 4) if case < 3 else (int(rng.integers(2, 7)), int(rng.integers(2, 6)))
-    ranks = rng.permutation([1, 2, 4, 8, 16, 32])[:size]
-    luck = rng.normal(scale=0.03, size=(1, seeds))
-    accuracies = 0.8 + rng.normal(scale=0.006, size=(size, 1)) + luck + rng.normal(scale=0.008, size=(size, seeds))
-    if case < 3:  # the smallest rank lies 0.93 standard errors below the best: 1.07 of the kind that divides by n
-        smallest = ranks.argmin()
-        accuracies = 0.6 + rng.normal(scale=0.002, size=(5, 4))
-        accuracies[(smallest + 1) % 5] = 0.8 + luck
-        accuracies[smallest] = 0.8 + luck - 0.01 * (0.93 + np.sqrt(3) * rng.permutation([-1, -1, 1, 1]))
-    return ranks, accuracies
+def some_lora(rng, make="tiny_classifier", **settings):
+    """Arguments of `tiny_models.with_lora`: targets in no order, a rank and an alpha that are no multiples of each other."""
+    targets = [["value", "query"], ["query", "key"], ["value", "key"]][int(rng.integers(3))]
+    size = {} if make == "similar_names" else {"layers": 2}
+    return make, {"targets": targets, "rank": int(rng.choice([2, 4])), "alpha": float(rng.choice([3, 5, 7])),
+                  "seed": int(rng.integers(10**6)), "base": int(rng.integers(10**6)), **size, **settings}  # fmt: skip
+
+
+def judge_config(student, rng):
+    for make in ("tiny_classifier", "similar_names"):
+        make, given = some_lora(rng, make)
+        got = student.call("adapter_config", student.build(f"{MODELS}with_lora", make, **given))
+        want = lora.adapter_config(tiny_models.with_lora(make, **given))
+        for key in want:
+            right = close(as_number(got[key]), want[key]) if key == "alpha" else got[key] == want[key]
+            if not right:
+                return [f"`adapter_config` differs under `{key}`: base; sorted targets, each once; rank; alpha"]
+        if set(got) != set(want):
+            return ["`adapter_config` should have the keys base, targets, rank and alpha, and no others"]
+    return []
+
+
+def judge_saved(student, rng):
+    """A file with LoRA and head, and one of a model whose word embeddings learn too."""
+    for words in (False, True):
+        make, given = some_lora(rng, "similar_names" if words else "tiny_classifier")
+        ours, model = tiny_models.with_lora(make, **given), student.build(f"{MODELS}with_lora", make, **given)
+        if words:
+            ours.value.weight.requires_grad_(True)
+            student.read(model, f"{PROBES}thaw", "value.weight")
+        content = student.call("save_adapter", model)
+        if not isinstance(content, Ref):
+            return ["`save_adapter` should return bytes: the result of `artifacts.pack`"]
+        card, tensors = student.read(content, "leaplm.artifacts:read_artifact")
+        want = lora.get_adapter(ours)
+        if set(tensors) != set(want):
+            return ["`save_adapter` should hold exactly the parameters that learn, by their names"]
+        if any(tensor.dtype != np.float16 for tensor in tensors.values()):
+            return ["`save_adapter` should hold numbers of 16 bits: `.half()`"]
+        if not all(np.array_equal(tensors[name], tensor.half().numpy()) for name, tensor in want.items()):
+            return ["`save_adapter` holds other numbers than the model"]
+        if card != student.call("adapter_config", model):
+            return ["the card of `save_adapter` should be what `adapter_config` gives"]
+    return []
+
+
+def judge_loaded(student, rng):
+    """A file of another adapter with another number of classes, then one with the same; then files that do not fit."""
+    make, given = some_lora(rng)
+    model = student.build(f"{MODELS}with_lora", make, **given)
+    config = student.call("adapter_config", model)
+    batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
+    for classes in (3, 2):
+        theirs = tiny_models.with_lora(make, **{**given, "seed": int(rng.integers(10**6)), "classes": classes})
+        tensors = {name: tensor.half().numpy() for name, tensor in lora.get_adapter(theirs).items()}
+        lora.set_adapter(theirs, {name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+        returned = student.call("load_adapter", model, student.build("leaplm.artifacts:pack", tensors, config))
+        got, ids = student.read(model, f"{PROBES}state_dict"), student.read(model, f"{PROBES}parameter_ids")
+        if set(student.read(model, f"{PROBES}kinds_of_numbers")) != {"float32"}:
+            return ["after `load_adapter` the parameters should have 32 bits, as before"]
+        if not all(got[name].shape == value.shape and np.array_equal(got[name], value)
+                   for name, value in probes.state_dict(theirs).items()):  # fmt: skip
+            return ["after `load_adapter` the model should have the numbers of the file, in A, B and head, and no others"]
+        if isinstance(returned, Ref) and student.read(returned, f"{PROBES}parameter_ids") != ids:
+            return ["`load_adapter` should return the model that it was given"]
+        if not close(student.read(model, f"{PROBES}logits", **batch), probes.logits(theirs, **batch)):
+            return ["after `load_adapter` the model should give the logits of the adapter in the file"]
+    return judge_refused(student, model, config, tensors)
+
+
+def judge_refused(student, model, config, tensors):
+    """What `load_adapter` takes though it does not fit: a list."""
+    function, fewer, first = student.get("load_adapter"), dict(tensors), next(iter(tensors))
+    del fewer[first]
+    others = {"rank": config["rank"] + 1, "alpha": 2 * config["alpha"], "targets": config["targets"][:1], "base": "00000000"}
+    cases = [(key, {**config, key: other}, tensors) for key, other in others.items()]
+    cases += [("", config, fewer), ("", config, {**tensors, "pre_" + first: tensors[first]})]
+    lost = {name: 0 * tensor for name, tensor in tensors.items()}
+    for key, card, content in cases:
+        before = state_and_flags(student, model)
+        given = {name: lost.get(name, tensor) for name, tensor in content.items()}
+        told = student.read(function, f"{PROBES}error_told", model, student.build("leaplm.artifacts:pack", given, card))
+        if "ValueError" not in told["kinds"]:
+            what = f"a file with another `{key}`" if key else "a file with a tensor less, or one more,"
+            return [f"`load_adapter` should refuse {what} with a ValueError"]
+        if key not in told["message"]:
+            return [f"the message of `load_adapter` should name what does not fit: `{key}`"]
+        if not same_state(before, state_and_flags(student, model)):
+            return ["`load_adapter` changes the model although it refuses the file: make all comparisons first"]
+    return []
+
+
+SERVE = Contract("model adapters requests collate batch_size", ListOf(Number(whole=True)), forward="eval, no_grad",
+                 own="leaplm.evaluation.predict_logits leaplm.evaluation.evaluate")
+
+
+@check(points=3, contract=SERVE)
+def serve_requests(student, rng):
+    """Adapters with 2 and 3 classes, asked for in turns; equal rows for several; a last batch that is smaller, and one that
+    is full; one request alone; none; batch_size not given; a model in training and one in evaluation mode."""
+    wrong = {}
+    for training, asked, *batch_size in ((True, "ABACAABBAAC", 3), (False, "CCBCCB", 2), (True, "B" * 17), (True, "C", 4),
+                                         (False, "", 4)):  # fmt: skip
+        make, given = some_lora(rng, dropout=0.3, initializer_range=0.3)
+        adapters = {name: {key: tensor.numpy() for key, tensor in lora.get_adapter(
+            tiny_models.with_lora(make, **{**given, "seed": int(rng.integers(10**6)), "classes": classes})).items()}
+            for name, classes in (("B", 3), ("A", 2), ("D", 2), ("C", 3))}  # fmt: skip
+        rows = [{"input_ids": rng.integers(5, 60, size=int(rng.integers(2, 9))).tolist()} for _ in range(3)]
+        requests = [(name, rows[place % 3 if place < 6 else 0]) for place, name in enumerate(asked)]
+        model, collate = student.build(f"{MODELS}with_lora", make, **given), student.build(f"{PROBES}counting_collator")
+        student.read(model, f"{PROBES}set_training", training)
+        got = [int(label) for label in student.call("serve_requests", model, adapters, requests, collate, *batch_size)]
+        sizes = student.read(collate, f"{PROBES}batch_sizes")
+        if told := judge_answers(tiny_models.with_lora(make, **given), adapters, requests, got):
+            return 0, told
+        most = (*batch_size, 16)[0]
+        whole = [min(most, asked.count(name) - start) for name in set(asked) for start in range(0, asked.count(name), most)]
+        if sorted(sizes) != sorted(whole):
+            wrong[BATCHES] = None
+    if not refuses_unknown(student, rng):
+        wrong[UNKNOWN] = None
+    return mark(3, list(wrong), "the answers are right", "each request has its adapter's answer, in few batches")
+
+
+BATCHES = "the batches: the rows of one adapter go through together, batch_size at a time"
+UNKNOWN = "a name that is not among the adapters: a ValueError, before anything is computed"
+
+
+def judge_answers(ours, adapters, requests, got):
+    """What is wrong with the answers; None if nothing."""
+    want = []
+    for name, row in requests:
+        lora.set_adapter(ours, {key: torch.from_numpy(value) for key, value in adapters[name].items()})
+        want.append(int(probes.logits(ours, input_ids=np.array([row["input_ids"]])).argmax()))
+    if got == want:
+        return None
+    if sorted(got) == sorted(want) and len(got) > 1:
+        return "the answers are not in the order of the requests, or come from another adapter than was asked for"
+    return "other answers: one for each request, of the adapter that it names, with the model in evaluation mode"
+
+
+def refuses_unknown(student, rng):
+    """Whether a name without adapter is refused, the last of the requests, and no batch was made before."""
+    make, given = some_lora(rng)
+    model, collate = student.build(f"{MODELS}with_lora", make, **given), student.build(f"{PROBES}counting_collator")
+    adapters = {"A": student.read(model, "leaplm.peft.lora:get_adapter")}
+    requests = [("A", {"input_ids": [5, 6]}), ("E", {"input_ids": [7]})]
+    told = student.read(student.get("serve_requests"), f"{PROBES}error_told", model, adapters, requests, collate, 4)
+    return "ValueError" in told["kinds"] and not student.read(collate, f"{PROBES}batch_sizes")
 
 
 @check(points=3, contract={"BottleneckAdapter": Contract("base width", **MADE), "BottleneckAdapter()": RUN})
@@ -325,30 +546,6 @@ def with_gelu(layer, approximate):
             return hidden + layer.up(nn.functional.gelu(layer.down(hidden), approximate=approximate))
 
     return Adapter()
-
-
-CLASSES = (["negative", "positive"], ["good", "goods", "mixed"], ["Négatif", "Positif"], ["ሰላም", "Ƙasa", "ọkọ̀"])
-FORMS = ("{}", "{}", "{}", "{}.", " {}", "It is {}", "{}\n", "", "tive", "{} {}", "{} text", "'{}'", "SAME")
-
-
-@check(points=2, contract=Contract("answers labels names", Several(Number(), Number())))
-def score_answers(student, rng):
-    """Answers of many forms: exact, other capitals, a full stop, a sentence, part of a name, empty; then one alone."""
-    good = np.array([True, True])
-    for names in CLASSES:
-        labels = rng.integers(len(names), size=40).tolist()
-        told = [names[int(rng.integers(len(names)))] for _ in labels]
-        texts = [FORMS[int(rng.integers(len(FORMS)))].format(name, name) for name in told]
-        texts = [name.swapcase() if text == "SAME" else text for text, name in zip(texts, told, strict=True)]
-        texts[:4] = [names[labels[0]], names[labels[1]].swapcase(), names[labels[2] - 1], " " + names[labels[3]]]
-        labels[4:7], texts[4:7] = [0, len(names) - 1, 1], [names[0], names[-1], names[0]]  # "good" is no "goods"
-        for some, right in ((texts, labels), (texts[:1], labels[:1])):
-            got = [as_number(value, "score_answers") for value in student.call("score_answers", some, right, names)]
-            good &= np.isclose(got, answers.score_answers(some, right, names), rtol=1e-4)
-    if good.all():
-        return 2, "strict, and out of all answers"
-    wrong = "the share of right answers" if good[0] else "the share of well-formed answers"
-    return int(good.sum()), f"{wrong} differs: only an exact class name counts, and the share is of all answers"
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

@@ -7,13 +7,15 @@
 # | **You will be able to** | adapt an encoder and a generative model by training less than 1 % of the numbers, and choose a method for a given file size, memory and time |
 # | **Time** | about 2 hours of work; the computer trains for less than 4 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
-# | **Points** | 30: seven exercises and your adapter, checked by the computer (26), and one answer read by your teacher (4) |
+# | **Points** | 30: six exercises and your adapter, checked by the computer (26), and one answer read by your teacher (4) |
 #
 # A health line in Mombasa gets messages in nine languages. With lab 2 it would train nine models, and each is a file
 # of 45 MB. The clinics load new models over a mobile line, once a week, and pay by the megabyte. Does a new task
 # really need 22 million new numbers?
 #
-# In this lab the pretrained model stays as it is, on every machine. We train and send only a small **adapter**.
+# In this lab the pretrained model stays as it is, on every machine. We train and send only a small **adapter**. In five steps
+# (exercises 1 to 5) you build a library for that: the layer, its places in a model, merging, the file, and one model that
+# answers for many adapters. At the end it runs on two trained adapters, and its numbers are those of the package `peft`.
 
 # %%
 # On Colab, or wherever the course is not installed yet. Safe to run again; leaves torch and numpy alone.
@@ -25,8 +27,8 @@ if importlib.util.find_spec("leaplm") is None:
 get_ipython().run_line_magic("load_ext", "leaplm.learner")  # marks and hints below each check, and your progress
 
 # %% locked="setup"
-import copy
 import time
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -93,20 +95,23 @@ print(B @ A, " rank:", int(torch.linalg.matrix_rank(B @ A)))
 # **Predict first.** $B$ is zero at the start. What does the new layer give before the first update: zeros, random
 # numbers, or what the old layer gives?
 #
-# ### Exercise 1 · A LoRA layer (15 minutes, 4 points)
+# ### Exercise 1 · Step 1: a LoRA layer (15 minutes, 4 points)
 #
-# Write `LoRALinear`, a module that holds a frozen linear layer and adds the low-rank term to its output.
+# Write `LoRALinear`, a module that holds a frozen linear layer and adds the low-rank term to its output. In training,
+# **dropout** sets a share of the input *of the low-rank term* to zero, so that small data is learned less by heart. The
+# frozen path always gets the whole input.
 
 # %% answer="lora_linear"
 class LoRALinear(nn.Module):
-    """y = base(x) + (alpha / rank) * B A x, for x (..., in_features) -> (..., out_features).
+    """y = base(x) + (alpha / rank) * B A dropout(x), for x (..., in_features) -> (..., out_features).
 
     Attributes, under exactly these names: base (the nn.Linear, frozen), lora_A (an nn.Parameter, rank x in_features,
     random), lora_B (an nn.Parameter, out_features x rank, zeros), scaling (alpha / rank, a number).
+    dropout: the share of the numbers in x that are set to 0 before A, in training mode only (as nn.Dropout does it).
     Example: with base.weight [[1., 1.]], no bias, rank 1, alpha 2, A [[1., 0.]] and B [[3.]],
     the input [5., 7.] gives 12 + 2 * 3 * 5 = 42.
     """
-    def __init__(self, base, rank, alpha):
+    def __init__(self, base, rank, alpha, dropout=0.0):
         super().__init__()
         ### BEGIN SOLUTION
         self.base = base.requires_grad_(False)
@@ -114,17 +119,21 @@ class LoRALinear(nn.Module):
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)  # as nn.Linear starts its own weights
         self.scaling = alpha / rank
+        self.dropout = nn.Dropout(dropout)
         ### END SOLUTION
 
     def forward(self, x):
         ### BEGIN SOLUTION
-        return self.base(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
+        low = self.dropout(x) @ self.lora_A.T
+        return self.base(x) + self.scaling * low @ self.lora_B.T
         ### END SOLUTION
 
 # %%
-# Try it. Both lines should be equal, because B is zero.
+# Try it. The first two lines should be equal, because B is zero. The last compares with peft: below 0.0001.
 layer, x = LoRALinear(nn.Linear(6, 4), rank=2, alpha=4), torch.randn(1, 6)
 print(layer(x), layer.base(x), sep="\n")
+nn.init.normal_(layer.lora_B)
+print("difference from peft:", (peft_methods.peft_twin(layer)(x) - layer(x)).abs().max().item())
 
 # %% check="lora_linear" points=4
 one_row = LoRALinear(nn.Linear(2, 1, bias=False), rank=1, alpha=2)
@@ -136,96 +145,26 @@ with torch.no_grad():
     one_row.lora_B.fill_(3.0)
     assert one_row(torch.tensor([5.0, 7.0])).item() == 42
 assert one_row.scaling == 2 and one_row(torch.ones(2, 3, 2)).shape == (2, 3, 1)
+dropping = LoRALinear(nn.Linear(2, 1), rank=1, alpha=1, dropout=0.5)
+nn.init.ones_(dropping.lora_B)
+assert len({round(dropping(torch.ones(2)).item(), 4) for _ in range(50)}) > 1, "in training mode some numbers drop out"
+assert len({dropping.eval()(torch.ones(2)).item() for _ in range(50)}) == 1, "in evaluation mode none"
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>nn.Parameter(torch.zeros(m, r))</code> is a tensor that learns. If A were zero
-# too, no gradient would ever reach it: B and A would both stay zero.</details>
+# too, no gradient would ever reach it: B and A would both stay zero. <code>nn.Dropout(dropout)</code> is a module that
+# knows the mode.</details>
 # <details><summary>Hint 2</summary>Rows of <code>x</code> are vectors, so the product is
-# <code>(x @ self.lora_A.T) @ self.lora_B.T</code>: first down to r numbers, then up. Freeze with
+# <code>(self.dropout(x) @ self.lora_A.T) @ self.lora_B.T</code>: first down to r numbers, then up. Freeze with
 # <code>base.requires_grad_(False)</code>.</details>
 
 # %% [markdown]
-# The lab goes on with the library's `lora.LoRALinear`, which is the same. Is it also what everybody else calls LoRA?
-# Compare it with the package `peft` on the same weights:
+# The lab goes on with the library's `lora.LoRALinear`, which is the same. **What does it cost?** $A$ has $r \cdot n$ numbers
+# and $B$ has $m \cdot r$, so a layer trains $r\,(m + n)$ instead of $m \cdot n$. In 16 bits each takes two bytes:
 
 # %%
-layer = lora.LoRALinear(nn.Linear(384, 384), rank=8, alpha=16)
-nn.init.normal_(layer.lora_B)
-x = torch.randn(5, 384)
-difference = (peft_methods.peft_twin(layer)(x) - layer(x)).abs().max()
-print(f"largest difference from peft: {difference.item():.1e}")
-
-# %% [markdown]
-# ### Exercise 2 · Merge (10 minutes, 3 points)
-#
-# After training, the two paths can become one matrix again: $W' = W + \frac{\alpha}{r} B A$. Then the model is as fast as
-# before. Write `merge`, which returns a new `nn.Linear` that computes what the LoRA layer does.
-
-# %% answer="merge"
-def merge(layer):
-    """A new nn.Linear with the weights base.weight + scaling * B A; `layer` itself stays as it is.
-
-    layer: a LoRALinear (base, lora_A, lora_B, scaling). The base may have no bias.
-    Example: base.weight [[1., 1.]], A [[1., 0.]], B [[3.]], scaling 2 give the weight [[7., 1.]].
-    """
-    ### BEGIN SOLUTION
-    base = layer.base
-    merged = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
-    with torch.no_grad():
-        merged.weight.copy_(base.weight + layer.scaling * layer.lora_B @ layer.lora_A)
-        if base.bias is not None:
-            merged.bias.copy_(base.bias)
-    return merged
-    ### END SOLUTION
-
-# %%
-# Try it. The difference should be rounding, below 0.0001.
-print((merge(layer)(x) - layer(x)).abs().max().item())
-
-# %% check="merge" points=3
-small = lora.LoRALinear(nn.Linear(2, 1, bias=False), rank=1, alpha=2)
-with torch.no_grad():
-    small.base.weight.fill_(1.0)
-    small.lora_A.copy_(torch.tensor([[1.0, 0.0]]))
-    small.lora_B.fill_(3.0)
-assert merge(small).weight.tolist() == [[7.0, 1.0]] and small.base.weight.tolist() == [[1.0, 1.0]]
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>B (m × r) times A (r × n) has the shape of W. Which attribute holds the factor?</details>
-# <details><summary>Hint 2</summary>Make a new <code>nn.Linear(in, out, bias=...)</code> and fill it inside
-# <code>with torch.no_grad():</code> with <code>.copy_()</code>. Do not add to <code>layer.base.weight</code>: a second
-# call would add the update twice.</details>
-
-# %% [markdown]
-# ### Exercise 3 · What does it cost? (10 minutes, 2 points)
-#
-# Write `adapter_cost`: how many numbers LoRA trains, and the size of the file in MB (10⁶ bytes) with 16-bit numbers.
-
-# %% answer="adapter_cost"
-def adapter_cost(shapes, rank):
-    """shapes: a list of (out, in), one for each layer that gets LoRA. Returns (numbers, megabytes).
-
-    Example: shapes [(384, 384), (1536, 384)] with rank 8 give 6,144 + 15,360 = 21504 numbers and 0.043008 MB.
-    """
-    ### BEGIN SOLUTION
-    numbers = sum(rank * (outputs + inputs) for outputs, inputs in shapes)
-    return numbers, 2 * numbers / 1e6
-    ### END SOLUTION
-
-# %%
-# Query and value in each of MiniLM's six layers. Compare with all of MiniLM.
-numbers, megabytes = adapter_cost([(384, 384)] * 12, rank=8)
-print(f"LoRA {numbers:,} numbers, {megabytes:.2f} MB · MiniLM 22,565,376 numbers, 45 MB")
-
-# %% check="adapter_cost" points=2
-numbers, megabytes = adapter_cost([(384, 384), (1536, 384)], rank=8)
-assert numbers == 21504 and np.isclose(megabytes, 0.043008)
-assert adapter_cost([(384, 384)] * 3, rank=8)[0] == 18432
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>A has rank × in numbers. How many has B?</details>
-# <details><summary>Hint 2</summary>Add up <code>rank * (out + in)</code> over the layers. A 16-bit number is 2
-# bytes.</details>
+numbers = lora.lora_parameters([(384, 384)] * 12, rank=8)  # query and value in each of MiniLM's six layers
+print(f"LoRA {numbers:,} numbers, {2e-6 * numbers:.2f} MB · MiniLM 22,565,376 numbers, 45 MB")
 
 # %% [markdown]
 # ## 2. Into the encoder
@@ -239,28 +178,59 @@ for name, module in model.bert.encoder.layer[0].named_modules():
         print(f"{name:>24}  {tuple(module.weight.shape)}")
 
 # %% [markdown]
-# ### Exercise 4 · Inject LoRA into a model (20 minutes, 4 points)
+# The steps are first tried on a model that is small enough to look at:
+
+# %% locked="toy"
+class Toy(nn.Module):
+    """Word vectors, three linear layers and a head: input_ids (batch, tokens) -> logits (batch, classes)."""
+    def __init__(self, classes=2):
+        super().__init__()
+        self.words = nn.Embedding(9, 3)
+        self.body = nn.ModuleDict({name: nn.Linear(3, 3) for name in ("query", "query_proj", "key")})
+        self.classifier = nn.Linear(3, classes)
+
+    def forward(self, input_ids, attention_mask=None):
+        hidden = self.words(input_ids).mean(dim=1)
+        for part in self.body.values():
+            hidden = hidden + part(hidden)
+        return SimpleNamespace(logits=self.classifier(hidden))
+
+# %% locked="trained_toy"
+def trained_toy(classes=2):
+    """A Toy with LoRA on `query` whose A, B and head are random, as after training."""
+    toy = lora.inject_lora(Toy(classes), ["query"], rank=2, alpha=4)
+    for parameter in filter(lambda p: p.requires_grad, toy.parameters()):
+        nn.init.normal_(parameter)
+    return toy
+
+# %% [markdown]
+# ### Exercise 2 · Step 2: inject LoRA into a model (15 minutes, 4 points)
 #
 # Write `inject_lora`: freeze the whole model but its head (`classifier`), and put a `lora.LoRALinear` in the place of
-# each linear layer whose name has one of `targets` as its last part.
+# each linear layer whose name has one of `targets` as its last part. Two mistakes are easy to make, and nothing would show
+# them: a wrong name, so that only the head learns, and a second injection, which freezes the first. Raise an error for both.
 
 # %% answer="inject_lora"
-def inject_lora(model, targets, rank, alpha):
+def inject_lora(model, targets, rank, alpha, dropout=0.0):
     """Change `model` in place; return the names of the layers that were replaced (a list of str).
 
     targets: the last part of their names. Example: with targets ["query"], the layer
     "bert.encoder.layer.0.attention.self.query" is replaced. Afterwards exactly these learn:
     lora_A and lora_B of each new layer, and the parameters whose name begins with "classifier".
+    Raises ValueError, and changes nothing, if the model has LoRA layers already (of whatever name), or no linear layer
+    whose name ends in a target; the message then names the targets.
     """
     ### BEGIN SOLUTION
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("classifier"))
+    if any(isinstance(module, lora.LoRALinear) for module in model.modules()):
+        raise ValueError("this model has LoRA layers already: load it again first")
     found = [name for name, module in model.named_modules()
              if isinstance(module, nn.Linear) and name.split(".")[-1] in targets]
+    if not found:
+        raise ValueError(f"this model has no linear layer called {targets}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("classifier"))
     for name in found:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, lora.LoRALinear(getattr(parent, child), rank, alpha))
+        model.set_submodule(name, lora.LoRALinear(model.get_submodule(name), rank, alpha, dropout))
     return found
     ### END SOLUTION
 
@@ -271,22 +241,24 @@ print(len(replaced), "layers, such as", replaced[0])
 print(f"{models.count_parameters(model):,} of {models.count_parameters(model, trainable=False):,} numbers learn")
 
 # %% check="inject_lora" points=4
-class Toy(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.ModuleDict({name: nn.Linear(3, 3) for name in ("query", "query_proj", "key")})
-        self.classifier = nn.Linear(3, 2)
-
 toy = Toy()
 assert inject_lora(toy, ["query"], rank=2, alpha=2) == ["body.query"]
 learning = {name for name, p in toy.named_parameters() if p.requires_grad}
 assert learning == {"body.query.lora_A", "body.query.lora_B", "classifier.weight", "classifier.bias"}
+for wrong_model, wrong_targets in ((Toy(), ["wq"]), (toy, ["key"])):
+    try:
+        inject_lora(wrong_model, wrong_targets, rank=2, alpha=2)
+        raise AssertionError("no layer of that name, or LoRA layers already: raise a ValueError")
+    except ValueError as error:
+        print("told:", error)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Freeze first, then replace: new layers come with parameters that learn. Collect the
-# names in a list before you change anything, because a loop over a model that changes meets the new layers too.</details>
-# <details><summary>Hint 2</summary>For the name "a.b.query": <code>parent = model.get_submodule("a.b")</code>, then
-# <code>setattr(parent, "query", ...)</code>. <code>name.rpartition(".")</code> cuts at the last dot.</details>
+# <details><summary>Hint 1</summary>Look for mistakes first, then freeze, then replace: new layers come with parameters that
+# learn. Collect the names in a list before you change anything, because a loop over a model that changes meets the new
+# layers too.</details>
+# <details><summary>Hint 2</summary><code>model.get_submodule("a.b.query")</code> gives a layer,
+# <code>model.set_submodule("a.b.query", new)</code> puts another in its place. A second injection shows by
+# <code>any(isinstance(module, lora.LoRALinear) for module in model.modules())</code>.</details>
 
 # %% [markdown]
 # ## 3. Train it
@@ -294,7 +266,7 @@ assert learning == {"body.query.lora_A", "body.query.lora_B", "classifier.weight
 # The training loop is that of lab 2; it moves what learns and leaves the rest. Two things change. The learning rate is
 # ten times larger (0.001): new small matrices have to grow from zero. (The encoder's own weights stay in the file as they
 # are, but the *model* can still be ruined: at 0.03 an adapter of this kind ends at chance.) And in a
-# language that MiniLM has not read, the word embeddings learn too; section 7 shows what happens without.
+# language that MiniLM has not read, the word embeddings learn too; section 9 shows what happens without.
 #
 # **Predict first.** Full fine-tuning reached about 0.83 in English. What does LoRA reach with 0.3 % of the numbers?
 
@@ -340,20 +312,201 @@ print(f"test accuracy {adapted:.3f} (95 % interval {low:.2f} to {high:.2f}), "
 print({name: round(score, 3) for name, score in baselines.items()}, "you predicted", my_prediction)
 
 # %% [markdown]
-# Merging does not change what the model says. Check it on your trained model:
+# ## 4. One matrix again
+#
+# After training, the two paths can become one matrix: $W' = W + \frac{\alpha}{r} B A$. Then the model is as fast as before.
+# To train on, or to take another adapter, it has to come apart again. Adding $BA$ and subtracting it later does not give
+# back $W$: each of the two sums is rounded. So keep what was there.
+#
+# ### Exercise 3 · Step 3: merge and unmerge (15 minutes, 3 points)
+#
+# Write `merge` for one layer, `merge_adapter` for all LoRA layers of a model, and `unmerge_adapter`, after which the model is
+# exactly as before (one point each).
+
+# %% answer="merge"
+def merge(layer):
+    """A new nn.Linear with the weights base.weight + scaling * B A; `layer` itself stays as it is.
+
+    layer: a LoRALinear (base, lora_A, lora_B, scaling). The base may have no bias.
+    Example: base.weight [[1., 1.]], A [[1., 0.]], B [[3.]], scaling 2 give the weight [[7., 1.]].
+    """
+    ### BEGIN SOLUTION
+    base = layer.base
+    merged = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+    with torch.no_grad():
+        merged.weight.copy_(base.weight + layer.scaling * layer.lora_B @ layer.lora_A)
+        if base.bias is not None:
+            merged.bias.copy_(base.bias)
+    return merged
+    ### END SOLUTION
+
+# %% answer="merge_adapter"
+def merge_adapter(model):
+    """Put a merged nn.Linear in the place of each lora.LoRALinear of `model`, in place.
+
+    Returns what `unmerge_adapter` needs, in a form of your choice, such as {name: the LoRALinear that was there}.
+    Example: trained_toy() has one LoRALinear, "body.query"; afterwards model.body.query is an nn.Linear.
+    """
+    ### BEGIN SOLUTION
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, lora.LoRALinear)}
+    for name, layer in layers.items():
+        model.set_submodule(name, merge(layer))
+    return layers
+    ### END SOLUTION
+
+def unmerge_adapter(model, layers):
+    """Undo `merge_adapter(model)`, which returned `layers`, in place; returns nothing.
+
+    The same LoRALinear objects are back, so an optimizer that holds their parameters can go on.
+    """
+    ### BEGIN SOLUTION
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
+    ### END SOLUTION
 
 # %%
+# Try it on your trained model: rounding, below 0.001, then exactly 0.
 some = collate(test_rows[:8])
 model.to("cpu").eval()
 with torch.no_grad():
     two_paths = model(**some).logits
-    one_path = lora.merge_model(copy.deepcopy(model))(**some).logits
-print(f"largest difference in the logits: {(two_paths - one_path).abs().max().item():.1e}")
+    layers = merge_adapter(model)
+    one_path = model(**some).logits
+    unmerge_adapter(model, layers)
+    print((two_paths - one_path).abs().max().item(), (two_paths - model(**some).logits).abs().max().item())
+
+# %% check="merge" points=3
+small = lora.LoRALinear(nn.Linear(2, 1, bias=False), rank=1, alpha=2)
+with torch.no_grad():
+    small.base.weight.fill_(1.0)
+    small.lora_A.copy_(torch.tensor([[1.0, 0.0]]))
+    small.lora_B.fill_(3.0)
+assert merge(small).weight.tolist() == [[7.0, 1.0]] and small.base.weight.tolist() == [[1.0, 1.0]]
+toy, ids = trained_toy(), torch.tensor([[1, 2, 3]])
+query, before = toy.body.query, toy(ids).logits
+taken = merge_adapter(toy)
+assert type(toy.body.query) is nn.Linear and torch.allclose(toy(ids).logits, before, atol=1e-4)
+unmerge_adapter(toy, taken)
+assert toy.body.query is query and torch.equal(toy(ids).logits, before)
 
 # %% [markdown]
-# ## 4. Hand in your adapter
+# <details><summary>Hint 1</summary>B (m × r) times A (r × n) has the shape of W. Which attribute holds the factor?</details>
+# <details><summary>Hint 2</summary>For <code>merge</code>, make a new <code>nn.Linear(in, out, bias=...)</code> and fill it
+# inside <code>with torch.no_grad():</code> with <code>.copy_()</code>. Do not add to <code>layer.base.weight</code>.</details>
+# <details><summary>Hint 3</summary>For a model, collect <code>{name: module}</code> of all LoRA layers first. The loop that
+# replaces them comes after, because the model changes under it.</details>
+# <details><summary>Hint 4</summary><code>model.set_submodule(name, merge(layer))</code> puts the merged layer in, and
+# <code>model.set_submodule(name, layer)</code> the old one back. Nothing has to be subtracted.</details>
+
+# %% [markdown]
+# ## 5. The adapter's file
 #
-# The file holds what learned, in 16 bits, and a card. **It may have at most 3 MB.** Your teacher's computer puts it
+# What has to travel is only what learned. But an adapter alone is numbers without a place: on another base model, on other
+# layers, or with another $\alpha$, it gives nonsense *without any error*. So the file also says where it belongs, and
+# whoever loads it compares. For the base, `lora.base_fingerprint(model)` gives eight characters that are made of
+# the frozen weights below the LoRA layers. `artifacts.pack(tensors, card)` makes bytes of a dict of tensors and a dict, and
+# `artifacts.read_artifact(content)` gives `(card, tensors)` back.
+#
+# ### Exercise 4 · Step 4: save and load (20 minutes, 3 points)
+#
+# Write `adapter_config`, `save_adapter` and `load_adapter` (one point each).
+
+# %% answer="adapter_config"
+def adapter_config(model):
+    """{"targets": sorted last parts of the LoRA layers' names, each once, "rank", "alpha", "base": the fingerprint}.
+
+    All lora.LoRALinear of `model` have one rank and one alpha. Example for trained_toy():
+    {"targets": ["query"], "rank": 2, "alpha": 4.0, "base": "5f0c23e1" (or others)}.
+    """
+    ### BEGIN SOLUTION
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, lora.LoRALinear)}
+    first = next(iter(layers.values()))
+    rank = len(first.lora_A)
+    return {"targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank, "alpha": first.scaling * rank,
+            "base": lora.base_fingerprint(model)}
+    ### END SOLUTION
+
+def save_adapter(model):
+    """The file as bytes: all parameters that learn in `model` by name, in 16 bits, and `adapter_config(model)` as card.
+
+    Example: of trained_toy() it holds body.query.lora_A, body.query.lora_B, classifier.weight and classifier.bias.
+    """
+    ### BEGIN SOLUTION
+    tensors = {name: p.detach().half() for name, p in model.named_parameters() if p.requires_grad}
+    return artifacts.pack(tensors, adapter_config(model))
+    ### END SOLUTION
+
+# %% answer="load_adapter"
+def load_adapter(model, content):
+    """Put the adapter of a file (bytes) into a model that has LoRA layers already, in place; return the model.
+
+    Raises ValueError, and changes nothing, if an entry of the file's config is not that of `adapter_config(model)`
+    (the message names the entry, such as "rank"), or if the names of its tensors are not those of what learns.
+    The parameters keep their type (32 bits). The head may have another number of classes: then it takes that shape.
+    Example: the file of trained_toy(3) in trained_toy(2) gives a model with 3 classes, if both have the same base.
+    """
+    ### BEGIN SOLUTION
+    config, tensors = artifacts.read_artifact(content)
+    for key, own in adapter_config(model).items():
+        if config.get(key) != own:
+            raise ValueError(f"the {key} of this adapter is {config.get(key)}, that of the model is {own}")
+    slots = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if set(slots) != set(tensors):
+        raise ValueError("the file has other tensors than learn in this model")
+    for name, parameter in slots.items():
+        parameter.data = tensors[name].to(parameter)
+    return model
+    ### END SOLUTION
+
+# %%
+# Try it with your trained model. You should see the file's size, and a difference below 0.05 (16 bits).
+content = save_adapter(model)
+fresh = load_adapter(make_model(), content).eval()
+with torch.no_grad():
+    difference = (fresh(**some).logits - two_paths).abs().max().item()
+print(f"{len(content) / 1e6:.2f} MB, largest difference {difference:.4f}")
+
+# %%
+# A model of another rank: you should see the error that says so.
+try:
+    load_adapter(lora.inject_lora(models.load_sequence_classifier(names), rank=4), content)
+except ValueError as error:
+    print("told:", error)
+
+# %% check="adapter_file" points=3
+first, second = trained_toy(), trained_toy(classes=3)
+second.load_state_dict({n: t for n, t in first.state_dict().items() if "classifier" not in n}, strict=False)
+described = adapter_config(first)
+assert described == {"targets": ["query"], "rank": 2, "alpha": 4, "base": lora.base_fingerprint(first)}
+card, tensors = artifacts.read_artifact(save_adapter(first))
+assert card == described and set(tensors) == set(lora.get_adapter(first))
+assert all(tensor.dtype == torch.float16 for tensor in tensors.values())
+loaded = load_adapter(second, save_adapter(first))
+assert loaded is second and second.classifier.weight.shape == (2, 3) and second.classifier.weight.dtype == torch.float32
+try:
+    load_adapter(trained_toy(), save_adapter(first))
+    raise AssertionError("another base: raise a ValueError")
+except ValueError as error:
+    assert "base" in str(error), "the message names what does not fit"
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The rank is <code>len(layer.lora_A)</code>, and alpha is scaling times rank. What learns
+# has <code>requires_grad</code>.</details>
+# <details><summary>Hint 2</summary>For the file, make a dict of <code>name: p.detach().half()</code> of
+# <code>model.named_parameters()</code>, and give it to <code>artifacts.pack</code> with the config.</details>
+# <details><summary>Hint 3</summary>In <code>load_adapter</code>, make all comparisons before the first number is changed:
+# first the entries of the config, then the names of the tensors.</details>
+# <details><summary>Hint 4</summary>Go through <code>adapter_config(model).items()</code> and compare with
+# <code>config.get(key)</code>. At last <code>parameter.data = tensors[name].to(parameter)</code>, which takes type and device
+# from the parameter and the shape from the file.</details>
+
+# %% [markdown]
+# The lab goes on with the library's `lora.save_adapter` and `lora.load_adapter`, which are the same.
+#
+# ### Hand in your adapter
+#
+# The file to hand in is of this kind, with a card for your teacher's computer; of word embeddings that learned it holds only the rows that
+# changed. **It may have at most 3 MB.** That computer puts it
 # on its own copy of MiniLM and measures macro-F1 on texts that you never saw: full points at the level of our own runs
 # (mean minus 3 to 5 standard deviations), half if it is clearly better than guessing.
 
@@ -371,7 +524,159 @@ assert card["language"] == LANGUAGE and any("lora_A" in name for name in tensors
 print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %% [markdown]
-# ## 5. Which rank, and where?
+# ## 6. One base, many adapters
+#
+# The base model stays in memory, and a request says which adapter it needs. Train a second adapter on the same base for
+# another task (is an English text a film review, a tweet or a product review?), and keep both files.
+
+# %%
+kinds = list(data.DOMAINS)
+def kind_rows(part, size):
+    sets = [data.subsample(data.load_sentiment("eng", kind)[part], size) for kind in kinds]
+    return [{**row, "label": i} for i, one in enumerate(sets) for row in data.tokenize(one, tokenizer, 64)]
+
+kind_train, kind_test = (kind_rows("train", by_scale(tiny=8, cpu=120, gpu=300)),
+                         kind_rows("test", by_scale(tiny=8, cpu=60, gpu=300)))
+
+# %%
+files = {"sentiment": lora.save_adapter(model)}
+model = lora.inject_lora(models.load_sequence_classifier(kinds))
+if not english:
+    lora.train_word_embeddings(model)
+
+# %%
+short = training.TrainingConfig(learning_rate=2e-3, epochs=by_scale(tiny=1, cpu=2, gpu=3))
+training.train(model, kind_train, collate, short)
+files["kind of text"] = lora.save_adapter(model)
+print({name: f"{len(content) / 1e6:.2f} MB" for name, content in files.items()})
+
+# %% [markdown]
+# Now one fresh model takes both from their files, one after the other:
+
+# %%
+model = make_model()
+adapters = {}
+for name, content in files.items():
+    started = time.perf_counter()
+    lora.load_adapter(model, content)
+    print(f"{name:>12}: loaded and put in within {1000 * (time.perf_counter() - started):.1f} ms")
+    adapters[name] = lora.get_adapter(model)
+
+# %% [markdown]
+# Requests for the two come in any order. To put in another adapter for each of them wastes time, and a model reads a batch
+# faster than single texts. So collect what asks for the same adapter, and give the answers back in the order of the
+# requests.
+#
+# ### Exercise 5 · Step 5: serve many adapters (15 minutes, 3 points)
+#
+# Write `serve_requests` with a loop over batches of your own. Of the library you may use `lora.get_adapter(model)`, a copy of
+# what learns, and `lora.set_adapter(model, tensors)`, which puts such a copy in.
+
+# %% answer="serve_requests"
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    """The class numbers (a list of int), in the order of `requests`, each from the adapter that its request names.
+
+    adapters: {name: tensors}, each a result of lora.get_adapter. requests: a list of (name, row).
+    collate: list of rows -> batch (dict of tensors, no labels); model(**batch).logits has (rows, classes).
+    Each adapter that is asked for is put in once, and its rows go through the model in batches of batch_size (the
+    last may be smaller), in evaluation mode and without gradients. Afterwards the model has the adapter and the mode
+    that it had before. Raises ValueError for a name that is not in `adapters`, before anything is computed.
+    Example: requests for "a", "b", "a", "a" with batch_size 2 make three batches: two rows and one for "a", one for "b".
+    """
+    ### BEGIN SOLUTION
+    unknown = {name for name, _ in requests} - set(adapters)
+    if unknown:
+        raise ValueError(f"there is no adapter called {unknown}")
+    before, was_training = lora.get_adapter(model), model.training
+    answers = [None] * len(requests)
+    model.eval()
+    for name in dict.fromkeys(name for name, _ in requests):
+        lora.set_adapter(model, adapters[name])
+        places = [place for place, request in enumerate(requests) if request[0] == name]
+        for start in range(0, len(places), batch_size):
+            some = places[start : start + batch_size]
+            with torch.no_grad():
+                logits = model(**collate([requests[place][1] for place in some])).logits
+            for place, label in zip(some, logits.argmax(-1).tolist(), strict=True):
+                answers[place] = label
+    lora.set_adapter(model, before)
+    model.train(was_training)
+    return answers
+    ### END SOLUTION
+
+# %%
+# Try it on test texts of both tasks, mixed. Your accuracy for "sentiment" should be near the one you know.
+tests = {"sentiment": test_rows[: by_scale(tiny=20, cpu=180, gpu=900)], "kind of text": kind_test}
+labelled = [(name, row) for name, rows in tests.items() for row in rows]
+labelled = [labelled[i] for i in np.random.default_rng(0).permutation(len(labelled))]
+requests = [(name, {"input_ids": row["input_ids"]}) for name, row in labelled]
+answered = serve_requests(model, adapters, requests, collate)
+
+# %%
+for name in adapters:
+    hits = [answer == row["label"] for (wanted, row), answer in zip(labelled, answered, strict=True)
+            if wanted == name]
+    print(f"{name:>12}: {len(hits)} texts, accuracy {np.mean(hits):.3f}")
+
+# %% check="serve_requests" points=3
+toy = trained_toy()
+toy_adapters = {"a": lora.get_adapter(toy), "b": {n: -t for n, t in lora.get_adapter(toy).items()}}
+rows = [{"input_ids": [i, i + 1]} for i in range(5)]
+def toy_collate(some):
+    return {"input_ids": torch.tensor([row["input_ids"] for row in some])}
+
+kept = lora.get_adapter(toy)
+found = serve_requests(toy, toy_adapters, [("a", rows[0]), ("b", rows[1]), ("a", rows[2]), ("a", rows[3])], toy_collate, 2)
+assert len(found) == 4 and found[0] == toy(**toy_collate(rows[:1])).logits.argmax(-1).item()
+assert all(torch.equal(kept[name], tensor) for name, tensor in lora.get_adapter(toy).items()) and toy.training
+try:
+    serve_requests(toy, toy_adapters, [("c", rows[0])], toy_collate)
+    raise AssertionError("a name without adapter: raise a ValueError")
+except ValueError:
+    pass
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Remember the <i>places</i> of the requests of one adapter:
+# <code>[i for i, (other, _) in enumerate(requests) if other == name]</code>. An answer goes to
+# <code>answers[place]</code>.</details>
+# <details><summary>Hint 2</summary>Outer loop: the names, each once (<code>dict.fromkeys</code>); <code>lora.set_adapter</code>
+# there. Inner loop: <code>range(0, len(places), batch_size)</code>. Before both, keep <code>lora.get_adapter(model)</code> and
+# <code>model.training</code>; after both, put them back.</details>
+
+# %% [markdown]
+# **The whole.** A fresh MiniLM, and beside it no function but yours: inject, load, merge. And is this what everybody else calls
+# LoRA? The package `peft` gets the same file:
+
+# %%
+# Your functions of steps 2 to 4.
+place, stored = artifacts.read_artifact(files["sentiment"])
+mine = models.load_sequence_classifier(names)
+inject_lora(mine, place["targets"], place["rank"], place["alpha"])
+mine = load_adapter(mine if english else lora.train_word_embeddings(mine), files["sentiment"]).eval()
+layers = merge_adapter(mine)
+
+# %%
+# peft's own LoRA with the same file. You should see a difference below 0.001.
+theirs = peft_methods.peft_adapter(models.load_sequence_classifier(names), place, stored).eval()
+with torch.no_grad():
+    print("largest difference from peft:", (mine(**some).logits - theirs(**some).logits).abs().max().item())
+
+# %% [markdown]
+# Nothing of the base was touched. Nine languages on one base of 45 MB (in 16 bits):
+
+# %%
+main = calibration.load_record("lab3_lora", "main")
+sizes = main.groupby("language").agg(macro_f1=("macro_f1", "mean"), sd=("macro_f1", "std"), seeds=("seed", "count"))
+sizes["learn in training"] = main.groupby("language").trainable.first()
+display(sizes.round(3))
+print(f"nine full models {9 * 45.1:.0f} MB; one model and nine LoRA adapters {45.1 + 9 * 0.15:.0f} MB")
+
+# %% [markdown]
+# With word embeddings the adapter is larger, but the file that you hand in stores only the rows of tokens that occurred: 1.7 MB
+# for Hausa and 2.2 MB for Swahili, not 23 MB.
+
+# %% [markdown]
+# ## 7. Which rank, and where?
 #
 # **Predict first.** The record has 256 English sentences, three epochs (48 updates) and ranks 1, 8 and 32. By how many
 # points of accuracy is rank 32 better than rank 1, and than rank 8?
@@ -386,58 +691,61 @@ plots.plot_bars(bars, "256 English sentences, scored on the 600 texts that choos
 # %% [markdown]
 # In so few updates, more numbers learn faster: rank 1 is behind, and rank 8 on all linear layers is ahead of rank 8 on two
 # of them. The bars also show how much one seed differs from another. With 1,000 sentences and 126 updates the same
-# rank 8 on query and value reaches 0.82 (section 6).
+# rank 8 on query and value reaches 0.82 (section 8).
 #
-# **DoRA** (Liu et al., 2024) also learns the length of each row of the weights, apart from its direction: `lora.inject_dora`. On
-# all linear layers, the usual choice today, it has 0.780 ± 0.032 and LoRA 0.774 ± 0.032 (three seeds): no difference that
+# **DoRA** (Liu et al., 2024) also learns the length of each row of the weights, apart from its direction: `lora.inject_dora`.
+# On all linear layers, the usual choice today, it has 0.780 ± 0.032 and LoRA 0.774 ± 0.032 (three seeds): no difference that
 # these runs could show.
 #
-# Each rank was trained with the same seeds: the same sentences, the same random head. So compare **in pairs**: the
-# difference of two ranks *at the same seed* is free of the luck that both share.
-#
-# ### Exercise 5 · Choose a rank (15 minutes, 2 points)
-#
-# Write `choose_rank`: the smallest rank that is not clearly worse than the one with the best mean. *Not clearly worse*
-# means: the mean of the paired differences is at most their **standard error** (sample standard deviation divided by
-# the root of the number of seeds).
-#
-# The 600 texts that choose a rank are **validation** texts from then on: the best of three ranks is partly the luckiest on
-# them. How good the chosen rank is must be measured on other texts, such as those of your teacher's computer.
-
-# %% answer="choose_rank"
-def choose_rank(ranks, accuracies):
-    """ranks (r,) in any order; accuracies (r, seeds). Returns a Python int.
-
-    Example: ranks [8, 1], accuracies [[0.80, 0.90, 0.82], [0.79, 0.90, 0.80]]: the best mean is that of rank 8.
-    The differences to rank 1 are 0.01, 0, 0.02: mean 0.010, standard error 0.0058. So rank 1 is clearly worse: 8.
-    """
-    ### BEGIN SOLUTION
-    best = accuracies.mean(dim=1).argmax()
-    differences = accuracies[best] - accuracies
-    error = differences.std(dim=1, correction=1) / accuracies.shape[1] ** 0.5
-    return int(ranks[differences.mean(dim=1) <= error].min())
-    ### END SOLUTION
+# **Which rank would you take?** All ranks share their seeds: the same sentences, the same random head. So compare *in
+# pairs*, seed by seed. A rule: take the smallest rank whose differences to the best one are on average at most their
+# **standard error** (sample standard deviation divided by the root of the number of seeds). The 600 texts that choose a
+# rank are **validation** texts from then on: the best of three ranks is partly the luckiest on them. How good the chosen
+# rank is must be measured on other texts.
 
 # %%
 same_place = record[record.targets == "query value"]
 table = same_place.pivot(index="rank", columns="seed", values="accuracy").dropna(axis="columns")
 display(table.round(3))
-print("chosen:", choose_rank(torch.tensor(table.index.to_numpy()), torch.tensor(table.to_numpy())))
-
-# %% check="choose_rank" points=2
-example = torch.tensor([[0.80, 0.90, 0.82], [0.79, 0.90, 0.80]])
-kept = example.clone()
-assert choose_rank(torch.tensor([8, 1]), example) == 8 and torch.equal(example, kept)
-assert choose_rank(torch.tensor([8, 1]), torch.tensor([[0.80, 0.90, 0.82], [0.79, 0.91, 0.80]])) == 1
+print("chosen by the rule:", lora.choose_rank(table.index, table))
 
 # %% [markdown]
-# <details><summary>Hint 1</summary><code>accuracies[best] - accuracies</code> subtracts seed by seed, for all ranks at
-# once. For the best rank itself all differences are 0, so it always qualifies.</details>
-# <details><summary>Hint 2</summary><code>differences.std(dim=1, correction=1) / seeds ** 0.5</code> is the standard
-# error. A condition can index <code>ranks</code>; take the smallest of what is left.</details>
+# ### Open task · Another low-rank method in your library
+#
+# It has no points of its own. Add one method to *your* library:
+#
+# * **rsLoRA**: the factor $\alpha / \sqrt{r}$ (Kalajdzievski, 2023).
+# * **LoRA+**: a larger learning rate for B than for A (Hayou et al., 2024). With Adam, a fixed factor in front of B does the
+#   same.
+# * **VeRA**: A and B random, frozen and shared by all layers; two vectors a layer learn (Kopiczko et al., 2024).
+#   **DoRA**: as above.
+# * **All linear layers** with a smaller rank: rank 2 on `query`, `key`, `value` and `dense` has 83,714 numbers that learn
+#   (with the head), rank 8 on two of them 74,498.
+#
+# Measure it fairly: 256 training sentences, 3 epochs (48 updates), at most 85,000 numbers that learn, the seeds 0, 1 and
+# 2, and the 600 texts of the record. **The number to beat** is an accuracy of 0.716 ± 0.076 (LoRA with rank 8 on query and
+# value, three seeds). Compare in pairs with `evaluation.paired_difference`. A run takes about a minute. An interval that
+# holds 0 is a result, too: write it down. What is LoRA with other targets, rank and $\alpha$ in the end (not VeRA, not
+# DoRA) you may also train on all sentences and hand in, with a card that says so.
+
+# %%
+def open_run(inject, seed):
+    """Test accuracy after inject(model) and 48 updates on 256 sentences; the record's numbers are of LANGUAGE = "eng".
+
+    Example: open_run(lambda model: inject_lora(model, ["query", "value"], 8, 16), seed=0)
+    """
+    runtime.set_seed(seed)
+    model = models.load_sequence_classifier(names)
+    inject(model)
+    rows = data.tokenize(data.subsample(sentences["train"], 256, seed), tokenizer, max_length=64)
+    training.train(model, rows, collate, training.TrainingConfig(learning_rate=1e-3, epochs=3, seed=seed))
+    return evaluation.evaluate(model, test_rows, collate)["accuracy"]
+
+to_beat = same_place[same_place["rank"] == 8].set_index("seed").accuracy.round(3).to_dict()
+print("to beat, by seed:", to_beat)
 
 # %% [markdown]
-# ## 6. The relatives
+# ## 8. The relatives
 #
 # Other methods also freeze the model and train a small addition. They differ in where it stands:
 #
@@ -451,7 +759,7 @@ assert choose_rank(torch.tensor([8, 1]), torch.tensor([[0.80, 0.90, 0.82], [0.79
 # | **Prompt tuning** | extra token vectors before the text (10 here) | no: they lengthen the text |
 
 # %% [markdown]
-# ### Exercise 6 · A bottleneck adapter (15 minutes, 3 points)
+# ### Exercise 6 · A bottleneck adapter (10 minutes, 3 points)
 #
 # Write `BottleneckAdapter`: behind a frozen layer it computes $h = \text{base}(x)$ and gives $h + U\,\text{gelu}(D h)$.
 # At the start it must give exactly $h$.
@@ -509,7 +817,6 @@ assert torch.allclose(adapter(x), adapter.base(x) + 1)
 def two_bytes(rows):
     return rows.assign(megabytes=2e-6 * rows.trainable)
 
-main = calibration.load_record("lab3_lora", "main")
 starts = calibration.load_record("lab2_finetuning", "start", language="eng").rename(columns={"start": "method"})
 starts["method"] = starts.method.replace({"fine-tuned": "full fine-tuning", "encoder frozen": "frozen encoder"})
 starts["trainable"] = starts.method.map({"full fine-tuning": 22_566_146, "frozen encoder": 770})
@@ -554,7 +861,7 @@ plots.plot_stacks(memory.loc[table.index].rename(columns=lambda name: name.remov
 #   travel through all layers to reach the lowest adapter. Only the frozen encoder needs none.
 
 # %% [markdown]
-# ## 7. A language that the encoder has not read
+# ## 9. A language that the encoder has not read
 #
 # LoRA cannot change the word embeddings: they stay frozen. In English they are good. In Hausa and Swahili, MiniLM's
 # tokenizer cuts words into pieces that it knows from English words only.
@@ -580,58 +887,13 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
 # it has not read.
 
 # %% [markdown]
-# ## 8. One base, many adapters
-#
-# The base model stays in memory, and a request says which adapter it needs. Take out your adapter, train a second one
-# on the same base for another task (is an English text a film review, a tweet or a product review?), and swap.
-
-# %%
-kinds = list(data.DOMAINS)
-def kind_rows(part, size):
-    sets = [data.subsample(data.load_sentiment("eng", kind)[part], size) for kind in kinds]
-    return [{**row, "label": i} for i, one in enumerate(sets) for row in data.tokenize(one, tokenizer, 64)]
-
-kind_train, kind_test = (kind_rows("train", by_scale(tiny=8, cpu=120, gpu=300)),
-                         kind_rows("test", by_scale(tiny=8, cpu=60, gpu=300)))
-
-# %%
-adapters = {"sentiment": lora.get_adapter(model)}
-model = lora.inject_lora(models.load_sequence_classifier(kinds))
-if not english:
-    lora.train_word_embeddings(model)
-short = training.TrainingConfig(learning_rate=2e-3, epochs=by_scale(tiny=1, cpu=2, gpu=3))
-training.train(model, kind_train, collate, short)
-adapters["kind of text"] = lora.get_adapter(model)
-
-# %%
-for name, tensors in adapters.items():
-    started = time.perf_counter()
-    lora.set_adapter(model, tensors)
-    ms = 1000 * (time.perf_counter() - started)
-    rows = test_rows if name == "sentiment" else kind_test
-    scores = evaluation.evaluate(model, rows, collate)
-    print(f"{name:>12}: swapped in {ms:.1f} ms, accuracy {scores['accuracy']:.3f} on its own test texts")
-
-# %% [markdown]
-# Nothing was loaded from disk and no weight of the base was touched. Nine languages on one base of 45 MB (in 16 bits):
-
-# %%
-sizes = main.groupby("language").agg(macro_f1=("macro_f1", "mean"), sd=("macro_f1", "std"), seeds=("seed", "count"))
-sizes["learn in training"] = main.groupby("language").trainable.first()
-display(sizes.round(3))
-print(f"nine full models {9 * 45.1:.0f} MB; one model and nine LoRA adapters {45.1 + 9 * 0.15:.0f} MB")
-
-# %% [markdown]
-# With word embeddings the adapter is larger, but the file stores only the rows of tokens that occurred: 1.7 MB for
-# Hausa and 2.2 MB for Swahili, not 23 MB.
-#
-# ## 9. A model that writes
+# ## 10. A model that writes
 #
 # The same two matrices work in a generative model. **SmolLM2** has 135 million parameters and was trained to chat. We
 # ask for one lower-case word, so that a program can read the answer. First the old models make room:
 
 # %%
-model = adapters = tensors = None
+model = fresh = mine = theirs = adapters = files = layers = None
 runtime.free_memory()
 writer, reader = models.load_causal_lm("smollm2"), models.load_tokenizer("smollm2")
 runtime.free_memory()
@@ -645,40 +907,13 @@ for answer in first_answers[:6]:
     print(repr(answer))
 
 # %% [markdown]
-# The model was asked for one word and does not give it. A program that sorts messages cannot use such answers. We need a
-# strict score.
-#
-# ### Exercise 7 · A strict score (10 minutes, 2 points)
-#
-# Write `score_answers`: the share of answers that are **well-formed** (exactly one of the class names, nothing else),
-# and the share that are well-formed and right. Do not repair answers: "Positive." is neither.
-
-# %% answer="score_answers"
-def score_answers(answers, labels, names):
-    """answers: list of str; labels: list of int; names: list of str. Returns (well-formed, right), floats in [0, 1].
-
-    Example: answers ["positive", "Positive.", "negative"], labels [1, 1, 1], names ["negative", "positive"]
-    give (0.667, 0.333): two are well-formed, one of them is right.
-    """
-    ### BEGIN SOLUTION
-    formed = [answer in names for answer in answers]
-    right = [answer == names[label] for answer, label in zip(answers, labels, strict=True)]
-    return sum(formed) / len(answers), sum(right) / len(answers)
-    ### END SOLUTION
+# The model was asked for one word and does not give it. A program that sorts messages cannot use such answers. So the score is
+# strict: an answer is **well-formed** if it is exactly one of the class names, nothing else; "Positive." is not. Nothing is
+# repaired, and both shares are of *all* answers.
 
 # %%
-before = score_answers(first_answers, asked["label"], names)
+before = answers.score_answers(first_answers, asked["label"], names)
 print(f"before training: well-formed {before[0]:.2f}, right {before[1]:.2f}")
-
-# %% check="score_answers" points=2
-formed, right = score_answers(["positive", "Positive.", "negative"], [1, 1, 1], ["negative", "positive"])
-assert np.isclose(formed, 2 / 3) and np.isclose(right, 1 / 3)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary><code>answer in names</code> is True only for an exact match when
-# <code>names</code> is a list. For a string, <code>in</code> looks for a part.</details>
-# <details><summary>Hint 2</summary>Right means <code>answer == names[label]</code>. Divide both counts by the number of
-# <i>all</i> answers.</details>
 
 # %% [markdown]
 # Now 60 updates with 4 texts each. The loss counts at the answer's tokens only. To save memory, the texts of a batch go
@@ -703,7 +938,7 @@ plots.plot_history(history).set_ylabel("loss (nats per answer token)");
 
 # %%
 new_answers = answers.generate_answers(writer, reader, prompts, max_new_tokens=8)
-after = score_answers(new_answers, asked["label"], names)
+after = answers.score_answers(new_answers, asked["label"], names)
 print(f"after training: well-formed {after[0]:.2f}, right {after[1]:.2f}\n")
 for old, new, label in zip(first_answers[:5], new_answers[:5], asked["label"][:5], strict=True):
     print(f"true {names[label]}: {old!r} -> {new!r}")
@@ -727,7 +962,7 @@ plots.plot_bars(bars, "SmolLM2, one lower-case word, 60 English test texts a see
 # A model that writes is worth its price where answers are more than a class.
 
 # %% [markdown]
-# ### Exercise 8 · Which method would you send? (20 minutes, 4 points, read by your teacher)
+# ### Exercise 7 · Which method would you send? (20 minutes, 4 points, read by your teacher)
 #
 # A health office in Cusco sorts the text messages of 30 villages, in five tasks. Its server has 2 GB of memory and
 # no GPU, runs one base model, and must answer each message fast. New adapters travel over a line of 64 kbit/s and must
@@ -770,5 +1005,6 @@ results.round(3)
 # **Sources.** Hu et al., 2022, *LoRA* · Zhang et al., 2023, *AdaLoRA* · Liu et al., 2022, *Few-shot parameter-efficient
 # fine-tuning is better and cheaper than in-context learning* (IA3) · Houlsby et al., 2019, *Parameter-efficient transfer
 # learning for NLP* (bottleneck adapters) · Li & Liang, 2021, *Prefix-tuning* · Lester et al., 2021, *The power of scale
-# for parameter-efficient prompt tuning* · Allal et al., 2025, *SmolLM2* · Hutto & Gilbert, 2014 (the English ratings) ·
-# Muhammad et al., 2023, *AfriSenti* (the tweets).
+# for parameter-efficient prompt tuning* · Liu et al., 2024, *DoRA* · Kalajdzievski, 2023, *A rank stabilization scaling
+# factor for fine-tuning with LoRA* (rsLoRA) · Hayou et al., 2024, *LoRA+* · Kopiczko et al., 2024, *VeRA* · Allal et al.,
+# 2025, *SmolLM2* · Hutto & Gilbert, 2014 (the English ratings) · Muhammad et al., 2023, *AfriSenti* (the tweets).

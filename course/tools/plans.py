@@ -38,7 +38,7 @@ DAY = [
 WEEK = [
     ("Tokens, and a first classifier", [("lab0_start", 1), ("lab2_finetuning", 0.5)], "lab 2 from section 6 on: next day"),
     ("Fine-tune, then with less", [("lab2_finetuning", 0.5), ("lab3_lora", 0.9)],
-     "lab 3 section 6 (relatives) is read, not run"),
+     "lab 3 section 8 (relatives) is read, not run"),
     ("Without training", [("lab4_prompting", 0.6), ("lab5_fewshot", 0.8)],
      "lab 4 sections 6–8 and 11; lab 5 exercises 7 and 8"),
     ("Our language, our people", [("lab13_transfer", 0.6), ("lab9_responsible", 0.6)],

@@ -48,10 +48,20 @@ def save_artifact(path, model, reference, card):
     card: a dict that JSON can hold, e.g. language, scale, seed, history. The file is whole or not there at all. A file of
     another language or model that has this name is kept under another one, and this is said.
     """
-    content = save(changed_tensors(model, reference), metadata={CARD: json.dumps(card)})
+    content = pack(changed_tensors(model, reference), card)
     keep_another(Path(path), card)
     write_whole(path, content)
     return len(content) / 1e6
+
+
+def pack(tensors, card):
+    """The bytes of an artifact: {name: tensor} as they are, and a dict that JSON can hold. `read_artifact` gives both back.
+
+    >>> card, tensors = read_artifact(pack({"bias": torch.ones(2)}, {"rank": 8}))
+    >>> card, tensors["bias"].tolist()
+    ({'rank': 8}, [1.0, 1.0])
+    """
+    return save(tensors, metadata={CARD: json.dumps(card)})
 
 
 def keep_another(path, card):

@@ -8,9 +8,13 @@ All leave the model's output as it was until the first update. Sources: Hu et al
 Houlsby et al., 2019.
 """
 
+import zlib
+
+import numpy as np
 import torch
 from torch import nn
 
+from leaplm.artifacts import pack, read_artifact
 from leaplm.locales import say
 
 HEAD = ("classifier",)  # parts of the model that learn in every method
@@ -117,22 +121,24 @@ def target_modules(model, targets):
 def inject(model, targets, make, trainable=HEAD):
     """Freeze `model` except the parts `trainable`, and put make(linear) in place of each target; returns the model.
 
-    make: a function nn.Linear -> module that holds it. Raises ValueError when no layer has such a name.
+    make: a function nn.Linear -> module that holds it. Raises ValueError, and changes nothing, when no layer has such a name
+    or the model has adapters already: those would be frozen unseen.
     """
+    if any(isinstance(module, (LoRALinear, BottleneckAdapter)) for module in model.modules()):
+        raise ValueError(say("the model has adapters already, so load the model again first"))
     names = target_modules(model, targets)
     if not names:
-        taken = any(isinstance(module, (LoRALinear, DoRALinear, BottleneckAdapter)) for module in model.modules())
-        if taken:
-            raise ValueError(say("the model has no linear layer called {names}: it has adapters already, so load the model "
-                                 "again first", names=", ".join(targets)))  # fmt: skip
         raise ValueError(say("the model has no linear layer called {names}", names=", ".join(targets)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.split(".")[0] in trainable)
     for name in names:
-        parent, _, child = name.rpartition(".")
-        parent = model.get_submodule(parent)
-        setattr(parent, child, make(getattr(parent, child)))
+        model.set_submodule(name, make(model.get_submodule(name)))
     return model
+
+
+def lora_layers(model):
+    """{name: layer} of every LoRALinear in `model`, in the model's order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
 def inject_lora(model, targets=MINILM_TARGETS, rank=8, alpha=16, dropout=0.0):
@@ -170,12 +176,32 @@ def merge(layer):
     return merged
 
 
+def merge_adapter(model):
+    """Put the merged nn.Linear in the place of each LoRALinear of `model`; returns {name: LoRALinear}, what was there.
+
+    `unmerge_adapter` takes that to put everything back. The frozen weights are not touched, so nothing is lost to rounding.
+
+    >>> model = inject_lora(nn.Sequential(nn.Linear(2, 2)), ("0",), rank=1)
+    >>> layers = merge_adapter(model)
+    >>> type(model[0]).__name__, type(unmerge_adapter(model, layers)[0]).__name__
+    ('Linear', 'LoRALinear')
+    """
+    layers = lora_layers(model)
+    for name, layer in layers.items():
+        model.set_submodule(name, merge(layer))
+    return layers
+
+
+def unmerge_adapter(model, layers):
+    """Put the layers that `merge_adapter` returned back into their places: the model is as before. Returns the model."""
+    for name, layer in layers.items():
+        model.set_submodule(name, layer)
+    return model
+
+
 def merge_model(model):
-    """Replace every LoRALinear in `model` by its merged linear layer, in place; returns the model."""
-    for name, module in list(model.named_modules()):
-        if isinstance(module, LoRALinear):
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, merge(module))
+    """Replace every LoRALinear in `model` by its merged linear layer, in place and for good; returns the model."""
+    merge_adapter(model)
     return model
 
 
@@ -189,6 +215,21 @@ def lora_parameters(shapes, rank):
     21504
     """
     return sum(rank * (outputs + inputs) for outputs, inputs in shapes)
+
+
+def choose_rank(ranks, accuracies):
+    """The smallest rank that is not clearly worse than the one with the best mean; ranks (r,), accuracies (r, seeds).
+
+    Not clearly worse: the mean of its differences to the best, seed by seed, is at most their standard error (sample
+    standard deviation divided by the root of the number of seeds).
+
+    >>> choose_rank([8, 1], [[0.80, 0.90, 0.82], [0.79, 0.90, 0.80]])
+    8
+    """
+    ranks, accuracies = np.asarray(ranks), np.asarray(accuracies)
+    differences = accuracies[accuracies.mean(axis=1).argmax()] - accuracies
+    error = differences.std(axis=1, ddof=1) / accuracies.shape[1] ** 0.5
+    return int(ranks[differences.mean(axis=1) <= error].min())
 
 
 def training_memory(model, batch, loss_fn=None):
@@ -243,6 +284,84 @@ def set_adapter(model, tensors):
             else:
                 slots[name].copy_(tensor)
     return model
+
+
+def base_fingerprint(model):
+    """Eight characters made of the frozen weights below the LoRA layers of `model`: another base gives others."""
+    found = 0
+    for layer in lora_layers(model).values():
+        found = zlib.crc32(layer.base.weight.detach().float().cpu().contiguous().numpy(), found)
+    return f"{found:08x}"
+
+
+def adapter_config(model):
+    """Where an adapter belongs: a dict with `targets`, `rank`, `alpha` of its LoRA layers and the `base` (a fingerprint).
+
+    targets: the last parts of the layers' names, sorted, each once. Raises ValueError for a model without LoRA layers.
+
+    >>> config = adapter_config(inject_lora(nn.Sequential(nn.Linear(2, 2)), ("0",), rank=1, alpha=2))
+    >>> config["targets"], config["rank"], config["alpha"]
+    (['0'], 1, 2.0)
+    """
+    layers = lora_layers(model)
+    if not layers:
+        raise ValueError(say("the model has no LoRA layers"))
+    first = next(iter(layers.values()))
+    rank = len(first.lora_A)
+    return {"targets": sorted({name.split(".")[-1] for name in layers}), "rank": rank, "alpha": first.scaling * rank,
+            "base": base_fingerprint(model)}
+
+
+def save_adapter(model):
+    """The adapter's file as bytes: what learns in `model`, in 16 bits, with the `adapter_config` as its card.
+
+    >>> model = inject_lora(nn.Sequential(nn.Linear(2, 2)), ("0",), rank=1)
+    >>> read_artifact(save_adapter(model))[1]["0.lora_B"].dtype
+    torch.float16
+    """
+    return pack({name: tensor.half() for name, tensor in get_adapter(model).items()}, adapter_config(model))
+
+
+def load_adapter(model, content):
+    """Put the adapter of a file (bytes) into a model with the same LoRA layers, in place; returns the model.
+
+    Raises ValueError, and changes nothing, if the file is damaged, its targets, rank, alpha or base are not those of the
+    model (the message says which), or it has not the tensors that learn there. The number of classes may be another.
+    """
+    config, tensors = read_artifact(content)
+    for key, own in adapter_config(model).items():
+        if config.get(key) != own:
+            raise ValueError(say("this adapter does not fit: its {key} is {theirs}, that of the model is {own}", key=key,
+                                 theirs=config.get(key), own=own))  # fmt: skip
+    return set_adapter(model, tensors)
+
+
+def serve_requests(model, adapters, requests, collate, batch_size=16):
+    """Class numbers, a list in the order of `requests`, each from the adapter that the request names.
+
+    adapters: {name: tensors} as `get_adapter` gives them. requests: a list of (name, row). Each adapter is put into the
+    model once, and its rows go through in batches of at most `batch_size`. Afterwards the model has the adapter and the mode
+    that it had before. Raises ValueError for a name that is not among the adapters, before anything is computed.
+    """
+    unknown = {name for name, _ in requests} - set(adapters)
+    if unknown:
+        raise ValueError(say("there is no adapter called {names}", names=", ".join(sorted(unknown))))
+    before, was_training, answers = get_adapter(model), model.training, [None] * len(requests)
+    device = next(model.parameters()).device
+    model.eval()
+    for name in dict.fromkeys(name for name, _ in requests):
+        set_adapter(model, adapters[name])
+        places = [place for place, request in enumerate(requests) if request[0] == name]
+        for start in range(0, len(places), batch_size):
+            some = places[start : start + batch_size]
+            batch = collate([requests[place][1] for place in some])
+            batch.pop("labels", None)
+            with torch.no_grad():
+                logits = model(**{key: tensor.to(device) for key, tensor in batch.items()}).logits
+            for place, label in zip(some, logits.argmax(-1).tolist(), strict=True):
+                answers[place] = label
+    set_adapter(model, before).train(was_training)
+    return answers
 
 
 def only_adapters(tensors, heads=HEAD):

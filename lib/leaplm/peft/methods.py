@@ -6,6 +6,7 @@ and prompt tuning come from peft. The head learns in all of them.
 
 import contextlib
 
+import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -76,6 +77,21 @@ def peft_twin(layer):
     twin.lora_B["default"].weight.data.copy_(layer.lora_B)
     if dora:
         twin.lora_magnitude_vector["default"].weight.data.copy_(layer.magnitude)
+    return twin
+
+
+def peft_adapter(model, config, tensors):
+    """`model`, a base without adapters, under peft's own LoRA with the config and tensors of a file of `lora.save_adapter`.
+
+    It must give the logits that `lora.load_adapter` gives.
+    """
+    from peft import LoraConfig
+
+    twin = with_peft(model, LoraConfig(target_modules=config["targets"], r=config["rank"], lora_alpha=config["alpha"]))
+    slots = dict(twin.named_parameters())
+    for name, tensor in tensors.items():
+        slot = slots[f"base_model.model.{name}" + (".default.weight" if ".lora_" in name else "")]
+        slot.data = torch.as_tensor(tensor).to(slot)
     return twin
 
 

@@ -3,12 +3,15 @@
 import copy
 import gc
 
+import numpy as np
 import pytest
 import torch
+from leaplm.artifacts import read_artifact
+from leaplm.data import DynamicPaddingCollator
 from leaplm.grading.judge.probes import linear, lora_linear, randomize
-from leaplm.grading.judge.tiny_models import tiny_classifier
+from leaplm.grading.judge.tiny_models import tiny_classifier, with_lora
 from leaplm.peft import lora
-from leaplm.peft.methods import METHODS, VIRTUAL_TOKENS, make_method, megabytes, method_hooks, peft_twin
+from leaplm.peft.methods import METHODS, VIRTUAL_TOKENS, make_method, megabytes, method_hooks, peft_adapter, peft_twin
 from leaplm.training import TrainingConfig, train
 from torch import nn
 
@@ -82,6 +85,18 @@ def test_a_merged_model_gives_the_same_logits_and_has_no_adapter_left():
     assert not any(isinstance(module, lora.LoRALinear) for module in model.modules())
 
 
+def test_unmerged_is_bit_for_bit_what_it_was():
+    model = lora.inject_lora(tiny_classifier(layers=2, initializer_range=0.3), ("query", "dense"), 2, 4).eval()
+    randomize(model, "lora_")
+    parameters, logits = dict(model.named_parameters()), model(**BATCH).logits
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    layers = lora.merge_adapter(model)
+    assert not lora.lora_layers(model) and torch.allclose(model(**BATCH).logits, logits, atol=1e-4)
+    assert lora.unmerge_adapter(model, layers) is model and torch.equal(model(**BATCH).logits, logits)
+    assert all(parameter is parameters[name] for name, parameter in model.named_parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_alpha_over_rank_keeps_the_size_of_the_update():
     a, b = lora_linear(6, 4, 2, 4), lora_linear(6, 4, 2, 8)
     x = torch.randn(3, 6)
@@ -123,14 +138,16 @@ def test_mistakes_are_told():
 
 
 def test_a_second_injection_says_that_the_model_has_adapters():
-    model = lora.inject_lora(nn.Sequential(nn.Linear(2, 2)), ("0",))
-    with pytest.raises(ValueError, match="adapters already, so load the model again"):
-        lora.inject_lora(model, ("0",))
+    for model in (lora.inject_lora(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), ("0",)),
+                  lora.inject_adapters(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), 2, ("0",))):
+        learns = [p.requires_grad for p in model.parameters()]
+        for target in "01":
+            with pytest.raises(ValueError, match="adapters already, so load the model again"):
+                lora.inject_lora(model, (target,))
+        assert [p.requires_grad for p in model.parameters()] == learns
 
 
 def test_training_moves_the_adapter_and_nothing_else():
-    from leaplm.data import DynamicPaddingCollator
-
     model = lora.inject_lora(tiny_classifier(initializer_range=0.3), ["query", "value"], rank=2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     train(model, ROWS, DynamicPaddingCollator(0), TrainingConfig(learning_rate=1e-2, max_steps=4, progress=False))
@@ -150,6 +167,61 @@ def test_adapters_are_swapped_with_their_heads():
         assert torch.allclose(two(**{**BATCH, "labels": None}).logits, want[n], atol=1e-5)
     with pytest.raises(ValueError, match="does not fit"):
         lora.set_adapter(two, {"classifier.bias": torch.zeros(2)})
+
+
+def test_a_file_goes_where_it_belongs_and_nowhere_else():
+    def model(**other):
+        return with_lora("tiny_classifier", **{"targets": ["query", "value"], "rank": 2, "alpha": 6, **other})
+
+    trained = model(seed=3, classes=3)
+    content = lora.save_adapter(trained)
+    assert len(content) < 2 * sum(p.numel() for p in lora.get_adapter(trained).values()) + 3000
+    fresh = lora.load_adapter(model(seed=4), content)
+    for name, tensor in lora.get_adapter(trained).items():
+        assert torch.equal(fresh.get_parameter(name), tensor.half().float())
+    kept = lora.get_adapter(fresh)
+    for word, other in (("rank", {"rank": 1, "alpha": 3}), ("alpha", {"alpha": 5}), ("targets", {"targets": ["key"]}),
+                        ("base", {"base": 1})):  # fmt: skip
+        with pytest.raises(ValueError, match=f"its {word} is"):
+            lora.load_adapter(fresh, lora.save_adapter(model(**other)))
+    with pytest.raises(ValueError, match="not an artifact"):
+        lora.load_adapter(fresh, content[:-1])
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in lora.get_adapter(fresh).items())
+    with pytest.raises(ValueError, match="no LoRA layers"):
+        lora.save_adapter(tiny_classifier())
+
+
+def test_pefts_own_lora_takes_our_file():
+    places = {"targets": ["query", "value"], "rank": 2, "alpha": 6}
+    ours = with_lora("tiny_classifier", **places, seed=3, initializer_range=0.3).eval()
+    config, tensors = read_artifact(lora.save_adapter(ours))
+    theirs = peft_adapter(tiny_classifier(initializer_range=0.3), config, tensors).eval()
+    lora.load_adapter(ours, lora.save_adapter(ours))
+    assert torch.allclose(ours(**BATCH).logits, theirs(**BATCH).logits, atol=1e-4)
+
+
+def test_requests_are_answered_by_the_adapter_that_they_name():
+    places = {"targets": ["query"], "rank": 2, "alpha": 6, "dropout": 0.3, "initializer_range": 0.3}
+    model = with_lora("tiny_classifier", **places)
+    adapters = {name: lora.get_adapter(with_lora("tiny_classifier", **places, seed=seed, classes=classes))
+                for name, seed, classes in (("two", 1, 2), ("three", 2, 3))}
+    requests = [(("two", "three")[i % 2], {"input_ids": [5 + i] * (i + 1), "label": 0}) for i in range(7)]
+    before, collate = lora.get_adapter(model), DynamicPaddingCollator(0)
+    found = lora.serve_requests(model, adapters, requests, collate, batch_size=3)
+    assert model.training and all(torch.equal(tensor, before[name]) for name, tensor in lora.get_adapter(model).items())
+    for (name, row), label in zip(requests, found, strict=True):
+        lora.set_adapter(model, adapters[name])
+        assert model.eval()(**{**collate([row]), "labels": None}).logits.argmax().item() == label
+    assert lora.serve_requests(model, adapters, [], collate) == []
+    with pytest.raises(ValueError, match="no adapter called four"):
+        lora.serve_requests(model, adapters, [("four", requests[0][1])], collate)
+
+
+def test_the_rank_rule_is_paired():
+    luck = np.array([0.0, 0.05, 0.1])
+    table = np.stack([0.80 + luck, 0.79 + luck, 0.70 + luck + [0.2, 0, 0]])
+    assert lora.choose_rank([16, 4, 1], table) == 1  # far lower mean, but no evidence in three seeds
+    assert lora.choose_rank([16, 4], table[:2]) == 16  # worse by 0.01 at every seed
 
 
 def test_only_adapters_pass_for_adapters():
@@ -182,7 +254,6 @@ def test_memory_is_counted():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_keeps_the_encoder(method, assets_ready):
-    from leaplm.data import DynamicPaddingCollator
     from leaplm.models import load_encoder
 
     model = make_method(method, ["no", "yes"], updates=4)

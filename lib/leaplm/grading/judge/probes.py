@@ -95,6 +95,19 @@ def error_raised(function: Any, *args: Any, **kwargs: Any) -> list[str]:
     return []
 
 
+def error_told(function: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """As `error_raised` under "kinds", with the error's own words under "message".
+
+    >>> error_told({}.__getitem__, "one")["message"]
+    "'one'"
+    """
+    try:
+        function(*args, **kwargs)
+    except Exception as error:
+        return {"kinds": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
+    return {"kinds": [], "message": ""}
+
+
 def value(thing: Any) -> Any:
     """`thing` itself: `build` it to keep a plain value on the student's side, `read` it to see what became of it."""
     return thing
@@ -162,6 +175,12 @@ def freeze(model: torch.nn.Module, part: str) -> list[str]:
     for name in found:
         model.get_parameter(name).requires_grad_(False)
     return found
+
+
+def thaw(model: torch.nn.Module, name: str) -> str:
+    """Lets the parameter of this name learn; returns the name."""
+    model.get_parameter(name).requires_grad_(True)
+    return name
 
 
 def gradients_through(function: Any, model: torch.nn.Module, *args: Any) -> dict[str, np.ndarray]:
@@ -294,6 +313,45 @@ def slots(function: Any, times: int, *args: Any) -> list[int | None]:
     return [None if slot is None else int(slot) for slot in found]
 
 
+def parameter_ids(model: torch.nn.Module) -> dict[str, str]:
+    """Which object each parameter is, by name: an optimizer holds the objects, not the names."""
+    return {name: str(id(parameter)) for name, parameter in model.named_parameters()}
+
+
+def training_noise(model: torch.nn.Module, **arrays: Tensor) -> float:
+    """How far two passes in training mode and one in evaluation mode differ: 0 without dropout. The mode is put back."""
+    before, found = model.training, []
+    with torch.no_grad():
+        batch = {name: torch.as_tensor(array) for name, array in arrays.items()}
+        for mode in (True, True, False):
+            found.append(model.train(mode)(**batch).logits)
+    model.train(before)
+    passes = torch.stack(found)
+    return float((passes.amax(dim=0) - passes.amin(dim=0)).max())
+
+
+class CountingCollator:
+    """Pads rows with 0 to input_ids and attention_mask, and keeps the number of rows of each batch in `sizes`."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
+        from leaplm.data import DynamicPaddingCollator
+
+        self.sizes.append(len(rows))
+        return DynamicPaddingCollator(0)(rows)
+
+
+def counting_collator() -> CountingCollator:
+    return CountingCollator()
+
+
+def batch_sizes(collate: CountingCollator) -> list[int]:
+    """The rows of each batch that a `counting_collator` has made so far."""
+    return collate.sizes
+
+
 def training(model: torch.nn.Module) -> bool:
     return model.training
 
@@ -311,6 +369,11 @@ def gradients(model: torch.nn.Module) -> dict[str, np.ndarray]:
 def trainable(model: torch.nn.Module) -> list[str]:
     """Names of the parameters that training would change."""
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def kinds_of_numbers(model: torch.nn.Module) -> list[str]:
+    """The types of the parameters, each once: "float32" and the like."""
+    return sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})
 
 
 def learning_rates(optimizer: Optimizer) -> list[float]:

@@ -191,7 +191,7 @@ def messages(path, place, chosen, within=ast.Module):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - \
         {id(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)}
-    documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
+    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     inner |= {id(node.body[0].value) for node in ast.walk(tree)
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
     inner |= {id(part) for node in ast.walk(tree) if is_contract(node) for part in ast.walk(node)}

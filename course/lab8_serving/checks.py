@@ -200,7 +200,7 @@ def read_texts(student, rng):
 def token_bucket(student, rng):
     """Two buckets in turns on a grid of 1/8 s (exact sums), many refusals, a long pause, a clock that begins anywhere."""
     for _ in range(8):
-        rates, made_at = rng.choice([0.5, 1, 2, 4], size=2), float(rng.integers(0, 9))
+        rates, made_at = rng.choice([0.5, 1, 2, 4], size=2), float(rng.integers(-9, 0))
         moments = made_at + np.sort(rng.integers(0, 80, size=50)) / 8 + 40 * (np.arange(50) >= 40)
         asks = [[float(moment), int(rng.integers(0, 2))] for moment in moments]
         plan = {"made_at": made_at, "settings": [[float(rate), int(rng.integers(1, 6))] for rate in rates], "asks": asks}
@@ -242,6 +242,8 @@ def queue_plans(rng):
         "a request of more than `max_batch` texts goes alone": plan(arrive([0.25, 0.5, 0.5625, 2.0], [1, 7, 2, 6])),
         "the model is busy while more requests come": plan(
             arrive(spread(rng, 40, 90), ones), (5, 0.125 + OFF, 60), 0.375 + OFF),
+        "several texts each, and a busy model: none overtakes": plan(
+            arrive(spread(rng, 30, 60), rng.permutation([1, 3] * 15)), (4, 0.125 + OFF, 60), 0.25 + OFF),
         "a queue that is full": plan(
             arrive(spread(rng, 40, 60), rng.integers(1, 4, size=40)), (3, 0.125 + OFF, 6), 0.5 + OFF),
         "exactly `max_queue` texts": plan(arrive([0.25, 0.265625, 0.28125], [2, 3, 1]), (9, 0.5 + OFF, 5)),
@@ -259,7 +261,7 @@ def queue_plans(rng):
     }
 
 
-@check(points=3, contract=part("max_batch max_wait max_queue", "RequestQueue"))
+@check(points=3, seconds=4, contract=part("max_batch max_wait max_queue", "RequestQueue"))
 def request_queue(student, rng):
     """Sparse and dense arrivals, several texts a request, a busy model, a full queue, callers that leave, closing."""
     wrong, plans = {}, queue_plans(rng)
@@ -311,7 +313,7 @@ def worker_plans(rng):
     return {what: {"batches": batches, "leave": leave, "lists": lists} for what, (batches, leave, lists) in plans.items()}
 
 
-@check(points=2, contract=part("queue predict", "answer_batches"))
+@check(points=2, seconds=4, contract=part("queue predict", "answer_batches"))
 def answer_batches(student, rng):
     """Several callers a batch with several texts, a batch that fails between good ones, callers that leave, and the end."""
     wrong = {}
@@ -355,15 +357,20 @@ def endpoint_plan(rng):
         (9.5, "close", -1), (10.0, good[6], 10), (10.5, "metrics", -1)]}
 
 
-@check(points=3, contract=part("read bucket queue clock", "Endpoint"))
+@check(points=3, seconds=4, contract=part("read bucket queue clock", "Endpoint"))
 def endpoint(student, rng):
     """Every status in one play: good, not JSON, bad, too often, full, failed, gone; counters and percentiles in between."""
-    plan = endpoint_plan(rng)
+    return min((judged_endpoint(student, endpoint_plan(rng)) for _ in range(2)), key=lambda outcome: outcome[0])
+
+
+def judged_endpoint(student, plan):
     got, want = play(student, "Endpoint", "endpoint", plan), own(Reference, "endpoint", plan)
     if got["stuck"]:
         return 0, "a request never gets an answer"
     if kind := next((answer for answer in got["answers"].values() if answer[0] == "kind"), None):
-        return 0, f"`answer` should return status, content (what JSON can write) and seconds to wait, not a {kind[1]}"
+        return 0, f"`answer` should return three things: status, content, and seconds to wait or None, not a `{kind[1]}`"
+    if any(answer == ["content"] for answer in got["answers"].values()):
+        return 0, "the content that `answer` returns should be what JSON can write: lists and numbers of Python, no arrays"
     points, said = 0, []
     statuses, wanted = ({number: answer[0] for number, answer in log["answers"].items()} for log in (got, want))
     first = next((number for number in wanted if statuses[number] != wanted[number]), None)

@@ -660,16 +660,23 @@ class TokenBucket:
         return 0.0
         ### END SOLUTION
 
+# %% locked="waits_at"
+def waits_at(moments, rate, capacity):
+    """What `take` says at these moments, by a clock that is set to each."""
+    now, found = [moments[0]], []
+    bucket = TokenBucket(rate, capacity, clock=lambda: now[-1])
+    for moment in moments:
+        now.append(moment)
+        found.append(bucket.take())
+    return found
+
 # %%
 # 30 requests in 3 seconds, at most 2 a second: you should see about 5 + 6 allowed.
-moments = iter([0, *np.arange(30) / 10])
-limited = TokenBucket(rate=2, capacity=5, clock=lambda: next(moments))
-sum(limited.take() == 0 for _ in range(30))
+sum(wait == 0 for wait in waits_at(np.arange(30) / 10, rate=2, capacity=5))
 
 # %% check="token_bucket" points=1
-set_times = iter([0, 0, 0, 0, 0.5, 1.0])
-small_bucket = TokenBucket(1, 2, clock=lambda: next(set_times))  # reads the clock once when made, once a `take`
-assert np.allclose([small_bucket.take() for _ in range(5)], [0, 0, 1.0, 0.5, 0])
+assert np.allclose(waits_at([0, 0, 0, 0.5, 1.0], rate=1, capacity=2), [0, 0, 1.0, 0.5, 0])
+assert waits_at([7.0, 7.0], rate=2, capacity=1) == [0.0, 0.5]
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Keep two numbers in <code>self</code>: the tokens, and the time of the last request, also of a
@@ -775,7 +782,7 @@ class RequestQueue:
         self.changed.set()
         ### END SOLUTION
 
-# %%
+# %% locked="batches_of"
 async def batches_of(queue, moments):
     """When each batch goes, and how many requests are in it; the model is always free."""
     async def arrive():
@@ -842,7 +849,7 @@ async def answer_batches(queue, predict):
                     request.future.set_exception(error)
     ### END SOLUTION
 
-# %%
+# %% locked="ask_all"
 async def lengths(batch_of_texts):
     """A model for a test: it takes a second, and fails at an empty text."""
     await asyncio.sleep(1)
@@ -856,6 +863,7 @@ async def ask_all(work, *asked):
     await worker
     return await asyncio.gather(*futures, return_exceptions=True)
 
+# %%
 simulated.run(ask_all(answer_batches, ["a", "bb"], ["ccc"], [""], ["dddd"]))
 
 # %% check="answer_batches" points=2
@@ -927,7 +935,7 @@ class Endpoint:
         return {"ok": ok, "refused": self.statuses.total() - ok - failed, "failed": failed, "p50": p50, "p95": p95}
         ### END SOLUTION
 
-# %%
+# %% locked="try_endpoint"
 limits = {"most_bytes": 262_144, "most_texts": 8, "most_characters": 2000}
 
 async def try_endpoint(*bodies):  # all other parts are the library's
@@ -940,6 +948,7 @@ async def try_endpoint(*bodies):  # all other parts are the library's
     await worker
     return answers, tried.metrics()
 
+# %%
 simulated.run(try_endpoint(b'{"texts": ["a", "bb"]}', b"{", b'{"texts": ["ccc"]}', b'{"texts": []}', b"{"))
 
 # %% check="endpoint" points=3

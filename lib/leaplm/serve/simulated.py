@@ -1,7 +1,7 @@
 """Simulated time: an event loop whose clock jumps to the next thing to do, so that no second is really waited.
 
 What a program with asyncio does in an hour is seen at once, and is the same on every machine. `run` is for any coroutine,
-`open_loop` for a queue under load. All that waits must wait by asyncio: threads compute in real time, and nobody waits for them.
+`open_loop` for a queue under load. All that waits must wait by asyncio: a thread would compute in real time.
 """
 
 import asyncio
@@ -22,12 +22,16 @@ class JumpingSelector(selectors.SelectSelector):
 
     now, steps = 0.0, 0
 
+    def __init__(self, most_steps=MOST_STEPS):
+        super().__init__()
+        self.most_steps = most_steps
+
     def select(self, timeout=None):
         ready = super().select(0)
         self.steps += 1
         if not ready and timeout is None:
             raise Stuck("everything waits for something that never comes")
-        if self.steps > MOST_STEPS or self.now > MOST_SECONDS:
+        if self.steps > self.most_steps or self.now > MOST_SECONDS:
             raise Stuck("something goes on without end")
         self.now += 0 if ready else max(0, timeout)
         return ready
@@ -36,16 +40,18 @@ class JumpingSelector(selectors.SelectSelector):
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop of its own time, which begins at 0."""
 
-    def __init__(self):
-        self.selector = JumpingSelector()
+    def __init__(self, most_steps=MOST_STEPS):
+        self.selector = JumpingSelector(most_steps)
         super().__init__(self.selector)
 
     def time(self):
         return self.selector.now
 
 
-def run(coroutine):
+def run(coroutine, most_steps=MOST_STEPS):
     """What a coroutine returns, run to its end in simulated time. Works where an event loop runs already, as in Jupyter.
+
+    Raises Stuck when all waits for something that never comes, or after `most_steps` of the loop.
 
     >>> async def nap(seconds):
     ...     await asyncio.sleep(seconds)
@@ -58,7 +64,7 @@ def run(coroutine):
     if task:
         asyncio._leave_task(outer, task)
     asyncio._set_running_loop(None)
-    loop = SimulatedLoop()
+    loop = SimulatedLoop(most_steps)
     try:
         return loop.run_until_complete(coroutine)
     finally:

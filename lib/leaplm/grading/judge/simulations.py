@@ -11,6 +11,7 @@ that something waited for ever, or went on without end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from leaplm.grading.sandbox import watch
 from leaplm.serve import batching, keys, requests, simulated
 
 SHOWN = 200  # characters of a message
+MOST_STEPS = 8000  # of the loop in one play, which takes some hundreds
 PLAIN_FAULTS = (NotImplementedError, NameError, AttributeError, TypeError)  # of a program, not of a request: told at once
 
 
@@ -82,7 +84,7 @@ def played_in_time(play: Callable) -> Callable:
     def whole(made: Any, plan: dict) -> dict:
         log: dict = {"stuck": False}
         try:
-            simulated.run(play(made, plan, log))
+            simulated.run(play(made, plan, log), MOST_STEPS)
         except simulated.Stuck:
             log["stuck"] = True
         return log
@@ -95,7 +97,9 @@ async def queue_play(made: Callable, plan: dict, log: dict) -> None:
     """Texts come, callers leave, the queue closes; somebody takes each batch and computes for `busy` seconds."""
     loop, futures = asyncio.get_running_loop(), {}
     log |= {"batches": [], "refused": [], "ended": None, "kind": "", "future": True}
-    queue = made(*plan["limits"])
+    queue, other = made(*plan["limits"]), made(*plan["limits"])
+    with contextlib.suppress(requests.Problem):
+        other.put(["of another queue"])
 
     async def consume() -> None:
         while batch := await queue.next_batch():
@@ -181,7 +185,10 @@ def answer_of(future: asyncio.Future) -> list:
         return ["left"]
     if future.exception():
         return ["error", type(future.exception()).__name__]
-    return ["rows", np.asarray(future.result(), dtype=float).tolist()]
+    try:
+        return ["rows", np.asarray(future.result(), dtype=float).tolist()]
+    except (TypeError, ValueError):
+        return ["rows", type(future.result()).__name__]
 
 
 async def endpoint_play(made: Callable, plan: dict, log: dict) -> None:
@@ -201,7 +208,8 @@ async def endpoint_play(made: Callable, plan: dict, log: dict) -> None:
         read.append(body)
         return requests.read_texts(body, *plan["limits"])
 
-    endpoint = made(reading, bucket, queue, loop.time)
+    endpoint, other = (made(reading, bucket, queue, loop.time) for _ in range(2))
+    await other.answer(b"{")
     worker, asked = asyncio.create_task(batching.answer_batches(queue, predict)), {}
     for moment, what, number in plan["events"]:
         await asyncio.sleep(moment - loop.time())
@@ -231,9 +239,13 @@ def response_of(task: asyncio.Future) -> list:
         return ["raised", type(task.exception()).__name__]
     try:
         status, content, retry_after = task.result()
-        return [int(status), json.dumps(content)[:2000], None if retry_after is None else float(retry_after)]
+        status, seconds = int(status), None if retry_after is None else float(retry_after)
     except (TypeError, ValueError):
         return ["kind", type(task.result()).__name__]
+    try:
+        return [status, json.dumps(content)[:2000], seconds]
+    except (TypeError, ValueError):
+        return ["content"]
 
 
 PLAYED = {"reading": play_reading, "buckets": play_buckets, "queue": played_in_time(queue_play),

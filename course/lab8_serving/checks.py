@@ -169,8 +169,8 @@ GOOD_BODIES = {
 
 @check(points=2, contract=part("body most_bytes most_texts most_characters", "read_texts"))
 def read_texts(student, rng):
-    """Each fault alone, and some together; each limit hit exactly; the bad text at a random place among good ones."""
-    places = {what: int(rng.integers(0, 4)) for what in BAD_TEXTS}
+    """Each fault alone, and some together; each limit hit exactly; a bad text at each place among good ones."""
+    places = dict(zip(BAD_TEXTS, rng.permutation([0, 1, 2, 3, 3, 0, 1]).tolist(), strict=True))
     filled = {what: [text if i == places[what] else '"good"' for i in range(4)] for what, text in BAD_TEXTS.items()}
     bad = {**BODIES, **{what: (f'{{"texts": [{", ".join(texts)}]}}'.encode(), 422) for what, texts in filled.items()}}
     bodies = [*(body for body, _ in bad.values()), *GOOD_BODIES.values()]

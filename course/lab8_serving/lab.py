@@ -715,7 +715,7 @@ simulated.run(kitchen())
 # at which it came (by `asyncio.get_running_loop().time()`).
 #
 # * `put(texts)` adds a request and returns its future, at once. If the queue is closed, or more than `max_queue` texts would
-#   wait, it raises a `Problem` with status 503 and 2 seconds.
+#   wait, it raises a `Problem` with status 503 and whole seconds after which to try again, say 2.
 # * `next_batch()` waits until a batch is **due**: `max_batch` texts wait, or the first request has waited `max_wait` seconds, or
 #   the queue is closed. Then it takes requests from the front, as many as fit into `max_batch` texts. None is cut, and the first
 #   one always goes, however large. When the queue is closed and empty, it returns `None`.

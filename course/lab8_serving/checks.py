@@ -243,7 +243,7 @@ def queue_plans(rng):
         "the model is busy while more requests come": plan(
             arrive(spread(rng, 40, 90), ones), (5, 0.125 + OFF, 60), 0.375 + OFF),
         "several texts each, and a busy model: none overtakes": plan(
-            arrive(spread(rng, 30, 60), rng.permutation([1, 3] * 15)), (4, 0.125 + OFF, 60), 0.25 + OFF),
+            arrive(spread(rng, 40, 60), rng.permutation([1, 1, 2, 3] * 10)), (6, 0.125 + OFF, 90), 0.25 + OFF),
         "a queue that is full": plan(
             arrive(spread(rng, 40, 60), rng.integers(1, 4, size=40)), (3, 0.125 + OFF, 6), 0.5 + OFF),
         "exactly `max_queue` texts": plan(arrive([0.25, 0.265625, 0.28125], [2, 3, 1]), (9, 0.5 + OFF, 5)),
@@ -360,7 +360,16 @@ def endpoint_plan(rng):
 @check(points=3, seconds=4, contract=part("read bucket queue clock", "Endpoint"))
 def endpoint(student, rng):
     """Every status in one play: good, not JSON, bad, too often, full, failed, gone; counters and percentiles in between."""
-    return min((judged_endpoint(student, endpoint_plan(rng)) for _ in range(2)), key=lambda outcome: outcome[0])
+    plans = endpoint_plan(rng), endpoint_plan(rng), long_plan(rng)
+    return min((judged_endpoint(student, plan) for plan in plans), key=lambda outcome: outcome[0])
+
+
+def long_plan(rng):
+    """A hundred good requests, so many that each percentile is another request."""
+    moments = (np.cumsum(rng.uniform(0.01, 0.2, size=100)) + 1).tolist()
+    asked = [(moment, json.dumps({"texts": ["x" * (1 + number % 9)]}), 20 + number) for number, moment in enumerate(moments)]
+    return {"queue": [8, 0.125, 200], "bucket": [1000.0, 1000], "limits": list(LIMITS), "busy": 0.5,
+            "events": [*asked, (moments[-1] + 9, "metrics", -1), (moments[-1] + 10, "close", -1)]}  # fmt: skip
 
 
 def judged_endpoint(student, plan):
@@ -375,7 +384,7 @@ def judged_endpoint(student, plan):
     statuses, wanted = ({number: answer[0] for number, answer in log["answers"].items()} for log in (got, want))
     first = next((number for number in wanted if statuses[number] != wanted[number]), None)
     if first is not None:
-        said += [f"look at this request: {STORY[first]}", came(statuses[first]), f"the status {wanted[first]} is wanted"
+        said += [f"look at this request: {story(first)}", came(statuses[first]), f"the status {wanted[first]} is wanted"
                  if wanted[first] != "left" else "the cancellation should go on to whoever cancelled"]  # fmt: skip
     elif got["read"] != want["read"]:
         said.append("who asks too often is refused first: nothing is read for them")
@@ -385,7 +394,7 @@ def judged_endpoint(student, plan):
     if bad is None:
         points += 1
     elif first is None:
-        said += [f"look at this request: {STORY[bad]}", "the status is right, not the content, or the seconds to wait"]
+        said += [f"look at this request: {story(bad)}", "the status is right, not the content, or the seconds to wait"]
     if all(same_metrics(*pair) for pair in zip(got["metrics"], want["metrics"], strict=True)):
         points += 1
     else:
@@ -398,6 +407,10 @@ STORY = ["a good request", "a body with an empty text", "a body that is not JSON
          "a second good request", "a request that finds the queue full", "a request above the rate",
          "a body that is not JSON, above the rate", "a caller that leaves", "a request after one that left",
          "a request after the queue has closed"]
+
+
+def story(number):
+    return STORY[number] if number < len(STORY) else "one of many good requests"
 
 
 def came(status):

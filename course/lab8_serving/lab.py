@@ -672,7 +672,7 @@ def waits_at(moments, rate, capacity):
 
 # %%
 # 30 requests in 3 seconds, at most 2 a second: you should see about 5 + 6 allowed.
-sum(wait == 0 for wait in waits_at(np.arange(30) / 10, rate=2, capacity=5))
+sum(wait == 0 for wait in waits_at((np.arange(30) / 10).tolist(), rate=2, capacity=5))
 
 # %% check="token_bucket" points=1
 assert np.allclose(waits_at([0, 0, 0, 0.5, 1.0], rate=1, capacity=2), [0, 0, 1.0, 0.5, 0])

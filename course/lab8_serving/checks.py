@@ -148,20 +148,22 @@ def own(made, what, plan):
 
 LIMITS = (400, 4, 30)  # bytes, texts, characters
 BODIES = {  # what it is: (body, status)
-    "one byte too many": (b'{"texts": ["' + b"x" * 387 + b'"]}', 413), "large and not JSON": (b"[" * 401, 413),
-    "not JSON": (b"{", 400), "empty body": (b"", 400), "not UTF-8": (b'{"texts": ["\xff"]}', 400),
-    "UTF-16": ('{"texts": ["ab"]}'.encode("utf-16"), 400), "a list, no dict": (b'["a"]', 422), "null": (b"null", 422),
-    "another key": (b'{"text": ["a"]}', 422), "a key too many": (b'{"texts": ["a"], "key": 1}', 422),
+    "one byte too many": (b'{"texts": ["' + b"x" * 387 + b'"]}', 413), "too large, and not JSON": (b"[" * 401, 413),
+    "not JSON, a bracket alone": (b"{", 400), "a body of no bytes": (b"", 400),
+    "not UTF-8, but another code": (b'{"texts": ["\xff"]}', 400),
+    "JSON written in UTF-16": ('{"texts": ["ab"]}'.encode("utf-16"), 400),
+    "a list, no dict": (b'["a"]', 422), "the word null alone": (b"null", 422),
+    "another key than texts": (b'{"text": ["a"]}', 422), "a key too many": (b'{"texts": ["a"], "key": 1}', 422),
     "a string, no list": (b'{"texts": "abc"}', 422), "a dict, no list": (b'{"texts": {"a": 1}}', 422),
-    "texts is null": (b'{"texts": null}', 422), "no text": (b'{"texts": []}', 422),
+    "texts is null": (b'{"texts": null}', 422), "a list without texts": (b'{"texts": []}', 422),
     "too many texts": (b'{"texts": ["a", "b", "c", "d", "e"]}', 422),
-    "brackets 190 deep": (b"[" * 190 + b"]" * 190, 422),
+    "brackets inside of each other": (b"[" * 190 + b"]" * 190, 422),
 }
-BAD_TEXTS = {"a number": "7", "null for a text": "null", "a list for a text": '["a"]', "an empty text": '""',
+BAD_TEXTS = {"a number for a text": "7", "null for a text": "null", "a list for a text": '["a"]', "an empty text": '""',
              "a text of blanks": '" \\n\\t "', "a text that is too long": f'"{"y" * 31}"',
              "half of a character": '"a\\ud800"'}  # fmt: skip
 GOOD_BODIES = {
-    "at all limits": (b'{"texts": ["' + b"a" * 30 + b'", "' + b"b" * 30 + b'", "c", " d "]}').ljust(400),
+    "exactly at all limits": (b'{"texts": ["' + b"a" * 30 + b'", "' + b"b" * 30 + b'", "c", " d "]}').ljust(400),
     "two bytes a character": f'{{"texts": ["{"é" * 30}"]}}'.encode(),
     "written in other ways": b' {"texts" :["\\u00e9\\ud83d\\ude00", "\xe1\xba\xb9k\xc3\xa1"]}\n',
 }
@@ -246,15 +248,16 @@ def queue_plans(rng):
             arrive(spread(rng, 40, 60), rng.permutation([1, 1, 2, 3] * 10)), (6, 0.125 + OFF, 90), 0.25 + OFF),
         "a queue that is full": plan(
             arrive(spread(rng, 40, 60), rng.integers(1, 4, size=40)), (3, 0.125 + OFF, 6), 0.5 + OFF),
-        "exactly `max_queue` texts": plan(arrive([0.25, 0.265625, 0.28125], [2, 3, 1]), (9, 0.5 + OFF, 5)),
-        "no wait": plan(arrive(spread(rng, 20, 60), ones[:20]), (4, 0.0, 50), 0.0625 + OFF),
+        "exactly `max_queue` texts": plan(
+            arrive([0.25, 0.265625, 0.28125, 0.296875, 0.3125], [2, 2, 2, 1, 1]), (9, 0.5 + OFF, 5)),
+        "without any wait, and a busy model": plan(arrive(spread(rng, 20, 60), ones[:20]), (4, 0.0, 50), 0.0625 + OFF),
         "the first one leaves: the next one's own wait counts": plan(
             [*arrive([0.25, 0.375], [1, 1]), (0.4375, "leave", 0), (1.5, "1", 2)], (4, 0.25 + OFF, 50)),
         "who has left counts no more as waiting": plan(
             [*arrive([0.25, 0.265625], [2, 2]), (0.28125, "leave", 0), (0.296875, "2", 2), (0.3125, "2", 3)],
             (9, 1.0 + OFF, 4)),
-        "callers leave": plan(sorted([*leaving, *gone]), (3, 0.125 + OFF, 50), 0.125 + OFF),
-        "all leave": plan(
+        "several callers leave a busy queue": plan(sorted([*leaving, *gone]), (3, 0.125 + OFF, 50), 0.125 + OFF),
+        "all who wait leave": plan(
             [*arrive([0.25, 0.265625], [1, 1]), (0.28125, "leave", 0), (0.296875, "leave", 1), (2.0, "1", 2)]),
         "it closes while requests wait": closing,
         "it closes while nothing waits": plan([(0.5, "close", -1), (1.0, "1", 0)]),
@@ -305,7 +308,7 @@ def worker_plans(rng):
 
     failing = [batch(2, 1), [["good"], ["good", "fail"], ["good"]], batch(1, 3)]
     plans = {"rows for each caller": ([batch(1, 3, 2), batch(2, 2), batch(4)], [], False),
-             "rows in lists": ([batch(2, 1), batch(1, 1)], [], True),
+             "rows that come in lists": ([batch(2, 1), batch(1, 1)], [], True),
              "a batch that fails": (failing, [], False),
              "a caller leaves while the model computes": ([batch(2, 1, 3), batch(1, 2)], [(0.5, 1)], False),
              "a caller leaves a batch that fails": (failing, [(1.75, 3)], False),

@@ -5,110 +5,7 @@ The functions run inside the solution notebook, so they use its names (torch, np
 
 from leaplm.grading.judge.banks import right, wrong
 
-# ruff: noqa: F821, B905, B007, B035
-
-# -- latency_summary ------------------------------------------------------------------------------------------------------
-
-
-@wrong("latency_summary", "numpy's percentile, which draws lines between values")
-def interpolated(starts, ends):
-    took = np.asarray(ends) - np.asarray(starts)
-    return (float(np.percentile(took, 50)), float(np.percentile(took, 95)),
-            len(took) / (max(ends) - min(starts)))
-
-
-@wrong("latency_summary", "throughput from the sum of the latencies, as if requests never overlapped")
-def one_by_one(starts, ends):
-    took = np.sort(np.asarray(ends) - np.asarray(starts))
-    return took[int(np.ceil(.5 * len(took))) - 1], took[int(np.ceil(.95 * len(took))) - 1], len(took) / took.sum()
-
-
-@wrong("latency_summary", "forgets to sort")
-def unsorted(starts, ends):
-    took = np.asarray(ends) - np.asarray(starts)
-    n = len(took)
-    return took[int(np.ceil(.5 * n)) - 1], took[int(np.ceil(.95 * n)) - 1], n / (max(ends) - min(starts))
-
-
-@wrong("latency_summary", "counts places from 0")
-def place_too_high(starts, ends):
-    took = np.sort(np.asarray(ends) - np.asarray(starts))
-    n = len(took)
-    return took[min(n - 1, int(.5 * n))], took[min(n - 1, int(.95 * n))], n / (max(ends) - min(starts))
-
-
-@wrong("latency_summary", "the mean instead of p50")
-def mean_for_median(starts, ends):
-    took = np.sort(np.asarray(ends) - np.asarray(starts))
-    return took.mean(), took[int(np.ceil(.95 * len(took))) - 1], len(took) / (max(ends) - min(starts))
-
-
-@wrong("latency_summary", "in milliseconds")
-def milliseconds(starts, ends):
-    took = 1000 * np.sort(np.asarray(ends) - np.asarray(starts))
-    n = len(took)
-    return took[int(np.ceil(.5 * n)) - 1], took[int(np.ceil(.95 * n)) - 1], n / (max(ends) - min(starts))
-
-
-@right("latency_summary", "numpy's percentile with the method of inverted distribution")
-def inverted(starts, ends):
-    starts, ends = np.asarray(starts), np.asarray(ends)
-    p50, p95 = np.percentile(ends - starts, [50, 95], method="inverted_cdf")
-    return p50, p95, len(starts) / (ends.max() - starts.min())
-
-
-@right("latency_summary", "plain Python, returned as a list")
-def plain_lists(starts, ends):
-    import math
-    took = sorted(float(b) - float(a) for a, b in zip(starts, ends))
-    n = len(took)
-    return [took[math.ceil(50 * n / 100) - 1], took[math.ceil(95 * n / 100) - 1], n / float(max(ends) - min(starts))]
-
-
-@wrong("latency_summary", "calls the library")
-def latency_by_library(starts, ends):
-    from leaplm.compression import latency
-    return latency.latency_summary(starts, ends)
-
-
-@wrong("latency_summary", "sorts the caller's times")
-def sorts_times(starts, ends):
-    order = sorted(e - s for s, e in zip(starts, ends))
-    starts.sort()
-    ends.sort()
-    n = len(order)
-    return order[-(-50 * n // 100) - 1], order[-(-95 * n // 100) - 1], n / (ends[-1] - starts[0])
-
-
-@wrong("latency_summary", "takes the first request to be the first in the list")
-def first_in_list(starts, ends):
-    ordered = np.sort(np.asarray(ends) - np.asarray(starts))
-    n = len(ordered)
-    p50, p95 = (ordered[int(np.ceil(p * n / 100)) - 1] for p in (50, 95))
-    return p50, p95, n / (ends[-1] - starts[0])
-
-
-@wrong("latency_summary", "rounds the place")
-def rounds_place(starts, ends):
-    starts, ends = np.asarray(starts), np.asarray(ends)
-    ordered, n = np.sort(ends - starts), len(starts)
-    return ordered[round(0.5 * n) - 1], ordered[round(0.95 * n) - 1], n / (ends.max() - starts.min())
-
-
-@right("latency_summary", "whole numbers for the place, all in an array")
-def whole_places(starts, ends):
-    starts, ends = np.asarray(starts), np.asarray(ends)
-    ordered, n = np.sort(ends - starts), len(starts)
-    return np.array([ordered[(50 * n + 99) // 100 - 1], ordered[(95 * n + 99) // 100 - 1], n / (ends.max() - starts.min())])
-
-
-@right("latency_summary", "with torch")
-def with_torch(starts, ends):
-    starts, ends = torch.as_tensor(np.array(starts)), torch.as_tensor(np.array(ends))
-    took, n = (ends - starts).sort().values, len(starts)
-    p50, p95 = (took[int(torch.ceil(torch.tensor(p * n / 100))) - 1] for p in (50, 95))
-    return p50, p95, n / (ends.max() - starts.min())
-
+# ruff: noqa: F821, B905, B007, B035, E501
 
 # -- quantize_int8 --------------------------------------------------------------------------------------------------------
 
@@ -506,618 +403,6 @@ def loop_of_texts(student_logits, teacher_logits, labels, temperature, weight):
     return total / len(labels)
 
 
-# -- collect_batches ------------------------------------------------------------------------------------------------------
-
-
-@wrong("collect_batches", "the wait counts from the last text")
-def sliding_wait(arrivals, max_size, max_wait):
-    sizes, sent, batch = [], [], []
-    for now in arrivals:
-        if batch and (len(batch) == max_size or now > batch[-1] + max_wait):
-            sizes, sent = sizes + [len(batch)], sent + [batch[-1] if len(batch) == max_size else batch[-1] + max_wait]
-            batch = []
-        batch.append(now)
-    if batch:
-        sizes, sent = sizes + [len(batch)], sent + [batch[-1] if len(batch) == max_size else batch[-1] + max_wait]
-    return sizes, sent
-
-
-@wrong("collect_batches", "a full batch also waits to the end")
-def full_waits(arrivals, max_size, max_wait):
-    sizes, sent, i = [], [], 0
-    while i < len(arrivals):
-        n = sum(a <= arrivals[i] + max_wait for a in arrivals[i : i + max_size])
-        sizes, sent, i = sizes + [n], sent + [arrivals[i] + max_wait], i + n
-    return sizes, sent
-
-
-@wrong("collect_batches", "each batch goes with its last text, full or not")
-def clairvoyant(arrivals, max_size, max_wait):
-    sizes, sent, i = [], [], 0
-    while i < len(arrivals):
-        n = sum(a <= arrivals[i] + max_wait for a in arrivals[i : i + max_size])
-        sizes, sent, i = sizes + [n], sent + [arrivals[i + n - 1]], i + n
-    return sizes, sent
-
-
-@wrong("collect_batches", "no limit on the size")
-def no_limit(arrivals, max_size, max_wait):
-    sizes, sent, i = [], [], 0
-    while i < len(arrivals):
-        n = sum(a <= arrivals[i] + max_wait for a in arrivals[i:])
-        sizes, sent, i = sizes + [n], sent + [arrivals[i] + max_wait], i + n
-    return sizes, sent
-
-
-@wrong("collect_batches", "a text at the moment of closing comes too late")
-def strict_end(arrivals, max_size, max_wait):
-    sizes, sent, i = [], [], 0
-    while i < len(arrivals):
-        n = max(1, sum(a < arrivals[i] + max_wait for a in arrivals[i : i + max_size]))
-        sizes.append(n)
-        sent.append(arrivals[i + n - 1] if n == max_size else arrivals[i] + max_wait)
-        i += n
-    return sizes, sent
-
-
-@wrong("collect_batches", "forgets the last batch")
-def loses_the_last(arrivals, max_size, max_wait):
-    from leaplm.serve.batching import collect_batches as whole
-    sizes, sent = whole(arrivals, max_size, max_wait)
-    return sizes[:-1], sent[:-1]
-
-
-@wrong("collect_batches", "fixed windows from time 0")
-def fixed_windows(arrivals, max_size, max_wait):
-    wait = max_wait or 1e-3
-    windows = {}
-    for a in arrivals:
-        windows.setdefault(int(a // wait), []).append(a)
-    return [len(v) for v in windows.values()], [(k + 1) * wait for k in windows]
-
-
-@right("collect_batches", "text by text, with an open batch")
-def open_batch(arrivals, max_size, max_wait):
-    sizes, sent, count, opened = [], [], 0, None
-    for now in arrivals:
-        if count and now > opened + max_wait:
-            sizes.append(count)
-            sent.append(opened + max_wait)
-            count = 0
-        if not count:
-            opened = now
-        count += 1
-        if count == max_size:
-            sizes.append(count)
-            sent.append(now)
-            count = 0
-    if count:
-        sizes.append(count)
-        sent.append(opened + max_wait)
-    return sizes, sent
-
-
-@right("collect_batches", "with NumPy's searchsorted, as arrays")
-def searched(arrivals, max_size, max_wait):
-    times, sizes, sent, i = np.asarray(arrivals, dtype=float), [], [], 0
-    while i < len(times):
-        end = min(i + max_size, int(np.searchsorted(times, times[i] + max_wait, side="right")))
-        sizes.append(end - i)
-        sent.append(times[end - 1] if end - i == max_size else times[i] + max_wait)
-        i = end
-    return np.array(sizes, dtype=int), np.array(sent)
-
-
-@wrong("collect_batches", "takes the arrivals out of the caller's list")
-def takes_arrivals(arrivals, max_size, max_wait):
-    sizes, sent = [], []
-    while arrivals:
-        batch = [arrivals.pop(0)]
-        closes = batch[0] + max_wait
-        while arrivals and len(batch) < max_size and arrivals[0] <= closes:
-            batch.append(arrivals.pop(0))
-        sizes.append(len(batch))
-        sent.append(batch[-1] if len(batch) == max_size else closes)
-    return sizes, sent
-
-
-@wrong("collect_batches", "calls the library")
-def collect_by_library(arrivals, max_size, max_wait):
-    from leaplm.serve import batching
-    return batching.collect_batches(arrivals, max_size, max_wait)
-
-
-@wrong("collect_batches", "the texts in place of their number")
-def batches_themselves(arrivals, max_size, max_wait):
-    batches, sent, first = [], [], 0
-    while first < len(arrivals):
-        closes, last = arrivals[first] + max_wait, first + 1
-        while last < len(arrivals) and last - first < max_size and arrivals[last] <= closes:
-            last += 1
-        batches.append(list(arrivals[first:last]))
-        sent.append(arrivals[last - 1] if last - first == max_size else closes)
-        first = last
-    return batches, sent
-
-
-@wrong("collect_batches", "the last batch goes with its last text")
-def last_goes_early(arrivals, max_size, max_wait):
-    sizes, sent, first = [], [], 0
-    while first < len(arrivals):
-        closes, last = arrivals[first] + max_wait, first + 1
-        while last < len(arrivals) and last - first < max_size and arrivals[last] <= closes:
-            last += 1
-        sizes.append(last - first)
-        sent.append(arrivals[last - 1] if last - first == max_size or last == len(arrivals) else closes)
-        first = last
-    return sizes, sent
-
-
-@wrong("collect_batches", "one text too many in a batch")
-def one_more_in(arrivals, max_size, max_wait):
-    sizes, sent, first = [], [], 0
-    while first < len(arrivals):
-        closes, last = arrivals[first] + max_wait, first + 1
-        while last < len(arrivals) and last - first <= max_size and arrivals[last] <= closes:
-            last += 1
-        sizes.append(last - first)
-        sent.append(arrivals[last - 1] if last - first >= max_size else closes)
-        first = last
-    return sizes, sent
-
-
-@right("collect_batches", "a generator of pairs, unzipped")
-def of_pairs(arrivals, max_size, max_wait):
-    def batches():
-        left = list(arrivals)
-        while left:
-            closes = left[0] + max_wait
-            size = sum(time <= closes for time in left[:max_size])
-            yield size, (left[size - 1] if size == max_size else closes)
-            left = left[size:]
-    found = list(batches())
-    return [size for size, _ in found], [time for _, time in found]
-
-
-@right("collect_batches", "by recursion over a queue")
-def with_queue(arrivals, max_size, max_wait):
-    from collections import deque
-    queue, sizes, sent = deque(arrivals), [], []
-    while queue:
-        start = queue.popleft()
-        size, last = 1, start
-        while queue and size < max_size and queue[0] - start <= max_wait:
-            last, size = queue.popleft(), size + 1
-        sizes.append(size)
-        sent.append(last if size >= max_size else start + max_wait)
-    return tuple(sizes), tuple(sent)
-
-
-# -- token_bucket ---------------------------------------------------------------------------------------------------------
-
-
-@wrong("token_bucket", "starts empty")
-def starts_empty(times, rate, capacity):
-    out, tokens, before = [], 0.0, times[0]
-    for now in times:
-        tokens, before = min(capacity, tokens + (now - before) * rate), now
-        out.append(tokens >= 1)
-        tokens -= out[-1]
-    return out
-
-
-@wrong("token_bucket", "no upper limit: saves up during a pause")
-def saves_up(times, rate, capacity):
-    out, tokens, before = [], float(capacity), times[0]
-    for now in times:
-        tokens, before = tokens + (now - before) * rate, now
-        out.append(tokens >= 1)
-        tokens -= out[-1]
-    return out
-
-
-@wrong("token_bucket", "a refused request takes a token too")
-def refusal_costs(times, rate, capacity):
-    out, tokens, before = [], float(capacity), times[0]
-    for now in times:
-        tokens, before = min(capacity, tokens + (now - before) * rate), now
-        out.append(tokens >= 1)
-        tokens -= 1
-    return out
-
-
-@wrong("token_bucket", "the clock stands still at refusals, and time is counted twice")
-def double_time(times, rate, capacity):
-    out, tokens, before = [], float(capacity), times[0]
-    for now in times:
-        tokens = min(capacity, tokens + (now - before) * rate)
-        out.append(tokens >= 1)
-        if out[-1]:
-            tokens, before = tokens - 1, now
-    return out
-
-
-@wrong("token_bucket", "never fills up again")
-def never_fills(times, rate, capacity):
-    return [i < capacity for i in range(len(times))]
-
-
-@wrong("token_bucket", "whole tokens only: the rest of the time is lost")
-def whole_tokens(times, rate, capacity):
-    out, tokens, before = [], int(capacity), times[0]
-    for now in times:
-        tokens, before = min(capacity, tokens + int((now - before) * rate)), now
-        out.append(tokens >= 1)
-        tokens -= out[-1]
-    return out
-
-
-@wrong("token_bucket", "allows while anything is left, not only a whole token")
-def any_rest(times, rate, capacity):
-    out, tokens, before = [], float(capacity), times[0]
-    for now in times:
-        tokens, before = min(capacity, tokens + (now - before) * rate), now
-        out.append(tokens > 0)
-        tokens = max(0.0, tokens - out[-1])
-    return out
-
-
-@right("token_bucket", "by the time at which the bucket would be full (virtual scheduling)")
-def virtual(times, rate, capacity):
-    out, full_at = [], times[0]
-    for now in times:
-        full_at = max(full_at, now)
-        out.append(bool((full_at - now) * rate + 1 <= capacity))
-        full_at += 1 / rate if out[-1] else 0
-    return out
-
-
-@wrong("token_bucket", "the library's bucket")
-def with_class(times, rate, capacity):
-    bucket = keys.TokenBucket(rate, capacity, times[0])
-    return np.array([bucket.take(now) == 0 for now in times])
-
-
-@wrong("token_bucket", "more than a whole token is needed")
-def more_than_one(times, rate, capacity):
-    allowed, tokens, before = [], float(capacity), times[0]
-    for now in times:
-        tokens = min(capacity, tokens + (now - before) * rate)
-        before = now
-        allowed.append(tokens > 1)
-        tokens -= allowed[-1]
-    return allowed
-
-
-@wrong("token_bucket", "a window of one second with capacity places")
-def window_of_a_second(times, rate, capacity):
-    allowed, passed = [], []
-    for now in times:
-        passed = [t for t in passed if now - t < 1]
-        allowed.append(len(passed) < capacity)
-        if allowed[-1]:
-            passed.append(now)
-    return allowed
-
-
-@wrong("token_bucket", "how many are allowed, not which")
-def how_many(times, rate, capacity):
-    tokens, before, count = float(capacity), times[0], 0
-    for now in times:
-        tokens = min(capacity, tokens + (now - before) * rate)
-        before = now
-        if tokens >= 1:
-            tokens, count = tokens - 1, count + 1
-    return count
-
-
-@wrong("token_bucket", "empties the caller's list")
-def empties_times(times, rate, capacity):
-    allowed, tokens, before = [], float(capacity), times[0]
-    while times:
-        now = times.pop(0)
-        tokens = min(capacity, tokens + (now - before) * rate)
-        before = now
-        allowed.append(tokens >= 1)
-        tokens -= allowed[-1]
-    return allowed
-
-
-@wrong("token_bucket", "may go up to capacity + 1")
-def one_above(times, rate, capacity):
-    allowed, tokens, before = [], float(capacity), times[0]
-    for now in times:
-        tokens = min(capacity + 1, tokens + (now - before) * rate)
-        before = now
-        allowed.append(tokens >= 1)
-        tokens -= allowed[-1]
-    return allowed
-
-
-@right("token_bucket", "with a class of one's own")
-def own_class(times, rate, capacity):
-    class Bucket:
-        def __init__(self):
-            self.level, self.last = capacity, None
-        def ask(self, now):
-            if self.last is not None:
-                self.level = min(capacity, self.level + rate * (now - self.last))
-            self.last = now
-            if self.level < 1:
-                return False
-            self.level -= 1
-            return True
-    bucket = Bucket()
-    return [bucket.ask(now) for now in times]
-
-
-@right("token_bucket", "counts what is missing, as an array")
-def what_is_missing(times, rate, capacity):
-    missing, last, out = 0.0, times[0] if len(times) else 0.0, np.zeros(len(times), dtype=bool)
-    for i, now in enumerate(times):
-        missing = max(0.0, missing - rate * (now - last))
-        last = now
-        if missing + 1 <= capacity:
-            missing += 1
-            out[i] = True
-    return out
-
-
-@right("token_bucket", "the time moves on at allowed requests only, and is worked out from there")
-def from_the_last_allowed(times, rate, capacity):
-    tokens, last, out = capacity, None, []
-    for now in times:
-        here = tokens if last is None else min(capacity, tokens + rate * (now - last))
-        out.append(bool(here >= 1))
-        if out[-1]:
-            tokens, last = here - 1, now
-    return out
-
-
-# -- alert_fires ----------------------------------------------------------------------------------------------------------
-
-
-@wrong("alert_fires", "fires at once, without hold")
-def without_hold(times, requests, failures, window, share, hold):
-    from leaplm.serve.metrics import alert_fires as library_alert
-    return library_alert(times, requests, failures, window, share, 0)
-
-
-@wrong("alert_fires", "totals since the start instead of a window")
-def since_start(times, requests, failures, window, share, hold):
-    from leaplm.serve.metrics import alert_fires as library_alert
-    return library_alert(times, requests, failures, 1e9, share, hold)
-
-
-@wrong("alert_fires", "the counters themselves, not what they grew by")
-def counters_themselves(times, requests, failures, window, share, hold):
-    above, out, since = [r > 0 and f / r > share for r, f in zip(requests, failures)], [], None
-    for t, a in zip(times, above):
-        since = None if not a else t if since is None else since
-        out.append(bool(a and t - since >= hold))
-    return out
-
-
-@wrong("alert_fires", "a restart makes the growth negative")
-def negative_growth(times, requests, failures, window, share, hold):
-    r, f, out, since = np.diff(requests), np.diff(failures), [False], None
-    for i in range(1, len(times)):
-        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
-        above = r[steps].sum() > 0 and f[steps].sum() / r[steps].sum() > share
-        since = None if not above else times[i] if since is None else since
-        out.append(bool(above and times[i] - since >= hold))
-    return out
-
-
-@wrong("alert_fires", "failures for each sample, not for each request")
-def per_sample(times, requests, failures, window, share, hold):
-    from leaplm.serve.metrics import alert_fires as library_alert
-    return library_alert(times, list(range(len(times))), failures, window, share, hold)
-
-
-@wrong("alert_fires", "never forgets that it was above")
-def latched(times, requests, failures, window, share, hold):
-    from leaplm.serve.metrics import alert_fires as library_alert
-    fired, out = False, []
-    for now in library_alert(times, requests, failures, window, share, hold):
-        fired = fired or now
-        out.append(fired)
-    return out
-
-
-@wrong("alert_fires", "a list without the first sample")
-def one_short(times, requests, failures, window, share, hold):
-    from leaplm.serve.metrics import alert_fires as library_alert
-    return library_alert(times, requests, failures, window, share, hold)[1:]
-
-
-@right("alert_fires", "with cumulative sums of the growth")
-def cumulative(times, requests, failures, window, share, hold):
-    def grown(values):
-        values = np.asarray(values, dtype=float)
-        steps = np.diff(values, prepend=values[0])
-        return np.cumsum(np.where(steps < 0, values, steps))
-    t, r, f = np.asarray(times), grown(requests), grown(failures)
-    out, since = [], None
-    for i in range(len(t)):
-        j = int(np.searchsorted(t, t[i] - window, side="right")) - 1  # the last sample outside the window
-        total, failed = (r[i] - r[max(j, 0)], f[i] - f[max(j, 0)])
-        above = i > 0 and total > 0 and failed > share * total
-        since = None if not above else t[i] if since is None else since
-        out.append(bool(above and t[i] - since >= hold))
-    return out
-
-
-@wrong("alert_fires", "the library's, as an array of 0 and 1")
-def from_library(times, requests, failures, window, share, hold):
-    from leaplm.serve.metrics import alert_fires as library_alert
-    return np.array(library_alert(times, requests, failures, window, share, hold), dtype=int)
-
-
-@wrong("alert_fires", "a restart counts as no growth")
-def restart_is_nothing(times, requests, failures, window, share, hold):
-    grown, failed = np.maximum(np.diff(requests), 0), np.maximum(np.diff(failures), 0)
-    fires, since = [False], None
-    for i in range(1, len(times)):
-        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total > share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since >= hold))
-    return fires
-
-
-@wrong("alert_fires", "the first sample counts as growth")
-def first_counts(times, requests, failures, window, share, hold):
-    def growth(values):
-        return [values[0]] + [b - a if b >= a else b for a, b in zip(values, values[1:])]
-    grown, failed = growth(list(requests)), growth(list(failures))
-    fires, since = [], None
-    for i in range(len(times)):
-        steps = [j for j in range(i + 1) if times[j] > times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total > share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since >= hold))
-    return fires
-
-
-@wrong("alert_fires", "fires at exactly the share too")
-def at_the_share(times, requests, failures, window, share, hold):
-    def growth(values):
-        return [b - a if b >= a else b for a, b in zip(values, values[1:])]
-    grown, failed = growth(list(requests)), growth(list(failures))
-    fires, since = [False], None
-    for i in range(1, len(times)):
-        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total >= share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since >= hold))
-    return fires
-
-
-@wrong("alert_fires", "a step that ends at the edge of the window counts")
-def edge_counts(times, requests, failures, window, share, hold):
-    def growth(values):
-        return [b - a if b >= a else b for a, b in zip(values, values[1:])]
-    grown, failed = growth(list(requests)), growth(list(failures))
-    fires, since = [False], None
-    for i in range(1, len(times)):
-        steps = [j for j in range(i) if times[j + 1] >= times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total > share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since >= hold))
-    return fires
-
-
-@wrong("alert_fires", "longer than hold, not exactly as long")
-def longer_than_hold(times, requests, failures, window, share, hold):
-    def growth(values):
-        return [b - a if b >= a else b for a, b in zip(values, values[1:])]
-    grown, failed = growth(list(requests)), growth(list(failures))
-    fires, since = [False], None
-    for i in range(1, len(times)):
-        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total > share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since > hold))
-    return fires
-
-
-@wrong("alert_fires", "a restart of the requests is taken for one of the failures too")
-def both_restart(times, requests, failures, window, share, hold):
-    grown, failed = [], []
-    for a, b, c, d in zip(requests, requests[1:], failures, failures[1:]):
-        grown.append(b - a if b >= a else b)
-        failed.append(d - c if b >= a else d)
-    fires, since = [False], None
-    for i in range(1, len(times)):
-        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total > share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since >= hold))
-    return fires
-
-
-@wrong("alert_fires", "forgets at a restart since when it was above")
-def forgets_at_restart(times, requests, failures, window, share, hold):
-    fires, since = [False], None
-    grown = [b - a if b >= a else b for a, b in zip(requests, requests[1:])]
-    failed = [b - a if b >= a else b for a, b in zip(failures, failures[1:])]
-    for i in range(1, len(times)):
-        if requests[i] < requests[i - 1]:
-            since = None
-        steps = [j for j in range(i) if times[j + 1] > times[i] - window]
-        total = sum(grown[j] for j in steps)
-        above = total > 0 and sum(failed[j] for j in steps) / total > share
-        since = None if not above else times[i] if since is None else since
-        fires.append(bool(above and times[i] - since >= hold))
-    return fires
-
-
-@right("alert_fires", "with numpy, as an array of True and False")
-def alert_numpy(times, requests, failures, window, share, hold):
-    times = np.asarray(times, dtype=float)
-    def growth(values):
-        values = np.asarray(values, dtype=float)
-        return np.where(np.diff(values) < 0, values[1:], np.diff(values))
-    asked, failed = growth(requests), growth(failures)
-    above = np.zeros(len(times), dtype=bool)
-    for i in range(1, len(times)):
-        inside = (times[1:] > times[i] - window) & (times[1:] <= times[i])
-        above[i] = asked[inside].sum() > 0 and failed[inside].sum() > share * asked[inside].sum()
-    fires = np.zeros(len(times), dtype=bool)
-    for i in np.flatnonzero(above):
-        below = np.flatnonzero(~above[:i])
-        first = below[-1] + 1 if len(below) else 0
-        fires[i] = times[i] - times[first] >= hold
-    return fires
-
-
-@right("alert_fires", "counters made whole first, then their differences over the window")
-def made_whole(times, requests, failures, window, share, hold):
-    def whole(values):
-        out, total = [0], 0
-        for a, b in zip(values, values[1:]):
-            total += b if b < a else b - a
-            out.append(total)
-        return out
-    asked, failed = whole(requests), whole(failures)
-    fires, since = [], None
-    for i, now in enumerate(times):
-        start = i
-        while start > 0 and times[start] > now - window:
-            start -= 1
-        total = asked[i] - asked[start]
-        above = total > 0 and (failed[i] - failed[start]) / total > share
-        since = None if not above else now if since is None else since
-        fires.append(since is not None and now - since >= hold)
-    return fires
-
-
-@right("alert_fires", "a queue of steps")
-def queue_of_steps(times, requests, failures, window, share, hold):
-    from collections import deque
-    steps, fires, since = deque(), [False], None
-    for i in range(1, len(times)):
-        asked, failed = requests[i] - requests[i - 1], failures[i] - failures[i - 1]
-        steps.append((times[i], requests[i] if asked < 0 else asked, failures[i] if failed < 0 else failed))
-        while steps and steps[0][0] <= times[i] - window:
-            steps.popleft()
-        total = sum(step[1] for step in steps)
-        share_now = sum(step[2] for step in steps) / total if total else 0
-        if share_now <= share:
-            since = None
-        elif since is None:
-            since = times[i]
-        fires.append(since is not None and times[i] - since >= hold)
-    return fires
-
-
 # -- small numbers, equal things, what is kept from call to call ----------------------------------------------------------
 
 
@@ -1154,56 +439,711 @@ def distillation_loss_3(student_logits, teacher_logits, labels, temperature, wei
     return torch.lerp(F.cross_entropy(student_logits, labels), soft * temperature**2, weight)
 
 
-@wrong("collect_batches", "takes a text along that comes a moment too late")
-def collect_batches_4(arrivals, max_size, max_wait):
-    sizes, sent, i = [], [], 0
-    while i < len(arrivals):
-        j = i + 1
-        while j < len(arrivals) and j - i < max_size and arrivals[j] - arrivals[i] < max_wait + 1e-3:
-            j += 1
-        sizes.append(j - i)
-        sent.append(arrivals[j - 1] if j - i == max_size else arrivals[i] + max_wait)
-        i = j
-    return sizes, sent
+# -- the endpoint and its parts -------------------------------------------------------------------------------------------
 
 
-@wrong("token_bucket", "1 and 0 where True and False are asked")
-def token_bucket_5(times, rate, capacity):
-    t, b, out = capacity, (times[0] if len(times) else 0), []
-    for x in times:
-        t = min(capacity, t + (x - b) * rate)
-        b = x
-        ok = t >= 1
-        out.append(int(ok))
-        t -= ok
-    return out
+def change(source, *pairs):
+    """A source with some of its pieces replaced; each piece must be there."""
+    for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+        assert old in source, old
+        source = source.replace(old, new)
+    return source
 
 
-@wrong("token_bucket", "asks for more than one token")
-def token_bucket_6(times, rate, capacity):
-    t, b, out = capacity, (times[0] if len(times) else 0), []
-    for x in times:
-        t = min(capacity, t + (x - b) * rate)
-        b = x
-        ok = t > 1 if capacity > 2 else t >= 1
-        out.append(bool(ok))
-        t -= ok
-    return out
+def wrong_ones(check, source, changes):
+    """Wrong answers that differ from a right one in one place: {why: (piece, its place taken by, ...)}."""
+    for why, pairs in changes.items():
+        wrong.cell(check, why, change(source, *pairs))
 
 
-@wrong("alert_fires", "failures without requests count as a share")
-def alert_fires_7(times, requests, failures, window, share, hold):
-    def steps(c):
-        return [0] + [b - a if b >= a else b for a, b in zip(c, c[1:])]
+# -- read_texts -----------------------------------------------------------------------------------------------------------
 
-    r, f, since, out = steps(list(requests)), steps(list(failures)), None, []
-    for i, t in enumerate(times):
-        ix = [j for j in range(i + 1) if t - window < times[j] <= t]
-        R, F = sum(r[j] for j in ix), sum(f[j] for j in ix)
-        above = F / max(R, 1) > share
-        since = (t if since is None else since) if above else None
-        out.append(bool(above and t - since >= hold))
-    return out
+READ = '''
+def read_texts(body, most_bytes, most_texts, most_characters):
+    def bad(status, message, code="not_valid"):
+        return requests.Problem(status, code, message)
+
+    if len(body) > most_bytes:
+        raise bad(413, f"at most {most_bytes} bytes")
+    try:
+        found = json.loads(body.decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise bad(400, "not JSON in UTF-8")
+    if not isinstance(found, dict) or list(found) != ["texts"]:
+        raise bad(422, "send a dict with the key texts")
+    texts = found["texts"]
+    if not isinstance(texts, list):
+        raise bad(422, "texts should be a list")
+    if len(texts) < 1 or len(texts) > most_texts:
+        raise bad(422, f"1 to {most_texts} texts, not {len(texts)}")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise bad(422, f"texts[{place}] is no string")
+        if text.strip() == "":
+            raise bad(422, f"texts[{place}] is empty")
+        if len(text) > most_characters:
+            raise bad(422, f"texts[{place}] is longer than {most_characters} characters")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise bad(422, f"texts[{place}] holds half of a character")
+    return texts
+'''
+right.cell("read_texts", "with a small function for the problem", READ)
+right.cell("read_texts", "half characters found by their numbers", change(READ, '''        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise bad(422, f"texts[{place}] holds half of a character")
+''', '''        if any(0xD800 <= ord(letter) <= 0xDFFF for letter in text):
+            raise bad(422, f"texts[{place}] holds half of a character")
+'''))
+right.cell("read_texts", "str(body, 'utf-8'), and one loop with a list of rules", '''
+def read_texts(body, most_bytes, most_texts, most_characters):
+    if len(body) > most_bytes:
+        raise requests.Problem(413, "large", "too large")
+    try:
+        found = json.loads(str(body, "utf-8"))
+    except ValueError as error:
+        raise requests.Problem(400, "json", "no JSON") from error
+    if type(found) is not dict or set(found) - {"texts"} or type(found.get("texts")) is not list:
+        raise requests.Problem(422, "form", "a dict with a list of texts, please")
+    if not 0 < len(found["texts"]) <= most_texts:
+        raise requests.Problem(422, "number", "too few or too many texts")
+
+    def whole(text):
+        return not any(chr(0xD800) <= letter <= chr(0xDFFF) for letter in text)
+
+    for i, text in enumerate(found["texts"]):
+        rules = [lambda: type(text) is str, lambda: text.strip(), lambda: len(text) <= most_characters, lambda: whole(text)]
+        if not all(rule() for rule in rules):
+            raise requests.Problem(422, "text", f"look at texts[{i}]")
+    return found["texts"]
+''')
+right.cell("read_texts", "a copy of the texts, and the limits last but in order", change(
+    READ, "    return texts\n", "    return list(texts)\n", "if len(texts) < 1 or len(texts) > most_texts:",
+    "if len(texts) not in range(1, most_texts + 1):"))
+wrong_ones("read_texts", READ, {
+    "json guesses the encoding of bytes": ('json.loads(body.decode("utf-8"))', "json.loads(body)"),
+    "UTF-8 with errors ignored": ('body.decode("utf-8")', 'body.decode("utf-8", "ignore")'),
+    "no limit on the bytes": ("if len(body) > most_bytes:", "if False:"),
+    "the limit itself is too many bytes": ("if len(body) > most_bytes:", "if len(body) >= most_bytes:"),
+    "one character too many": ("if len(text) > most_characters:", "if len(text) > most_characters + 1:"),
+    "counts bytes, not characters": ("len(text) > most_characters", "len(text.encode('utf-8', 'replace')) > most_characters"),
+    "an empty list passes": ("if len(texts) < 1 or len(texts) > most_texts:", "if len(texts) > most_texts:"),
+    "one text too many passes": ("len(texts) > most_texts", "len(texts) > most_texts + 1"),
+    "422 for what is not JSON": ("raise bad(400,", "raise bad(422,"),
+    "400 for everything": ("raise bad(422,", "raise bad(400,"),
+    "any other key may stand beside": ('list(found) != ["texts"]', '"texts" not in found'),
+    "what is not a dict breaks it": ("not isinstance(found, dict) or ", ""),
+    "a string counts as a list of letters": ("if not isinstance(texts, list):", "if not isinstance(texts, (list, str)):"),
+    "numbers become strings": ("    texts = found", '''    found["texts"] = [str(text) for text in found["texts"]]
+    texts = found'''),
+    "blanks are a text": ('if text.strip() == "":', 'if text == "":'),
+    "strips the texts": ("    return texts\n", "    return [text.strip() for text in texts]\n"),
+    "half of a character passes": ("            text.encode", "            text"),
+    "only the first text is looked at": ("in enumerate(texts):", "in enumerate(texts[:1]):"),
+    "the last text is not looked at": ("in enumerate(texts):", "in enumerate(texts[:-1]):"),
+    "places counted from 1": ("in enumerate(texts):", "in enumerate(texts, 1):"),
+    "the message quotes the text": ("is longer than {most_characters} characters", "is too long: {text}"),
+    "the message does not name the place": ("texts[{place}]", "a text"),
+    "returns the dict": ("    return texts\n", "    return found\n"),
+    "a tuple": ("    return texts\n", "    return tuple(texts)\n"),
+    "returns the Problem instead of raising it": ("raise bad", "return bad"),
+    "raises a ValueError": ("return requests.Problem(status, code, message)", "return ValueError(message)"),
+    "status and code exchanged": ("requests.Problem(status, code, message)", "requests.Problem(code, status, message)"),
+})
+wrong.cell("read_texts", "calls the library", '''
+def read_texts(body, most_bytes, most_texts, most_characters):
+    return requests.read_texts(body, most_bytes, most_texts, most_characters)
+''')
+
+# -- token_bucket ---------------------------------------------------------------------------------------------------------
+
+BUCKET = '''
+class TokenBucket:
+    def __init__(self, rate, capacity, clock):
+        self.rate, self.capacity, self.clock = rate, capacity, clock
+        self.tokens = float(capacity)
+        self.last = clock()
+
+    def take(self):
+        now = self.clock()
+        self.tokens = min(self.capacity, self.tokens + (now - self.last) * self.rate)
+        self.last = now
+        if self.tokens >= 1:
+            self.tokens -= 1
+            return 0.0
+        return (1 - self.tokens) / self.rate
+'''
+right.cell("token_bucket", "with floats and an early return", BUCKET)
+right.cell("token_bucket", "the clock is read at the first request only", change(
+    BUCKET, "self.last = clock()", "self.last = None", "        self.tokens = min(", "        self.last = now if self.last is None else "
+    "self.last\n        self.tokens = min("))
+right.cell("token_bucket", "a dataclass", '''
+from dataclasses import dataclass
+
+@dataclass
+class TokenBucket:
+    rate: float
+    capacity: float
+    clock: object
+
+    def __post_init__(self):
+        self.full_at = self.clock()
+
+    def take(self):
+        """Keeps the time at which the bucket will be full in place of its tokens."""
+        now = self.clock()
+        full_at = max(self.full_at, now)
+        missing = (full_at - now) * self.rate + 1 - self.capacity
+        if missing > 1e-9:
+            return missing / self.rate
+        self.full_at = full_at + 1 / self.rate
+        return 0
+''')
+right.cell("token_bucket", "refills in a method of its own, a number of NumPy", change(BUCKET, '''        now = self.clock()
+        self.tokens = min(self.capacity, self.tokens + (now - self.last) * self.rate)
+        self.last = now
+''', '''        self.refill()
+''', "return 0.0", "return np.float64(0)") + '''
+    def refill(self):
+        now = self.clock()
+        gained = (now - self.last) * self.rate
+        self.tokens, self.last = np.minimum(self.tokens + gained, self.capacity), now
+''')
+wrong_ones("token_bucket", BUCKET, {
+    "starts empty": ("self.tokens = float(capacity)", "self.tokens = 0.0"),
+    "no upper limit: saves up during a pause": ("min(self.capacity, self.tokens + (now - self.last) * self.rate)",
+                                                "self.tokens + (now - self.last) * self.rate"),
+    "may go up to capacity + 1": ("min(self.capacity,", "min(self.capacity + 1,"),
+    "a refused request takes a token too": ("        return (1", "        self.tokens -= 1\n        return (2"),
+    "the time of a refusal is counted twice": ('''        self.last = now
+        if self.tokens >= 1:
+''', '''        if self.tokens >= 1:
+            self.last = now
+'''),
+    "never fills up again": ("self.tokens + (now - self.last) * self.rate", "self.tokens"),
+    "whole tokens only: the rest of the time is lost": ("(now - self.last) * self.rate", "int((now - self.last) * self.rate)"),
+    "allows while anything is left, not only a whole token": ("if self.tokens >= 1:", "if self.tokens > 0:"),
+    "more than a whole token is needed": ("if self.tokens >= 1:", "if self.tokens > 1:"),
+    "divides by the rate while filling": ("(now - self.last) * self.rate", "(now - self.last) / self.rate"),
+    "says how many tokens are missing, not seconds": ("(1 - self.tokens) / self.rate", "1 - self.tokens"),
+    "the wait until the bucket is full": ("(1 - self.tokens) / self.rate", "(self.capacity - self.tokens) / self.rate"),
+    "the wait of a whole token, whatever is there": ("(1 - self.tokens) / self.rate", "1 / self.rate"),
+    "True and False": ("return 0.0", "return True", "return (1 - self.tokens) / self.rate", "return False"),
+    "None for allowed": ("return 0.0", "return None"),
+    "the clock's first time is taken for 0": ("self.last = clock()", "self.last = 0.0"),
+    "its own clock": ("now = self.clock()", "now = time.monotonic()", "self.last = clock()", "self.last = time.monotonic()"),
+    "a rest of tokens is thrown away": ("self.tokens -= 1\n", "self.tokens = int(self.tokens) - 1\n"),
+    "all buckets share one state": ("        self.tokens = float(capacity)\n        self.last = clock()\n",
+                                    "        TokenBucket.tokens, TokenBucket.last = float(capacity), clock()\n",
+                                    "        self.tokens = min(", "        TokenBucket.tokens = min(",
+                                    "        self.last = now", "        TokenBucket.last = now",
+                                    "            self.tokens -= 1", "            TokenBucket.tokens -= 1"),
+})
+wrong.cell("token_bucket", "a window of one second with capacity places", '''
+class TokenBucket:
+    def __init__(self, rate, capacity, clock):
+        self.rate, self.capacity, self.clock, self.taken = rate, capacity, clock, []
+
+    def take(self):
+        now = self.clock()
+        self.taken = [moment for moment in self.taken if moment > now - 1]
+        if len(self.taken) < self.capacity:
+            self.taken.append(now)
+            return 0.0
+        return self.taken[0] + 1 - now
+''')
+wrong.cell("token_bucket", "the library's bucket", "class TokenBucket(keys.TokenBucket):\n    pass\n")
+
+# -- request_queue --------------------------------------------------------------------------------------------------------
+
+QUEUE = '''
+class RequestQueue:
+    def __init__(self, max_batch, max_wait, max_queue):
+        self.max_batch, self.max_wait, self.max_queue = max_batch, max_wait, max_queue
+        self.requests = []
+        self.event = asyncio.Event()
+        self.closed = False
+
+    def drop(self):
+        self.requests = [r for r in self.requests if not r.future.done()]
+
+    def texts(self):
+        return sum(len(r.texts) for r in self.requests)
+
+    def put(self, texts):
+        self.drop()
+        if self.closed:
+            raise requests.Problem(503, "closing", "the service closes", 2)
+        if self.texts() + len(texts) > self.max_queue:
+            raise requests.Problem(503, "full", "too many texts wait", 2)
+        request = batching.Waiting(texts)
+        self.requests.append(request)
+        self.event.set()
+        return request.future
+
+    async def next_batch(self):
+        loop = asyncio.get_running_loop()
+        while True:
+            self.drop()
+            timeout = None
+            if self.requests:
+                timeout = self.requests[0].since + self.max_wait - loop.time()
+                if self.closed or self.texts() >= self.max_batch or timeout <= 0:
+                    return self.take()
+            elif self.closed:
+                return None
+            self.event.clear()
+            try:
+                await asyncio.wait_for(self.event.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
+
+    def take(self):
+        batch, size = [], 0
+        while self.requests and (not batch or size + len(self.requests[0].texts) <= self.max_batch):
+            request = self.requests.pop(0)
+            batch.append(request)
+            size += len(request.texts)
+        return batch
+
+    def close(self):
+        self.closed = True
+        self.event.set()
+'''
+right.cell("request_queue", "with small methods", QUEUE)
+right.cell("request_queue", "with asyncio.timeout_at", change(QUEUE, '''            try:
+                await asyncio.wait_for(self.event.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
+''', '''            try:
+                async with asyncio.timeout_at(None if timeout is None else loop.time() + timeout):
+                    await self.event.wait()
+            except TimeoutError:
+                continue
+'''))
+right.cell("request_queue", "a new future for each change, and call_later", change(
+    QUEUE, "self.event = asyncio.Event()", "self.sleeper = None", "        self.event.set()\n", "        self.wake()\n", '''            self.event.clear()
+            try:
+                await asyncio.wait_for(self.event.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
+''', '''            self.sleeper = loop.create_future()
+            timer = loop.call_later(timeout, self.wake) if timeout is not None else None
+            await self.sleeper
+            if timer:
+                timer.cancel()
+''') + '''
+    def wake(self):
+        if self.sleeper is not None and not self.sleeper.done():
+            self.sleeper.set_result(None)
+''')
+right.cell("request_queue", "with asyncio.wait, and a tuple for a batch", change(QUEUE, '''            try:
+                await asyncio.wait_for(self.event.wait(), timeout)
+            except asyncio.TimeoutError:
+                pass
+''', '''            waiter = asyncio.create_task(self.event.wait())
+            await asyncio.wait([waiter], timeout=timeout)
+            waiter.cancel()
+''', "        return batch\n", "        return tuple(batch)\n"))
+wrong_ones("request_queue", QUEUE, {
+    "the wait counts from when it looks, not from when the first one came":
+        ("self.requests[0].since + self.max_wait - loop.time()", "self.max_wait"),
+    "the wait counts from the last request": ("self.requests[0].since", "self.requests[-1].since"),
+    "a full batch waits to the end too": ("self.closed or self.texts() >= self.max_batch or timeout <= 0",
+                                          "self.closed or timeout <= 0"),
+    "one text more than a batch is needed": ("self.texts() >= self.max_batch", "self.texts() > self.max_batch"),
+    "nobody waits for company": ("if self.closed or self.texts() >= self.max_batch or timeout <= 0:", "if True:"),
+    "takes all that waits, however many": ("(not batch or size + len(self.requests[0].texts) <= self.max_batch)", "True"),
+    "counts requests, not texts, in a batch": ("size += len(request.texts)", "size += 1"),
+    "counts requests, not texts, in the queue": ("sum(len(r.texts) for r in self.requests)", "len(self.requests)"),
+    "one text too many in a batch": ("<= self.max_batch)", "<= self.max_batch + 1)"),
+    "a large request never goes": ("(not batch or size", "(size", "return self.take()", '''
+                    batch = self.take()
+                    if batch:
+                        return batch'''),
+    "the newest first": ("self.requests.pop(0)", "self.requests.pop()"),
+    "the requests of a batch the other way round": ("        return batch\n", "        return batch[::-1]\n"),
+    "looks past one that does not fit": ('''        batch, size = [], 0
+        while self.requests and (not batch or size + len(self.requests[0].texts) <= self.max_batch):
+            request = self.requests.pop(0)
+            batch.append(request)
+            size += len(request.texts)
+''', '''        batch, size = [], 0
+        for request in list(self.requests):
+            if not batch or size + len(request.texts) <= self.max_batch:
+                self.requests.remove(request)
+                batch.append(request)
+                size += len(request.texts)
+'''),
+    "no limit on the queue": ("if self.texts() + len(texts) > self.max_queue:", "if False:"),
+    "the last place of the queue stays empty": ("len(texts) > self.max_queue", "len(texts) >= self.max_queue"),
+    "full only when nothing more fits at all": ("self.texts() + len(texts) > self.max_queue", "self.texts() >= self.max_queue"),
+    "status 429 for a full queue": ('(503, "full"', '(429, "full"'),
+    "no seconds to wait": ('"too many texts wait", 2)', '"too many texts wait")'),
+    "a refused request stands in the queue all the same": ('''        if self.texts() + len(texts) > self.max_queue:
+            raise requests.Problem(503, "full", "too many texts wait", 2)
+        request = batching.Waiting(texts)
+        self.requests.append(request)
+''', '''        request = batching.Waiting(texts)
+        self.requests.append(request)
+        if self.texts() > self.max_queue:
+            raise requests.Problem(503, "full", "too many texts wait", 2)
+'''),
+    "who has left is computed all the same": ("            self.drop()\n", ""),
+    "who has left still counts in put": ("        self.drop()\n        if self.closed:", "        if self.closed:"),
+    "only the first one is looked at for having left": (
+        "self.requests = [r for r in self.requests if not r.future.done()]",
+        "self.requests = self.requests[1:] if self.requests and self.requests[0].future.done() else self.requests"),
+    "takes requests when it is closed": ('''        if self.closed:
+            raise requests.Problem(503, "closing", "the service closes", 2)
+''', ""),
+    "closing forgets who waits": ("        self.closed = True\n", "        self.closed = True\n        self.requests = []\n"),
+    "closing wakes nobody": ("        self.closed = True\n        self.event.set()\n", "        self.closed = True\n"),
+    "closing lets them wait to the end": ("if self.closed or self.texts()", "if self.texts()"),
+    "never says that it has ended": ('''            elif self.closed:
+                return None
+''', ""),
+    "an empty list at every look": ('''            self.event.clear()
+''', '''            if not self.requests:
+                return []
+            self.event.clear()
+'''),
+    "the wait without a time": ("self.event.wait(), timeout)", "self.event.wait(), None)"),
+    "the clock of the computer, not of the loop": ("- loop.time()", "- time.monotonic()"),
+    "looks again every 50 ms": ("self.event.wait(), timeout)", "asyncio.sleep(1), 0.05)"),
+    "put is a coroutine that waits for the rows": (
+        "    def put(self, texts):", "    async def put(self, texts):", "return request.future", "return await request.future"),
+    "put returns the request": ("return request.future", "return request"),
+    "the batch is a list of texts": ("        return batch\n", "        return [text for r in batch for text in r.texts]\n"),
+    "one list for all queues": ("        self.requests = []\n", "", "class RequestQueue:\n", "class RequestQueue:\n    requests = []\n",
+                                "        self.requests = [r for", "        self.requests[:] = [r for"),
+})
+wrong.cell("request_queue", "the library's queue", "class RequestQueue(batching.RequestQueue):\n    pass\n")
+wrong.cell("request_queue", "an asyncio.Queue: after a busy time each request goes alone", '''
+class RequestQueue:
+    def __init__(self, max_batch, max_wait, max_queue):
+        self.max_batch, self.max_wait, self.max_queue = max_batch, max_wait, max_queue
+        self.queue, self.closed, self.size = asyncio.Queue(), False, 0
+
+    def put(self, texts):
+        if self.closed or self.size + len(texts) > self.max_queue:
+            raise requests.Problem(503, "full", "too many texts wait", 2)
+        request = batching.Waiting(texts)
+        self.size += len(texts)
+        self.queue.put_nowait(request)
+        return request.future
+
+    async def next_batch(self):
+        first = await self.queue.get()
+        if first is None:
+            return None
+        batch, size = [first], len(first.texts)
+        while size < self.max_batch:
+            left = first.since + self.max_wait - asyncio.get_running_loop().time()
+            try:
+                request = await asyncio.wait_for(self.queue.get(), left)
+            except TimeoutError:
+                break
+            if request is None:
+                self.queue.put_nowait(None)
+                break
+            batch.append(request)
+            size += len(request.texts)
+        self.size -= size
+        return batch
+
+    def close(self):
+        self.closed = True
+        self.queue.put_nowait(None)
+''')
+
+# -- answer_batches -------------------------------------------------------------------------------------------------------
+
+WORK = '''
+async def answer_batches(queue, predict):
+    while True:
+        batch = await queue.next_batch()
+        if batch is None:
+            return
+        texts = []
+        for request in batch:
+            texts.extend(request.texts)
+        try:
+            rows = await predict(texts)
+        except Exception as error:
+            for request in batch:
+                if not request.future.done():
+                    request.future.set_exception(error)
+            continue
+        place = 0
+        for request in batch:
+            count = len(request.texts)
+            if not request.future.done():
+                request.future.set_result(rows[place:place + count])
+            place += count
+'''
+right.cell("answer_batches", "one step after another", WORK)
+right.cell("answer_batches", "an iterator over the rows", change(WORK, '''        place = 0
+        for request in batch:
+            count = len(request.texts)
+            if not request.future.done():
+                request.future.set_result(rows[place:place + count])
+            place += count
+''', '''        left = iter(rows)
+        for request in batch:
+            own = [next(left) for _ in request.texts]
+            if not request.future.cancelled():
+                request.future.set_result(np.stack(own) if isinstance(rows, np.ndarray) else own)
+'''))
+right.cell("answer_batches", "places by a running sum", change(WORK, '''        place = 0
+        for request in batch:
+            count = len(request.texts)
+            if not request.future.done():
+                request.future.set_result(rows[place:place + count])
+            place += count
+''', '''        ends = np.cumsum([len(request.texts) for request in batch])
+        for request, end in zip(batch, ends):
+            request.future.done() or request.future.set_result(rows[end - len(request.texts):end])
+'''))
+right.cell("answer_batches", "with suppress for those who have gone", change(
+    WORK, '''                if not request.future.done():
+                    request.future.set_exception(error)
+''', '''                with contextlib.suppress(asyncio.InvalidStateError):
+                    request.future.set_exception(error)
+''', "    while True:\n        batch = await queue.next_batch()\n        if batch is None:\n            return\n",
+    "    while batch := await queue.next_batch():\n"))
+wrong_ones("answer_batches", WORK, {
+    "every caller gets the rows of all": ("rows[place:place + count]", "rows"),
+    "every caller gets the first rows": ("            place += count\n", ""),
+    "one row for each caller": ("rows[place:place + count]", "rows[place:place + 1]", "place += count", "place += 1"),
+    "one row too many": ("rows[place:place + count]", "rows[place:place + count + 1]"),
+    "one row too few": ("rows[place:place + count]", "rows[place:place + count - 1]"),
+    "the callers in the wrong order": ("        place = 0\n        for request in batch:", "        place = 0\n        for request in batch[::-1]:"),
+    "who has gone is not counted: the others get their rows": ('''            if not request.future.done():
+                request.future.set_result(rows[place:place + count])
+            place += count
+''', '''            if request.future.done():
+                continue
+            request.future.set_result(rows[place:place + count])
+            place += count
+'''),
+    "a result for somebody who has gone breaks it": ('''            if not request.future.done():
+                request.future.set_result(rows[place:place + count])
+''', '''            request.future.set_result(rows[place:place + count])
+'''),
+    "an error for somebody who has gone breaks it": ('''                if not request.future.done():
+                    request.future.set_exception(error)
+''', '''                request.future.set_exception(error)
+'''),
+    "an error ends the worker": ("            continue\n", "            raise\n"),
+    "an error is swallowed, and nobody hears of it": ('''            for request in batch:
+                if not request.future.done():
+                    request.future.set_exception(error)
+            continue
+''', "            continue\n"),
+    "only the first caller hears of the error": ("            for request in batch:\n                if not",
+                                                 "            for request in batch[:1]:\n                if not"),
+    "the error is given as a result": ("request.future.set_exception(error)", "request.future.set_result(error)"),
+    "no try: an error ends everything": ('''        try:
+            rows = await predict(texts)
+        except Exception as error:
+            for request in batch:
+                if not request.future.done():
+                    request.future.set_exception(error)
+            continue
+''', "        rows = await predict(texts)\n"),
+    "catches its own cancellation and goes on": ("except Exception as error:", "except BaseException as error:"),
+    "one batch and no more": ("            place += count\n", "            place += count\n        return\n"),
+    "does not see the end": ("        if batch is None:\n            return\n", "        if batch is None:\n            continue\n"),
+    "each request alone through the model": ('''            rows = await predict(texts)
+''', '''            rows = [row for request in batch for row in await predict(request.texts)]
+'''),
+    "each text once only": ("texts.extend(request.texts)", "texts.extend(text for text in request.texts[:1])"),
+    "the texts in alphabetical order": ("            rows = await", "            texts.sort()\n            rows = await"),
+    "empties the requests' lists": ("texts.extend(request.texts)", "texts.extend(request.texts)\n            request.texts = []"),
+    "texts of earlier batches go along": ("    while True:\n", "    texts = []\n    while True:\n", "        texts = []\n        for", "        for"),
+    "all batches at once": ('''            rows = await predict(texts)
+        except Exception as error:
+            for request in batch:
+                if not request.future.done():
+                    request.future.set_exception(error)
+            continue
+''', '''            pass
+        except Exception as error:
+            continue
+''', "        place = 0\n        for request in batch:\n            count = len(request.texts)\n            if not request.future.done():\n"
+     "                request.future.set_result(rows[place:place + count])\n            place += count\n", '''        asyncio.create_task(one(batch, texts, predict))
+
+async def one(batch, texts, predict):
+    rows, place = await predict(texts), 0
+    for request in batch:
+        if not request.future.done():
+            request.future.set_result(rows[place:place + len(request.texts)])
+        place += len(request.texts)
+'''),
+    "forgets await: the rows are a coroutine": ("rows = await predict(texts)", "rows = predict(texts)"),
+})
+wrong.cell("answer_batches", "calls the library", '''
+async def answer_batches(queue, predict):
+    await batching.answer_batches(queue, predict)
+''')
+
+# -- endpoint -------------------------------------------------------------------------------------------------------------
+
+ENDPOINT = '''
+class Endpoint:
+    def __init__(self, read, bucket, queue, clock):
+        self.read, self.bucket, self.queue, self.clock = read, bucket, queue, clock
+        self.ok = self.refused = self.failed = 0
+        self.times = []
+
+    def error(self, code, message):
+        return {"error": {"code": code, "message": message}}
+
+    async def answer(self, body):
+        began = self.clock()
+        wait = self.bucket.take()
+        if wait > 0:
+            self.refused += 1
+            return 429, self.error("too_often", "you ask too often"), math.ceil(wait)
+        try:
+            texts = self.read(body)
+            rows = await self.queue.put(texts)
+        except requests.Problem as problem:
+            self.refused += 1
+            return problem.status, self.error(problem.code, problem.message), problem.retry_after
+        except Exception:
+            self.failed += 1
+            return 500, self.error("internal", "the model failed"), None
+        self.ok += 1
+        self.times.append(self.clock() - began)
+        return 200, {"predictions": [[float(number) for number in row] for row in rows]}, None
+
+    def metrics(self):
+        p50 = latency.percentile(self.times, 50) if self.times else None
+        p95 = latency.percentile(self.times, 95) if self.times else None
+        return {"ok": self.ok, "refused": self.refused, "failed": self.failed, "p50": p50, "p95": p95}
+'''
+right.cell("endpoint", "with three counters and early returns", ENDPOINT)
+right.cell("endpoint", "a list of (status, seconds)", '''
+class Endpoint:
+    def __init__(self, read, bucket, queue, clock):
+        self.parts, self.clock, self.log = (read, bucket, queue), clock, []
+
+    async def answer(self, body):
+        start = self.clock()
+        status, content, wait = await self.work(body)
+        self.log.append((status, self.clock() - start))
+        return status, content, wait
+
+    async def work(self, body):
+        read, bucket, queue = self.parts
+        try:
+            if (seconds := bucket.take()) > 0:
+                raise requests.Problem(429, "rate", "slower, please", -int(-seconds // 1))
+            rows = await queue.put(read(body))
+            return 200, {"predictions": rows.tolist()}, None
+        except Exception as error:
+            if isinstance(error, requests.Problem):
+                return error.status, {"error": {"code": error.code, "message": str(error)}}, error.retry_after
+            return 500, {"error": {"code": "model", "message": type(error).__name__}}, None
+
+    def metrics(self):
+        took = sorted(seconds for status, seconds in self.log if status == 200)
+        def place(p):
+            return took[math.ceil(p * len(took) / 100) - 1] if took else None
+        counts = Counter({200: "ok", 500: "failed"}.get(status, "refused") for status, _ in self.log)
+        return {**{name: counts[name] for name in ("ok", "refused", "failed")}, "p50": place(50), "p95": place(95)}
+''')
+right.cell("endpoint", "a list for the answer, an array of times", change(
+    ENDPOINT, "        return 200, {", "        return [200, {", "for row in rows]}, None", "for row in rows]}, None]",
+    "latency.percentile(self.times, 50)", 'np.percentile(np.array(self.times), 50, method="inverted_cdf")'))
+right.cell("endpoint", "the future in a line of its own, a count more", change(
+    ENDPOINT, "            rows = await self.queue.put(texts)\n", "            future = self.queue.put(texts)\n            rows = await future\n",
+    'return {"ok"', 'return {"seen": self.ok + self.refused + self.failed, "ok"'))
+wrong_ones("endpoint", ENDPOINT, {
+    "reads before it asks the bucket": ('''        wait = self.bucket.take()
+        if wait > 0:
+''', '''        try:
+            self.read(body)
+        except requests.Problem as problem:
+            self.refused += 1
+            return problem.status, self.error(problem.code, problem.message), problem.retry_after
+        wait = self.bucket.take()
+        if wait > 0:
+'''),
+    "no bucket": ("if wait > 0:", "if False:"),
+    "takes two tokens": ("wait = self.bucket.take()", "wait = max(self.bucket.take(), self.bucket.take())"),
+    "the bucket's answer the wrong way round": ("if wait > 0:", "if wait == 0:"),
+    "503 for who asks too often": ("return 429,", "return 503,"),
+    "seconds with a fraction": ("math.ceil(wait)", "wait"),
+    "seconds rounded down": ("math.ceil(wait)", "int(wait)"),
+    "no seconds to wait with a full queue": ("self.error(problem.code, problem.message), problem.retry_after",
+                                             "self.error(problem.code, problem.message), None"),
+    "400 for every Problem": ("return problem.status,", "return 400,"),
+    "a Problem of the queue is a failure": ('''            texts = self.read(body)
+            rows = await self.queue.put(texts)
+        except requests.Problem as problem:
+''', '''            texts = self.read(body)
+        except requests.Problem as problem:
+''', '''        self.ok += 1
+        self.times''', '''        try:
+            rows = await self.queue.put(texts)
+        except Exception:
+            self.failed += 1
+            return 500, self.error("internal", "the model failed"), None
+        self.ok += 1
+        self.times'''),
+    "a failure of the model goes up": ('''        except Exception:
+            self.failed += 1
+            return 500, self.error("internal", "the model failed"), None
+''', ""),
+    "the message of 500 quotes the error": ('''        except Exception:
+            self.failed += 1
+            return 500, self.error("internal", "the model failed"), None
+''', '''        except Exception as error:
+            self.failed += 1
+            return 500, self.error("internal", str(error)), None
+'''),
+    "swallows the cancellation of its caller": ("except Exception:", "except BaseException:"),
+    "counts who has left as failed": ('''        except Exception:
+            self.failed += 1
+            return''', '''        except asyncio.CancelledError:
+            self.failed += 1
+            raise
+        except Exception:
+            self.failed += 1
+            return'''),
+    "forgets await": ("rows = await self.queue.put(texts)", "rows = self.queue.put(texts)"),
+    "the rows as an array, which JSON cannot write": ("[[float(number) for number in row] for row in rows]", "rows"),
+    "the best class in place of the rows": ("[[float(number) for number in row] for row in rows]", "[int(row.argmax()) for row in rows]"),
+    "the rows without a name": ('{"predictions": [[float(number) for number in row] for row in rows]}',
+                                "[[float(number) for number in row] for row in rows]"),
+    "the error as a string": ('return {"error": {"code": code, "message": message}}', 'return {"error": message}'),
+    "two things, without the seconds": ("for row in rows]}, None", "for row in rows]}"),
+    "refusals count as ok": ("self.refused += 1", "self.ok += 1"),
+    "429 is not counted": ('''            self.refused += 1
+            return 429''', "            return 429"),
+    "failures count as refusals": ("self.failed += 1", "self.refused += 1"),
+    "the times of refused requests go into the percentiles": ('''            self.refused += 1
+            return problem''', '''            self.refused += 1
+            self.times.append(self.clock() - began)
+            return problem'''),
+    "the mean for p50": ("latency.percentile(self.times, 50)", "float(np.mean(self.times))"),
+    "numpy's percentile, which draws lines between values": ("latency.percentile(self.times, 95)", "float(np.percentile(self.times, 95))"),
+    "in milliseconds": ("self.clock() - began)", "1000 * (self.clock() - began))"),
+    "the moment of the answer, not the time that it took": ("self.times.append(self.clock() - began)", "self.times.append(self.clock())"),
+    "0 where there is no time yet": ("if self.times else None", "if self.times else 0.0"),
+    "breaks while there is no time": ("latency.percentile(self.times, 50) if self.times else None", "latency.percentile(self.times, 50)"),
+    "metrics begin anew at each look": ('''        return {"ok": self.ok''', '''        self.times = []
+        return {"ok": self.ok'''),
+    "counters of the class, not of the endpoint": (
+        "        self.ok = self.refused = self.failed = 0\n        self.times = []\n", "",
+        "class Endpoint:\n", "class Endpoint:\n    ok = refused = failed = 0\n    times = []\n"),
+    "its own clock": ("began = self.clock()", "began = time.monotonic()", "self.clock() - began", "time.monotonic() - began"),
+})
 
 
 # -- compressed_model -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Checks of lab 8, compress and serve. Inputs are fresh and random at each run; references are computed here."""
 
+import json
+
 import numpy as np
 import torch
 from leaplm import compression, data, evaluation, marking
@@ -8,21 +10,17 @@ from leaplm.compression import checkpoint as compressed
 from leaplm.compression import latency
 from leaplm.grading import (
     NOTHING_CALLED,
-    Bool,
     Contract,
-    ListOf,
-    Number,
     Several,
     StudentError,
     Tensor,
     as_array,
-    as_number,
     check,
     first_artifact,
 )
-from leaplm.grading.judge import standing
+from leaplm.grading.judge import simulations, standing
 from leaplm.grading.judge.remembered import class_scores
-from leaplm.serve import batching, keys, metrics
+from leaplm.serve import batching, keys, requests
 
 CLOSE = 1e-4
 LIMIT_MB = 12
@@ -40,32 +38,6 @@ def parts_of(result, name, size=2):
 
 
 PROBES = "leaplm.grading.judge.probes"
-YES_OR_NO = ListOf(Bool())
-LATENCY = Contract("starts ends", Several(Number(), Number(), Number()), arrays="numpy",
-                   own="leaplm.compression.latency.percentile")
-
-
-@check(points=2, contract=LATENCY)
-def latency_summary(student, rng):
-    """Overlapping requests whose starts are not in order; sizes at which nearest rank is neither rounding nor cutting."""
-    right = np.zeros(3, dtype=bool)
-    for case, size in enumerate((1, 7, 19, 20, 100)):
-        starts = rng.uniform(3, 9, size=size)
-        ends = starts + rng.exponential(0.5, size=size) + 0.01
-        given = (starts, ends) if case % 2 else (starts.tolist(), ends.tolist())
-        got = parts_of(student.call("latency_summary", *given), "latency_summary", 3)
-        values = [as_number(value, "latency_summary") for value in got]
-        same = np.isclose(values, latency.latency_summary(starts, ends), rtol=1e-6)
-        right = same if case == 0 else right & same
-    if right.all():
-        return 2, "percentiles by nearest rank, throughput over the whole time"
-    if right[:2].all():
-        return 1, "the percentiles are right; throughput is n over the time from the first start to the last end"
-    if right[2]:
-        return 1, "the throughput is right; p50 and p95 are number ceil(p n / 100) of the sorted latencies, counted from 1"
-    return 0, "sort the latencies, take number ceil(p n / 100); n over the time from the first start to the last end"
-
-
 INT8 = Contract("weight", Several(Tensor("int8", dims=2), Tensor("float", dims=1)),
                 own="leaplm.compression.quantization.fake_quantize")
 
@@ -157,117 +129,357 @@ def distillation_loss(student, rng):
     return 3, "both parts and their mix are right"
 
 
-BATCHES = Contract("arrivals max_size max_wait", Several(ListOf(Number(whole=True)), ListOf(Number())))
+SIMULATIONS = "leaplm.grading.judge.simulations"
 
 
-@check(points=4, contract=BATCHES)
-def collect_batches(student, rng):
-    """Sparse and dense arrivals, on a grid of 1/64 s so that sums are exact and some arrive at the moment of closing."""
-    cases = {"nothing arrives": ([], 3, 0.25), "one text alone": ([2.5], 3, 0.25),
-             "each alone (max_size 1)": (grid(rng, 6, 20), 1, 0.25),
-             "no wait": (sorted(grid(rng, 5, 30) * 2), 4, 0.0), "at the moment of closing": ([0.0, 0.25, 0.5], 5, 0.25),
-             "just after the moment of closing": ([0.0, 0.25 + 2**-14, 0.5], 5, 0.25)}
-    cases |= {f"random {i}": (grid(rng, 30, int(rng.choice([40, 100, 300]))), int(rng.integers(2, 7)),
-                              float(rng.choice([8, 16, 32])) / 64) for i in range(12)}
-    bad_sizes, bad_times = [], []
-    for name, case in cases.items():
-        got = parts_of(student.call("collect_batches", *case), "collect_batches")
-        sizes, sent = (as_array(part, (None,), "collect_batches") for part in got)
-        want_sizes, want_sent = batching.collect_batches(*case)
-        bad_sizes += [name] * (not np.array_equal(sizes, want_sizes))
-        bad_times += [name] * (not close(sent, want_sent))
-    edges = [name for name in bad_sizes + bad_times if not name.startswith("random")]
-    if not bad_sizes and not bad_times:
-        return 4, "sizes and times are right, also at the edges"
-    if not bad_sizes:
-        return 2, "the sizes are right; a full batch goes when its last text arrives, another max_wait after its first"
-    if len(edges) == len(bad_sizes + bad_times):
-        return 2, f"right for random arrivals; look at: {edges[0]}"
-    return 0, "sizes differ: a batch opens with its first text, and closes when full or max_wait after that text"
+def part(arguments, name):
+    """Contracts of a part of the service, and of what is played with it (`simulations`)."""
+    return {name: Contract(arguments), f"{name}()": Contract("made plan")}
 
 
-def grid(rng, size, span):
-    """Ascending times in s: whole numbers of 1/64 s below `span` / 64."""
-    return np.sort(rng.integers(0, span, size=size) / 64).tolist()
+def play(student, name, what, plan):
+    """What happens with the student's part, and with the library's in its place where there is one."""
+    return student.call(student.build(f"{SIMULATIONS}:player", name, what), student.get(name), plan)
 
 
-@check(points=3, contract=Contract("times rate capacity", YES_OR_NO, own="leaplm.serve.keys.TokenBucket"))
+def own(made, what, plan):
+    return simulations.player("ours", what)(made, plan)
+
+
+LIMITS = (400, 4, 30)  # bytes, texts, characters
+BODIES = {  # what it is: (body, status)
+    "one byte too many": (b'{"texts": ["' + b"x" * 387 + b'"]}', 413), "too large, and not JSON": (b"[" * 401, 413),
+    "not JSON, a bracket alone": (b"{", 400), "a body of no bytes": (b"", 400),
+    "not UTF-8, but another code": (b'{"texts": ["\xff"]}', 400),
+    "JSON written in UTF-16": ('{"texts": ["ab"]}'.encode("utf-16"), 400),
+    "a list, no dict": (b'["a"]', 422), "the word null alone": (b"null", 422),
+    "another key than texts": (b'{"text": ["a"]}', 422), "a key too many": (b'{"texts": ["a"], "key": 1}', 422),
+    "a string, no list": (b'{"texts": "abc"}', 422), "a dict, no list": (b'{"texts": {"a": 1}}', 422),
+    "texts is null": (b'{"texts": null}', 422), "a list without texts": (b'{"texts": []}', 422),
+    "too many texts": (b'{"texts": ["a", "b", "c", "d", "e"]}', 422),
+    "brackets inside of each other": (b"[" * 190 + b"]" * 190, 422),
+}
+BAD_TEXTS = {"a number for a text": "7", "null for a text": "null", "a list for a text": '["a"]', "an empty text": '""',
+             "a text of blanks": '" \\n\\t "', "a text that is too long": f'"{"y" * 31}"',
+             "half of a character": '"a\\ud800"'}  # fmt: skip
+GOOD_BODIES = {
+    "exactly at all limits": (b'{"texts": ["' + b"a" * 30 + b'", "' + b"b" * 30 + b'", "c", " d "]}').ljust(400),
+    "two bytes a character": f'{{"texts": ["{"é" * 30}"]}}'.encode(),
+    "written in other ways": b' {"texts" :["\\u00e9\\ud83d\\ude00", "\xe1\xba\xb9k\xc3\xa1"]}\n',
+}
+
+
+@check(points=2, contract=part("body most_bytes most_texts most_characters", "read_texts"))
+def read_texts(student, rng):
+    """Each fault alone, and some together; each limit hit exactly; a bad text at each place among good ones."""
+    places = dict(zip(BAD_TEXTS, rng.permutation([0, 1, 2, 3, 3, 0, 1]).tolist(), strict=True))
+    filled = {what: [text if i == places[what] else '"good"' for i in range(4)] for what, text in BAD_TEXTS.items()}
+    bad = {**BODIES, **{what: (f'{{"texts": [{", ".join(texts)}]}}'.encode(), 422) for what, texts in filled.items()}}
+    bodies = [*(body for body, _ in bad.values()), *GOOD_BODIES.values()]
+    found = play(student, "read_texts", "reading", {"limits": LIMITS, "bodies": [body.decode("latin-1") for body in bodies]})
+    told = dict(zip([*bad, *GOOD_BODIES], found, strict=True))
+    for what, body in GOOD_BODIES.items():
+        texts = [text.encode().decode("latin-1") for text in json.loads(body)["texts"]]
+        if told[what] != ["texts", texts]:
+            return 0, f"a good body ({what}) should give the list of its texts, as they are"
+    wrong = [what for what, (_, status) in bad.items() if told[what][:2] != ["problem", status]]
+    if wrong:
+        got, status = told[wrong[0]], bad[wrong[0]][1]
+        came = {"texts": "it gives texts", "problem": f"it raises a `Problem` {got[1]}", "other": f"it raises `{got[1]}`",
+                "kind": "it gives something that is no list of strings"}  # fmt: skip
+        said = f"look at this body: {wrong[0]}; {came[got[0]]}; a `Problem` with the status {status} is wanted"
+        return (1 if len(wrong) <= 2 else 0), said
+    if not all(isinstance(told[what][2], str) and told[what][3] for what in bad):
+        return 1, "the statuses are right; `code` and `message` of each `Problem` are strings"
+    if any(f"texts[{places[what]}]" not in told[what][2] for what in BAD_TEXTS):
+        return 1, "the statuses are right; the message names the place of the bad text, as `texts[3]`, counted from 0"
+    if any("xxx" in told[what][2] or "yyy" in told[what][2] for what in bad):
+        return 1, "the statuses are right; but a message quotes the text, and would bring it into logs"
+    return 2, "every good body gives its texts, every bad one the right status"
+
+
+@check(points=1, contract=part("rate capacity clock", "TokenBucket"))
 def token_bucket(student, rng):
-    """Random requests on a grid of 1/8 s (exact sums), of which many are refused; a long pause; a start that is not at 0."""
-    cases = [([5.0, 5.0, 5.0, 50.0, 50.0, 50.0, 50.0], 1.0, 2), ([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], 0.5, 1)]
-    for _ in range(12):
-        times = np.sort(rng.integers(0, 120, size=40) / 8 + float(rng.integers(0, 9))).tolist()
-        cases.append((times, float(rng.choice([0.5, 1, 2])), int(rng.integers(1, 6))))
-    wrong = 0
-    for case in cases:
-        got = as_array(student.call("token_bucket", *case), (len(case[0]),), "token_bucket")
-        wrong += not np.array_equal(got, reference_bucket(*case))
+    """Two buckets in turns on a grid of 1/8 s (exact sums), many refusals, a long pause, a clock that begins anywhere."""
+    for _ in range(8):
+        rates, made_at = rng.choice([0.5, 1, 2, 4], size=2), float(rng.integers(-9, 0))
+        moments = made_at + np.sort(rng.integers(0, 80, size=50)) / 8 + 40 * (np.arange(50) >= 40)
+        asks = [[float(moment), int(rng.integers(0, 2))] for moment in moments]
+        plan = {"made_at": made_at, "settings": [[float(rate), int(rng.integers(1, 6))] for rate in rates], "asks": asks}
+        got, want = play(student, "TokenBucket", "buckets", plan), own(keys.TokenBucket, "buckets", plan)
+        if not all(isinstance(value, (int, float)) for value in got):
+            return 0, "`take` should return a number: 0.0 if allowed, else the seconds until the next whole token"
+        if not np.array_equal(np.array(got) > 0, np.array(want) > 0):
+            return 0, "other requests are allowed: full at first, filled by time up to the capacity, refusals take nothing"
+        if not close(got, want):
+            return 0, "the right requests are allowed; a refused one gets the seconds until there is a whole token again"
+    return 1, "full at first, filled by the clock up to the capacity, and a refusal says how long to wait"
+
+
+def spread(rng, size, span):
+    """Ascending times in s, each another: whole numbers of 1/64 s. Waits in the plans end between two of them."""
+    return (np.sort(rng.choice(np.arange(1, span), size=size, replace=False)) / 64).tolist()
+
+
+OFF = 1 / 4096  # s: puts the end of a wait, or of a batch, between two arrivals
+
+
+def queue_plans(rng):
+    """{what it is about: plan}, the plain cases first."""
+    def plan(events, limits=(4, 0.25 + OFF, 50), busy=0.0):
+        closes = [(events[-1][0] + 8 + OFF / 2, "close", -1)] if all(what != "close" for _, what, _ in events) else []
+        return {"limits": list(limits), "busy": busy, "events": [*events, *closes]}
+
+    def arrive(moments, sizes):
+        return [(moment, str(size), number) for number, (moment, size) in enumerate(zip(moments, sizes, strict=True))]
+
+    ones, small = np.ones(40, dtype=int), rng.integers(1, 4, size=30)
+    leaving = arrive(spread(rng, 12, 24), ones[:12])
+    gone = [(leaving[number][0] + OFF / 4, "leave", number) for number in (0, 2, 3, 7)]
+    closing = plan([(0.25, "1", 0), (0.25 + 1 / 64, "1", 1), (0.3125, "close", -1), (0.375, "1", 2)])
+    return {
+        "requests of one text, now and then": plan(arrive(spread(rng, 40, 400), ones)),
+        "many requests of one text": plan(arrive(spread(rng, 40, 60), ones)),
+        "requests of several texts: none is cut": plan(arrive(spread(rng, 30, 90), small)),
+        "a request of more than `max_batch` texts goes alone": plan(arrive([0.25, 0.5, 0.5625, 2.0], [1, 7, 2, 6])),
+        "the model is busy while more requests come": plan(
+            arrive(spread(rng, 40, 90), ones), (5, 0.125 + OFF, 60), 0.375 + OFF),
+        "several texts each, and a busy model: none overtakes": plan(
+            arrive(spread(rng, 40, 60), rng.permutation([1, 1, 2, 3] * 10)), (6, 0.125 + OFF, 90), 0.25 + OFF),
+        "a queue that is full": plan(
+            arrive(spread(rng, 40, 60), rng.integers(1, 4, size=40)), (3, 0.125 + OFF, 6), 0.5 + OFF),
+        "exactly `max_queue` texts": plan(
+            arrive([0.25, 0.265625, 0.28125, 0.296875, 0.3125], [2, 2, 2, 1, 1]), (9, 0.5 + OFF, 5)),
+        "without any wait, and a busy model": plan(arrive(spread(rng, 20, 60), ones[:20]), (4, 0.0, 50), 0.0625 + OFF),
+        "the first one leaves: the next one's own wait counts": plan(
+            [*arrive([0.25, 0.375], [1, 1]), (0.4375, "leave", 0), (1.5, "1", 2)], (4, 0.25 + OFF, 50)),
+        "who has left counts no more as waiting": plan(
+            [*arrive([0.25, 0.265625], [2, 2]), (0.28125, "leave", 0), (0.296875, "2", 2), (0.3125, "2", 3)],
+            (9, 1.0 + OFF, 4)),
+        "several callers leave a busy queue": plan(sorted([*leaving, *gone]), (3, 0.125 + OFF, 50), 0.125 + OFF),
+        "all who wait leave": plan(
+            [*arrive([0.25, 0.265625], [1, 1]), (0.28125, "leave", 0), (0.296875, "leave", 1), (2.0, "1", 2)]),
+        "it closes while requests wait": closing,
+        "it closes while nothing waits": plan([(0.5, "close", -1), (1.0, "1", 0)]),
+    }
+
+
+@check(points=3, seconds=4, contract=part("max_batch max_wait max_queue", "RequestQueue"))
+def request_queue(student, rng):
+    """Sparse and dense arrivals, several texts a request, a busy model, a full queue, callers that leave, closing."""
+    wrong, plans = {}, queue_plans(rng)
+    for what, plan in plans.items():
+        got, want = play(student, "RequestQueue", "queue", plan), own(batching.RequestQueue, "queue", plan)
+        if not got["future"]:
+            return 0, "`put` should return the future of the request, at once: no `await` in it"
+        if got["kind"]:
+            return 0, "`next_batch` should return a list of `Waiting`, or None"
+        if fault := fault_of_log(got, want):
+            wrong[what] = fault
     if not wrong:
-        return 3, "full at first, filled with time up to the capacity, and refused requests take nothing"
-    return 0, f"{wrong} of {len(cases)} cases differ: start full, refill by time up to the capacity, a refusal takes nothing"
+        return 3, "batches, times, refusals, callers that leave and the end are right"
+    what, fault = next(iter(wrong.items()))
+    plain = list(plans)[:3]
+    points = 0 if any(what in wrong for what in plain) else 1 if len(wrong) > 2 else 2
+    return points, f"look at this case: {what}; {fault}"
 
 
-def reference_bucket(times, rate, capacity):
-    bucket = keys.TokenBucket(rate, capacity, times[0])
-    return [bucket.take(now) == 0 for now in times]
+def fault_of_log(got, want):
+    """What is wrong with a log of batches in words, None if nothing is."""
+    if [texts for _, texts in got["batches"]] != [texts for _, texts in want["batches"]]:
+        return "other requests go together than should"
+    ours, theirs = ([moment for moment, _ in log["batches"]] for log in (got, want))
+    if not np.allclose(ours, theirs, rtol=0, atol=1e-6):
+        return "the right batches go, but not at the right moments"
+    if [number for number, *_ in got["refused"]] != [number for number, *_ in want["refused"]]:
+        return "other requests are refused than should"
+    if got["refused"] != want["refused"]:
+        return "a refusal is a `Problem` with the status 503 and whole seconds to wait"
+    if got["stuck"]:
+        return "after `close` it waits for ever: `next_batch` should give None once nothing is left"
+    in_time = got["ended"] is not None and close(got["ended"], want["ended"])
+    return None if in_time else "it should end at once when it closes"
 
 
-ALERT = Contract("times requests failures window share hold", YES_OR_NO, own="leaplm.serve.metrics.increases")
+def worker_plans(rng):
+    """{what it is about: plan}, the plain case first."""
+    def batch(*sizes):
+        return [["".join(rng.choice(list("abc"), size=int(rng.integers(2, 9)))) for _ in range(size)] for size in sizes]
+
+    failing = [batch(2, 1), [["good"], ["good", "fail"], ["good"]], batch(1, 3)]
+    plans = {"rows for each caller": ([batch(1, 3, 2), batch(2, 2), batch(4)], [], False),
+             "rows that come in lists": ([batch(2, 1), batch(1, 1)], [], True),
+             "a batch that fails": (failing, [], False),
+             "a caller leaves while the model computes": ([batch(2, 1, 3), batch(1, 2)], [(0.5, 1)], False),
+             "a caller leaves a batch that fails": (failing, [(1.75, 3)], False),
+             "the worker itself is cancelled": ([batch(1, 2), batch(1), batch(2)], [(0.5, -1)], False)}
+    return {what: {"batches": batches, "leave": leave, "lists": lists} for what, (batches, leave, lists) in plans.items()}
 
 
-@check(points=2, contract=ALERT)
-def alert_fires(student, rng):
-    """Random counters with bursts of failures, gaps between samples, moments without requests, edges, and restarts."""
-    plain = [*ALERT_EDGES, *(random_counters(rng) for _ in range(8))]
-    with_restart = [*ALERT_RESTARTS, *(random_counters(rng, int(rng.integers(20, 25))) for _ in range(8))]
-    plain, restarts = (sum(alert_is_right(student, *case) for case in cases) == len(cases)
-                       for cases in (plain, with_restart))
-    if plain and restarts:
-        return 2, "window, share, hold and restarts are right"
-    if plain:
-        return 1, "right while counters only grow; after a restart a counter grew by its new value, not by less than 0"
-    return 0, "growth in the steps that end in (t - window, t], its share (0 without requests), and since when it is above"
+@check(points=2, seconds=4, contract=part("queue predict", "answer_batches"))
+def answer_batches(student, rng):
+    """Several callers a batch with several texts, a batch that fails between good ones, callers that leave, and the end."""
+    wrong = {}
+    for what, plan in worker_plans(rng).items():
+        got, want = play(student, "answer_batches", "worker", plan), own(batching.answer_batches, "worker", plan)
+        if got["asked"][:1] != want["asked"][:1]:
+            return 0, "the model should get all texts of a batch at once, in one list, in their order"
+        if got["most"] > 1:
+            return 0, "one batch at a time: wait for `predict` before the next batch is taken"
+        if not got["texts"]:
+            return 0, "it changes the requests' own lists of texts"
+        if fault := fault_of_answers(got, want):
+            wrong[what] = fault
+    if not wrong:
+        return 2, "every caller gets the rows of its own texts, or the error of its own batch"
+    what, fault = next(iter(wrong.items()))
+    return (0 if what.startswith("rows") else 1), f"look at this case: {what}; {fault}"
 
 
-ALERT_EDGES = [  # times, requests, failures, window, share, hold
-    ([5], [3], [3], 10, 0.1, 0),  # one sample: no step yet
-    ([0, 10, 20, 30], [90, 100, 110, 120], [80, 80, 80, 80], 60, 0.1, 0),  # counters that began before the first sample
-    ([0, 10, 20, 30], [0, 8, 16, 24], [0, 2, 4, 7], 10, 0.25, 0),  # exactly the share is not above it
-    ([0, 10, 20, 30, 40], [0, 10, 20, 30, 40], [0, 9, 9, 9, 9], 20, 0.4, 0),  # a step that ends at t - window is out
-    ([0, 10, 20, 30, 40], [0, 10, 20, 30, 40], [0, 9, 18, 27, 36], 10, 0.4, 20),  # held for exactly `hold`
-    ([0, 10, 20, 30], [0, 0, 0, 0], [0, 0, 0, 0], 20, 0.0, 0),  # no requests
-    ([0, 10, 20, 30], [5, 5, 5, 5], [1, 2, 3, 4], 20, 0.1, 0),  # no requests, but failures
-]
-ALERT_RESTARTS = [
-    ([0, 10, 20, 30, 40], [50, 60, 70, 10, 20], [9, 9, 9, 5, 5], 10, 0.25, 0),  # fails in the step of the restart only
-    ([0, 10, 20, 30, 40], [50, 60, 70, 20, 21], [5, 5, 5, 5, 6], 20, 0.25, 0),  # one counter falls, the other does not
-    ([0, 10, 20, 30], [100, 110, 5, 10], [0, 0, 5, 10], 10, 0.5, 10),  # above before and after
-]
+def fault_of_answers(got, want):
+    if got["stuck"]:
+        return "it does not end: it should when `next_batch` gives None"
+    if want["ended"] == "cancelled":
+        return None if got["asked"] == want["asked"] else "it should end, not go on with the next batch"
+    if got["answers"] != want["answers"]:
+        if any(answer == ["waits"] for answer in got["answers"]):
+            return "a caller never gets an answer"
+        return "a caller gets something else than its own rows, or its own batch's error"
+    return None if got["ended"] == want["ended"] else "the worker should outlive it, and end without an error"
 
 
-def random_counters(rng, restart=None):
-    """40 samples of two counters that begin again before sample `restart`, with a window, a share and a hold."""
-    times = np.cumsum(rng.choice([10, 15, 30], size=40)).tolist()
-    asked = rng.integers(0, 12, size=40) * (rng.random(40) < 0.9)
-    rate = np.repeat(rng.choice([0.0, 0.1, 0.6], size=8), 5)
-    rate[12:28] = 0.7  # long enough to fire, also around a restart
-    counters = [np.cumsum(asked), np.cumsum(rng.binomial(asked, rate))]
-    if restart:
-        counters = [restarted(values, restart) for values in counters]
-    requests, failures = (values.tolist() for values in counters)
-    return times, requests, failures, float(rng.choice([30, 60, 90])), 0.25, float(rng.choice([0, 30, 60]))
+def endpoint_plan(rng):
+    """Requests of which each has a status that follows: good, bad, at the end of the bucket, too many, failing."""
+    good = [json.dumps({"texts": ["x" * int(size) for size in rng.integers(1, 20, size=3)]}) for _ in range(9)]
+    return {"queue": [3, 0.125, 6], "bucket": [2.0, 6], "limits": list(LIMITS), "busy": 0.5, "events": [
+        (0.0, "metrics", -1),
+        (1.0, good[0], 0), (1.02, '{"texts": ["a", ""]}', 1), (1.03, "{", 2), (1.04, '{"texts": ["fail"]}', 3),
+        (1.06, good[1], 4), (1.08, good[2], 5),  # 1 + 3 texts wait while the model computes: no room for 3 more
+        (1.1, good[3], 6), (1.12, "{", 7),  # both refused by the bucket, before anything is read
+        (4.5, "metrics", -1), (6.0, good[4], 8), (6.25, "leave", 8), (6.4, good[5], 9), (9.0, "metrics", -1),
+        (9.5, "close", -1), (10.0, good[6], 10), (10.5, "metrics", -1)]}
 
 
-def alert_is_right(student, *case):
-    got = as_array(student.call("alert_fires", *case), (len(case[0]),), "alert_fires")
-    return np.array_equal(got, metrics.alert_fires(*case))
+@check(points=3, seconds=4, contract=part("read bucket queue clock", "Endpoint"))
+def endpoint(student, rng):
+    """Every status in one play: good, not JSON, bad, too often, full, failed, gone; counters and percentiles in between."""
+    plans = endpoint_plan(rng), endpoint_plan(rng), long_plan(rng)
+    return min((judged_endpoint(student, plan) for plan in plans), key=lambda outcome: outcome[0])
 
 
-def restarted(values, place):
-    """A counter that begins again at 0 before sample `place`."""
-    values = values.copy()
-    values[place:] -= values[place - 1]
-    return values
+def long_plan(rng):
+    """A hundred good requests, so many that each percentile is another request."""
+    moments = (np.cumsum(rng.uniform(0.01, 0.2, size=100)) + 1).tolist()
+    asked = [(moment, json.dumps({"texts": ["x" * (1 + number % 9)]}), 20 + number) for number, moment in enumerate(moments)]
+    return {"queue": [8, 0.125, 200], "bucket": [1000.0, 1000], "limits": list(LIMITS), "busy": 0.5,
+            "events": [*asked, (moments[-1] + 9, "metrics", -1), (moments[-1] + 10, "close", -1)]}  # fmt: skip
+
+
+def judged_endpoint(student, plan):
+    got, want = play(student, "Endpoint", "endpoint", plan), own(Reference, "endpoint", plan)
+    if got["stuck"]:
+        return 0, "a request never gets an answer"
+    if kind := next((answer for answer in got["answers"].values() if answer[0] == "kind"), None):
+        return 0, f"`answer` should return three things: status, content, and seconds to wait or None, not a `{kind[1]}`"
+    if any(answer == ["content"] for answer in got["answers"].values()):
+        return 0, "the content that `answer` returns should be what JSON can write: lists and numbers of Python, no arrays"
+    points, said = 0, []
+    statuses, wanted = ({number: answer[0] for number, answer in log["answers"].items()} for log in (got, want))
+    first = next((number for number in wanted if statuses[number] != wanted[number]), None)
+    if first is not None:
+        said += [f"look at this request: {story(first)}", came(statuses[first]), f"the status {wanted[first]} is wanted"
+                 if wanted[first] != "left" else "the cancellation should go on to whoever cancelled"]  # fmt: skip
+    elif got["read"] != want["read"]:
+        said.append("who asks too often is refused first: nothing is read for them")
+    else:
+        points += 1
+    bad = next((number for number in wanted if not same_response(got["answers"][number], want["answers"][number])), None)
+    if bad is None:
+        points += 1
+    elif first is None:
+        said += [f"look at this request: {story(bad)}", "the status is right, not the content, or the seconds to wait"]
+    if all(same_metrics(*pair) for pair in zip(got["metrics"], want["metrics"], strict=True)):
+        points += 1
+    else:
+        said.append("`metrics`: ok, refused, failed count 200, 4xx and 503, 500, and p50, p95 in s are of those with 200 "
+                    "(nearest rank), None while there is none")  # fmt: skip
+    return points, "; ".join(said) or "every request gets its answer, and the counters tell it"
+
+
+STORY = ["a good request", "a body with an empty text", "a body that is not JSON", "a text at which the model fails",
+         "a second good request", "a request that finds the queue full", "a request above the rate",
+         "a body that is not JSON, above the rate", "a caller that leaves", "a request after one that left",
+         "a request after the queue has closed"]
+
+
+def story(number):
+    return STORY[number] if number < len(STORY) else "one of many good requests"
+
+
+def came(status):
+    return {"left": "it ends as if cancelled", "raised": "it raises an error"}.get(status, f"it gives the status {status}")
+
+
+def same_response(got, want):
+    if len(got) != 3 or len(want) != 3:
+        return got == want
+    content, wanted = json.loads(got[1]), json.loads(want[1])
+    if not isinstance(content, dict) or got[2] != want[2]:
+        return False
+    if want[0] == 200:
+        rows = content.get("predictions")
+        return isinstance(rows, list) and close(np.array(wanted["predictions"]), rectangle(rows))
+    error = content.get("error")
+    if not isinstance(error, dict) or not all(isinstance(error.get(name), str) for name in ("code", "message")):
+        return False
+    own_words = want[0] in (429, 500)
+    return "0803" not in got[1] if own_words else error == wanted["error"]
+
+
+def rectangle(rows):
+    """A list of rows as an array; None where it is no table of numbers."""
+    try:
+        return np.array(rows, dtype=float)
+    except (TypeError, ValueError):
+        return None
+
+
+def same_metrics(got, want):
+    def same(name):
+        if want[name] is None or not isinstance(got.get(name), float):
+            return name in got and got[name] is None and want[name] is None
+        return bool(np.isclose(got[name], want[name]))
+
+    return all(map(same, want))
+
+
+class Reference:
+    """An endpoint to compare with."""
+
+    def __init__(self, read, bucket, queue, clock):
+        self.read, self.bucket, self.queue, self.clock = read, bucket, queue, clock
+        self.statuses, self.seconds = [], []
+
+    async def answer(self, body):
+        started = self.clock()
+        try:
+            if wait := self.bucket.take():
+                raise requests.Problem(429, "too_many_requests", "too often", int(np.ceil(wait)))
+            rows = await self.queue.put(self.read(body))
+            self.seconds.append(self.clock() - started)
+            response = 200, {"predictions": rows.tolist()}, None
+        except requests.Problem as problem:
+            error = {"code": problem.code, "message": problem.message}
+            response = problem.status, {"error": error}, problem.retry_after
+        except Exception:
+            response = 500, {"error": {"code": "internal", "message": "the model failed"}}, None
+        self.statuses.append(response[0])
+        return response
+
+    def metrics(self):
+        ok, failed = self.statuses.count(200), self.statuses.count(500)
+        p50, p95 = (latency.percentile(self.seconds, share) if self.seconds else None for share in (50, 95))
+        return {"ok": ok, "refused": len(self.statuses) - ok - failed, "failed": failed, "p50": p50, "p95": p95}
 
 
 @check(points=6, seconds=120, contract=NOTHING_CALLED)

@@ -251,7 +251,7 @@ def one_import_each(statement: ast.stmt) -> list[ast.stmt]:
 
 def bound_by(statement: ast.stmt) -> Iterator[str]:
     """The names that a statement at the top of a module gives a value or changes."""
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield statement.name
     elif isinstance(statement, (ast.Import, ast.ImportFrom)):
         yield from (alias.asname or alias.name.partition(".")[0] for alias in statement.names)

@@ -129,7 +129,7 @@ def is_code(text):
 def docstrings(tree, lines):
     """The docstrings of functions and classes, by paragraphs."""
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (text := ast.get_docstring(node)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and (text := ast.get_docstring(node)):
             start, end = span(lines, node.body[0].value)
             indent = " " * node.body[0].col_offset
 
@@ -319,6 +319,6 @@ def bare_tree(source):
         else:
             node.values = sorted((part for part in node.values if isinstance(part, ast.FormattedValue)), key=ast.dump)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and ast.get_docstring(node):
             node.body[0].value.value = ""
     return ast.dump(tree)

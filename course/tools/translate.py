@@ -197,7 +197,7 @@ def sentences(source, chosen, within):
     nodes = list(ast.walk(tree))
     joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     inner = {id(part) for node in joined for part in ast.walk(node)} - {id(node) for node in joined}
-    documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
+    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     inner |= {id(node.body[0].value) for node in nodes
               if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)}
     inner |= {id(part) for node in nodes if is_contract(node) for part in ast.walk(node)}

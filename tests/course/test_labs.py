@@ -100,7 +100,8 @@ def test_every_exercise_has_minutes_points_and_two_hints(lab):
 def test_stubs_have_a_docstring_with_an_example(lab):
     for cell in read("labs", lab).cells:
         if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution"):
-            functions = [n for n in ast.parse(cell.source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+            kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+            functions = [n for n in ast.parse(cell.source).body if isinstance(n, kinds)]
             assert functions and all(ast.get_docstring(f) for f in functions), cell.id
             assert "NotImplementedError" in cell.source
 

@@ -168,7 +168,7 @@ def described(source: str) -> str:
         nodes = ast.parse(source).body
     except SyntaxError:
         return ""
-    kinds = (ast.FunctionDef, ast.ClassDef)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return "\n\n".join(f"{source.splitlines()[node.lineno - 1]}\n{ast.get_docstring(node)}"
                        for node in nodes if isinstance(node, kinds) and ast.get_docstring(node))
 

@@ -3,8 +3,8 @@
     {"texts": ["Very good soap."]}  ->  {"predictions": [{"label": "positive", "confidence": 0.97, "probabilities": {...}}]}
     anything wrong                  ->  {"error": {"code": "too_long", "message": "texts[0] has 9000 characters, ..."}}
 
-401 no valid key · 408 too slow · 413 body too large · 422 not what is asked for · 429 too often · 503 busy. With the
-last two comes Retry-After, in seconds.
+400 not JSON · 401 no valid key · 408 too slow · 413 body too large · 422 not what is asked for · 429 too often · 503 busy.
+With the last two comes Retry-After, in seconds.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -27,6 +26,7 @@ from leaplm.serve.batching import Batcher, Overloaded
 from leaplm.serve.keys import Gate
 from leaplm.serve.logs import LOGGER
 from leaplm.serve.metrics import Metrics
+from leaplm.serve.requests import Problem, read_texts
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,6 @@ class Settings:
             raise ValueError(f"max_wait_ms={self.max_wait_ms} must be 0 or more")
 
 
-class Problem(Exception):
-    """An answer that is an error: HTTP status, a short code for programs, a message for people, seconds to wait."""
-
-    def __init__(self, status, code, message, retry_after=None):
-        super().__init__(message)
-        self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
-
-
-class Ask(BaseModel):
-    """The body of a request."""
-
-    model_config = ConfigDict(extra="forbid")
-    texts: list[StrictStr]
-
-
 def create_app(engine, settings=None, keys=(), logger=None):
     """The FastAPI app that serves `engine` (see serve.files). keys: a list of serve.keys.Key; none: open to everybody.
 
@@ -88,7 +73,7 @@ class Service:
         self.metrics, self.ready = Metrics(), False
         self.batcher = Batcher(engine.predict, settings.max_batch, settings.max_wait_ms / 1000, settings.max_queue,
                                settings.patience, self.metrics.saw_batch)
-        self.metrics.queue.set_function(lambda: self.batcher.texts_waiting)
+        self.metrics.queue.set_function(lambda: self.batcher.queue.texts_waiting)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app):
@@ -113,23 +98,14 @@ class Service:
         if wait := self.gate.wait(name):
             self.metrics.shed.labels("rate_limit").inc()
             raise Problem(429, "too_many_requests", "this key has used up its requests for now", math.ceil(wait))
-        if self.batcher.is_full():  # before anything is read: under overload, saying no must cost little
-            raise self.busy(Overloaded("queue_full", self.batcher.retry_after()))
+        queue = self.batcher.queue
+        if queue.is_full():  # before anything is read: under overload, saying no must cost little
+            raise self.counted(Overloaded("queue_full", queue.retry_after()))
 
-    def check(self, texts):
-        """Problem 422 for texts beyond the limits; the message names the place and the limit, never the text."""
-        if not 1 <= len(texts) <= self.settings.max_texts:
-            raise Problem(422, "number_of_texts", f"send 1 to {self.settings.max_texts} texts, not {len(texts)}")
-        for i, text in enumerate(texts):
-            if not text.strip():
-                raise Problem(422, "empty_text", f"texts[{i}] is empty")
-            if len(text) > self.settings.max_characters:
-                raise Problem(422, "too_long", f"texts[{i}] has {len(text)} characters, the limit is "
-                                               f"{self.settings.max_characters}")
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise Problem(422, "not_text", f"texts[{i}] holds half of a character (a lone surrogate)") from None
+    async def read(self, request):
+        """The texts of a request; a Problem for a body that does not come as asked for."""
+        limits = self.settings
+        return read_texts(await read_body(request, limits), limits.max_body_bytes, limits.max_texts, limits.max_characters)
 
     async def predict(self, texts):
         """Probabilities (n, classes); Problem 503 when the queue is full, the service closes, or the wait was too long, 500
@@ -137,18 +113,15 @@ class Service:
         try:
             return await self.batcher.submit(texts)
         except Overloaded as busy:
-            raise self.busy(busy) from None
+            raise self.counted(busy) from None
         except Exception as error:  # told here and not further up: the server's own log would quote its message
             self.logger.error("failed", exc_info=error)
             raise Problem(500, "internal", "the model failed on these texts; the place is in the log") from None
 
-    def busy(self, overloaded):
-        """The Problem 503 of a request that is turned away, counted."""
+    def counted(self, overloaded):
+        """The Problem of a request that is turned away, counted."""
         self.metrics.shed.labels(overloaded.reason).inc()
-        message = {"closing": "the service is closing", "queue_full": "too many texts are waiting",
-                   "waited_too_long": "the request waited too long and was given up"}[overloaded.reason]
-        wait = overloaded.retry_after
-        return Problem(503, overloaded.reason, f"{message}; try again in {wait} s", wait)
+        return overloaded
 
     def report(self, rows):
         """The answer's list of predictions, counted in the metrics."""
@@ -174,9 +147,8 @@ def add_routes(app, service):
         started, request.state.id, status, code = time.monotonic(), uuid.uuid4().hex[:7], 500, None
         try:
             service.admit(request)
-            texts = (await read_body(request, service.settings)).texts
+            texts = await service.read(request)
             request.state.count, request.state.said = len(texts), texts
-            service.check(texts)
             answer = {"predictions": service.report(await service.predict(texts)), "id": request.state.id}
             status = 200
             service.metrics.seconds.observe(time.monotonic() - started)
@@ -194,7 +166,7 @@ def add_routes(app, service):
 
     @app.get("/readyz")
     async def readyz():
-        if not service.ready or service.batcher.closing:
+        if not service.ready or service.batcher.queue.closed:
             raise Problem(503, "not_ready", "the service is starting or closing", 5)
         return {"status": "ready"}
 
@@ -212,7 +184,7 @@ def add_routes(app, service):
 
 
 async def read_body(request, settings):
-    """The request's body as an Ask; a Problem for one that is too large, too slow, or not what is asked for."""
+    """The request's body (bytes); a Problem for one that is too large, too slow, or does not come whole."""
     too_large = Problem(413, "body_too_large", f"the body may have at most {settings.max_body_bytes} bytes")
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > settings.max_body_bytes:
@@ -228,20 +200,7 @@ async def read_body(request, settings):
         raise Problem(408, "too_slow", f"the body did not come within {settings.body_seconds:g} s") from None
     except ClientDisconnect:
         raise Problem(400, "gone", "the client left before its request was complete") from None
-    return parse(bytes(body))
-
-
-def parse(body):
-    """Bytes -> Ask; Problem 422 with the place of the first mistake, and without the text itself."""
-    try:
-        return Ask.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "body"
-        said = {"json_invalid": "is not valid JSON", "missing": "is missing", "string_type": "should be a string",
-                "extra_forbidden": "is not known here", "list_type": "should be a list of strings"}
-        message = f'{place[:80]} {said.get(first["type"], "is not valid")}; send {{"texts": ["...", "..."]}} in UTF-8'
-        raise Problem(422, "not_valid", message) from None
+    return bytes(body)
 
 
 def add_errors(app):

@@ -77,16 +77,24 @@ def find_key(given, keys):
 class TokenBucket:
     """A limit on the rate: `rate` tokens a second flow into a bucket of `capacity`, each request takes one.
 
-    So `capacity` requests may come at once, and in the long run `rate` a second. It starts full. Time is passed in.
+    So `capacity` requests may come at once, and in the long run `rate` a second. It starts full. clock: a function () -> the
+    time in s; a test gives one of its own, and need not wait.
+
+    >>> times = iter([0, 0, 0, 0, 0.5, 1.0])           # the first is when the bucket is made
+    >>> bucket = TokenBucket(rate=1, capacity=2, clock=lambda: next(times))
+    >>> [bucket.take() for _ in range(5)]
+    [0.0, 0.0, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, rate, capacity, now=0.0):
+    def __init__(self, rate, capacity, clock=time.monotonic):
         if not (rate > 0 and capacity >= 1):
             raise ValueError(f"rate={rate} must be above 0 and capacity={capacity} at least 1")
-        self.rate, self.capacity, self.tokens, self.at = rate, capacity, float(capacity), now
+        self.rate, self.capacity, self.clock = rate, capacity, clock
+        self.tokens, self.at = float(capacity), clock()
 
-    def take(self, now):
-        """0.0 if a request at time `now` (s) is allowed, otherwise the seconds until the next one will be."""
+    def take(self):
+        """0.0 if a request is allowed now, otherwise the seconds until the next one will be."""
+        now = self.clock()
         self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.rate)
         self.at = now
         if self.tokens >= 1:
@@ -99,8 +107,8 @@ class Gate:
     """All keys and their buckets. Without keys everybody may ask, as often as they like (only on loopback)."""
 
     def __init__(self, keys=(), clock=time.monotonic):
-        self.keys, self.clock = list(keys), clock
-        self.buckets = {key.name: TokenBucket(key.per_minute / 60, max(1, key.per_minute / 6), clock())
+        self.keys = list(keys)
+        self.buckets = {key.name: TokenBucket(key.per_minute / 60, max(1, key.per_minute / 6), clock)
                         for key in self.keys if key.per_minute}
 
     def name(self, given):
@@ -113,4 +121,4 @@ class Gate:
     def wait(self, name):
         """0.0 if `name` may ask now, otherwise the seconds to wait."""
         bucket = self.buckets.get(name)
-        return bucket.take(self.clock()) if bucket else 0.0
+        return bucket.take() if bucket else 0.0

@@ -251,7 +251,7 @@ def test_no_line_of_a_docstring_ends_within_a_literal(locale):
 
 
 def docstrings_of(source):
-    documented = (ast.FunctionDef, ast.ClassDef)
+    documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
 
 

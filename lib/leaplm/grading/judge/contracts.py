@@ -220,7 +220,7 @@ def library_functions(name: str) -> list[str]:
     ['leaplm.training.warmup_linear']
     """
     root, apart = Path(leaplm.__file__).parent, ("cli", "grading", "learner")
-    pattern = re.compile(rf"^(?:def|class) {re.escape(name)}\b", re.M)
+    pattern = re.compile(rf"^(?:(?:async )?def|class) {re.escape(name)}\b", re.M)
     return [".".join(["leaplm", *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__") + f".{name}"
             for path in sorted(root.rglob("*.py")) if path.relative_to(root).parts[0] not in apart
             and pattern.search(path.read_text(encoding="utf-8"))]  # fmt: skip

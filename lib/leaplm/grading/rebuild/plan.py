@@ -159,7 +159,7 @@ def _assigned_by(statement: ast.stmt) -> Iterator[str]:
     for part in (part for target in targets for part in getattr(target, "elts", [target])):
         if isinstance(part, ast.Name):
             yield part.id
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
         yield from _bound_by(statement)
 
 

@@ -6,7 +6,8 @@ from leaplm import calibration, evaluation
 from leaplm.responsible import privacy
 
 # `__import__`: numpy and pandas import parts of themselves where an expression first calls them.
-BUILTINS = {"__import__": __import__, "str": str, "round": round, "sum": sum, "min": min, "max": max, "abs": abs, "len": len, "int": int}
+BUILTINS = {"__import__": __import__, "str": str, "round": round, "sum": sum, "min": min, "max": max, "abs": abs, "len": len,
+            "int": int}
 
 
 class Studies(dict):

@@ -744,8 +744,8 @@ kept = []
 def told(model):
     kept.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
     return {"macro_f1": next(script)}
-history = fit(trained, seven, data.collate_vectors, small, told)
-assert [row["step"] for row in history["validation"]] == [1, 2, 3, 4] and history["stopped_early"]
+learned = fit(trained, seven, data.collate_vectors, small, told)
+assert [row["step"] for row in learned["validation"]] == [1, 2, 3, 4] and learned["stopped_early"]
 assert all(torch.equal(kept[1][name], tensor) for name, tensor in trained.state_dict().items()), "the best weights"
 
 # %% [markdown]

@@ -80,7 +80,7 @@ BANK = "bank.py"
 IN_PARTS = ("grading.judge.returns", "grading.sandbox.student", "grading.sandbox.values")  # whose phrases stand in sentences
 # What formulas call by the same name in every language: functions, measures, arguments of our code.
 SYMBOLS = {"adam", "base", "bm25", "chrf", "eng", "feed-forward", "feedforward", "first", "gelu", "idf", "ids", "logits",
-           "mlm", "mrr", "pppl", "ref", "second", "silu", "softmax", "var"}  # fmt: skip
+           "macro-f1", "mlm", "mrr", "pppl", "ref", "second", "silu", "softmax", "var"}  # fmt: skip
 # What a translation must have as often as the original: code, formulas, addresses of links, tags, placeholders.
 MARKUP = re.compile(r"`[^`]+`|\$[^$]+\$|\]\([^)]*\)|<code>.*?</code>|</?\w+[^>]*>|\{[^{}]*\}", re.DOTALL)
 

@@ -16,7 +16,7 @@ LABS, LOCALES = list_labs(ROOT), list_locales(ROOT)
 
 
 def words_of(text):
-    return Counter(re.findall(r"\w+", re.sub(r"<[^>]+>", " ", text)))
+    return Counter(re.findall(r"\w+", re.sub(r"</?[a-z][^>]*>", " ", text)))
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -37,7 +37,8 @@ def test_a_translation_has_the_same_slides(locale):
     kinds = {place: [slide.kind for slide in slides.slides(ROOT, "lab6_overfitting", place) if slide.kind != "idea"]
              for place in ("", locale)}
     once = {place: [kind for kind, _ in groupby(kinds[place])] for place in kinds}  # a long list takes two slides
-    assert once[locale] == once[""] and kinds[""].count("question") == kinds[locale].count("question") == 4
+    asked = lab_file(ROOT, "lab6_overfitting", "chapter.md").read_text(encoding="utf-8").count("**Question ")
+    assert once[locale] == once[""] and kinds[""].count("question") == kinds[locale].count("question") == asked > 3
     assert once[""].count("table") == once[""].count("list") == 1
 
 

@@ -12,7 +12,7 @@ from leaplm.translation import split_markdown
 LINES = 11.5  # on a slide, below its heading
 WIDTH = 60  # letters of a line; one of Chinese counts as two
 GAP = 0.35  # lines between two sentences
-LIST_LINES = 21  # of a list, whose letters are smaller
+LIST_LINES = 18  # of a list, whose letters are smaller
 TABLE_WIDTH = 64  # letters of a row
 FORMULA_LINES = 2.8
 INTRODUCED = 1.4  # lines above a table

@@ -427,7 +427,7 @@ pd.DataFrame({method: {
     "accuracy, library": evaluation.accuracy(choose_labels[: len(some_texts)], theirs[method].argmax(-1)),
 } for method in prompting.METHODS}).T.round(4)
 
-# %% check="PromptClassifier" points=4
+# %% check="prompt_classifier" points=4
 small = PromptClassifier(model, tokenizer, review, names, batch_size=2)
 first, last = small(test_texts[:1], ["sum", "prior"]), small(test_texts[:3], ["sum"])
 assert set(first) == {"sum", "prior"} and tuple(last["sum"].shape) == (3, len(names))

@@ -43,7 +43,8 @@ wrong.cell("render_prompts", "the text stands before the demonstrations", render
     ("parts + [" + FILLED + "]", "parts[:bool(instruction)] + [" + FILLED + "] + parts[bool(instruction):]")))
 wrong.cell("render_prompts", "a regular expression reads backslashes in the text", rendered(
     (FILLED, "re.sub(r'[{]text[}]', text, item)")))
-wrong.cell("render_prompts", "strips what stands around the texts", rendered((FILLED, 'item.replace("{text}", text.strip())')))
+wrong.cell("render_prompts", "strips what stands around the texts", rendered((FILLED,
+    'item.replace("{text}", text.strip())')))
 wrong.cell("render_prompts", "fills the instruction too", rendered(
     ("parts + [", '[part.replace("{text}", text) if part is instruction else part for part in parts] + [')))
 wrong.cell("render_prompts", "the same demonstration is shown once only", rendered(
@@ -53,7 +54,8 @@ wrong.cell("render_prompts", "the demonstrations pile up from text to text", ren
     ("    return [", "    made = []\n    for text in texts:\n        parts.append(item.replace('{text}', text))\n"
      "        made.append('\\n\\n'.join(parts))\n    return made\n    return [")))
 wrong.cell("render_prompts", "only the last text", rendered(("for text in texts]", "for text in texts[-1:]]")))
-wrong.cell("render_prompts", "an item with two places is taken", rendered(('item.count("{text}") != 1', '"{text}" not in item')))
+wrong.cell("render_prompts", "an item with two places is taken", rendered(('item.count("{text}") != 1',
+    '"{text}" not in item')))
 wrong.cell("render_prompts", "any pair of braces counts as a place", rendered(
     ('item.count("{text}") != 1', '"{" not in item or item.count("{text}") > 1')))
 wrong.cell("render_prompts", "two equal words are taken", rendered((" or len(set(words)) < len(words)", "")))
@@ -212,7 +214,8 @@ def row_by_row(model, prompts, answers, pad_token_id):
     return np.array(sums), [len(a) for a in answers]
 
 
-wrong.cell("batch_log_probs", "the graph of the whole model is kept", BATCH.replace("torch.no_grad()", "torch.enable_grad()").format(
+wrong.cell("batch_log_probs", "the graph of the whole model is kept", BATCH.replace("torch.no_grad()",
+    "torch.enable_grad()").format(
     pad=PAD, part=PART, tokens=TOKENS))
 wrong.cell("batch_log_probs", "adds up logits without the softmax", BATCH.replace(".log_softmax(-1)", "").format(
     pad=PAD, part=PART, tokens=TOKENS))
@@ -308,10 +311,12 @@ for why, change in {
     "the premise along the wrong dimension": ("sums - premise_sums", "sums - premise_sums[:, None]"),
     "the length of the first text's words for all": ("sums / tokens", "sums / tokens[0]"),
     "takes every name that begins like the sum": ('method == "sum"', 'method in "sum"'),
-    "a prior without premise is taken for the sum": ('"prior" and premise_sums is not None:\n        return sums - premise_sums',
-                                                     '"prior":\n        return sums if premise_sums is None else sums - premise_sums'),
+    "a prior without premise is taken for the sum": (
+        '"prior" and premise_sums is not None:\n        return sums - premise_sums',
+        '"prior":\n        return sums if premise_sums is None else sums - premise_sums'),
     "calibrates by the premise where no empty texts are given": (
-        '"calibrated" and empty_sums is not None:', '"calibrated":\n        empty_sums = premise_sums[None] if empty_sums is None '
+        '"calibrated" and empty_sums is not None:',
+            '"calibrated":\n        empty_sums = premise_sums[None] if empty_sums is None '
         'else empty_sums'),
     "multiplies by the bias instead of dividing": (SCALED, "(p + bias.log()).log_softmax(-1)"),
     "the mean of the logarithms": (BIAS, "empty_sums.log_softmax(-1).mean(0).exp()"),
@@ -332,7 +337,8 @@ def class_scores(sums, tokens, method, premise_sums=None, empty_sums=None):
 """)
 wrong.cell("class_scores", "calls the library's calibration", scored((SCALED, "prompting.calibrate(sums, empty_sums)")))
 wrong.cell("class_scores", "keeps the bias of the first call", scored(
-    ("def class_scores", "BIAS = []\ndef class_scores"), (SCALED, "(BIAS.append(bias) or p - BIAS[0].log()).log_softmax(-1)")))
+    ("def class_scores", "BIAS = []\ndef class_scores"), (SCALED,
+        "(BIAS.append(bias) or p - BIAS[0].log()).log_softmax(-1)")))
 
 
 @right("class_scores", "with numpy, probabilities all the way, and a diagonal matrix as in the paper")
@@ -480,9 +486,11 @@ for why, changes in {
     "the instruction is forgotten": [("self.template.instruction", '""')],
     "the demonstrations are forgotten": [(RENDERED, RENDERED.replace("self.demonstrations", "()"))],
     "the model is asked again for each method": [
-        ("        for method in methods:\n", "        for method in methods:\n            sums, tokens = self.sums(prompts)\n")],
+        ("        for method in methods:\n",
+            "        for method in methods:\n            sums, tokens = self.sums(prompts)\n")],
     "asks the empty texts though no method needs them": [(' if "calibrated" in methods else []', "")],
-    "asks the premise though no method needs it": [('        if "prior" in methods:\n            premise', "        premise")],
+    "asks the premise though no method needs it": [('        if "prior" in methods:\n            premise',
+        "        premise")],
     "the premise is put into the template": [
         (PREMISE, "self.sums(render_prompts(self.template.item, [prompting.premise_of(self.template)], self.words, "
                   "self.template.instruction, self.demonstrations))[0][0]")],
@@ -493,7 +501,8 @@ for why, changes in {
         (RENDERED, RENDERED.replace(" + empty", "") + " + render_prompts(self.template.item, empty, self.words, "
                    "self.template.instruction)")],
     "only one empty text": [("list(prompting.CONTENT_FREE)", "list(prompting.CONTENT_FREE[:1])")],
-    "the empty texts are scored as texts too": [("class_scores(sums[:n], tokens[:n], method", "class_scores(sums, tokens, method")],
+    "the empty texts are scored as texts too": [("class_scores(sums[:n], tokens[:n], method",
+        "class_scores(sums, tokens, method")],
     "calibrates by the texts themselves": [("premise, sums[n:])", "premise, sums[:n])")],
     "gives all methods, whatever was asked for": [
         ("        empty = list", "        methods = prompting.METHODS\n        empty = list")],
@@ -529,7 +538,8 @@ wrong.cell("prompt_classifier", "hands the work to the library's scoring", whole
      "            self.model, self.tokenizer, prompts, [' ' + word for word in self.words]))\n")))
 right.cell("prompt_classifier", "in another form", WHOLE)
 right.cell("prompt_classifier", "with the library's steps", whole(
-    ("parts.append(batch_log_probs", "parts.append(prompting.batch_log_probs"), ("prompts = render_prompts", "prompts = prompting.render_prompts"),
+    ("parts.append(batch_log_probs", "parts.append(prompting.batch_log_probs"), ("prompts = render_prompts",
+        "prompts = prompting.render_prompts"),
     ("class_scores(sums", "prompting.class_scores(sums"), (".argmax(dim=-1)", ".argmax(-1)")))
 right.cell("prompt_classifier", "the empty texts apart from the others; tokens made once; a dict comprehension", '''
 class PromptClassifier:
@@ -642,10 +652,12 @@ for why, changes in {
     "exponentials without normalising": [(VOTE, "stack.exp().mean(dim=0).argmax(dim=1)")],
     "softmax over the templates": [(VOTE, "stack.softmax(dim=0).mean(dim=0).argmax(dim=1)")],
     "the first template votes alone": [(VOTE, "stack[0].argmax(dim=1)")],
-    "the vote's macro-F1 in the place of its accuracy": [("evaluation.accuracy(labels, stack", "evaluation.macro_f1(labels, stack")],
+    "the vote's macro-F1 in the place of its accuracy": [("evaluation.accuracy(labels, stack",
+        "evaluation.macro_f1(labels, stack")],
     "one vote for all methods": [("        stack =", "        method = keys[0][1]\n        stack =")],
     "asks for the scores again for each part": [
-        ("        rest =", "        tables = {name: score(template, texts) for name, template in templates.items()}\n        rest =")],
+        ("        rest =",
+            "        tables = {name: score(template, texts) for name, template in templates.items()}\n        rest =")],
     "scores each template once for each method": [
         ("np.asarray(tables[key[0]][key[1]])", "np.asarray(score(templates[key[0]], texts)[key[1]])")],
     "passes the name in the place of the template": [("score(template, texts)", "score(name, texts)")],
@@ -656,7 +668,8 @@ for why, changes in {
         ("def tune_prompt", "KEPT = {}\ndef tune_prompt"),
         ("    keys =", "    tables = KEPT.setdefault('tables', tables)\n    templates = dict.fromkeys(tables)\n    keys =")],
     "shuffles the texts before it makes the parts": [
-        ("    for k in range(folds):\n", "    mixed = np.random.default_rng(0).permutation(n)\n    for k in range(folds):\n"),
+        ("    for k in range(folds):\n",
+            "    mixed = np.random.default_rng(0).permutation(n)\n    for k in range(folds):\n"),
         (OUT, "mixed[k::folds]")],
 }.items():
     wrong.cell("tune_prompt", why, tuned(*changes))
@@ -693,10 +706,10 @@ def with_one_array(score, templates, texts, labels, folds=5):
     votes = (p / p.sum(-1, keepdims=True)).mean(0).argmax(-1)
     winner = best(np.ones(len(texts), dtype=bool))
     low, high = evaluation.bootstrap_interval(labels, held_out, evaluation.macro_f1)
-    return dict(template=list(templates)[winner // len(methods)], method=methods[winner % len(methods)],
-                macro_f1=evaluation.macro_f1(labels, flat[winner]), interval=(low, high),
-                held_out_macro_f1=evaluation.macro_f1(labels, held_out),
-                vote_accuracy={m: float((vote == labels).mean()) for m, vote in zip(methods, votes)})
+    return {"template": list(templates)[winner // len(methods)], "method": methods[winner % len(methods)],
+            "macro_f1": evaluation.macro_f1(labels, flat[winner]), "interval": (low, high),
+            "held_out_macro_f1": evaluation.macro_f1(labels, held_out),
+            "vote_accuracy": {m: float((vote == labels).mean()) for m, vote in zip(methods, votes)}}
 
 
 @right("tune_prompt", "sorted, since sorting keeps equals in order; each text for itself")

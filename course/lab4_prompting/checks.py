@@ -48,7 +48,8 @@ def render_prompts(student, rng):
     words = [f"bad {number}", "{text}", "good"]
     for item in items:
         if student.call("render_prompts", item, texts, words) != [item.replace("{text}", text) for text in texts]:
-            return 0, "a text or an item with braces comes out changed, or a text is missing: only {text} in the item is special"
+            return 0,
+                "a text or an item with braces comes out changed, or a text is missing: only {text} in the item is special"
     pairs, wrong = [(texts[0], 2), (texts[1], 1), (texts[2], 0), (texts[2], 2), (texts[0], 2)], []
     for instruction, shown in (("", pairs), (f"Do {number}.", pairs), ("Fill {text}. ", []), (f"Do {number}.", pairs[:1])):
         if not wrong and student.call("render_prompts", items[0], texts[1:3], words, instruction, shown) != \
@@ -85,7 +86,8 @@ def reference_log_prob(model, prompt, answer):
     return sum(log_probs[len(prompt) - 1 + i, token] for i, token in enumerate(answer))
 
 
-BATCH = Contract("model prompts answers pad_token_id", Several(Numbers(dims=1), Numbers(dims=1)), gradient="none", own=SCORING)
+BATCH = Contract("model prompts answers pad_token_id", Several(Numbers(dims=1), Numbers(dims=1)), gradient="none",
+    own=SCORING)
 
 
 @check(points=4, contract=BATCH)
@@ -140,7 +142,8 @@ def class_scores(student, rng):
     needs, wrong = {"prior": (bare,), "calibrated": (bare, empty)}, {}
     for method in ("sum", "mean", "prior", "calibrated"):
         for rows, words in ((4, 4), (1, 2)):
-            given = sums[:rows, :words], tokens[:rows, :words], method, *(part[..., :words] for part in needs.get(method, ()))
+            given = sums[:rows, :words], tokens[:rows, :words], method, *(part[..., :words] for part in needs.get(method,
+                ()))
             got = as_array(student.call("class_scores", *given), (rows, words), "class_scores")
             if method not in wrong and not close(got, want := prompting.class_scores(*given)):
                 wrong[method] = close(evaluation.log_softmax(got), want)
@@ -154,7 +157,8 @@ def class_scores(student, rng):
         *((method, bare, empty) for method in UNKNOWN), ("median",), ("prior",), ("calibrated",), ("prior", None, empty),
         ("calibrated", bare))]
     if not all(refused):
-        return 2, "the four scores are right; any other method, and one without the sums that it needs, should raise a ValueError"
+        return 2, "the four scores are right; any other method, and one without the sums that it needs, should raise a " \
+                  "ValueError"
     return 3, "sum, mean, prior and calibrated as defined"
 
 

@@ -45,7 +45,7 @@ def test_a_choice_among_chance_is_worth_no_more_than_chance():
 def test_the_vote_is_the_ensembles():
     rng = np.random.default_rng(1)
     found, labels = tables(rng), rng.integers(3, size=len(TEXTS))
-    tuned = prompting.tune_prompt(lambda template, _: found[template], {name: name for name in found}, TEXTS, labels, folds=20)
+    tuned = prompting.tune_prompt(lambda template, _: found[template], {n: n for n in found}, TEXTS, labels, folds=20)
     for method, value in tuned["vote_accuracy"].items():
         stack = np.stack([methods[method] for methods in found.values()])
         assert value == evaluation.accuracy(labels, prompting.ensemble(stack))

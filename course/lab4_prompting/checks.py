@@ -48,8 +48,8 @@ def render_prompts(student, rng):
     words = [f"bad {number}", "{text}", "good"]
     for item in items:
         if student.call("render_prompts", item, texts, words) != [item.replace("{text}", text) for text in texts]:
-            return 0,
-                "a text or an item with braces comes out changed, or a text is missing: only {text} in the item is special"
+            return 0, "a text or an item with braces comes out changed, or a text is missing: only {text} in the item is " \
+                      "special"
     pairs, wrong = [(texts[0], 2), (texts[1], 1), (texts[2], 0), (texts[2], 2), (texts[0], 2)], []
     for instruction, shown in (("", pairs), (f"Do {number}.", pairs), ("Fill {text}. ", []), (f"Do {number}.", pairs[:1])):
         if not wrong and student.call("render_prompts", items[0], texts[1:3], words, instruction, shown) != \
@@ -87,7 +87,7 @@ def reference_log_prob(model, prompt, answer):
 
 
 BATCH = Contract("model prompts answers pad_token_id", Several(Numbers(dims=1), Numbers(dims=1)), gradient="none",
-    own=SCORING)
+                 own=SCORING)
 
 
 @check(points=4, contract=BATCH)
@@ -142,8 +142,8 @@ def class_scores(student, rng):
     needs, wrong = {"prior": (bare,), "calibrated": (bare, empty)}, {}
     for method in ("sum", "mean", "prior", "calibrated"):
         for rows, words in ((4, 4), (1, 2)):
-            given = sums[:rows, :words], tokens[:rows, :words], method, *(part[..., :words] for part in needs.get(method,
-                ()))
+            more = (part[..., :words] for part in needs.get(method, ()))
+            given = sums[:rows, :words], tokens[:rows, :words], method, *more
             got = as_array(student.call("class_scores", *given), (rows, words), "class_scores")
             if method not in wrong and not close(got, want := prompting.class_scores(*given)):
                 wrong[method] = close(evaluation.log_softmax(got), want)
@@ -174,7 +174,7 @@ CLASSIFIER = {"PromptClassifier": Contract("model tokenizer template words demon
 
 @check(points=4, contract=CLASSIFIER)
 def prompt_classifier(student, rng):
-    """A tiny model that counts what goes through it; words of several tokens, a last batch that is not full, a second call."""
+    """A tiny model that counts what goes through it; words of several tokens, a last batch not full, later calls."""
     seed, letters = int(rng.integers(10**6)), rng.permutation(list("abcdefgh")).tolist()
     words = [letters[0], " ".join(letters[1:4]), letters[4]]
     texts = [" ".join(rng.choice(letters, size=size)) for size in (3, 1, 6, 2, 4)]
@@ -192,10 +192,10 @@ def prompt_classifier(student, rng):
     if not close(scores_of(got, "sum", want), want["sum"]):
         whole = student.call("PromptClassifier", model, tokenizer, template, words, pairs, 9)
         alone = scores_of(asked(student, whole, model, texts, ["sum"])[0], "sum", want)
-        return (1, "the sums are right if all texts go through in one batch, not in several: mind the order of the texts and "
-                   "the last batch") if close(alone, want["sum"]) else \
-            (0, "the sums are not right: the whole prompt with its demonstrations, then a space and the word, each made into "
-                "tokens alone and without special tokens; one row of the table for each text")
+        return (1, "the sums are right if all texts go through in one batch, not in several: mind the order of the texts "
+                   "and the last batch") if close(alone, want["sum"]) else \
+            (0, "the sums are not right: the whole prompt with its demonstrations, then a space and the word, each made "
+                "into tokens alone and without special tokens; one row of the table for each text")
     wrong = {}
     if sorted(got) != ["sum"]:
         wrong["the dict should hold the methods that were asked for and no other"] = None
@@ -229,7 +229,7 @@ def told_by(judge_part, *given):
         return [str(error).removesuffix(".")]
 
 
-ASKED = "each text with each word should go through the model once, for all methods together, and only the texts that they need"
+ASKED = "each text with each word should go through the model once, for all methods together, and only texts that they need"
 
 
 def judge_methods(student, classifier, model, texts, want):
@@ -313,8 +313,8 @@ def judge_measures(got, want, other_choice):
     if other_choice:
         pass
     elif not close(as_number(got["held_out_macro_f1"], "held_out_macro_f1"), want["held_out_macro_f1"]):
-        found.append("`held_out_macro_f1`: for each k choose without the texts k, k + folds, ..., predict these, and measure "
-                     "all n predictions together")
+        found.append("`held_out_macro_f1`: for each k choose without the texts k, k + folds, ..., predict these, and "
+                     "measure all n predictions together")
     elif not close(as_array(got["interval"], (2,), "interval"), want["interval"]):
         found.append("`interval` is `bootstrap_interval` of the macro-F1 on the texts left out")
     votes = got["vote_accuracy"]

@@ -60,7 +60,7 @@ def continuation_log_probs_naive(model, tokenizer, prompts, continuations, prefi
 
 
 def batch_log_probs(model, prompts, answers, pad_token_id):
-    """Tensors: log-probability of each answer after its prompt (n,), its number of tokens (n,). One call, padded on the right.
+    """Tensors (n,): log-probability of each answer after its prompt, and its number of tokens; one call, padded right.
 
     prompts, answers: n lists of token ids, of any lengths. `model(input_ids, attention_mask=mask).logits` has the shape
     (n, tokens, vocabulary). Plain and for any causal model; `continuation_log_probs` computes the same without waste.

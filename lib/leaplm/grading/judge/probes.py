@@ -63,7 +63,7 @@ def times_called(embedder: TableEmbedder) -> int:
 
 
 class TemplateScorer:
-    """score(template, texts) -> {method: scores (texts, classes)} out of tables; it remembers the templates it was asked for."""
+    """score(template, texts) -> {method: scores (texts, classes)} out of tables; it remembers what it was asked for."""
 
     def __init__(self, texts: list[str], tables: dict[str, dict[str, np.ndarray]]) -> None:
         self.rows, self.tables, self.asked = {text: i for i, text in enumerate(texts)}, tables, []

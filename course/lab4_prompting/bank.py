@@ -7,251 +7,123 @@ from leaplm.grading.judge.banks import right, wrong
 
 # ruff: noqa: F821, B905
 
-# -- render_prompt ----------------------------------------------------------------------------------------------------
+# -- render_prompts ---------------------------------------------------------------------------------------------------
 
-
-@wrong("render_prompt", "str.format trips over other braces")
-def with_format(item, text, instruction="", demonstrations=()):
+RENDER = '''
+def render_prompts(item, texts, words, instruction="", demonstrations=()):
+    if item.count("{text}") != 1 or len(set(words)) < len(words):
+        raise ValueError("an item needs one place, and each class a word of its own")
     parts = [instruction] if instruction else []
-    parts += [item.format(text=shown) + " " + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, item.format(text=text)])
+    for shown, label in demonstrations:
+        parts.append(item.replace("{text}", shown) + " " + words[label])
+    return ["\\n\\n".join(parts + [item.replace("{text}", text)]) for text in texts]
+'''
 
 
-@wrong("render_prompt", "joins first and fills after, so a text's own {text} is filled too")
-def fills_at_the_end(item, text, instruction="", demonstrations=()):
-    parts = [instruction] if instruction else []
-    parts += [item.replace("{text}", shown) + " " + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, item]).replace("{text}", text)
+def instead(source, *changes):
+    """The source with pieces replaced, each of which must stand in it once."""
+    for old, new in changes:
+        assert source.count(old) == 1, (source.count(old), old)
+        source = source.replace(old, new)
+    return source
 
 
-@wrong("render_prompt", "an empty instruction leaves an empty line")
-def empty_line(item, text, instruction="", demonstrations=()):
-    parts = [instruction] + [item.replace("{text}", shown) + " " + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, item.replace("{text}", text)])
+def rendered(*changes):
+    return instead(RENDER, *changes)
 
 
-@wrong("render_prompt", "forgets the space before the word")
-def no_space(item, text, instruction="", demonstrations=()):
-    parts = [instruction] if instruction else []
-    parts += [item.replace("{text}", shown) + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, item.replace("{text}", text)])
+FILLED = 'item.replace("{text}", text)'
+wrong.cell("render_prompts", "str.format trips over other braces", rendered((FILLED, "item.format(text=text)")))
+wrong.cell("render_prompts", "joins first and fills after, so a text's own {text} is filled too", rendered(
+    ('"\\n\\n".join(parts + [item.replace("{text}", text)])', '"\\n\\n".join(parts + [item]).replace("{text}", text)')))
+wrong.cell("render_prompts", "an empty instruction leaves an empty line", rendered(
+    ("[instruction] if instruction else []", "[instruction]")))
+wrong.cell("render_prompts", "forgets the space before the word", rendered((' + " " + words', " + words")))
+wrong.cell("render_prompts", "the text stands before the demonstrations", rendered(
+    ("parts + [" + FILLED + "]", "parts[:bool(instruction)] + [" + FILLED + "] + parts[bool(instruction):]")))
+wrong.cell("render_prompts", "a regular expression reads backslashes in the text", rendered(
+    (FILLED, "re.sub(r'[{]text[}]', text, item)")))
+wrong.cell("render_prompts", "strips what stands around the texts", rendered((FILLED,
+    'item.replace("{text}", text.strip())')))
+wrong.cell("render_prompts", "fills the instruction too", rendered(
+    ("parts + [", '[part.replace("{text}", text) if part is instruction else part for part in parts] + [')))
+wrong.cell("render_prompts", "the same demonstration is shown once only", rendered(
+    ("in demonstrations", "in dict.fromkeys(demonstrations)")))
+wrong.cell("render_prompts", "the class number in the place of the word", rendered(("words[label]", "str(label)")))
+wrong.cell("render_prompts", "the demonstrations pile up from text to text", rendered(
+    ("    return [", "    made = []\n    for text in texts:\n        parts.append(item.replace('{text}', text))\n"
+     "        made.append('\\n\\n'.join(parts))\n    return made\n    return [")))
+wrong.cell("render_prompts", "only the last text", rendered(("for text in texts]", "for text in texts[-1:]]")))
+wrong.cell("render_prompts", "an item with two places is taken", rendered(('item.count("{text}") != 1',
+    '"{text}" not in item')))
+wrong.cell("render_prompts", "any pair of braces counts as a place", rendered(
+    ('item.count("{text}") != 1', '"{" not in item or item.count("{text}") > 1')))
+wrong.cell("render_prompts", "two equal words are taken", rendered((" or len(set(words)) < len(words)", "")))
+wrong.cell("render_prompts", "an assertion in the place of the error asked for", rendered(
+    ("        raise ValueError(", "        assert False, (")))
+wrong.cell("render_prompts", "takes words out of the caller's list", rendered(
+    ("words[label])", "words[label])\n    words.reverse()")))
+wrong.cell("render_prompts", "a generator, which can be read once", rendered(
+    ("    return [", "    return ("), ("for text in texts]", "for text in texts)")))
 
 
-@wrong("render_prompt", "the text stands before the demonstrations")
-def wrong_order(item, text, instruction="", demonstrations=()):
-    parts = [instruction] if instruction else []
-    parts += [item.replace("{text}", text)]
-    return "\n\n".join(parts + [item.replace("{text}", shown) + " " + word for shown, word in demonstrations])
+@wrong("render_prompts", "calls the library's template")
+def by_library(item, texts, words, instruction="", demonstrations=()):
+    template = PromptTemplate(item, instruction)
+    if len(set(words)) < len(words):
+        raise ValueError(words)
+    return [template.render(text, [(shown, words[label]) for shown, label in demonstrations]) for text in texts]
 
 
-@wrong("render_prompt", "a regular expression reads backslashes in the text")
-def with_regex(item, text, instruction="", demonstrations=()):
-    parts = [instruction] if instruction else []
-    parts += [re.sub(r"\{text\}", shown, item) + " " + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, re.sub(r"\{text\}", text, item)])
+@right("render_prompts", "with partition, a prefix made once")
+def with_partition(item, texts, words, instruction="", demonstrations=()):
+    before, place, after = item.partition("{text}")
+    if not place or "{text}" in after or sorted(set(words)) != sorted(words):
+        raise ValueError("not a template")
+    prefix = instruction + "\n\n" if instruction else ""
+    for shown, label in demonstrations:
+        prefix += f"{before}{shown}{after} {words[label]}\n\n"
+    return [prefix + before + text + after for text in texts]
 
 
-@right("render_prompt", "with partition")
-def with_partition(item, text, instruction="", demonstrations=()):
-    before, _, after = item.partition("{text}")
-    prompt = instruction + "\n\n" if instruction else ""
-    for shown, word in demonstrations:
-        prompt += f"{before}{shown}{after} {word}\n\n"
-    return prompt + before + text + after
-
-
-@wrong("render_prompt", "calls the library's template")
-def by_library(item, text, instruction="", demonstrations=()):
-    return PromptTemplate(item, instruction).render(text, [tuple(pair) for pair in demonstrations])
-
-
-@right("render_prompt", "a helper for one item, and split")
-def with_a_helper(item, text, instruction="", demonstrations=()):
+@right("render_prompts", "a helper for one item, and split; a tuple")
+def with_a_helper(item, texts, words, instruction="", demonstrations=()):
+    pieces = item.split("{text}")
+    if len(pieces) != 2:
+        raise ValueError(f"{len(pieces) - 1} places")
+    if any(word in words[:i] for i, word in enumerate(words)):
+        raise ValueError("a word comes twice")
     def filled(shown):
-        return shown.join(item.split("{text}"))
-    lines = [filled(shown) + " " + word for shown, word in demonstrations] + [filled(text)]
-    return "\n\n".join([instruction] * bool(instruction) + lines)
+        return shown.join(pieces)
+    lines = [instruction] * bool(instruction) + [filled(shown) + " " + words[label] for shown, label in demonstrations]
+    return tuple("\n\n".join(lines + [filled(text)]) for text in texts)
 
 
-@right("render_prompt", "pairs as pairs: the % operator, the text as one more pair")
-def with_percent(item, text, instruction="", demonstrations=()):
+@right("render_prompts", "an error of one's own, derived from ValueError; a loop")
+def with_own_error(item, texts, words, instruction="", demonstrations=()):
+    class BadTemplate(ValueError):
+        pass
+    if len(item.split("{text}")) != 2 or len(words) != len(dict.fromkeys(words)):
+        raise BadTemplate
+    prompts = []
+    for text in texts:
+        prompt = item.replace("{text}", text)
+        for pair in reversed(demonstrations):
+            prompt = item.replace("{text}", pair[0]) + " " + words[pair[1]] + "\n\n" + prompt
+        prompts.append(instruction + "\n\n" + prompt if instruction != "" else prompt)
+    return prompts
+
+
+@right("render_prompts", "the % operator")
+def with_percent(item, texts, words, instruction="", demonstrations=()):
+    if item.count("{text}") - 1:
+        raise ValueError(item)
+    if max(map(words.count, words)) > 1:
+        raise ValueError(words)
     item = item.replace("%", "%%").replace("{text}", "%s")
-    parts = [instruction] if instruction != "" else []
-    parts.extend((item + " %s") % pair for pair in demonstrations)
-    parts.append(item % text)
-    return str.join("\n\n", parts)
-
-
-@right("render_prompt", "from the end to the beginning")
-def from_the_end(item, text, instruction="", demonstrations=()):
-    prompt = item.replace("{text}", text)
-    for pair in reversed(demonstrations):
-        prompt = item.replace("{text}", pair[0]) + " " + pair[1] + "\n\n" + prompt
-    return instruction + "\n\n" + prompt if instruction else prompt
-
-
-@wrong("render_prompt", "strips what stands around the texts")
-def strips(item, text, instruction="", demonstrations=()):
     parts = [instruction] if instruction else []
-    parts += [item.replace("{text}", shown.strip()) + " " + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, item.replace("{text}", text.strip())])
-
-
-@wrong("render_prompt", "fills the instruction too")
-def fills_the_instruction(item, text, instruction="", demonstrations=()):
-    parts = [instruction.replace("{text}", text)] if instruction else []
-    parts += [item.replace("{text}", shown) + " " + word for shown, word in demonstrations]
-    return "\n\n".join([*parts, item.replace("{text}", text)])
-
-
-@wrong("render_prompt", "the same demonstration is shown once only")
-def each_once(item, text, instruction="", demonstrations=()):
-    parts = [instruction] if instruction else []
-    parts += [item.replace("{text}", shown) + " " + word for shown, word in dict(demonstrations).items()]
-    return "\n\n".join([*parts, item.replace("{text}", text)])
-
-
-@wrong("render_prompt", "the demonstrations only with an instruction")
-def only_with_an_instruction(item, text, instruction="", demonstrations=()):
-    parts = []
-    if instruction:
-        parts = [instruction, *(item.replace("{text}", shown) + " " + word for shown, word in demonstrations)]
-    return "\n\n".join([*parts, item.replace("{text}", text)])
-
-
-# -- answer_log_prob --------------------------------------------------------------------------------------------------
-
-
-@wrong("answer_log_prob", "off by one: each token is looked up at its own position")
-def not_shifted(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    places = torch.arange(len(prompt), len(ids))
-    return float(log_probs[places, ids[places]].sum())
-
-
-@wrong("answer_log_prob", "counts the prompt's tokens too")
-def with_the_prompt(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    places = torch.arange(len(ids) - 1)
-    return float(log_probs[places, ids[places + 1]].sum())
-
-
-@wrong("answer_log_prob", "adds up logits without the softmax")
-def raw_logits(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        logits = model(ids[None]).logits[0]
-    places = torch.arange(len(prompt) - 1, len(ids) - 1)
-    return float(logits[places, ids[places + 1]].sum())
-
-
-@wrong("answer_log_prob", "the mean instead of the sum")
-def mean_of_tokens(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    places = torch.arange(len(prompt) - 1, len(ids) - 1)
-    return float(log_probs[places, ids[places + 1]].mean())
-
-
-@wrong("answer_log_prob", "only the first token of the answer")
-def first_token_only(model, prompt, answer):
-    with torch.no_grad():
-        return float(model(prompt[None]).logits[0, -1].log_softmax(-1)[answer[0]])
-
-
-@wrong("answer_log_prob", "every token after the prompt alone")
-def all_after_prompt(model, prompt, answer):
-    with torch.no_grad():
-        return float(model(prompt[None]).logits[0, -1].log_softmax(-1)[answer].sum())
-
-
-@right("answer_log_prob", "a loop that makes the text longer token by token")
-def token_by_token(model, prompt, answer):
-    total, ids = 0.0, prompt
-    for token in answer:
-        with torch.no_grad():
-            total += float(model(ids[None]).logits[0, -1].log_softmax(-1)[token])
-        ids = torch.cat([ids, token[None]])
-    return total
-
-
-@right("answer_log_prob", "with cross_entropy")
-def by_cross_entropy(model, prompt, answer):
-    with torch.no_grad():
-        logits = model(torch.cat([prompt, answer])[None]).logits[0, len(prompt) - 1 : -1]
-    return -torch.nn.functional.cross_entropy(logits, answer, reduction="sum").item()
-
-
-@wrong("answer_log_prob", "a tensor that holds the graph of the whole model")
-def holds_the_graph(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    places = torch.arange(len(prompt) - 1, len(ids) - 1)
-    return log_probs[places, ids[places + 1]].sum()
-
-
-@wrong("answer_log_prob", "each token of the answer counts once, however often it stands there")
-def different_tokens(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    found = {int(token): float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer)}
-    return sum(found.values())
-
-
-@wrong("answer_log_prob", "leaves token 0 out, as if it were padding")
-def without_token_0(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    return sum(float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer) if token)
-
-
-@wrong("answer_log_prob", "the logarithm to the base 2")
-def in_bits(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    with torch.no_grad():
-        log_probs = model(ids[None]).logits[0].softmax(-1).log2()
-    places = torch.arange(len(prompt) - 1, len(ids) - 1)
-    return float(log_probs[places, ids[places + 1]].sum())
-
-
-@right("answer_log_prob", "with gather and .item()")
-def with_gather(model, prompt, answer):
-    ids = torch.cat((prompt, answer)).unsqueeze(0)
-    with torch.inference_mode():
-        log_probs = torch.log_softmax(model(input_ids=ids).logits, dim=-1)
-    found = log_probs[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-    return found[0, -len(answer):].sum().item()
-
-
-@right("answer_log_prob", "with logsumexp, as a numpy number, gradients on")
-def with_logsumexp(model, prompt, answer):
-    logits = model(torch.cat([prompt, answer])[None]).logits[0].detach()
-    rows = logits[len(prompt) - 1 : len(prompt) - 1 + len(answer)]
-    return np.float32((rows[range(len(answer)), answer] - rows.logsumexp(-1)).sum())
-
-
-@wrong("answer_log_prob", "a small number added to the product: an unlikely answer is cut off")
-def product_with_epsilon(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    probabilities = model(ids[None]).logits[0].softmax(-1)
-    places = torch.arange(len(prompt), len(ids))
-    return float((probabilities[places - 1, ids[places]].prod() + 1e-20).log())
-
-
-@wrong("answer_log_prob", "looks for the answer's first token, which the prompt holds too")
-def found_by_token(model, prompt, answer):
-    ids = torch.cat([prompt, answer])
-    log_probs = model(ids[None]).logits[0].log_softmax(-1)
-    start = ids.tolist().index(int(answer[0]))
-    places = torch.arange(start, start + len(answer))
-    return float(log_probs[places - 1, ids[places]].sum())
+    parts.extend(item % shown + " " + words[int(label)] for shown, label in demonstrations)
+    return [str.join("\n\n", [*parts, item % text]) for text in texts]
 
 
 # -- batch_log_probs --------------------------------------------------------------------------------------------------
@@ -334,8 +206,31 @@ def batch_log_probs(model, prompts, answers, pad_token_id):
 
 @wrong("batch_log_probs", "one row after the other, a call of the model for each")
 def row_by_row(model, prompts, answers, pad_token_id):
-    sums = [answer_log_prob(model, torch.tensor(p), torch.tensor(a)) for p, a in zip(prompts, answers)]
+    sums = []
+    for p, a in zip(prompts, answers):
+        with torch.no_grad():
+            log_probs = model(torch.tensor([p + a])).logits[0].log_softmax(-1)
+        sums.append(sum(float(log_probs[len(p) - 1 + k, token]) for k, token in enumerate(a)))
     return np.array(sums), [len(a) for a in answers]
+
+
+wrong.cell("batch_log_probs", "the graph of the whole model is kept", BATCH.replace("torch.no_grad()",
+    "torch.enable_grad()").format(
+    pad=PAD, part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "adds up logits without the softmax", BATCH.replace(".log_softmax(-1)", "").format(
+    pad=PAD, part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "softmax over the positions", BATCH.replace("log_softmax(-1)", "log_softmax(1)").format(
+    pad=PAD, part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "counts the prompt's tokens too", BATCH.format(
+    pad=PAD, part="every[i, : len(p) + len(a) - 1].sum()", tokens=TOKENS))
+wrong.cell("batch_log_probs", "only the first token of the answer", BATCH.format(
+    pad=PAD, part="every[i, len(p) - 1]", tokens=TOKENS))
+wrong.cell("batch_log_probs", "the logarithm to the base 2", BATCH.replace("log_softmax(-1)", "softmax(-1).log2()").format(
+    pad=PAD, part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "a small number added to the product: an unlikely answer is cut off", BATCH.format(
+    pad=PAD, part="(every[i, len(p) - 1 : len(p) + len(a) - 1].exp().prod() + 1e-12).log()", tokens=TOKENS))
+wrong.cell("batch_log_probs", "looks for the answer's first token, which the prompt holds too", BATCH.format(
+    pad=PAD, part="every[i, max((p + a).index(a[0]), 1) - 1 :][: len(a)].sum()", tokens=TOKENS))
 
 
 @right("batch_log_probs", "labels of -100 and cross_entropy; no attention mask, since padding comes last")
@@ -372,7 +267,7 @@ def longest_row_first(model, prompts, answers, pad_token_id):
     rows = [torch.tensor([*prompts[i], *answers[i]]) for i in order]
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
     mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
-    scores = model(ids, attention_mask=mask).logits.log_softmax(-1)
+    scores = model(ids, attention_mask=mask).logits.log_softmax(-1).detach()
     sums = torch.zeros(len(rows))
     for place, i in enumerate(order):
         start = len(prompts[i])
@@ -380,68 +275,127 @@ def longest_row_first(model, prompts, answers, pad_token_id):
     return sums, torch.tensor([len(answer) for answer in answers])
 
 
-# -- normalize_scores -------------------------------------------------------------------------------------------------
+# -- class_scores -----------------------------------------------------------------------------------------------------
 
-NORMALIZE = '''
-def normalize_scores(sums, tokens, method, premise_sums=None):
+SCORES = '''
+def class_scores(sums, tokens, method, premise_sums=None, empty_sums=None):
     if method == "sum":
-        return {sum}
-    if method == "mean":
-        return {mean}
-    if method == "prior":
-        return {prior}
+        return sums
+    elif method == "mean":
+        return sums / tokens
+    elif method == "prior" and premise_sums is not None:
+        return sums - premise_sums
+    elif method == "calibrated" and empty_sums is not None:
+        p, bias = sums.log_softmax(-1), empty_sums.softmax(-1).mean(0)
+        return (p - bias.log()).log_softmax(-1)
     raise ValueError(method)
 '''
-wrong.cell("normalize_scores", "divides by the logarithm of the premise",
-           NORMALIZE.format(sum="sums", mean="sums / tokens", prior="sums / premise_sums"))
-wrong.cell("normalize_scores", "adds the premise",
-           NORMALIZE.format(sum="sums", mean="sums / tokens", prior="sums + premise_sums"))
-wrong.cell("normalize_scores", "the mean over the labels",
-           NORMALIZE.format(sum="sums", mean="sums.mean(dim=-1, keepdim=True) + 0 * sums", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "multiplies by the length",
-           NORMALIZE.format(sum="sums", mean="sums * tokens", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "probabilities instead of log-probabilities",
-           NORMALIZE.format(sum="sums.exp()", mean="sums.exp() / tokens", prior="sums.exp() - premise_sums.exp()"))
-wrong.cell("normalize_scores", "the premise's mean for all labels",
-           NORMALIZE.format(sum="sums", mean="sums / tokens", prior="sums - premise_sums.mean()"))
 
 
-@right("normalize_scores", "with numpy")
-def in_numpy(sums, tokens, method, premise_sums=None):
-    sums, tokens = np.asarray(sums), np.asarray(tokens)
+def scored(*changes):
+    return instead(SCORES, *changes)
+
+
+BIAS, SCALED = "empty_sums.softmax(-1).mean(0)", "(p - bias.log()).log_softmax(-1)"
+for why, change in {
+    "divides by the logarithm of the premise": ("sums - premise_sums", "sums / premise_sums"),
+    "adds the premise": ("sums - premise_sums", "sums + premise_sums"),
+    "the mean over the words": ("sums / tokens", "sums.mean(dim=-1, keepdim=True) + 0 * sums"),
+    "multiplies by the length": ("sums / tokens", "sums * tokens"),
+    "probabilities instead of log-probabilities": ("        return sums\n", "        return sums.exp()\n"),
+    "the premise's mean for all words": ("sums - premise_sums", "sums - premise_sums.mean()"),
+    "changes the sums in place": ("sums - premise_sums", "sums.sub_(premise_sums)"),
+    "an unknown method is taken as the sum": ("    raise ValueError(method)", "    return sums"),
+    "an unknown method gives None": ("    raise ValueError(method)", "    print('unknown')"),
+    "another error than asked for": ("raise ValueError(method)", "raise KeyError(method)"),
+    "the premise along the wrong dimension": ("sums - premise_sums", "sums - premise_sums[:, None]"),
+    "the length of the first text's words for all": ("sums / tokens", "sums / tokens[0]"),
+    "takes every name that begins like the sum": ('method == "sum"', 'method in "sum"'),
+    "a prior without premise is taken for the sum": (
+        '"prior" and premise_sums is not None:\n        return sums - premise_sums',
+        '"prior":\n        return sums if premise_sums is None else sums - premise_sums'),
+    "calibrates by the premise where no empty texts are given": (
+        '"calibrated" and empty_sums is not None:',
+            '"calibrated":\n        empty_sums = premise_sums[None] if empty_sums is None '
+        'else empty_sums'),
+    "multiplies by the bias instead of dividing": (SCALED, "(p + bias.log()).log_softmax(-1)"),
+    "the mean of the logarithms": (BIAS, "empty_sums.log_softmax(-1).mean(0).exp()"),
+    "exponentials that do not add up to 1": (BIAS, "empty_sums.exp().mean(0)"),
+    "only the first empty text": (BIAS, "empty_sums[0].softmax(-1)"),
+    "rows that do not add up to 1": (SCALED, "p - bias.log()"),
+    "returns probabilities": (SCALED, "(p - bias.log()).softmax(-1)"),
+    "takes the mean of the texts themselves as the bias": (BIAS, "sums.softmax(-1).mean(0)"),
+    "softmax over the texts": (BIAS, "empty_sums.softmax(0).mean(0)"),
+    "one empty text for each text": (BIAS, "empty_sums.softmax(-1)"),
+    "the mean over the words in place of the texts": (BIAS, "empty_sums.softmax(-1).mean(1)"),
+    "the median of the empty texts": (BIAS, "empty_sums.softmax(-1).median(0).values"),
+}.items():
+    wrong.cell("class_scores", why, scored(change))
+wrong.cell("class_scores", "calls the library's function", """
+def class_scores(sums, tokens, method, premise_sums=None, empty_sums=None):
+    return prompting.class_scores(sums, tokens, method, premise_sums, empty_sums)
+""")
+wrong.cell("class_scores", "calls the library's calibration", scored((SCALED, "prompting.calibrate(sums, empty_sums)")))
+wrong.cell("class_scores", "keeps the bias of the first call", scored(
+    ("def class_scores", "BIAS = []\ndef class_scores"), (SCALED,
+        "(BIAS.append(bias) or p - BIAS[0].log()).log_softmax(-1)")))
+
+
+@right("class_scores", "with numpy, probabilities all the way, and a diagonal matrix as in the paper")
+def in_numpy(sums, tokens, method, premise_sums=None, empty_sums=None):
+    def softmax(scores):
+        e = np.exp(scores - scores.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+    sums, tokens = np.asarray(sums, dtype=float), np.asarray(tokens)
+    if method not in ("sum", "mean", "prior", "calibrated"):
+        raise ValueError("not one of the four")
     if method == "prior":
+        if premise_sums is None:
+            raise ValueError("no premise")
         return sums - np.asarray(premise_sums)[None, :]
-    if method not in ("sum", "mean"):
-        raise ValueError("not one of the three")
+    if method == "calibrated":
+        if empty_sums is None:
+            raise ValueError("no empty texts")
+        q = softmax(sums) @ np.diag(1 / softmax(np.asarray(empty_sums, dtype=float)).mean(0))
+        return np.log(q / q.sum(1, keepdims=True))
     return {"sum": sums, "mean": sums / tokens}[method]
 
 
-@right("normalize_scores", "with match and clones")
-def with_match(sums, tokens, method, premise_sums=None):
+@right("class_scores", "with match and clones, the division itself")
+def with_match(sums, tokens, method, premise_sums=None, empty_sums=None):
     match method:
         case "sum":
             return sums.clone()
         case "mean":
             return torch.div(sums, tokens)
-        case "prior":
+        case "prior" if premise_sums is not None:
             return sums - premise_sums.expand_as(sums)
+        case "calibrated" if empty_sums is not None:
+            q = sums.double().softmax(-1) / empty_sums.double().softmax(-1).mean(0)
+            return (q / q.sum(-1, keepdim=True)).log()
         case _:
-            raise ValueError("use sum, mean or prior")
+            raise ValueError("use sum, mean, prior or calibrated, with what they need")
 
 
-@right("normalize_scores", "an error of one's own, derived from ValueError; a table of functions")
-def with_a_table(sums, tokens, method, premise_sums=None):
+@right("class_scores", "an error of one's own, derived from ValueError; a table of functions")
+def with_a_table(sums, tokens, method, premise_sums=None, empty_sums=None):
     class UnknownMethod(ValueError):
         pass
-    ways = {"sum": lambda: sums, "mean": lambda: sums * (1 / tokens), "prior": lambda: torch.sub(sums, premise_sums)}
-    if method not in ways:
+    def calibrated():
+        bias = torch.logsumexp(empty_sums - empty_sums.logsumexp(1, keepdim=True), 0) - np.log(len(empty_sums))
+        return sums - bias - (sums - bias).logsumexp(1, keepdim=True)
+    ways = {"sum": lambda: sums, "mean": lambda: sums * (1 / tokens), "prior": lambda: torch.sub(sums, premise_sums),
+            "calibrated": calibrated}
+    if method not in ways or {"prior": premise_sums, "calibrated": empty_sums}.get(method, 0) is None:
         raise UnknownMethod(method)
     return ways[method]()
 
 
-@right("normalize_scores", "row by row, in lists")
-def in_lists(sums, tokens, method, premise_sums=None):
-    if method not in ["sum", "mean", "prior"]:
+@right("class_scores", "row by row, in lists")
+def in_lists(sums, tokens, method, premise_sums=None, empty_sums=None):
+    if method == "prior" and premise_sums is None or method == "calibrated" and empty_sums is None:
+        raise ValueError("something is missing")
+    if method not in ["sum", "mean", "prior", "calibrated"]:
         raise ValueError(f"{method}?")
     rows = []
     for row, lengths in zip(sums.tolist(), tokens.tolist()):
@@ -449,315 +403,335 @@ def in_lists(sums, tokens, method, premise_sums=None):
             row = [s / k for s, k in zip(row, lengths)]
         elif method == "prior":
             row = [s - bare for s, bare in zip(row, premise_sums.tolist())]
+        elif method == "calibrated":
+            bias = torch.softmax(empty_sums.double(), 1).mean(0).log().tolist()
+            row = torch.tensor([s - b for s, b in zip(row, bias)]).log_softmax(0).tolist()
         rows.append(row)
     return rows
 
 
-wrong.cell("normalize_scores", "changes the sums in place", NORMALIZE.format(
-    sum="sums", mean="sums.div_(tokens)", prior="sums.sub_(premise_sums)"))
-wrong.cell("normalize_scores", "an unknown method is taken as the sum", NORMALIZE.replace(
-    "raise ValueError(method)", "return sums").format(sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "an unknown method gives None", NORMALIZE.replace(
-    "raise ValueError(method)", "print('unknown')").format(sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "another error than asked for", NORMALIZE.replace(
-    "raise ValueError(method)", "raise KeyError(method)").format(
-    sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "the premise along the wrong dimension", NORMALIZE.format(
-    sum="sums", mean="sums / tokens", prior="sums - premise_sums[:, None]"))
-wrong.cell("normalize_scores", "takes every name that begins like one of the three", NORMALIZE.replace(
-    "method ==", "method in").format(sum="sums", mean="sums / tokens", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "the length of the first text's labels for all", NORMALIZE.format(
-    sum="sums", mean="sums / tokens[0]", prior="sums - premise_sums"))
-wrong.cell("normalize_scores", "calls the library's function", """
-def normalize_scores(sums, tokens, method, premise_sums=None):
-    return prompting.normalize_scores(sums, tokens, method, premise_sums)
+# -- PromptClassifier -------------------------------------------------------------------------------------------------
+
+WHOLE = '''
+class PromptClassifier:
+    def __init__(self, model, tokenizer, template, words, demonstrations=(), batch_size=4):
+        self.model, self.tokenizer, self.template, self.words = model, tokenizer, template, words
+        self.demonstrations, self.batch_size = demonstrations, batch_size
+
+    def ids(self, text):
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def sums(self, prompts):
+        answers, parts = [self.ids(" " + word) for word in self.words], []
+        for start in range(0, len(prompts), self.batch_size):
+            batch = prompts[start : start + self.batch_size]
+            rows = [self.ids(prompt) for prompt in batch for _ in answers]
+            parts.append(batch_log_probs(self.model, rows, answers * len(batch), self.tokenizer.pad_token_id))
+        sums, tokens = [torch.cat([part[i] for part in parts]) for i in (0, 1)]
+        return sums.view(len(prompts), len(answers)), tokens.view(len(prompts), len(answers))
+
+    def __call__(self, texts, methods=prompting.METHODS):
+        empty = list(prompting.CONTENT_FREE) if "calibrated" in methods else []
+        prompts = render_prompts(self.template.item, list(texts) + empty, self.words, self.template.instruction,
+                                 self.demonstrations)
+        sums, tokens = self.sums(prompts)
+        premise, n, found = None, len(texts), {}
+        if "prior" in methods:
+            premise = self.sums([prompting.premise_of(self.template)])[0][0]
+        for method in methods:
+            found[method] = class_scores(sums[:n], tokens[:n], method, premise, sums[n:])
+        return found
+
+    def predict(self, texts, method="sum"):
+        return self(texts, [method])[method].argmax(dim=-1)
+'''
+
+
+def whole(*changes):
+    return instead(WHOLE, *changes)
+
+
+ROWS, VIEW = "[self.ids(prompt) for prompt in batch for _ in answers]", "sums.view(len(prompts), len(answers))"
+PREMISE = "self.sums([prompting.premise_of(self.template)])[0][0]"
+RENDERED = """render_prompts(self.template.item, list(texts) + empty, self.words, self.template.instruction,
+                                 self.demonstrations)"""
+for why, changes in {
+    "the rows in another order than the answers": [(ROWS, "[self.ids(prompt) for _ in answers for prompt in batch]")],
+    "the table of sums read along the wrong dimension": [(VIEW, "sums.view(len(answers), len(prompts)).T")],
+    "special tokens around prompt and word": [(", add_special_tokens=False", "")],
+    "no space before the word": [('self.ids(" " + word)', "self.ids(word)")],
+    "the last batch is lost if it is not full": [
+        ("range(0, len(prompts), self.batch_size)", "range(0, max(len(prompts) - self.batch_size + 1, 1), self.batch_size)"),
+        ("sums, tokens = [torch.cat([part[i] for part in parts]) for i in (0, 1)]",
+         "sums, tokens = [torch.cat([part[i] for part in parts]) for i in (0, 1)]\n"
+         "        prompts = prompts[: len(sums) // len(answers)]")],
+    "only the last batch is returned": [
+        ("torch.cat([part[i] for part in parts])", "torch.cat([parts[-1][i]] * len(parts))[: len(prompts) * len(answers)]")],
+    "all texts in one batch": [("range(0, len(prompts), self.batch_size)", "[0]"),
+                               ("prompts[start : start + self.batch_size]", "prompts")],
+    "batches of a fixed size": [("self.demonstrations, self.batch_size = demonstrations, batch_size",
+                                 "self.demonstrations, self.batch_size = demonstrations, 4")],
+    "one call of the model for each prompt": [
+        ("self.demonstrations, self.batch_size = demonstrations, batch_size",
+         "self.demonstrations, self.batch_size = demonstrations, 1")],
+    "the words one after the other, each with a call of its own": [
+        ("            rows = " + ROWS + """
+            parts.append(batch_log_probs(self.model, rows, answers * len(batch), self.tokenizer.pad_token_id))
+        sums, tokens = [torch.cat([part[i] for part in parts]) for i in (0, 1)]
+""", """            rows = [self.ids(prompt) for prompt in batch]
+            each = [batch_log_probs(self.model, rows, [a] * len(rows), self.tokenizer.pad_token_id) for a in answers]
+            parts.append([torch.stack([one[i] for one in each], 1) for i in (0, 1)])
+        sums, tokens = [torch.cat([part[i] for part in parts]) for i in (0, 1)]
+""")],
+    "the instruction is forgotten": [("self.template.instruction", '""')],
+    "the demonstrations are forgotten": [(RENDERED, RENDERED.replace("self.demonstrations", "()"))],
+    "the model is asked again for each method": [
+        ("        for method in methods:\n",
+            "        for method in methods:\n            sums, tokens = self.sums(prompts)\n")],
+    "asks the empty texts though no method needs them": [(' if "calibrated" in methods else []', "")],
+    "asks the premise though no method needs it": [('        if "prior" in methods:\n            premise',
+        "        premise")],
+    "the premise is put into the template": [
+        (PREMISE, "self.sums(render_prompts(self.template.item, [prompting.premise_of(self.template)], self.words, "
+                  "self.template.instruction, self.demonstrations))[0][0]")],
+    "the empty template for a premise": [(PREMISE, "self.sums(render_prompts(self.template.item, [''], self.words))[0][0]")],
+    "the empty texts without the template": [
+        (RENDERED, RENDERED.replace(" + empty", "") + " + empty")],
+    "the empty texts without the demonstrations": [
+        (RENDERED, RENDERED.replace(" + empty", "") + " + render_prompts(self.template.item, empty, self.words, "
+                   "self.template.instruction)")],
+    "only one empty text": [("list(prompting.CONTENT_FREE)", "list(prompting.CONTENT_FREE[:1])")],
+    "the empty texts are scored as texts too": [("class_scores(sums[:n], tokens[:n], method",
+        "class_scores(sums, tokens, method")],
+    "calibrates by the texts themselves": [("premise, sums[n:])", "premise, sums[:n])")],
+    "gives all methods, whatever was asked for": [
+        ("        empty = list", "        methods = prompting.METHODS\n        empty = list")],
+    "keeps the empty texts of the first call for the next": [
+        ("premise, sums[n:])", "premise, self.__dict__.setdefault('empty', sums[:1]))")],
+    "keeps the scores of the first call": [
+        ("        return found\n", "        self.kept = {**found, **getattr(self, 'kept', {})}\n"
+         "        return {method: self.kept[method] for method in methods}\n")],
+    "keeps the table of a text by its place": [
+        ("        sums, tokens = self.sums(prompts)\n        premise", "        self.seen = getattr(self, 'seen', {})\n"
+         "        if len(prompts) not in self.seen:\n            self.seen[len(prompts)] = self.sums(prompts)\n"
+         "        sums, tokens = self.seen[len(prompts)]\n        premise")],
+    "predicts by the sum, whatever the method": [("self(texts, [method])[method]", 'self(texts, ["sum"])["sum"]')],
+    "predicts the least probable class": [(".argmax(dim=-1)", ".argmin(dim=-1)")],
+    "predicts along the wrong dimension": [(".argmax(dim=-1)", ".argmax(dim=0)")],
+    "predicts the words in place of the numbers": [
+        ("return self(texts, [method])[method].argmax(dim=-1)",
+         "return [self.words[i] for i in self(texts, [method])[method].argmax(-1)]")],
+    "has no predict": [("def predict", "def classify")],
+    "the mean of a word counts the prompt's tokens": [("tokens[:n], method", "tokens[:n] + 1, method")],
+    "adds the empty texts to the caller's list": [
+        ("        prompts = render", "        texts += empty\n        prompts = render"), ("list(texts) + empty", "texts"),
+        ("len(texts), {}", "len(texts) - len(empty), {}")],
+}.items():
+    wrong.cell("prompt_classifier", why, whole(*changes))
+wrong.cell("prompt_classifier", "calls the library's scores", """
+class PromptClassifier(prompting.PromptClassifier):
+    pass
 """)
-
-
-@wrong("normalize_scores", "any other method is taken for the prior, where there are premise sums")
-def otherwise_prior(sums, tokens, method, premise_sums=None):
-    if method == "sum":
-        return sums
-    if method == "mean":
-        return sums / tokens
-    if premise_sums is None:
-        raise ValueError(method)
-    return sums - premise_sums
-
-
-# -- template_spread, ensemble ----------------------------------------------------------------------------------------
-
-
-@wrong("template_spread", "divides by the number of templates")
-def population(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
-    return float(accuracies.mean()), float(accuracies.std(correction=0))
-
-
-@wrong("template_spread", "the deviation over all single answers")
-def over_answers(log_probs, labels):
-    hits = (log_probs.argmax(-1) == labels).double()
-    return float(hits.mean()), float(hits.std())
-
-
-@wrong("template_spread", "the deviation over texts")
-def over_texts(log_probs, labels):
-    hits = (log_probs.argmax(-1) == labels).double()
-    return float(hits.mean()), float(hits.mean(0).std())
-
-
-@wrong("template_spread", "the best template and the range")
-def best_and_range(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
-    return float(accuracies.max()), float(accuracies.max() - accuracies.min())
-
-
-@wrong("template_spread", "the variance")
-def variance(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
-    return float(accuracies.mean()), float(accuracies.var())
-
-
-@right("template_spread", "with a loop and numpy")
-def looped_spread(log_probs, labels):
-    found = [float(np.mean(np.asarray(table).argmax(1) == np.asarray(labels))) for table in log_probs]
-    return np.mean(found), np.std(found, ddof=1)
-
-
-@right("template_spread", "with pandas")
-def pandas_spread(log_probs, labels):
-    hits = pd.DataFrame((log_probs.argmax(-1) == labels).numpy().T).mean()
-    return [float(hits.mean()), float(hits.std())]
-
-
-@right("template_spread", "with the statistics module; numbers of numpy")
-def with_statistics(log_probs, labels):
-    import statistics
-    found = [np.mean([int(row.argmax() == label) for row, label in zip(table, labels)]) for table in log_probs]
-    return np.float64(statistics.mean(found)), statistics.stdev(found)
-
-
-@right("template_spread", "one array of two numbers")
-def spread_as_array(log_probs, labels):
-    found = (log_probs.numpy().argmax(-1) == labels.numpy()[None]).mean(axis=1)
-    return np.array([found.mean(), found.std(ddof=1)])
-
-
-@wrong("template_spread", "the labels stand along the templates")
-def labels_along_templates(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels[:, None]).double().mean(1)
-    return float(accuracies.mean()), float(accuracies.std())
-
-
-@wrong("template_spread", "the standard error")
-def standard_error(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
-    return float(accuracies.mean()), float(accuracies.std() / len(accuracies) ** 0.5)
-
-
-@wrong("template_spread", "the two exchanged")
-def exchanged(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels).double().mean(1)
-    return float(accuracies.std()), float(accuracies.mean())
-
-
-@wrong("template_spread", "in percent")
-def in_percent(log_probs, labels):
-    accuracies = (log_probs.argmax(-1) == labels).double().mean(1) * 100
-    return float(accuracies.mean()), float(accuracies.std())
-
-
-@wrong("template_spread", "calls the library's function")
-def librarys_spread(log_probs, labels):
-    return prompting.template_spread(log_probs, labels)
-
-
-@wrong("ensemble", "the most frequent vote")
-def majority_vote(log_probs):
-    return log_probs.argmax(-1).mode(0).values
-
-
-@wrong("ensemble", "the product of the probabilities")
-def product(log_probs):
-    return log_probs.log_softmax(-1).sum(0).argmax(-1)
-
-
-@wrong("ensemble", "the median of the probabilities")
-def median_probability(log_probs):
-    return log_probs.softmax(-1).median(0).values.argmax(-1)
-
-
-@wrong("ensemble", "the classes as numbers with a fraction")
-def float_classes(log_probs):
-    return log_probs.softmax(-1).mean(0).argmax(-1).float()
-
-
-@wrong("ensemble", "the probabilities, not the class")
-def no_argmax(log_probs):
-    return log_probs.softmax(-1).mean(0)
-
-
-@wrong("ensemble", "drops all dimensions of length 1")
-def squeezed(log_probs):
-    return log_probs.softmax(-1).squeeze().mean(0).argmax(-1)
-
-
-@wrong("ensemble", "calls the library's function")
-def librarys_ensemble(log_probs):
-    return prompting.ensemble(log_probs)
-
-
-@right("ensemble", "text by text, a list of whole numbers")
-def text_by_text(log_probs):
-    found = []
-    for i in range(log_probs.shape[1]):
-        p = sum(torch.softmax(table[i], dim=0) for table in log_probs)
-        found.append(int(p.argmax()))
-    return found
-
-
-@right("ensemble", "sorted, with an einsum")
-def by_sorting(log_probs):
-    p = torch.nn.functional.softmax(log_probs.double(), dim=2)
-    return torch.einsum("tnc->nc", p).sort(dim=1, descending=True).indices[:, 0]
-
-
-@wrong("ensemble", "adds up scores that are not normalised")
-def raw_sum(log_probs):
-    return log_probs.sum(0).argmax(-1)
-
-
-@wrong("ensemble", "exponentials without normalising")
-def raw_exp(log_probs):
-    return log_probs.exp().mean(0).argmax(-1)
-
-
-@wrong("ensemble", "softmax over the templates")
-def softmax_over_templates(log_probs):
-    return log_probs.softmax(0).mean(0).argmax(-1)
-
-
-@wrong("ensemble", "the first template decides")
-def first_decides(log_probs):
-    return log_probs[0].argmax(-1)
-
-
-@wrong("ensemble", "the surest template decides")
-def surest(log_probs):
-    return log_probs.softmax(-1).max(0).values.argmax(-1)
-
-
-@right("ensemble", "the sum of probabilities, with log_softmax")
-def sum_of_exp(log_probs):
-    return torch.logsumexp(log_probs.log_softmax(-1), dim=0).argmax(-1)
-
-
-@right("ensemble", "a loop, with numpy")
-def looped_ensemble(log_probs):
-    total = 0
-    for table in np.asarray(log_probs):
-        p = np.exp(table - table.max(1, keepdims=True))
-        total = total + p / p.sum(1, keepdims=True)
-    return total.argmax(1)
-
-
-# -- calibrate --------------------------------------------------------------------------------------------------------
-
-
-@wrong("calibrate", "multiplies by the bias instead of dividing")
-def multiplies(log_probs, content_free):
-    return (log_probs.log_softmax(-1) + content_free.softmax(-1).mean(0).log()).log_softmax(-1)
-
-
-@wrong("calibrate", "the mean of the logarithms")
-def mean_of_logs(log_probs, content_free):
-    return (log_probs - content_free.log_softmax(-1).mean(0)).log_softmax(-1)
-
-
-@wrong("calibrate", "exponentials that do not add up to 1")
-def not_probabilities(log_probs, content_free):
-    return (log_probs - content_free.exp().mean(0).log()).log_softmax(-1)
-
-
-@wrong("calibrate", "only the first content-free text")
-def first_only(log_probs, content_free):
-    return (log_probs - content_free[0]).log_softmax(-1)
-
-
-@wrong("calibrate", "rows that do not add up to 1")
-def not_scaled(log_probs, content_free):
-    return log_probs.log_softmax(-1) - content_free.softmax(-1).mean(0).log()
-
-
-@wrong("calibrate", "returns probabilities")
-def probabilities(log_probs, content_free):
-    return (log_probs - content_free.softmax(-1).mean(0).log()).softmax(-1)
-
-
-@wrong("calibrate", "takes the mean score of the texts themselves as the bias")
-def batch_bias(log_probs, content_free):
-    return (log_probs - log_probs.softmax(-1).mean(0).log()).log_softmax(-1)
-
-
-@right("calibrate", "with probabilities all the way")
-def in_probabilities(log_probs, content_free):
-    q = log_probs.softmax(-1) / content_free.softmax(-1).mean(0)
-    return (q / q.sum(-1, keepdim=True)).log()
-
-
-@right("calibrate", "a diagonal matrix, as in the paper, with numpy")
-def as_in_the_paper(log_probs, content_free):
-    def softmax(scores):
-        e = np.exp(scores - scores.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
-    weights = np.diag(1 / softmax(np.asarray(content_free)).mean(0))
-    q = softmax(np.asarray(log_probs)) @ weights
-    return np.log(q / q.sum(1, keepdims=True))
-
-
-@right("calibrate", "a product with the inverse of the bias, in double numbers")
-def with_inverse(log_probs, content_free):
-    bias = torch.softmax(content_free.double(), 1).mean(0, keepdim=True)
-    weighted = torch.softmax(log_probs.double(), 1) * bias.reciprocal()
-    return torch.log(weighted / weighted.sum(1)[:, None])
-
-
-@right("calibrate", "with logsumexp; the softmax of the texts is not needed")
-def with_logsumexp_only(log_probs, content_free):
-    bias = torch.logsumexp(content_free - content_free.logsumexp(1, keepdim=True), 0) - np.log(len(content_free))
-    shifted = log_probs - bias
-    return shifted - shifted.logsumexp(1, keepdim=True)
-
-
-@wrong("calibrate", "softmax over the texts")
-def softmax_over_texts(log_probs, content_free):
-    return (log_probs.log_softmax(0) - content_free.softmax(0).mean(0).log()).log_softmax(-1)
-
-
-@wrong("calibrate", "one empty text for each text")
-def one_for_each(log_probs, content_free):
-    return (log_probs - content_free.log_softmax(-1)).log_softmax(-1)
-
-
-@wrong("calibrate", "the mean over the labels in place of the texts")
-def mean_over_labels(log_probs, content_free):
-    return (log_probs - content_free.softmax(-1).mean(1).log()).log_softmax(-1)
-
-
-@wrong("calibrate", "changes the scores in place")
-def calibrates_in_place(log_probs, content_free):
-    log_probs -= content_free.softmax(-1).mean(0).log()
-    return log_probs.log_softmax(-1)
-
-
-@wrong("calibrate", "calls the library's function")
-def librarys_calibrate(log_probs, content_free):
-    return prompting.calibrate(log_probs, content_free)
-
-
-@wrong("calibrate", "the median of the empty texts")
-def median_bias(log_probs, content_free):
-    return (log_probs - content_free.softmax(-1).median(0).values.log()).log_softmax(-1)
+wrong.cell("prompt_classifier", "hands the work to the library's scoring", whole(
+    ("        sums, tokens = self.sums(prompts)\n",
+     "        sums, tokens = map(torch.tensor, prompting.continuation_log_probs(\n"
+     "            self.model, self.tokenizer, prompts, [' ' + word for word in self.words]))\n")))
+right.cell("prompt_classifier", "in another form", WHOLE)
+right.cell("prompt_classifier", "with the library's steps", whole(
+    ("parts.append(batch_log_probs", "parts.append(prompting.batch_log_probs"), ("prompts = render_prompts",
+        "prompts = prompting.render_prompts"),
+    ("class_scores(sums", "prompting.class_scores(sums"), (".argmax(dim=-1)", ".argmax(-1)")))
+right.cell("prompt_classifier", "the empty texts apart from the others; tokens made once; a dict comprehension", '''
+class PromptClassifier:
+    def __init__(self, model, tokenizer, template, words, demonstrations=(), batch_size=4):
+        self.lm, self.tok, self.t, self.w = model, tokenizer, template, list(words)
+        self.shown, self.size = list(demonstrations), batch_size
+        self.answers = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+
+    def prompts(self, texts):
+        return render_prompts(self.t.item, texts, self.w, self.t.instruction, self.shown)
+
+    def sums(self, prompts):
+        table, tokens = np.zeros((len(prompts), len(self.w))), np.array([[len(a) for a in self.answers]] * len(prompts))
+        for start in range(0, len(prompts), self.size):
+            rows = self.tok(prompts[start : start + self.size], add_special_tokens=False)["input_ids"]
+            pairs = [(row, answer) for row in rows for answer in self.answers]
+            found, _ = batch_log_probs(self.lm, [p for p, _ in pairs], [a for _, a in pairs], self.tok.pad_token_id)
+            table[start : start + self.size] = np.asarray(found).reshape(len(rows), -1)
+        return torch.tensor(table), torch.tensor(tokens)
+
+    def __call__(self, texts, methods=prompting.METHODS):
+        sums, tokens = self.sums(self.prompts(texts))
+        more = {}
+        if "calibrated" in methods:
+            more["empty_sums"] = self.sums(self.prompts(prompting.CONTENT_FREE))[0]
+        if "prior" in methods:
+            more["premise_sums"] = self.sums([prompting.premise_of(self.t)])[0][0]
+        return {m: class_scores(sums, tokens, m, **more) for m in methods}
+
+    def predict(self, texts, method="sum"):
+        return [int(row.argmax()) for row in self(texts, (method,))[method]]
+''')
+right.cell("prompt_classifier", "short prompts first, put back in order", whole(
+    ("        answers, parts =", "        order = sorted(range(len(prompts)), key=lambda i: len(self.ids(prompts[i])))\n"
+     "        prompts = [prompts[i] for i in order]\n        answers, parts ="),
+    ("        return sums.view(len(prompts), len(answers)), tokens.view(len(prompts), len(answers))",
+     "        back = torch.tensor(order).argsort()\n        return (sums.view(len(prompts), len(answers))[back],\n"
+     "                tokens.view(len(prompts), len(answers))[back])")))
+right.cell("prompt_classifier", "arrays of numpy come out", whole((".argmax(dim=-1)", ".argmax(-1)"), (
+    "            found[method] = class_scores(sums[:n], tokens[:n], method, premise, sums[n:])",
+    "            found[method] = class_scores(sums[:n], tokens[:n], method, premise, sums[n:]).numpy()")))
+
+
+# -- tune_prompt ------------------------------------------------------------------------------------------------------
+
+TUNE = '''
+def tune_prompt(score, templates, texts, labels, folds=5):
+    labels, n = np.array(labels), len(texts)
+    tables = {name: score(template, texts) for name, template in templates.items()}
+    keys = [(name, method) for name in tables for method in tables[name]]
+    classes = {key: np.asarray(tables[key[0]][key[1]]).argmax(axis=1) for key in keys}
+
+    def choose(rows):
+        best, most = None, -1.0
+        for key in keys:
+            value = evaluation.macro_f1(labels[rows], classes[key][rows])
+            if value > most:
+                best, most = key, value
+        return best
+
+    everything, left = choose(np.arange(n)), np.zeros(n, dtype=int)
+    for k in range(folds):
+        out = np.arange(k, n, folds)
+        rest = np.setdiff1d(np.arange(n), out)
+        left[out] = classes[choose(rest)][out]
+    votes = {}
+    for method in tables[keys[0][0]]:
+        stack = torch.stack([torch.as_tensor(tables[name][method]) for name in tables])
+        votes[method] = evaluation.accuracy(labels, stack.softmax(dim=2).mean(dim=0).argmax(dim=1).numpy())
+    return {"template": everything[0], "method": everything[1],
+            "macro_f1": evaluation.macro_f1(labels, classes[everything]),
+            "held_out_macro_f1": evaluation.macro_f1(labels, left),
+            "interval": evaluation.bootstrap_interval(labels, left, metric=evaluation.macro_f1),
+            "vote_accuracy": votes}
+'''
+
+
+def tuned(*changes):
+    return instead(TUNE, *changes)
+
+
+OUT, CHOSEN = "np.arange(k, n, folds)", "classes[choose(rest)][out]"
+HELD = "evaluation.macro_f1(labels, left),"
+VOTE = "stack.softmax(dim=2).mean(dim=0).argmax(dim=1)"
+for why, changes in {
+    "chooses by accuracy": [("value = evaluation.macro_f1(", "value = evaluation.accuracy(")],
+    "the last among equals": [("value > most", "value >= most")],
+    "the method first among equals": [("for name in tables for method in tables[name]]",
+                                       "for method in tables[next(iter(tables))] for name in tables]")],
+    "equals in the order of the alphabet": [("    def choose", "    keys.sort()\n\n    def choose")],
+    "the smallest macro-F1": [("best, most = None, -1.0", "best, most = None, 2.0"), ("value > most", "value < most")],
+    "one choice, by all texts, for the texts left out": [(CHOSEN, "classes[everything][out]")],
+    "chooses by the part that is left out": [(CHOSEN, "classes[choose(out)][out]")],
+    "parts of neighbours": [(OUT, "np.array_split(np.arange(n), folds)[k]")],
+    "the last texts are in no part": [(OUT, "np.arange(k, n - n % folds, folds)")],
+    "one part too few": [("for k in range(folds)", "for k in range(folds - 1)")],
+    "the number of parts is fixed": [("for k in range(folds)", "folds = 5\n    for k in range(folds)")],
+    "the mean of the parts' macro-F1": [
+        (HELD, "float(np.mean([evaluation.macro_f1(labels[k::folds], left[k::folds]) for k in range(folds)])),")],
+    "accuracy on the texts left out": [(HELD, "evaluation.accuracy(labels, left),")],
+    "the macro-F1 of the choice, not of all texts": [("evaluation.macro_f1(labels, classes[everything])",
+                                                      "evaluation.macro_f1(labels[folds:], classes[everything][folds:])")],
+    "the interval of the chosen prompt on the texts that chose it": [
+        ("evaluation.bootstrap_interval(labels, left,", "evaluation.bootstrap_interval(labels, classes[everything],")],
+    "the interval of the accuracy": [(", metric=evaluation.macro_f1", "")],
+    "a small interval by a wrong level": [("metric=evaluation.macro_f1)", "metric=evaluation.macro_f1, level=0.5)")],
+    "the most frequent vote": [(VOTE, "stack.argmax(dim=2).mode(dim=0).values")],
+    "adds up scores that are not normalised": [(VOTE, "stack.sum(dim=0).argmax(dim=1)")],
+    "the product of the probabilities": [(VOTE, "stack.log_softmax(dim=2).sum(dim=0).argmax(dim=1)")],
+    "exponentials without normalising": [(VOTE, "stack.exp().mean(dim=0).argmax(dim=1)")],
+    "softmax over the templates": [(VOTE, "stack.softmax(dim=0).mean(dim=0).argmax(dim=1)")],
+    "the first template votes alone": [(VOTE, "stack[0].argmax(dim=1)")],
+    "the vote's macro-F1 in the place of its accuracy": [("evaluation.accuracy(labels, stack",
+        "evaluation.macro_f1(labels, stack")],
+    "one vote for all methods": [("        stack =", "        method = keys[0][1]\n        stack =")],
+    "asks for the scores again for each part": [
+        ("        rest =",
+            "        tables = {name: score(template, texts) for name, template in templates.items()}\n        rest =")],
+    "scores each template once for each method": [
+        ("np.asarray(tables[key[0]][key[1]])", "np.asarray(score(templates[key[0]], texts)[key[1]])")],
+    "passes the name in the place of the template": [("score(template, texts)", "score(name, texts)")],
+    "returns the template, not its name": [('"template": everything[0]', '"template": templates[everything[0]]')],
+    "changes the labels in place": [("labels, n = np.array(labels), len(texts)", "n = len(texts)"),
+                                    ("        left[out] =", "        labels[out[:1]] = 0\n        left[out] =")],
+    "keeps the tables of the first call": [
+        ("def tune_prompt", "KEPT = {}\ndef tune_prompt"),
+        ("    keys =", "    tables = KEPT.setdefault('tables', tables)\n    templates = dict.fromkeys(tables)\n    keys =")],
+    "shuffles the texts before it makes the parts": [
+        ("    for k in range(folds):\n",
+            "    mixed = np.random.default_rng(0).permutation(n)\n    for k in range(folds):\n"),
+        (OUT, "mixed[k::folds]")],
+}.items():
+    wrong.cell("tune_prompt", why, tuned(*changes))
+
+
+@wrong("tune_prompt", "calls the library's function")
+def librarys_choice(score, templates, texts, labels, folds=5):
+    return prompting.tune_prompt(score, templates, texts, labels, folds)
+
+
+right.cell("tune_prompt", "in another form", TUNE)
+right.cell("tune_prompt", "the vote and the spread of the library; an interval as a list; one key more", tuned(
+    (VOTE + ".numpy()", "prompting.ensemble(stack.numpy())".replace(".numpy())", ")")),
+    ("evaluation.bootstrap_interval(labels, left, metric=evaluation.macro_f1)",
+     "list(evaluation.bootstrap_interval(labels, left, evaluation.macro_f1))"),
+    ('"vote_accuracy": votes}', '"vote_accuracy": votes, "rows": n}')))
+
+
+@right("tune_prompt", "argmax over one array of all candidates, a mask for each part")
+def with_one_array(score, templates, texts, labels, folds=5):
+    found = [score(template, texts) for template in templates.values()]
+    methods = list(found[0])
+    scores = np.array([[np.asarray(table[method], dtype=float) for method in methods] for table in found])
+    flat = scores.argmax(-1).reshape(-1, len(texts))
+
+    def best(mask):
+        return int(np.argmax([evaluation.macro_f1(labels[mask], row[mask]) for row in flat]))
+
+    held_out = labels.copy()
+    for k in range(folds):
+        mask = np.arange(len(texts)) % folds != k
+        held_out[~mask] = flat[best(mask), ~mask]
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    votes = (p / p.sum(-1, keepdims=True)).mean(0).argmax(-1)
+    winner = best(np.ones(len(texts), dtype=bool))
+    low, high = evaluation.bootstrap_interval(labels, held_out, evaluation.macro_f1)
+    return {"template": list(templates)[winner // len(methods)], "method": methods[winner % len(methods)],
+            "macro_f1": evaluation.macro_f1(labels, flat[winner]), "interval": (low, high),
+            "held_out_macro_f1": evaluation.macro_f1(labels, held_out),
+            "vote_accuracy": {m: float((vote == labels).mean()) for m, vote in zip(methods, votes)}}
+
+
+@right("tune_prompt", "sorted, since sorting keeps equals in order; each text for itself")
+def with_sorting(score, templates, texts, labels, folds=5):
+    tables = {}
+    for name in templates:
+        for method, scores in score(templates[name], texts).items():
+            tables[name, method] = torch.as_tensor(np.array(scores))
+    def ranked(rows):
+        return sorted(tables, key=lambda key: -evaluation.macro_f1(labels[rows], tables[key][rows].argmax(1).numpy()))
+    rows = list(range(len(texts)))
+    choices = [ranked([i for i in rows if i % folds != k])[0] for k in range(folds)]
+    left_out = np.array([int(tables[choices[i % folds]][i].argmax()) for i in rows])
+    name, method = ranked(rows)[0]
+    votes = {}
+    for way in dict.fromkeys(way for _, way in tables):
+        total = sum(torch.softmax(scores, 1) for key, scores in tables.items() if key[1] == way)
+        votes[way] = float(np.mean(total.argmax(1).numpy() == labels))
+    return {"template": name, "method": method, "vote_accuracy": votes,
+            "macro_f1": evaluation.macro_f1(labels, tables[name, method].argmax(1).numpy()),
+            "held_out_macro_f1": evaluation.macro_f1(labels, left_out),
+            "interval": np.array(evaluation.bootstrap_interval(labels, left_out, evaluation.macro_f1))}
 
 
 # -- redact -----------------------------------------------------------------------------------------------------------

@@ -8,11 +8,18 @@ import torch
 from leaplm import data, evaluation, marking, models, prompting
 from leaplm.calibration import prediction_bound
 from leaplm.grading import (
+    FREE,
     NOTHING_CALLED,
     Contract,
+    ListOf,
+    MapOf,
     Number,
     Numbers,
+    Object,
+    Record,
+    Ref,
     Several,
+    StudentError,
     Text,
     as_array,
     as_number,
@@ -28,26 +35,39 @@ def close(got, want):
     return bool(np.allclose(got, want, atol=CLOSE, rtol=CLOSE))
 
 
-PROMPT = Contract("item text instruction demonstrations", Text(),
-                  own="leaplm.prompting.templates.PromptTemplate leaplm.fewshot.examples.demonstration_prefix")
+PROMPTS = Contract("item texts words instruction demonstrations", ListOf(Text()),
+                   own="leaplm.prompting.templates.PromptTemplate leaplm.fewshot.examples.demonstration_prefix")
 
 
-@check(points=2, contract=PROMPT)
-def render_prompt(student, rng):
+@check(points=3, contract=PROMPTS)
+def render_prompts(student, rng):
     """Texts with braces, backslashes and the placeholder itself; items with other braces, with the place anywhere."""
-    mark = int(rng.integers(1000))
-    items = [f'{{"number": {mark}, "text": "{{text}}"}}\nWord:', "{text} =", f"{mark} % $1 {{}} <{{text}}>"]
-    texts = [f"{mark} {{text}} and {{0}}", "100 % \\1 {word} \\g<0>", f" plain {mark}\n\n", ""]
-    for item, text in ((item, text) for item in items for text in texts):
-        if student.call("render_prompt", item, text) != item.replace("{text}", text):
-            return 0, "a text or an item with braces comes out changed: only {text} in the item is special"
-    pairs = [(texts[0], "bad"), (texts[1], "{text}"), (texts[2], "bad"), (texts[2], "worse")]
-    for instruction, shown in (("", pairs), (f"Do {mark}.", pairs), ("Fill {text}. ", []), (f"Do {mark}.", pairs[:1])):
-        if student.call("render_prompt", items[0], texts[2], instruction, shown) != \
-                prompting.PromptTemplate(items[0], instruction).render(texts[2], shown):
-            return 1, "one text is put in well; with instruction or demonstrations the parts, their order or the empty " \
-                      "lines between them are not as asked"
-    return 2, "texts go in as they are, in the right order"
+    number = int(rng.integers(1000))
+    items = [f'{{"number": {number}, "text": "{{text}}"}}\nWord:', "{text} =", f"{number} % $1 {{}} <{{text}}>"]
+    texts = [f"{number} {{text}} and {{0}}", "100 % \\1 {word} \\g<0>", f" plain {number}\n\n", ""]
+    words = [f"bad {number}", "{text}", "good"]
+    for item in items:
+        if student.call("render_prompts", item, texts, words) != [item.replace("{text}", text) for text in texts]:
+            return 0, "a text or an item with braces comes out changed, or a text is missing: only {text} in the item is " \
+                      "special"
+    pairs, wrong = [(texts[0], 2), (texts[1], 1), (texts[2], 0), (texts[2], 2), (texts[0], 2)], []
+    for instruction, shown in (("", pairs), (f"Do {number}.", pairs), ("Fill {text}. ", []), (f"Do {number}.", pairs[:1])):
+        if not wrong and student.call("render_prompts", items[0], texts[1:3], words, instruction, shown) != \
+                prompting.render_prompts(items[0], texts[1:3], words, instruction, shown):
+            wrong.append("with instruction or demonstrations the parts, their order, the words of the classes or the empty "
+                         "lines between them are not as asked")
+    answer = student.get("render_prompts")
+    refused = [refuses(student, answer, item, texts[2:3], given, "", []) for item, given in (
+        (f"{number} {{}} text", words), ("{text} or {text}?", words), (items[0], ["a", "b", "a"]))]
+    if not all(refused):
+        wrong.append("an item without the place, one with two of them, and two equal words should each raise a ValueError")
+    return 3 - len(wrong), f"texts go in as they are; {'; '.join(wrong)}" if wrong else \
+        "texts go in as they are, in the right order"
+
+
+def refuses(student, answer, *given):
+    """Whether an answer raises a ValueError, or an error derived from it."""
+    return "ValueError" in student.read(answer, "leaplm.grading.judge.probes:error_raised", *given)
 
 
 SCORING = " ".join(("leaplm.prompting.scoring.*continuation_log_probs*", "leaplm.prompting.scoring.score_batch",
@@ -66,37 +86,15 @@ def reference_log_prob(model, prompt, answer):
     return sum(log_probs[len(prompt) - 1 + i, token] for i, token in enumerate(answer))
 
 
-@check(points=3, contract=Contract("model prompt answer", Number(), own=SCORING))
-def answer_log_prob(student, rng):
-    """A tiny generative model with large random weights: neighbouring positions differ by many nats.
-
-    The answer's first token also stands in the prompt; the longest answer's probability is nearly 0.
-    """
-    seed = int(rng.integers(10**6))
-    model = student.build("leaplm.grading.judge.tiny_models:tiny_causal_lm", seed=seed)
-    reference = tiny_models.tiny_causal_lm(seed)
-    cases = (((6, 1), "one token"), ((4, 3), "three tokens"), ((1, 2), "a prompt of one token"), ((2, 14), "many tokens"))
-    for lengths, said in cases:
-        prompt, answer = random_ids(rng, lengths[0]), random_ids(rng, lengths[1])
-        answer[-1] = 0
-        prompt[: len(prompt) // 2] = answer[0]
-        got = as_number(student.call("answer_log_prob", model, prompt, answer), "answer_log_prob")
-        if not close(got, reference_log_prob(reference, prompt, answer)):
-            return (0, "the sum is not right for an answer of one token: log-softmax first; the logits at position t "
-                       "predict token t + 1") if said == "one token" else \
-                (1, f"right for an answer of one token, not for {said}: add up the log-probabilities of all tokens of the "
-                    "answer, each after all that stands before it")
-    return 3, "the sum of the answer's log-probabilities, at the right positions"
-
-
-BATCH = Contract("model prompts answers pad_token_id", Several(Numbers(dims=1), Numbers(dims=1)), own=SCORING)
+BATCH = Contract("model prompts answers pad_token_id", Several(Numbers(dims=1), Numbers(dims=1)), gradient="none",
+                 own=SCORING)
 
 
 @check(points=4, contract=BATCH)
 def batch_log_probs(student, rng):
     """Rows of different lengths; the padding id is also a token, inside of prompts and answers and at their ends."""
     seed, pad = int(rng.integers(10**6)), int(rng.integers(9))
-    lengths = rng.permutation([(2, 3), (7, 1), (4, 2), (1, 1), (5, 4)])
+    lengths = rng.permutation([(2, 3), (7, 1), (4, 2), (1, 1), (5, 4), (2, 14)])  # of the last the probability is nearly 0
     prompts, answers = ([random_ids(rng, k).tolist() for k in column] for column in lengths.T)
     for prompt, answer in zip(prompts, answers, strict=True):
         answer[0] = answer[-1] = prompt[len(prompt) // 2] = pad
@@ -104,12 +102,13 @@ def batch_log_probs(student, rng):
     result = student.call("batch_log_probs", model, prompts, answers, pad)
     if not isinstance(result, (list, tuple)) or len(result) != 2:
         return 0, "batch_log_probs should return two things: the sums and the numbers of tokens"
-    sums, tokens = as_array(result[0], (5,), "the sums"), as_array(result[1], (5,), "the numbers of tokens")
+    sums, tokens = as_array(result[0], (6,), "the sums"), as_array(result[1], (6,), "the numbers of tokens")
     reference = tiny_models.tiny_causal_lm(seed)
     want = [reference_log_prob(reference, np.array(p), np.array(a)) for p, a in zip(prompts, answers, strict=True)]
     longest = int(np.argmax([t + k for t, k in lengths]))
     if not close(sums[longest], want[longest]):
-        return 0, "the sums are not right: is it the answer only, and does position t predict token t + 1?"
+        return 0, "the sums are not right: log-softmax first; add up the answer's tokens only; the logits at position t " \
+                  "predict token t + 1"
     if not close(sums, want):
         return 1, "right for the longest row, not for those with padding: find the answer by the lengths of its own row"
     problems = batch_problems(student.read(model, "leaplm.grading.judge.tiny_models:inputs_seen"), prompts, answers)
@@ -128,82 +127,261 @@ def batch_problems(passes, prompts, answers):
 
 
 UNKNOWN = ("median", "Mean", "su", "")
+SCORES = Contract("sums tokens method premise_sums empty_sums", Numbers("float", dims=2),
+                  own="leaplm.prompting.templates.normalize_scores leaplm.prompting.templates.calibrate")
 
 
-@check(points=2, contract=Contract("sums tokens method premise_sums", Numbers("float", dims=2)))
-def normalize_scores(student, rng):
-    """As many texts as labels at first, so that an exchange of the two raises no error; then one text, two labels."""
-    sums, bare = -rng.uniform(1, 20, size=(4, 4)), -rng.uniform(1, 20, size=4)
+@check(points=3, contract=SCORES)
+def class_scores(student, rng):
+    """As many texts as words and as empty texts at first, so that an exchange raises no error; then one text, two words.
+
+    Scores are far below 0, as sums of log-probabilities are; there is more than one empty text.
+    """
+    sums, bare, empty = -rng.uniform(1, 20, size=(4, 4)), -rng.uniform(1, 20, size=4), rng.normal(-9, 2.5, size=(4, 4))
     sums[0, 0], bare[1], tokens = 0, 0, rng.integers(1, 5, size=(4, 4))
-    wrong = []
-    for method in ("sum", "mean", "prior"):
-        for rows, labels in ((4, 4), (1, 2)):
-            given = sums[:rows, :labels], tokens[:rows, :labels], method, *([bare[:labels]] if method == "prior" else [])
-            got = as_array(student.call("normalize_scores", *given), (rows, labels), "normalize_scores")
-            if method not in wrong and not close(got, prompting.normalize_scores(*given)):
-                wrong.append(method)
+    needs, wrong = {"prior": (bare,), "calibrated": (bare, empty)}, {}
+    for method in ("sum", "mean", "prior", "calibrated"):
+        for rows, words in ((4, 4), (1, 2)):
+            more = (part[..., :words] for part in needs.get(method, ()))
+            given = sums[:rows, :words], tokens[:rows, :words], method, *more
+            got = as_array(student.call("class_scores", *given), (rows, words), "class_scores")
+            if method not in wrong and not close(got, want := prompting.class_scores(*given)):
+                wrong[method] = close(evaluation.log_softmax(got), want)
     if wrong:
-        return (1 if len(wrong) == 1 and "sum" not in wrong else 0), f"not as defined: `{', '.join(wrong)}`"
-    if not all(refuses(student, sums, tokens, method, *more) for method in UNKNOWN for more in ((), (bare,))):
-        return 1, "the three scores are right; any other method should raise a ValueError"
-    return 2, "sum, mean and prior as defined"
+        told = ", ".join(f"`{method}`" for method in wrong)
+        if wrong == {"calibrated": True}:
+            told += ", whose classes are in the right order, but exp of a row should add up to 1 (log-probabilities)"
+        return (0 if "sum" in wrong else 3 - min(1 + len(wrong), 3)), f"not as defined: {told}"
+    answer = student.get("class_scores")
+    refused = [refuses(student, answer, sums, tokens, *given) for given in (
+        *((method, bare, empty) for method in UNKNOWN), ("median",), ("prior",), ("calibrated",), ("prior", None, empty),
+        ("calibrated", bare))]
+    if not all(refused):
+        return 2, "the four scores are right; any other method, and one without the sums that it needs, should raise a " \
+                  "ValueError"
+    return 3, "sum, mean, prior and calibrated as defined"
 
 
-def refuses(student, *given):
-    """Whether `normalize_scores` raises a ValueError, or an error derived from it."""
-    answer = student.get("normalize_scores")
-    return "ValueError" in student.read(answer, "leaplm.grading.judge.probes:error_raised", *given)
+PROBES, MODELS = "leaplm.grading.judge.probes:", "leaplm.grading.judge.tiny_models:"
+TEMPLATE = ("Text: {text}\nSay:", "Judge.")
+VOCABULARY = ["Judge.", "Text:", "Say:", "N/A", "...", *"abcdefgh"]
+WHOLE = " ".join(f"leaplm.prompting.templates.{name}" for name in (
+    "score_methods", "predict_zero_shot", "predict_few_shot")) + " leaplm.prompting.scoring.*continuation_log_probs*"
+CLASSIFIER = {"PromptClassifier": Contract("model tokenizer template words demonstrations batch_size",
+                                           Object("PromptClassifier"), random=FREE, own=WHOLE),
+              "PromptClassifier()": Contract("texts methods", MapOf(Numbers("float", dims=2)), gradient="none", own=WHOLE)}
 
 
-@check(points=3, contract=Contract("log_probs content_free", Numbers("float", dims=2)))
-def calibrate(student, rng):
-    """Scores far below 0 (sums of log-probabilities, not normalised), several content-free texts; as many as labels."""
-    scores, empty = rng.normal(-9, 2, size=(3, 3)), rng.normal(-9, 2.5, size=(3, 3))
-    got = as_array(student.call("calibrate", scores, empty), (3, 3), "calibrate")
-    want = prompting.calibrate(scores, empty)
-    one = as_array(student.call("calibrate", scores, empty[:1]), (3, 3), "calibrate")
-    alone = as_array(student.call("calibrate", scores[:1, :2], empty[:, :2]), (1, 2), "calibrate")
-    if close(got, want) and close(one, prompting.calibrate(scores, empty[:1])) and \
-            close(alone, prompting.calibrate(scores[:1, :2], empty[:, :2])):
-        return 3, "the bias is divided out and each row adds up to 1"
-    if close(evaluation.log_softmax(got), want):
-        return 2, "the right order of the classes, but exp of a row should add up to 1 (log-probabilities)"
-    if close(one, prompting.calibrate(scores, empty[:1])):
-        return 1, "right with one content-free text; with several, the bias is the mean of their probabilities"
-    return 0, "not the calibrated log-probabilities: softmax both, mean of the empty texts, divide, scale to 1"
+@check(points=4, contract=CLASSIFIER)
+def prompt_classifier(student, rng):
+    """A tiny model that counts what goes through it; words of several tokens, a last batch not full, later calls."""
+    seed, letters = int(rng.integers(10**6)), rng.permutation(list("abcdefgh")).tolist()
+    words = [letters[0], " ".join(letters[1:4]), letters[4]]
+    texts = [" ".join(rng.choice(letters, size=size)) for size in (3, 1, 6, 2, 4)]
+    pairs = [(texts[2], 1), (texts[0], 0)]
+    tokenizer = student.build(f"{MODELS}chat_tokenizer", VOCABULARY)
+    template = student.build("leaplm.prompting.templates:PromptTemplate", *TEMPLATE)
+    model = student.build(f"{MODELS}counting_causal_lm", seed=seed)
+    given = prompting.PromptTemplate(*TEMPLATE), words, pairs
+    ours = prompting.PromptClassifier(tiny_models.tiny_causal_lm(seed), tiny_models.chat_tokenizer(VOCABULARY), *given)
+    want = ours(texts)
+    theirs = student.call("PromptClassifier", model, tokenizer, template, words, pairs, 2)
+    if not isinstance(theirs, Ref):
+        return 0, "`PromptClassifier(...)` should make an object that can be called with texts"
+    got, seen = asked(student, theirs, model, texts, ["sum"])
+    if not close(scores_of(got, "sum", want), want["sum"]):
+        whole = student.call("PromptClassifier", model, tokenizer, template, words, pairs, 9)
+        alone = scores_of(asked(student, whole, model, texts, ["sum"])[0], "sum", want)
+        return (1, "the sums are right if all texts go through in one batch, not in several: mind the order of the texts "
+                   "and the last batch") if close(alone, want["sum"]) else \
+            (0, "the sums are not right: the whole prompt with its demonstrations, then a space and the word, each made "
+                "into tokens alone and without special tokens; one row of the table for each text")
+    wrong = {}
+    if sorted(got) != ["sum"]:
+        wrong["the dict should hold the methods that were asked for and no other"] = None
+    if sum(map(len, seen)) != len(texts) * len(words):
+        wrong[ASKED] = None
+    elif max(map(len, seen)) > 2 * len(words) or len(seen) > 3:
+        wrong["batch_size prompts with all their words should go through the model in one call"] = None
+    for part in (judge_methods, judge_again):
+        wrong |= dict.fromkeys(told_by(part, student, theirs, model, texts, want))
+    wrong |= dict.fromkeys(told_by(judge_plain, student, (model, tokenizer, template), ours, letters))
+    return max(4 - len(wrong), 1), f"the sums are right; {'; '.join(wrong)}" if wrong else \
+        "scores and classes are those of the prompts, in batches"
 
 
-def random_tables(rng, templates=6, texts=40, classes=3):
-    return rng.normal(size=(templates, texts, classes)) * rng.uniform(0.3, 5, size=(templates, 1, 1)) - 10
+def asked(student, classifier, model, texts, *methods):
+    """What a classifier gives, a dict, and the ids of the passes through the model that it took."""
+    before = len(student.read(model, f"{MODELS}inputs_seen"))
+    got = student.call(classifier, texts, *methods)
+    return got if isinstance(got, dict) else {}, student.read(model, f"{MODELS}inputs_seen")[before:]
 
 
-@check(points=2, contract=Contract("log_probs labels", Several(Number(), Number())))
-def template_spread(student, rng):
-    """Also as many templates as texts: labels along the wrong dimension would raise no error."""
-    means = deviations = 0
-    for templates, texts in ((6, 40), (12, 12)):
-        scores, labels = random_tables(rng, templates, texts), rng.integers(3, size=texts)
-        got, want = student.call("template_spread", scores, labels), prompting.template_spread(scores, labels)
-        if not isinstance(got, (list, tuple)) or len(got) != 2:
-            return 0, "template_spread should return two numbers: mean and standard deviation"
-        mean, deviation = (as_number(value, "template_spread") for value in got)
-        means, deviations = means + close(mean, want[0]), deviations + close(deviation, want[1])
-    if means < 2:
-        return 0, "the mean over templates of the accuracy is not right"
-    return (2, "mean and spread are right") if deviations == 2 else \
-        (1, "the mean is right; the deviation is over templates and divides by t - 1")
+def scores_of(got, method, want):
+    return as_array(got.get(method, np.zeros(0)), want[method].shape, f"the scores for {method}")
 
 
-@check(points=2, contract=Contract("log_probs", Numbers("int", dims=1)))
-def ensemble(student, rng):
-    """Templates of very different scale and offset; ties do not occur. At last one template, and one text."""
-    good = 0
-    for templates, texts, classes in ((6, 40, 3), (6, 40, 3), (7, 40, 4), (40, 40, 2), (3, 3, 3), (1, 9, 3), (5, 1, 3)):
-        scores = random_tables(rng, templates, texts, classes) + rng.normal(scale=4, size=(templates, texts, 1))
-        got = as_array(student.call("ensemble", scores), (texts,), "ensemble")
-        good += np.array_equal(got, prompting.ensemble(scores))
-    return (2, "the mean probability decides") if good == 7 else \
-        (0, "not the class with the largest mean probability: softmax over the classes first, then the mean over templates")
+def told_by(judge_part, *given):
+    """What a part says is wrong, a list; what an answer raises costs the points of this part only."""
+    try:
+        return judge_part(*given)
+    except StudentError as error:
+        return [str(error).removesuffix(".")]
+
+
+ASKED = "each text with each word should go through the model once, for all methods together, and only texts that they need"
+
+
+def judge_methods(student, classifier, model, texts, want):
+    """All methods of one call: their scores, and what went through the model."""
+    got, seen = asked(student, classifier, model, texts)
+    wrong = [name for name in ("mean", "prior", "calibrated", "sum") if not close(scores_of(got, name, want), want[name])]
+    if wrong:
+        return [f"the scores are not right for {', '.join(f'`{name}`' for name in wrong)}"]
+    rows = (len(texts) + len(prompting.CONTENT_FREE) + 1) * len(want["sum"][0])
+    return [] if sum(map(len, seen)) == rows else [ASKED]
+
+
+def judge_again(student, classifier, model, texts, want):
+    """Calls with the texts in another order, then with fewer; and the classes. All as the classifier's own scores say."""
+    found, own = [], asked(student, classifier, model, texts)[0]
+    own = {name: scores_of(own, name, want) for name in ("sum", "mean", "prior")}
+    for order in ([4, 3, 0, 1, 2], [3, 0]):
+        wanted = {name: own[name][order] for name in ("sum", "mean")}
+        got = asked(student, classifier, model, [texts[i] for i in order], ["mean", "sum"])[0]
+        if not found and not all(close(scores_of(got, name, wanted), wanted[name]) for name in wanted):
+            found.append("a later call with other texts goes wrong: does the classifier keep something of the first?")
+    told = "`predict` should give for each text the number of the class with the largest score of this method"
+    try:
+        labels = {name: student.read(classifier, f"{PROBES}predictions", texts, name) for name in own}
+    except StudentError:
+        return [*found, told]
+    return found if all(np.array_equal(labels[name], own[name].argmax(-1)) for name in own) else [*found, told]
+
+
+def judge_plain(student, parts, ours, letters):
+    """Without demonstrations, two words, one text, the batch size that is the default."""
+    words, texts = [" ".join(letters[5:7]), letters[7]], [" ".join(letters[:3])]
+    told = "for one text, two words and no demonstrations it goes wrong"
+    classifier = student.call("PromptClassifier", *parts, words)
+    if not isinstance(classifier, Ref):
+        return [told]
+    want = prompting.PromptClassifier(ours.model, ours.tokenizer, ours.template, words)(texts, ("sum",))
+    got = asked(student, classifier, parts[0], texts, ["sum"])[0]
+    return [] if close(scores_of(got, "sum", want), want["sum"]) else [told]
+
+
+TUNED = Record({"template": Text(), "method": Text(), "macro_f1": Number(), "held_out_macro_f1": Number(),
+                "interval": Several(Number(), Number()), "vote_accuracy": MapOf(Number())})
+
+
+@check(points=4, contract=Contract("score templates texts labels folds", TUNED, arrays="numpy"))
+def tune_prompt(student, rng):
+    """Parts of different size; another choice by accuracy, in each part, and by other rules for the vote; then equals."""
+    wrong = {}
+    for n, folds, equals in ((14, 4, False), (13, 5, True)):
+        labels, tables = telling_tables(rng, n, folds, equals)
+        names = [f"{letter}{rng.integers(100)}" for letter in "zmaq"]  # not in the order of the alphabet
+        templates = {name: f"template {i}" for i, name in enumerate(names)}
+        texts = [f"text {i} of {rng.integers(10**6)}" for i in range(n)]
+        by_template = dict(zip(templates.values(), tables, strict=True))
+        scorer = student.build(f"{PROBES}template_scorer", texts, by_template)
+        given = (scorer, templates, texts, labels, *(() if folds == 5 else (folds,)))
+        got = student.call("tune_prompt", *given)
+        want = prompting.tune_prompt(lambda template, _, known=by_template: known[template], templates, texts, labels, folds)
+        if not isinstance(got, dict) or set(want) - set(got):
+            return 0, f"`tune_prompt` should return a dict with the keys {', '.join(f'`{key}`' for key in want)}"
+        if (got["template"], got["method"]) != (want["template"], want["method"]):
+            told = "among equals the template that comes first should win, then the method" if equals else \
+                "the largest macro-F1 (not accuracy) on all texts should choose template and method"
+            if not equals:
+                return 0, told
+            wrong[told] = None
+        times = student.read(scorer, f"{PROBES}templates_asked")
+        if len(times) != len(templates):
+            wrong["call `score` once for each template, with all texts"] = None
+        wrong |= dict.fromkeys(told_by(judge_measures, got, want, equals and bool(wrong)))
+    return max(4 - len(wrong), 1), f"the choice is right; {'; '.join(wrong)}" if wrong else \
+        "the prompt is chosen, and what the choice is worth is told on texts left out"
+
+
+def judge_measures(got, want, other_choice):
+    """other_choice: equals were ranked in another way, which shows in the choices of the parts as well."""
+    found = []
+    if not close(as_number(got["macro_f1"], "macro_f1"), want["macro_f1"]):
+        found.append("`macro_f1` is that of the chosen prompt on all texts")
+    if other_choice:
+        pass
+    elif not close(as_number(got["held_out_macro_f1"], "held_out_macro_f1"), want["held_out_macro_f1"]):
+        found.append("`held_out_macro_f1`: for each k choose without the texts k, k + folds, ..., predict these, and "
+                     "measure all n predictions together")
+    elif not close(as_array(got["interval"], (2,), "interval"), want["interval"]):
+        found.append("`interval` is `bootstrap_interval` of the macro-F1 on the texts left out")
+    votes = got["vote_accuracy"]
+    if not isinstance(votes, dict) or set(votes) != set(want["vote_accuracy"]) or \
+            not all(close(as_number(votes[way], "vote_accuracy"), value) for way, value in want["vote_accuracy"].items()):
+        found.append("`vote_accuracy`: for each method, softmax over the classes, then the mean over the templates decides")
+    return found
+
+
+WAYS = ("sum", "prior", "mean")
+
+
+def telling_tables(rng, n, folds, equals):
+    """(labels, [{method: scores} for each of four templates]), drawn until each likely mistake gives another result.
+
+    equals: the second template with its last method is as good as the third one with its first.
+    """
+    while True:
+        labels = np.where(rng.random(n) < 0.55, 0, rng.integers(1, 3, size=n))
+        right = rng.random((4, len(WAYS), n)) < rng.uniform(0.4, 0.8, size=(4, len(WAYS), 1))
+        predicted = np.where(right, labels, rng.integers(3, size=(4, len(WAYS), n)))
+        predicted[0, 0] = 0  # says the same of all: a good accuracy, little macro-F1
+        if equals:
+            predicted[2, 0] = predicted[1, 2]
+        scores = rng.normal(size=(4, len(WAYS), n, 3))
+        order = np.argsort(scores, axis=-1)[..., ::-1]
+        best = np.take_along_axis(order, np.zeros((*order.shape[:-1], 1), int), -1)
+        scores = np.where(np.arange(3) == predicted[..., None], np.take_along_axis(scores, best, -1) + 0.1, scores)
+        scores = scores * rng.uniform(0.3, 4, size=(4, 1, 1, 1)) + rng.normal(scale=4, size=(4, 1, n, 1)) - 9
+        if telling(labels, predicted, scores, folds, equals):
+            return labels, [dict(zip(WAYS, table, strict=True)) for table in scores]
+
+
+def telling(labels, predicted, scores, folds, equals):
+    flat, place = predicted.reshape(-1, len(labels)), np.arange(len(labels)) % folds
+
+    def values(rows, metric=evaluation.macro_f1):
+        return np.array([metric(labels[rows], one[rows]) for one in flat])
+
+    def best(rows, metric=evaluation.macro_f1):
+        return int(values(rows, metric).argmax())
+
+    everywhere = values(place >= 0)
+    first = int(everywhere.argmax())
+    if (first, sum(everywhere == everywhere.max())) != (5, 2) if equals else \
+            sum(everywhere == everywhere.max()) > 1 or best(place >= 0, evaluation.accuracy) == first:
+        return False
+    inside = {k: values(place != k) for k in range(folds)}
+    choices = {k: int(found.argmax()) for k, found in inside.items()}
+    if len(set(choices.values())) == 1 or not equals and any(sum(v == v.max()) > 1 for v in inside.values()):
+        return False
+    found = np.array([flat[choices[k]][i] for i, k in enumerate(place)])
+    value, blocks = evaluation.macro_f1(labels, found), np.sort(place)
+    choices_of_blocks = [best(blocks != k) for k in range(folds)]
+    others = (np.mean([evaluation.macro_f1(labels[place == k], found[place == k]) for k in choices]),
+              evaluation.macro_f1(labels, np.array([flat[choices_of_blocks[k]][i] for i, k in enumerate(blocks)])),
+              evaluation.accuracy(labels, found), evaluation.macro_f1(labels, flat[first]),
+              evaluation.macro_f1(labels, np.array([flat[best(place == k)][i] for i, k in enumerate(place)])))
+    return not any(np.isclose(value, other) for other in others) and (equals or telling_votes(labels, scores[:, 0]))
+
+
+def telling_votes(labels, scores):
+    """Whether a vote of the templates by another rule has another accuracy."""
+    p = np.exp(evaluation.log_softmax(scores))
+    right, *others = (evaluation.accuracy(labels, vote.argmax(-1)) for vote in (
+        p.mean(0), scores.mean(0), np.log(p).mean(0), np.exp(scores).mean(0), (p == p.max(-1, keepdims=True)).mean(0)))
+    return right not in others
 
 
 GREETING = "Ɗan'uwa, ẸGBẸ́ WA, প্রিয় বন্ধু! "

@@ -1,11 +1,13 @@
 """Prompts as data (lab 4; scoring also in lab 5).
 
-templates: prompts, the words that stand for classes, and how their probabilities become an answer. injection: attacks
-and fences. Their names stand here too, and those of `leaplm.redaction`. scoring: log-probabilities without computing twice.
+templates: prompts, the words that stand for classes, and how their probabilities become an answer. classifier: a whole
+classifier, and the choice of its prompt. injection: attacks and fences. Their names stand here too, and those of
+`leaplm.redaction`. scoring: log-probabilities without computing twice.
 """
 
+from leaplm.prompting.classifier import PromptClassifier, tune_prompt
 from leaplm.prompting.injection import ATTACKS, DEFENCES, FENCE, WARNING, attack, attack_all, defend, fence, first_word
-from leaplm.prompting.scoring import continuation_log_probs
+from leaplm.prompting.scoring import batch_log_probs, continuation_log_probs
 from leaplm.prompting.templates import (
     CONTENT_FREE,
     MAX_PROMPT_CHARACTERS,
@@ -16,6 +18,7 @@ from leaplm.prompting.templates import (
     as_chat,
     calibrate,
     class_log_probs,
+    class_scores,
     count_tokens,
     ensemble,
     label_log_probs,
@@ -26,6 +29,7 @@ from leaplm.prompting.templates import (
     premise_of,
     prompt_file,
     read_prompt_file,
+    render_prompts,
     score_methods,
     shorten,
     template_spread,
@@ -45,14 +49,17 @@ __all__ = [
     "PHONES",
     "PLACE",
     "PRIVATE",
+    "PromptClassifier",
     "PromptTemplate",
     "Verbalizer",
     "WARNING",
     "as_chat",
     "attack",
     "attack_all",
+    "batch_log_probs",
     "calibrate",
     "class_log_probs",
+    "class_scores",
     "count_tokens",
     "defend",
     "ensemble",
@@ -69,8 +76,10 @@ __all__ = [
     "read_prompt_file",
     "redact",
     "redaction_scores",
+    "render_prompts",
     "score_methods",
     "scoring",
     "shorten",
     "template_spread",
+    "tune_prompt",
 ]

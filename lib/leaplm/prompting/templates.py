@@ -74,6 +74,19 @@ class Verbalizer:
             raise ValueError(f"words {self.words} must be at least two, all different, none empty")
 
 
+def render_prompts(item, texts, words, instruction="", demonstrations=()):
+    """One prompt for each text: the instruction, the demonstrations with their answers, then the item with the text.
+
+    words: the word for each class. demonstrations: (text, class number) pairs. Parts are joined by an empty line.
+    ValueError if the item does not hold `{text}` exactly once, or the words are not two or more, different, not empty.
+
+    >>> render_prompts("Text: {text}\\nMood:", ["Nice"], ["sad", "glad"], demonstrations=[("Bad", 0)])
+    ['Text: Bad\\nMood: sad\\n\\nText: Nice\\nMood:']
+    """
+    template, words = PromptTemplate(item, instruction), Verbalizer(words).words
+    return [template.render(text, [(shown, words[int(label)]) for shown, label in demonstrations]) for text in texts]
+
+
 def as_chat(template, tokenizer):
     """The same template inside the model's own chat form: instruction = system, item = user, answer = assistant."""
     turns = [{"role": "system", "content": template.instruction}] if template.instruction else []
@@ -153,6 +166,23 @@ def calibrate(log_probs, content_free_log_probs):
     return log_softmax(log_softmax(log_probs) - np.log(bias))
 
 
+def class_scores(sums, tokens, method, premise_sums=None, empty_sums=None):
+    """One of METHODS as scores (n, c), from the sums of log-probabilities of c words after n texts and after empty ones.
+
+    sums, tokens (n, c): log p(word | text), and the number of tokens of each word. premise_sums (c,): after the premise,
+    for "prior". empty_sums (m, c): after m texts that say nothing, for "calibrated". ValueError if `method` is unknown, or
+    if what it needs is missing.
+
+    >>> class_scores([[-2.0, -6.0]], [[1, 2]], "mean").tolist()
+    [[-2.0, -3.0]]
+    """
+    needed = {"prior": premise_sums, "calibrated": empty_sums}.get(method, ())
+    if needed is None:
+        raise ValueError(f"method={method!r} needs {'premise_sums' if method == 'prior' else 'empty_sums'}")
+    return calibrate(sums, empty_sums) if method == "calibrated" else \
+        normalize_scores(sums, tokens, method, premise_sums)
+
+
 def class_log_probs(model, tokenizer, texts, template, verbalizer, method="sum", demonstrations=(), batch_size=16):
     """Scores of the classes (n, c) for each text; one of METHODS. The prompt's shared part goes through the model once.
 
@@ -171,16 +201,10 @@ def score_methods(model, tokenizer, texts, template, verbalizer, methods=METHODS
     empty = list(CONTENT_FREE) if "calibrated" in methods else []
     prompts = [rest.replace(PLACE, text) for text in [*texts, *empty]]
     sums, tokens = continuation_log_probs(model, tokenizer, prompts, labels, prefix, batch_size)
-    n, found = len(sums) - len(empty), {}
-    for method in methods:
-        if method == "calibrated":
-            found[method] = calibrate(sums[:n], sums[n:])
-        else:
-            bare = None
-            if method == "prior":
-                bare = continuation_log_probs(model, tokenizer, [premise_of(template)], labels)[0][0]
-            found[method] = normalize_scores(sums[:n], tokens[:n], method, bare)
-    return found
+    n, bare = len(sums) - len(empty), None
+    if "prior" in methods:
+        bare = continuation_log_probs(model, tokenizer, [premise_of(template)], labels)[0][0]
+    return {method: class_scores(sums[:n], tokens[:n], method, bare, sums[n:]) for method in methods}
 
 
 def premise_of(template):

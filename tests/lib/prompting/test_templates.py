@@ -164,3 +164,11 @@ def test_a_bad_prompt_file_is_refused(change):
     for broken in (b"", b"{", b"[]", b"\xff\xfe", "[" * 100000):
         with pytest.raises(ValueError):
             prompting.read_prompt_file(broken)
+
+
+def test_scores_without_what_they_need_are_refused():
+    for method in ("prior", "calibrated"):
+        with pytest.raises(ValueError, match="needs"):
+            prompting.class_scores([[-1.0]], [[1]], method)
+    with pytest.raises(ValueError, match="median"):
+        prompting.class_scores([[-1.0]], [[1]], "median")

@@ -66,6 +66,33 @@ def times_called(embedder: TableEmbedder) -> int:
     return embedder.calls
 
 
+class TemplateScorer:
+    """score(template, texts) -> {method: scores (texts, classes)} out of tables; it remembers what it was asked for."""
+
+    def __init__(self, texts: list[str], tables: dict[str, dict[str, np.ndarray]]) -> None:
+        self.rows, self.tables, self.asked = {text: i for i, text in enumerate(texts)}, tables, []
+
+    def __call__(self, template: str, texts: list[str]) -> dict[str, np.ndarray]:
+        if template not in self.tables:
+            raise ValueError(f"there is no template {template!r} (is it the name of one?)")
+        self.asked.append(template)
+        rows = [self.rows[text] for text in texts]
+        return {method: np.asarray(table)[rows] for method, table in self.tables[template].items()}
+
+
+def template_scorer(texts: list[str], tables: dict[str, dict[str, np.ndarray]]) -> TemplateScorer:
+    return TemplateScorer(texts, tables)
+
+
+def templates_asked(scorer: TemplateScorer) -> list[str]:
+    return scorer.asked
+
+
+def predictions(classifier: Any, texts: list[str], method: str) -> list[int]:
+    """What `classifier.predict(texts, method)` gives, as whole numbers."""
+    return [int(label) for label in classifier.predict(texts, method)]
+
+
 def linear(inputs: int, outputs: int, seed: int = 0, bias: bool = True) -> torch.nn.Linear:
     """A linear layer with random weights."""
     with torch.random.fork_rng(devices=[]):

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning); labs 3 (LoRA) and 4 (prompting) help, but are not needed |
 # | **You will be able to** | classify texts with no labels, with a few in the prompt, and with a few for training, and say which way pays for a given budget |
-# | **Time** | about 2 hours of work; the computer needs less than 5 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs less than 5 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: eight exercises and your classifier, checked by the computer (26), and one answer read by your teacher (4) |
 #

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning). Lab 3 (LoRA) helps, but is not needed |
 # | **You will be able to** | train on 100 examples and say with numbers which remedy against overfitting helps; make the memory of an update smaller without changing the result; write a training loop that a power cut does not harm |
-# | **Time** | about 2.5 hours of work; the computer needs about 4 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 4 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 30: seven exercises and your classifier, checked by the computer (26), and one answer read by your teacher (4) |
 #

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | lab 2 (fine-tuning) and lab 3 (LoRA) |
 # | **You will be able to** | teach a model one task after the other with replay that you wrote yourself, measure what it forgets, and choose a remedy by accuracy, memory, time and privacy |
-# | **Time** | about 2 hours of work; the computer trains for less than 5 minutes of it |
+# | **Time** | about 3 hours of work; the computer trains for less than 5 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 30: seven exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
 #
@@ -285,7 +285,7 @@ for task in small_tasks:
 #
 # ### Exercise 2 · The buffer (15 minutes, 2 points)
 #
-# Write `ReservoirBuffer`: a buffer in which every row of the stream is with the same probability.
+# Write `ReservoirBuffer`: a buffer in which every row of the stream is kept with the same probability.
 
 # %% answer="ReservoirBuffer"
 class ReservoirBuffer:
@@ -320,7 +320,7 @@ class ReservoirBuffer:
         ### END SOLUTION
 
 # %%
-# Which of 40 rows are kept in 5 places? Over 2,000 streams every row should be kept in about 5/40 = 0.125 of them.
+# Which of 40 rows are kept in 5 places? Over 2,000 streams every row should be kept in about 5/40 = 0.125 of them (0.10 to 0.15 by chance).
 kept = np.zeros(40)
 for seed in range(2000):
     buffer = ReservoirBuffer(5, seed)
@@ -626,7 +626,7 @@ axes.tick_params(axis="x", rotation=75)
 #
 # * **class balance**: if the buffer is full, a row of a class with few kept rows pushes out one of the largest class;
 # * **herding**: keep the rows whose mean comes closest to the mean of their class;
-# * **loss**: keep, or replay, the rows that the model finds hard; or those that it finds easy;
+# * **loss**: replay the rows that the model finds hard, or easy (copy `small_stream`, and use your own `learn_task`);
 # * 16 replayed rows a batch in place of 8, or fewer places.
 #
 # **Memory:** at most 100 rows (about 5 kB of tokens), or 25. **First** on the small stream: write a buffer with `rows` and
@@ -672,7 +672,8 @@ print(f"mine minus reservoir: mean {differences.mean():+.3f}, spread {difference
 def fisher_diagonal(model, texts):
     """texts: a list of batches of one text each, with labels; `model(**text).loss` is its loss.
 
-    Returns {name: tensor of the parameter's shape} for the parameters with `requires_grad`. The weights stay as they are.
+    Returns {name: tensor of the parameter's shape} for the parameters with `requires_grad`, each used by the model. Dropout is
+    off. The weights stay as they are.
     Example: two texts with the gradients 3 and -1 for a weight give (9 + 1) / 2 = 5, not ((3 - 1) / 2)² = 1.
     """
     ### BEGIN SOLUTION
@@ -878,7 +879,7 @@ springs.groupby("strength")[["known_average", "known_backward_transfer", "averag
 #
 # Your teacher's computer tests the model **after the whole stream** on texts of *all* tasks that you never saw, and nobody
 # tells it the task. 4 points for the average accuracy and 2 for the worst task, each at the level of our own runs with replay
-# (mean minus 3 to 5 standard deviations); 3 points if it knows clearly more than one task.
+# (mean minus 3 to 5 standard deviations). If it misses them but clearly knows more than one task: 3 of the 6 points.
 #
 # The cell hands in your replay model. To hand in something better, run the stream again here, with your own rule of the open
 # task (`streams.Replay(collate, config, buffer=...)`) or with another setting, for example

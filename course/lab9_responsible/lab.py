@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning); labs 3 (LoRA) and 5 (a head on a frozen encoder) help, but are not needed |
 # | **You will be able to** | measure what a model gives away, write training with a privacy budget yourself, put intervals on gaps between groups, test explanations, and write the documents that belong to a model |
-# | **Time** | about 2.5 hours of work; the computer needs about 4 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 4 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: eight exercises and your private model, checked by the computer (26), and the documents, read by your teacher (4) |
 #
@@ -152,14 +152,15 @@ record[[f"extracted_{n}" for n in memorization.REPEATS]].mean().round(2)
 #
 # ### Exercise 1 · Near-duplicates (10 minutes, 3 points)
 #
-# Write `deduplicate`: go through the texts in order and keep each that is unlike all texts **kept** so far.
+# Write `deduplicate`: go through the texts in order and keep each that is unlike all texts **kept** so far. The
+# words of a text are the set of `re.findall(r"\w+", text.lower())`.
 
 # %% answer="deduplicate"
 def deduplicate(texts, threshold):
     """Numbers of the texts to keep, in order (a list of ints).
 
-    The words of a text are its pieces re.findall(r"\\w+", text.lower()), as a set. A text goes if its Jaccard similarity
-    with a text that was kept before it is at least threshold. Every text has at least one word.
+    A text goes if the Jaccard similarity of its set of words with that of a text that was kept before it is at least
+    threshold. Every text has at least one word.
     Example: ["Call Amina now", "call amina, NOW!", "Call Musa"] with threshold 0.7 gives [0, 2].
     """
     ### BEGIN SOLUTION
@@ -232,7 +233,7 @@ def membership_attack(member_losses, other_losses, most_false):
 
     member_losses (m,), other_losses (n,): tensors. AUC: the share of all m * n pairs in which the member has the smaller
     loss; a pair with equal losses counts half. Rate: the largest share of members found by any threshold that calls at
-    most the share most_false of the others members.
+    most the share most_false of the others members. Compare shares in float64.
     Example: members [0.1, 0.2, 0.9], others [0.3, 0.8], most_false 0.0 -> (0.667, 0.667): 4 of 6 pairs, and a threshold
     of 0.2 finds two members of three and no other.
     """
@@ -308,7 +309,7 @@ axes.axhline(0.5, color=plots.GREY, linestyle="--", linewidth=1);
 # features. In English these are MiniLM's vectors (384 numbers a text). In another language, pieces of 2 to 4 characters,
 # put by a hash function into 512 places: a vocabulary *counted* from the messages would itself give something away.
 #
-# $$\text{text} \;\to\; v\,(385 \text{ or } 513, \text{ the last for the bias}) \;\to\; W v \qquad
+# $$\text{text} \;\to\; v\,(385 \text{ or } 513, \text{ the last is } 0.3\text{, for the bias}) \;\to\; W v \qquad
 # W\,(\text{classes} \times 385 \text{ or } 513)$$
 
 # %% locked="features"
@@ -493,7 +494,7 @@ assert rdp_epsilon(0, 0.25, 10, 1e-5) == math.inf
 
 # %% [markdown]
 # Your accountant is right and a little careful: orders between the whole ones give a slightly smaller number. (With much too
-# little noise, 0.5, the best order is below 2, and yours promises far too little; nobody wants that budget.) With every order
+# little noise, 0.5, the best order is below 2, and your $\varepsilon$ is far too large; nobody wants that budget.) With every order
 # a larger $\sigma$ means a smaller $\varepsilon$, so the $\sigma$ for a budget can be found by halving an interval.
 #
 # ### Exercise 6 · The noise for a budget (5 minutes, 1 point)
@@ -554,7 +555,7 @@ for wanted in (3.0, 0.2, 40.0):
 def dp_sgd(features, labels, people, classes, config, noise_multiplier, generator):
     """(weight (classes, width), epsilon spent, history). features (n, width), labels (n,), generator: a NumPy generator.
 
-    people (n,): who wrote each row, numbers 0 to m - 1. config: .epsilon, .delta, .sample_rate, .steps, .max_norm, .rate(step).
+    people (n,): who wrote each row, 0 to m - 1; each number occurs. config: .epsilon, .delta, .sample_rate, .steps, .max_norm, .rate(step).
     From zeros, for step 0, 1, ... up to config.steps:
     * Stop before a step after which `rdp_epsilon` would be above config.epsilon.
     * Draw people: generator.random(m) < config.sample_rate, and take all rows of those drawn; it may be nobody. Add up
@@ -1051,7 +1052,7 @@ for columns in (["town", "gender", "age"], ["town", "gender", "age group"], ["ag
 # * trains again from your card (rows, seed, steps, noise), and refuses a head that comes out otherwise: hand in the head of
 #   section 4, not one of the open task or of Opacus;
 # * tests the head on texts that you never saw. Full points at the level of our own runs (mean minus 3 to 5 standard
-#   deviations), half if it clearly beats the majority class.
+#   deviations), half of them if it clearly beats the majority class.
 #
 # What no card alone can prove: that each row was clipped, that the noise was really random, that the steps were really so
 # many. Here the grader has the texts and the seed and can train again. Elsewhere somebody who wants to cheat can. For this

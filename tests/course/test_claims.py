@@ -5,6 +5,7 @@ course/<lab>/claims.json holds for a lab:
 * claims: sentences of lab.py (marking guides too) or chapter.md as they stand there, with each number that a record gives in
   braces, and for each of these, in order, where it comes from: an expression of pandas, in which the names of studies are
   the record's tables. {"words": "the loss falls from {0.87}", "record": ["temperature.before_loss.mean()"]}
+  A sentence without a number has `holds`, an expression that has to be true.
 * given: numbers with a decimal point that come from no record, with the reason: settings, sizes of models, examples.
 * unchecked: numbers with a decimal point that nobody has tied to a record yet. The list may only become shorter.
 """
@@ -41,6 +42,8 @@ def test_what_a_sentence_says_is_what_the_record_holds(lab, claim):
     told = NUMBER.findall(claim["words"])
     assert stands(claim["words"], lab), f"no sentence of {lab} says: {claim['words']}"
     assert len(told) == len(claim["record"]), claim
+    assert told or "holds" in claim, f"nothing holds the sentence: {claim['words']}"
+    assert "holds" not in claim or studies.evaluate(claim["holds"], studies.Studies(lab)), claim
     for number, expression in zip(told, claim["record"], strict=True):
         places = len(number.partition(".")[2])
         value = float(studies.evaluate(expression, studies.Studies(lab)))

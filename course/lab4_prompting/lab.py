@@ -594,7 +594,7 @@ tune_prompt(known_score, templates, choose_texts, choose_labels)
 
 # %% check="tune_prompt" points=4
 toy_labels = np.array([0, 1, 0, 1, 1])
-toy_scores = {"worse": np.array([[2.0, 0], [2, 0], [2, 0], [2, 0], [0, 2]]),
+toy_scores = {"worse": np.array([[2.0, 0], [0, 2], [2, 0], [2, 0], [2, 0]]),
               "better": np.array([[1.0, 0], [0, 1], [1, 0], [0, 1], [0, 1]])}
 found = tune_prompt(lambda template, texts: {"sum": toy_scores[template], "again": toy_scores[template]},
                     {"one": "worse", "two": "better"}, list("abcde"), toy_labels, folds=2)

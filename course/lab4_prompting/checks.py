@@ -148,10 +148,11 @@ def class_scores(student, rng):
             if method not in wrong and not close(got, want := prompting.class_scores(*given)):
                 wrong[method] = close(evaluation.log_softmax(got), want)
     if wrong:
-        told = ", ".join(f"`{method}`" for method in wrong)
+        names = ", ".join(f"`{method}`" for method in wrong)
+        told = f"not as defined: {names}"
         if wrong == {"calibrated": True}:
-            told += ", whose classes are in the right order, but exp of a row should add up to 1 (log-probabilities)"
-        return (0 if "sum" in wrong else 3 - min(1 + len(wrong), 3)), f"not as defined: {told}"
+            told += "; its classes are in the right order, but exp of a row should add up to 1 (log-probabilities)"
+        return (0 if "sum" in wrong else 3 - min(1 + len(wrong), 3)), told
     answer = student.get("class_scores")
     refused = [refuses(student, answer, sums, tokens, *given) for given in (
         *((method, bare, empty) for method in UNKNOWN), ("median",), ("prior",), ("calibrated",), ("prior", None, empty),
@@ -218,7 +219,11 @@ def asked(student, classifier, model, texts, *methods):
 
 
 def scores_of(got, method, want):
-    return as_array(got.get(method, np.zeros(0)), want[method].shape, f"the scores for {method}")
+    """The scores of a method, or NaN where they have another shape."""
+    try:
+        return as_array(got.get(method, np.zeros(0)), want[method].shape, method)
+    except StudentError:
+        return np.full(want[method].shape, np.nan)
 
 
 def told_by(judge_part, *given):

@@ -360,17 +360,19 @@ for method in ("median", "prior"):
 # ### Exercise 4 · Step 4: `PromptClassifier` (20 minutes, 4 points)
 #
 # Write the class. It is made once and called with any texts, so it may keep nothing of one call for the next.
+#
+# * Tokens of the prompt, and of a space and the word: `tokenizer(text, add_special_tokens=False)["input_ids"]`; padding with
+#   `tokenizer.pad_token_id`.
+# * `batch_size` prompts, each with all words, go through the model in one call; the last call may have fewer.
+# * `prior` takes `prompting.premise_of(template)` as it is for its premise. `calibrated` takes the whole prompts of the texts in
+#   `prompting.CONTENT_FREE`. Each text goes through the model once for all methods, and what no method needs is not asked.
 
 # %% answer="PromptClassifier"
 class PromptClassifier:
-    """Which of a few words is most probable after the prompt? Made of steps 1 to 3.
+    """Which of a few words is most probable after the prompt?
 
     template: a PromptTemplate (`.item`, `.instruction`). words: the word of each class.
-    demonstrations: (text, class number) pairs. batch_size: so many prompts, each with all words, go
-    through the model in one call (the last call of a list of prompts may have fewer).
-
-    Tokens: `tokenizer(text, add_special_tokens=False)["input_ids"]`, of the prompt and of a space
-    and the word; padding with `tokenizer.pad_token_id`.
+    demonstrations: (text, class number) pairs.
     """
 
     def __init__(self, model, tokenizer, template, words, demonstrations=(), batch_size=4):
@@ -395,11 +397,7 @@ class PromptClassifier:
         ### END SOLUTION
 
     def __call__(self, texts, methods=prompting.METHODS):
-        """{method: scores (n, c)}; each text goes through the model once for all methods.
-
-        "prior" takes `prompting.premise_of(template)` as it is for its premise. "calibrated" takes
-        the whole prompts of the texts in `prompting.CONTENT_FREE`. What no method needs is not asked.
-        """
+        """{method: scores (n, c)}"""
         ### BEGIN SOLUTION
         n, empty = len(texts), prompting.CONTENT_FREE if "calibrated" in methods else ()
         prompts = render_prompts(self.template.item, [*texts, *empty], self.words,

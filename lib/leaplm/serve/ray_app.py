@@ -59,7 +59,7 @@ def running(path, host="127.0.0.1", port=None, cores=1, max_replicas=2, **settin
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # and warns of GPUs that are not there
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "300")  # after 5 s it kills what a busy machine starts
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")  # after 5 s it kills what a busy machine starts
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
     from ray import serve
@@ -69,7 +69,7 @@ def running(path, host="127.0.0.1", port=None, cores=1, max_replicas=2, **settin
                                                        "object_store_memory": 100 * 2**20}
     start_ray(**shared)
     try:
-        serve.start(http_options={"host": host, "port": port}, logging_config={"log_level": "ERROR"})
+        start_serve(http_options={"host": host, "port": port}, logging_config={"log_level": "ERROR"})
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.run(make_deployment(path, cores=cores, max_replicas=max_replicas, **settings), name="leaplm")
         yield f"http://{host}:{port}"
@@ -92,6 +92,19 @@ def start_ray(attempts=3, **settings):
             ray.shutdown()
             if not left:
                 raise RuntimeError(f"Ray did not start in {attempts} attempts; is this machine very busy?") from error
+
+
+def start_serve(attempts=3, **settings):
+    """serve.start, again where the machine was too busy: Serve gives its proxy 60 s, and this cannot be changed either."""
+    from ray import serve
+
+    for left in reversed(range(attempts)):
+        try:
+            return serve.start(**settings)
+        except TimeoutError as error:
+            serve.shutdown()
+            if not left:
+                raise RuntimeError(f"Ray Serve did not start in {attempts} attempts; is this machine very busy?") from error
 
 
 def free_port(host):

@@ -22,6 +22,7 @@ from walled import needs_sandbox
 
 SLOPE = {"artifacts/slope-cpu.json": b'{"slope": 2.0}'}
 LIMITS = Limits(memory_mb=900, processes=40, cell_seconds=1, submission_seconds=20, disk_mb=64, output_bytes=20_000)
+PATIENT = dataclasses.replace(LIMITS, cell_seconds=30, submission_seconds=60)  # for memory, so that it ends before the time
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_each_end_is_told_and_keeps_earlier_marks(engine, solved, kind):
 def test_memory_taken_in_steps_is_told_and_keeps_earlier_marks(course, solved):
     """With time enough: on a virtual machine that never used its memory, a first touch of 900 MB takes seconds."""
     steps = "held = []\nwhile True:\n    held.append(bytearray(b'x') * 2**26)"
-    with Engine(course, LAB, jobs=1, limits=dataclasses.replace(LIMITS, cell_seconds=30, submission_seconds=60)) as engine:
+    with Engine(course, LAB, jobs=1, limits=PATIENT) as engine:
         graded = engine.grade(with_source(solved, steps), seed=1)
     assert (graded.record["state"], points(graded)) == ("out of memory", [3, 0, 2]) and graded.record["reason"]
 
@@ -186,7 +187,7 @@ def test_walls_with_a_hole_are_noticed(course, monkeypatch):
 
 @needs_sandbox
 def test_where_no_group_can_be_made_any_more_the_watch_holds_the_limits(course, solved, tmp_path):
-    with Engine(course, LAB, jobs=1, limits=LIMITS) as engine:
+    with Engine(course, LAB, jobs=1, limits=PATIENT) as engine:
         engine.fork_server().groups = Groups(1, (tmp_path / "gone",))
         assert engine.grade(hand_in(solved), seed=1).record["state"] == "graded"
         greedy = "kept = [bytearray(b'x') * 2**26 for _ in range(40)]"

@@ -806,6 +806,8 @@ filing(wrong, SAVE, "numbers of 16 bits with 8 for the exponent", (".half()", ".
 filing(wrong, SAVE, "no config in the file", ("adapter_config(model))", "{})"))
 filing(wrong, SAVE, "turns the model's own weights into 16 bits", ("    return", "    model.half()\n    return"))
 filing(wrong, SAVE, "freezes what it has saved", ("    return", "    model.requires_grad_(False)\n    return"))
+filing(wrong, SAVE, "bytes of another kind: pickled", ("artifacts.pack(tensors, adapter_config(model))",
+       "__import__('pickle').dumps((adapter_config(model), tensors))"))
 filing(wrong, SAVE, "the tensors, not the file", ("return artifacts.pack(tensors, adapter_config(model))", "return tensors"))
 filing(wrong, LOAD, "compares nothing", (COMPARE, ""))
 filing(wrong, LOAD, "compares the rank alone",

@@ -274,6 +274,28 @@ class KeepsTheShare(LoRALinear):
         super().__init__(base, rank, alpha, 1 - dropout if dropout else 0.0)
 
 
+@wrong("lora_linear", "whole vectors drop out, not single numbers", name="LoRALinear")
+class DropsVectors(LoRALinear):
+    def forward(self, x):
+        kept = x * self.dropout(torch.ones_like(x[..., :1]))
+        return self.base(x) + self.scaling * (kept @ self.lora_A.T) @ self.lora_B.T
+
+
+@wrong("lora_linear", "the same numbers drop out in every row", name="LoRALinear")
+class DropsColumns(LoRALinear):
+    def forward(self, x):
+        kept = x * self.dropout(torch.ones(x.shape[-1]))
+        return self.base(x) + self.scaling * (kept @ self.lora_A.T) @ self.lora_B.T
+
+
+@wrong("lora_linear", "the same numbers drop out at each call: a seed inside", name="LoRALinear")
+class DropsTheSame(LoRALinear):
+    def forward(self, x):
+        share = self.dropout.p if self.training else 0
+        keep = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) >= share
+        return self.base(x) + self.scaling * (x * keep / (1 - share) @ self.lora_A.T) @ self.lora_B.T
+
+
 @right("lora_linear", "with a mask of its own", name="LoRALinear")
 class OwnMask(LoRALinear):
     def forward(self, x):
@@ -541,6 +563,17 @@ merging(wrong, "calls the library's function for a whole model",
         ("    for name, layer in layers.items():\n        model.set_submodule(name, merge(layer))\n",
          "    lora.merge_model(model)\n"))
 merging(wrong, "returns the names alone", ("    return layers\n", "    return list(layers)\n"))
+merging(wrong, "evaluation mode stays on after merging", ("    return layers\n", "    model.eval()\n    return layers\n"))
+merging(wrong, "evaluation mode stays on after taking apart",
+        ("        model.set_submodule(name, layer)\n", "        model.set_submodule(name, layer)\n    model.eval()\n"))
+merging(wrong, "switches off the dropout of the layers, for good", ("    return layers\n",
+        "        layer.dropout.p = 0.0\n    return layers\n"))
+merging(wrong, "puts back the layers of the model that was merged last",
+        ("    return layers\n", "    global taken\n    taken = layers\n    return layers\n"),
+        ("in layers.items():\n        model.set_submodule(name, layer)",
+         "in taken.items():\n        model.set_submodule(name, layer)"))
+merging(wrong, "empties B before the layers come back", ("        model.set_submodule(name, layer)",
+        "        layer.lora_B.data.zero_()\n        model.set_submodule(name, layer)"))
 merging(right, "a list of pairs, parents by getattr",
         ("    return layers\n", "    return list(layers.items())\n"),
         ("in layers.items():\n        model.set_submodule(name, layer)",
@@ -773,6 +806,8 @@ filing(wrong, SAVE, "numbers of 16 bits with 8 for the exponent", (".half()", ".
 filing(wrong, SAVE, "no config in the file", ("adapter_config(model))", "{})"))
 filing(wrong, SAVE, "turns the model's own weights into 16 bits", ("    return", "    model.half()\n    return"))
 filing(wrong, SAVE, "freezes what it has saved", ("    return", "    model.requires_grad_(False)\n    return"))
+filing(wrong, SAVE, "bytes of another kind: pickled", ("artifacts.pack(tensors, adapter_config(model))",
+       "__import__('pickle').dumps((adapter_config(model), tensors))"))
 filing(wrong, SAVE, "the tensors, not the file", ("return artifacts.pack(tensors, adapter_config(model))", "return tensors"))
 filing(wrong, LOAD, "compares nothing", (COMPARE, ""))
 filing(wrong, LOAD, "compares the rank alone",
@@ -805,11 +840,18 @@ filing(wrong, LOAD, "works on a copy of the model",
 filing(wrong, LOAD, "returns nothing", ("    return model\n", ""))
 filing(wrong, LOAD, "leaves the model in evaluation mode", ("return model", "return model.eval()"))
 filing(wrong, LOAD, "another kind of error", ("raise ValueError(f", "raise KeyError(f"))
-wrong.cell("adapter_file", "the library's function under another name", """
-def save_adapter(model):
-    tensors = {name: tensor.half() for name, tensor in lora.get_adapter(model).items()}
-    return artifacts.pack(tensors, adapter_config(model))
-""")
+filing(wrong, LOAD, "counts the tensors and does not look at their names",
+       ("set(slots) != set(tensors)", "len(slots) != len(tensors)"),
+       ("tensors[name].to", "tensors.get(name, parameter).to"))
+filing(wrong, LOAD, "looks at the names only while it fills them in", (NAMES, ""), ("        parameter.data =",
+       "        if name not in tensors or len(tensors) != len(slots):\n            raise ValueError(name)\n"
+       "        parameter.data ="))
+filing(right, SAVE, "with the library's copy of what learns",
+       ("p.detach().half() for name, p in model.named_parameters() if p.requires_grad",
+        "p.half() for name, p in lora.get_adapter(model).items()"))
+filing(right, LOAD, "the library puts the tensors in, and compares their names", (NAMES, ""),
+       ("    slots = {name: p for name, p in model.named_parameters() if p.requires_grad}\n", ""),
+       (FILL, "    lora.set_adapter(model, tensors)\n"))
 filing(right, CONFIG, "by the shapes of the parameters", ("len(first.lora_A)", "first.lora_B.shape[-1]"),
        ('sorted({name.split(".")[-1] for name in layers})', 'sorted(set(name.rpartition(".")[2] for name in layers))'))
 filing(right, SAVE, "as contiguous copies in a loop",
@@ -896,6 +938,10 @@ serving(wrong, "all rows of an adapter in one batch, whatever batch_size says",
         ("places[start : start + batch_size]", "places"))
 serving(wrong, "goes through each adapter as often as it is asked for", ("dict.fromkeys(name for name, _ in requests)",
         "[name for name, _ in requests]"))
+serving(wrong, "puts the adapter in again for each batch", ("        lora.set_adapter(model, adapters[name])\n", ""),
+        ("            some = places", "            lora.set_adapter(model, adapters[name])\n            some = places"))
+serving(wrong, "looks at the names in evaluation mode, which stays on after the error",
+        (REFUSE, ""), ("    model.eval()\n", "    model.eval()\n" + REFUSE))
 serving(wrong, "the model stays in training mode: dropout", ("    model.eval()\n", ""))
 serving(wrong, "with gradients", ("torch.no_grad()", "torch.enable_grad()"))
 serving(wrong, "the last adapter stays in the model", ("    lora.set_adapter(model, before)\n", ""))
@@ -946,6 +992,10 @@ def serve_requests(model, adapters, requests, collate, batch_size=16):
 serving(right, "inference mode, the names sorted",
         ("dict.fromkeys(name for name, _ in requests)", "sorted({name for name, _ in requests})"),
         ("torch.no_grad()", "torch.inference_mode()"))
+serving(right, "puts a copy of the adapter in, without the library",
+        ("        lora.set_adapter(model, adapters[name])\n", "        with torch.no_grad():\n"
+         "            for key, tensor in adapters[name].items():\n"
+         "                model.get_parameter(key).data = tensor.clone()\n"))
 serving(right, "answers in a dict by place", ("answers = [None] * len(requests)", "answers = {}"),
         ("    return answers", "    return [answers[place] for place in range(len(requests))]"))
 right.cell("serve_requests", "queues by adapter, put back in any case", """

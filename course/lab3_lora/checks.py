@@ -91,24 +91,34 @@ DROPOUT = "dropout: in training mode it acts on the input of A alone, in evaluat
 
 
 def drops_out(student, rng):
-    """Whether rows with a single 1 lose the low-rank term, or have it 1 / (1 - dropout) times, and only when training."""
-    inputs, outputs, rank, seed = 5, 4, 3, int(rng.integers(10**6))
+    """Whether each number of x is 0 or 1 / (1 - dropout) times before A, by a chance of its own, and only when training.
+
+    With more outputs than ranks than inputs, the low-rank term tells what came to A.
+    """
+    inputs, outputs, rank, seed = 3, 16, 8, int(rng.integers(10**6))
     share = float(rng.choice([0.25, 0.75]))  # not a half: what is kept is no share that drops out
     layer = student.call("LoRALinear", student.build(f"{PROBES}linear", inputs, outputs, seed), rank, 6, share)
     student.read(layer, f"{PROBES}randomize", "lora_", seed)
     base = probes.linear(inputs, outputs, seed)
     ours = lora.LoRALinear(base, rank, 6)
     probes.randomize(ours, "lora_", seed)
-    x = np.eye(inputs, dtype=np.float32)[rng.integers(inputs, size=200)]
+    x = (rng.uniform(1, 2, size=(20, 10, inputs)) * rng.choice([-1, 1], size=(20, 10, inputs))).astype(np.float32)
     plain, whole = probes.on_each(base, [x])[0], probes.on_each(ours, [x])[0]
     student.read(layer, f"{PROBES}set_training", False)
     if not close(as_array(student.call(layer, x), whole.shape, "the output"), whole):
         return False
     student.read(layer, f"{PROBES}set_training", True)
-    got = as_array(student.call(layer, x), whole.shape, "the output")
-    lost = np.isclose(got, plain, atol=CLOSE, rtol=CLOSE).all(axis=1)
-    kept = np.isclose(got, plain + (whole - plain) / (1 - share), atol=CLOSE, rtol=CLOSE).all(axis=1)
-    return bool((lost | kept).all()) and abs(lost.mean() - share) < 0.2
+    state, masks = probes.state_dict(ours), []
+    update = 6 / rank * state["lora_B"] @ state["lora_A"]
+    for _ in range(2):
+        got = as_array(student.call(layer, x), whole.shape, "the output")
+        masks.append((got - plain) @ np.linalg.pinv(update).T / x * (1 - share))  # 1 for a number kept, 0 for one lost
+        if not np.allclose(plain + masks[-1] * x @ update.T / (1 - share), got, atol=1e-2):
+            return False
+    if not all((np.isclose(mask, 0, atol=1e-2) | np.isclose(mask, 1, atol=1e-2)).all() for mask in masks):
+        return False
+    lost = np.stack(masks) < 0.5  # (calls, sentences, tokens, numbers): along each of them some differ
+    return abs(lost.mean() - share) < 0.2 and all((lost.any(axis=axis) & ~lost.all(axis=axis)).any() for axis in range(4))
 
 
 def judge_lora(student, rng, bias):
@@ -173,7 +183,12 @@ def judge_merge(student, rng):
         inputs, outputs, rank = sizes if bias else (int(n) for n in rng.permutation(sizes))
         settings = {"alpha": float(rng.integers(5, 30)), "seed": int(rng.integers(10**6)), "bias": bias}
         layer = student.build(f"{PROBES}lora_linear", inputs, outputs, rank, **settings)
-        merged = student.call("merge", layer)
+        try:
+            merged = student.call("merge", layer)
+        except StudentError:
+            if bias:
+                raise
+            return [NO_BIAS]
         want = probes.state_dict(lora.merge(probes.lora_linear(inputs, outputs, rank, **settings)))
         got = {"bias": np.zeros(outputs), **student.read(merged, f"{PROBES}state_dict")}  # a bias of zeros is none
         want = {"bias": np.zeros(outputs), **want}
@@ -183,21 +198,27 @@ def judge_merge(student, rng):
         if not (right and close(as_array(student.call(merged, x), (3, outputs), "the output"),
                                 x @ want["weight"].T + want["bias"])):
             return ["`merge`: the weights differ from W + scaling * B A, or the bias is not that of the base" if bias else
-                    "`merge` is right with a bias; wrong where the base has none"]
+                    NO_BIAS]
     return []
+
+
+NO_BIAS = "`merge` is right with a bias; wrong where the base has none"
+ALL_ELSE = "after `merge_adapter` a plain nn.Linear should stand in the place of each LoRALinear, and all else be as before"
 
 
 def judge_models(student, rng):
     """What is wrong with `merge_adapter`, and with `unmerge_adapter`: a list."""
     wrong = {}
-    for make, settings in MODELS_WITH_LORA:
+    for make, training, settings in MODELS_WITH_LORA:
         given = {"targets": ["query", "key"], "rank": int(rng.integers(2, 4)), "alpha": 5.0,
                  "seed": int(rng.integers(10**6)), **settings}
         ours, model = tiny_models.with_lora(make, **given), student.build(f"{MODELS}with_lora", make, **given)
         batch = {"input_ids": rng.integers(5, 60, size=(3, 7))}
         logits, ids = probes.logits(ours, **batch), student.read(model, f"{PROBES}parameter_ids")
         lora.merge_adapter(ours)
-        for _ in range(2):  # what is left over from the first time shows in the second
+        for again in (False, True):  # what is left over from the first time shows in the second
+            student.read(model, f"{PROBES}set_training", training)
+            modes = student.read(model, f"{PROBES}modes")
             try:
                 layers = student.call("merge_adapter", model)
             except StudentError as error:
@@ -205,25 +226,31 @@ def judge_models(student, rng):
             merged = student.read(model, f"{PROBES}state_dict")
             more = set(merged) ^ set(probes.state_dict(ours))
             if any(name not in merged or not name.endswith(".bias") or merged[name].any() for name in more):  # 0: as none
-                return ["after `merge_adapter` a plain nn.Linear should stand in the place of each LoRALinear, and all else "
-                        "be as before", "`unmerge_adapter` cannot be judged"]  # fmt: skip
+                return [ALL_ELSE, "`unmerge_adapter` cannot be judged"]
+            if student.read(model, f"{PROBES}set_training", training) != training:  # what it was before this
+                wrong[ALL_ELSE] = None
             now = student.read(model, f"{PROBES}logits", **batch)
             if not np.allclose(now, logits, rtol=1e-2, atol=1e-2 * np.abs(logits).max()):  # rounding, through many layers
                 wrong["after `merge_adapter` the model should give the logits that it gave before"] = None
+            if again:  # meanwhile another model is merged
+                student.call("merge_adapter", student.build(f"{MODELS}with_lora", make, **{**given, "base": 1}))
             student.call("unmerge_adapter", model, layers)
-            if told := judge_restored(student, model, tiny_models.with_lora(make, **given), ids):
-                return [*wrong, told]
-    return list(wrong)
+            if told := judge_restored(student, model, tiny_models.with_lora(make, **given), ids, modes):
+                return [*list(wrong)[:1], told]
+    return list(wrong)[:1]
 
 
-MODELS_WITH_LORA = (("tiny_classifier", {"layers": 2, "initializer_range": 0.3}), ("similar_names", {}))
+MODELS_WITH_LORA = (("tiny_classifier", True, {"layers": 2, "initializer_range": 0.3}),
+                    ("similar_names", False, {"lora_dropout": 0.3}))  # fmt: skip
 
 
-def judge_restored(student, model, ours, ids):
+def judge_restored(student, model, ours, ids, modes):
     """What differs from the model before it was merged; None if nothing."""
     got, want = student.read(model, f"{PROBES}state_dict"), probes.state_dict(ours)
     if set(got) != set(want):
         return "after `unmerge_adapter` the LoRA layers should be back in their places"
+    if not all(got[name].shape == want[name].shape and close(got[name], want[name]) for name in want):
+        return "after `unmerge_adapter` each weight should be exactly what it was"
     if not all(np.array_equal(got[name], want[name]) for name in want):
         return ("after `unmerge_adapter` each weight should be exactly what it was; who subtracts the update leaves a "
                 "rounding error")
@@ -231,6 +258,8 @@ def judge_restored(student, model, ours, ids):
         return "after `unmerge_adapter` the same LoRALinear objects should be back, not copies: an optimizer holds them"
     if set(student.read(model, f"{PROBES}trainable")) != set(probes.trainable(ours)):
         return "after `unmerge_adapter` the same parameters should learn as before"
+    if student.read(model, f"{PROBES}modes") != modes:
+        return "after `unmerge_adapter` each layer should have its mode and its dropout as before"
     return None
 
 
@@ -321,8 +350,8 @@ def judge_injection(student, rng, make, settings, targets):
 
 CONFIG = Record({"base": Text(), "targets": ListOf(Text()), "rank": Number(whole=True), "alpha": Number()})
 FILE = {"adapter_config": Contract("model", CONFIG),
-        "save_adapter": Contract("model", Object("bytes"), own="leaplm.peft.lora.get_adapter"),
-        "load_adapter": Contract("model content", Object("Module"), changes="model", own="leaplm.peft.lora.set_adapter")}
+        "save_adapter": Contract("model", Object("bytes")),  # get_adapter and set_adapter may be called, as in exercise 5
+        "load_adapter": Contract("model content", Object("Module"), changes="model")}
 
 
 @check(points=3, contract=FILE)
@@ -354,6 +383,9 @@ def judge_config(student, rng):
     return []
 
 
+PACKED = "`save_adapter` should return bytes: the result of `artifacts.pack`"
+
+
 def judge_saved(student, rng):
     """A file with LoRA and head, and one of a model whose word embeddings learn too."""
     for words in (False, True):
@@ -364,8 +396,11 @@ def judge_saved(student, rng):
             student.read(model, f"{PROBES}thaw", "value.weight")
         content = student.call("save_adapter", model)
         if not isinstance(content, Ref):
-            return ["`save_adapter` should return bytes: the result of `artifacts.pack`"]
-        card, tensors = student.read(content, "leaplm.artifacts:read_artifact")
+            return [PACKED]
+        try:
+            card, tensors = student.read(content, "leaplm.artifacts:read_artifact")
+        except StudentError:  # other bytes
+            return [PACKED]
         want = lora.get_adapter(ours)
         if set(tensors) != set(want):
             return ["`save_adapter` should hold exactly the parameters that learn, by their names"]
@@ -404,11 +439,12 @@ def judge_loaded(student, rng):
 
 def judge_refused(student, model, config, tensors):
     """What `load_adapter` takes though it does not fit: a list."""
-    function, fewer, first = student.get("load_adapter"), dict(tensors), next(iter(tensors))
-    del fewer[first]
+    function, fewer, last = student.get("load_adapter"), dict(tensors), list(tensors)[-1]
+    del fewer[last]  # the last in the model: who compares on the way has changed the others
     others = {"rank": config["rank"] + 1, "alpha": 2 * config["alpha"], "targets": config["targets"][:1], "base": "00000000"}
     cases = [(key, {**config, key: other}, tensors) for key, other in others.items()]
-    cases += [("", config, fewer), ("", config, {**tensors, "pre_" + first: tensors[first]})]
+    more = {"pre_" + last: tensors[last]}
+    cases += [("", config, fewer), ("", config, tensors | more), ("", config, fewer | more)]  # the last: as many
     lost = {name: 0 * tensor for name, tensor in tensors.items()}
     for key, card, content in cases:
         before = state_and_flags(student, model)
@@ -443,7 +479,8 @@ def serve_requests(student, rng):
         requests = [(name, rows[place % 3 if place < 6 else 0]) for place, name in enumerate(asked)]
         model, collate = student.build(f"{MODELS}with_lora", make, **given), student.build(f"{PROBES}counting_collator")
         student.read(model, f"{PROBES}set_training", training)
-        got = [int(label) for label in student.call("serve_requests", model, adapters, requests, collate, *batch_size)]
+        theirs = {name: student.build(f"{PROBES}counted_adapter", tensors) for name, tensors in adapters.items()}
+        got = [int(label) for label in student.call("serve_requests", model, theirs, requests, collate, *batch_size)]
         sizes = student.read(collate, f"{PROBES}batch_sizes")
         if told := judge_answers(tiny_models.with_lora(make, **given), adapters, requests, got):
             return 0, told
@@ -451,12 +488,15 @@ def serve_requests(student, rng):
         whole = [min(most, asked.count(name) - start) for name in set(asked) for start in range(0, asked.count(name), most)]
         if sorted(sizes) != sorted(whole):
             wrong[BATCHES] = None
+        if any(student.read(adapter, f"{PROBES}times_put") > 1 for adapter in theirs.values()):
+            wrong[PUT_ONCE] = None
     if not refuses_unknown(student, rng):
         wrong[UNKNOWN] = None
     return mark(3, list(wrong), "the answers are right", "each request has its adapter's answer, in few batches")
 
 
 BATCHES = "the batches: the rows of one adapter go through together, batch_size at a time"
+PUT_ONCE = "the adapters: each that is asked for is put in once"
 UNKNOWN = "a name that is not among the adapters: a ValueError, before anything is computed"
 
 
@@ -474,13 +514,15 @@ def judge_answers(ours, adapters, requests, got):
 
 
 def refuses_unknown(student, rng):
-    """Whether a name without adapter is refused, the last of the requests, and no batch was made before."""
+    """Whether a name without adapter is refused, the last of the requests, before a batch is made or the model changed."""
     make, given = some_lora(rng)
     model, collate = student.build(f"{MODELS}with_lora", make, **given), student.build(f"{PROBES}counting_collator")
     adapters = {"A": student.read(model, "leaplm.peft.lora:get_adapter")}
     requests = [("A", {"input_ids": [5, 6]}), ("E", {"input_ids": [7]})]
+    student.read(model, f"{PROBES}set_training", True)
     told = student.read(student.get("serve_requests"), f"{PROBES}error_told", model, adapters, requests, collate, 4)
-    return "ValueError" in told["kinds"] and not student.read(collate, f"{PROBES}batch_sizes")
+    return "ValueError" in told["kinds"] and not student.read(collate, f"{PROBES}batch_sizes") and \
+        student.read(model, f"{PROBES}training")  # fmt: skip
 
 
 @check(points=3, contract={"BottleneckAdapter": Contract("base width", **MADE), "BottleneckAdapter()": RUN})

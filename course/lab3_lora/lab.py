@@ -218,7 +218,7 @@ def inject_lora(model, targets, rank, alpha, dropout=0.0):
     "bert.encoder.layer.0.attention.self.query" is replaced. Afterwards exactly these learn:
     lora_A and lora_B of each new layer, and the parameters whose name begins with "classifier".
     Raises ValueError, and changes nothing, if the model has LoRA layers already (of whatever name), or no linear layer
-    whose name ends in a target; the message then names the targets.
+    whose name has a target as its last part; the message then names the targets.
     """
     ### BEGIN SOLUTION
     if any(isinstance(module, lora.LoRALinear) for module in model.modules()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -379,8 +380,31 @@ def batch_sizes(collate: CountingCollator) -> list[int]:
     return collate.sizes
 
 
+class CountedAdapter(dict):
+    """An adapter's tensors by name; `puts` is how often a function called `set_adapter` has gone through them."""
+
+    puts = 0
+
+    def items(self) -> Any:
+        self.puts += sys._getframe(1).f_code.co_name == "set_adapter"
+        return super().items()
+
+
+def counted_adapter(tensors: dict[str, Tensor]) -> CountedAdapter:
+    return CountedAdapter(tensors)
+
+
+def times_put(adapter: CountedAdapter) -> int:
+    return adapter.puts
+
+
 def training(model: torch.nn.Module) -> bool:
     return model.training
+
+
+def modes(model: torch.nn.Module) -> dict[str, list]:
+    """Of each part by name: whether it is in training mode, and the share that it drops out, None if it does not."""
+    return {name: [part.training, getattr(part, "p", None)] for name, part in model.named_modules()}
 
 
 def state_dict(model: torch.nn.Module) -> dict[str, np.ndarray]:

@@ -300,17 +300,17 @@ def similar_names(seed: int = 0) -> SimilarNames:
 
 
 def with_lora(make: str, targets: list[str], rank: int, alpha: float, seed: int = 0, base: int = 0, classes: int = 2,
-              **settings: Any) -> torch.nn.Module:
+              lora_dropout: float = 0.0, **settings: Any) -> torch.nn.Module:
     """A `tiny_classifier` or `similar_names` with the library's LoRA; A, B and head are random by `seed`, as after training.
 
-    base: the seed of the frozen weights. settings: of a tiny_classifier.
+    base: the seed of the frozen weights. lora_dropout: of the LoRA layers. settings: of a tiny_classifier.
     """
     from leaplm.grading.judge.probes import randomize
     from leaplm.peft.lora import inject_lora
 
     model = tiny_classifier(base, classes, **settings) if make == "tiny_classifier" else similar_names(base)
     with torch.random.fork_rng(devices=[]):
-        inject_lora(model, targets, rank, alpha)
+        inject_lora(model, targets, rank, alpha, lora_dropout)
     for part in ("lora_", "classifier."):
         randomize(model, part, seed)
     return model

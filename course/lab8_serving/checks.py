@@ -416,7 +416,7 @@ def long_plan(rng):
 
 
 def slow_plan(rng):
-    """A bucket that fills slowly (waits of 4 s exactly, and of 2.3 s), a request that the queue gives up, a failing `read`."""
+    """A bucket that fills slowly (waits of exactly 4 s, of 2.3 s), a request that the queue gives up, a failing `read`."""
     good = json.dumps({"texts": ["x" * int(size) for size in rng.integers(1, 20, size=3)]})
     return {"queue": [3, 0.125, 6, 0.25], "bucket": [0.25, 1], "limits": list(LIMITS), "busy": 8.0, "events": [
         (5.0, good, 0), (5.0, good, 6), (6.7, "{", 7), (9.5, good, 11), (14.0, "break", 12),

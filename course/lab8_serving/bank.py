@@ -467,7 +467,7 @@ def read_texts(body, most_bytes, most_texts, most_characters):
         raise bad(413, f"at most {most_bytes} bytes")
     try:
         found = json.loads(body.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise bad(400, "not JSON in UTF-8")
     if not isinstance(found, dict) or list(found) != ["texts"]:
         raise bad(422, "send a dict with the key texts")
@@ -503,7 +503,7 @@ def read_texts(body, most_bytes, most_texts, most_characters):
         raise requests.Problem(413, "large", "too large")
     try:
         found = json.loads(str(body, "utf-8"))
-    except ValueError as error:
+    except Exception as error:
         raise requests.Problem(400, "json", "no JSON") from error
     if type(found) is not dict or set(found) - {"texts"} or type(found.get("texts")) is not list:
         raise requests.Problem(422, "form", "a dict with a list of texts, please")
@@ -519,6 +519,10 @@ def read_texts(body, most_bytes, most_texts, most_characters):
             raise requests.Problem(422, "text", f"look at texts[{i}]")
     return found["texts"]
 ''')
+right.cell("read_texts", "messages with the keys, the place in the JSON and the kind of a text", change(
+    READ, "(UnicodeDecodeError, json.JSONDecodeError, RecursionError):", "(ValueError, RecursionError) as error:",
+    '"not JSON in UTF-8"', 'f"not JSON in UTF-8, at {getattr(error, \'pos\', 0)}"', "is no string", "is no string but {type(text).__name__}",
+    '"send a dict with the key texts"', 'f"the keys are {list(found)}" if isinstance(found, dict) else "a dict"'))
 right.cell("read_texts", "a copy of the texts, and the limits last but in order", change(
     READ, "    return texts\n", "    return list(texts)\n", "if len(texts) < 1 or len(texts) > most_texts:",
     "if len(texts) not in range(1, most_texts + 1):"))
@@ -540,7 +544,7 @@ wrong_ones("read_texts", READ, {
     texts = found'''),
     "blanks are a text": ('if text.strip() == "":', 'if text == "":'),
     "strips the texts": ("    return texts\n", "    return [text.strip() for text in texts]\n"),
-    "half of a character passes": ("            text.encode", "            text"),
+    "half of a character passes": ('text.encode("utf-8")', 'text.encode("utf-8", "surrogatepass")'),
     "only the first text is looked at": ("in enumerate(texts):", "in enumerate(texts[:1]):"),
     "the last text is not looked at": ("in enumerate(texts):", "in enumerate(texts[:-1]):"),
     "places counted from 1": ("in enumerate(texts):", "in enumerate(texts, 1):"),
@@ -551,6 +555,21 @@ wrong_ones("read_texts", READ, {
     "returns the Problem instead of raising it": ("raise bad", "return bad"),
     "raises a ValueError": ("return requests.Problem(status, code, message)", "return ValueError(message)"),
     "status and code exchanged": ("requests.Problem(status, code, message)", "requests.Problem(code, status, message)"),
+    "thousands of brackets break it": ("json.JSONDecodeError, RecursionError)", "json.JSONDecodeError)"),
+    "the limit on the bytes counts characters": ("if len(body) > most_bytes:", 'if len(body.decode("utf-8", "ignore")) > most_bytes:'),
+    "blanks around a text do not count": ("if len(text) > most_characters:", "if len(text.strip()) > most_characters:"),
+    "only the half of the exercise is looked for": ('            text.encode("utf-8")', '            "\\ud800" in text and text.encode("utf-8")'),
+    "only first halves are looked for": ('            text.encode("utf-8")', '            [half.encode("utf-8") for half in text if 0xD800 <= ord(half) < 0xDC00]'),
+    "the message quotes the body": ('"not JSON in UTF-8"', 'f"not JSON in UTF-8: {body!r}"'),
+    "the message quotes what is no list": ('"texts should be a list"', 'f"texts should be a list, not {texts!r}"'),
+    "the message quotes the texts when there are too many": ("not {len(texts)}", "not {texts}"),
+    "the message quotes what is no string": ("is no string", "is no string: {text!r}"),
+    "the message quotes what is no dict": ('"send a dict with the key texts"', 'f"send a dict with the key texts, not {found}"'),
+    "the error of the encoding is quoted with its text": (
+        "except UnicodeEncodeError:", "except UnicodeEncodeError as error:", "holds half of a character", "holds half of a character: {error.object}"),
+    "small letters only": ("    return texts\n", "    return [text.casefold() for text in texts]\n"),
+    "each text once": ("    return texts\n", "    return list(dict.fromkeys(texts))\n"),
+    "composes accents": ("    return texts\n", '    import unicodedata\n    return [unicodedata.normalize("NFC", text) for text in texts]\n'),
 })
 wrong.cell("read_texts", "calls the library", '''
 def read_texts(body, most_bytes, most_texts, most_characters):
@@ -817,9 +836,26 @@ wrong_ones("request_queue", QUEUE, {
         "    def put(self, texts):", "    async def put(self, texts):", "return request.future", "return await request.future"),
     "put returns the request": ("return request.future", "return request"),
     "the batch is a list of texts": ("        return batch\n", "        return [text for r in batch for text in r.texts]\n"),
+    "an empty list at the end": ("                return None\n", "                return []\n"),
+    "a request larger than the queue is taken while nothing waits": (
+        "if self.texts() + len(texts) > self.max_queue:", "if self.requests and self.texts() + len(texts) > self.max_queue:"),
+    "closing makes one batch of all": ("(not batch or size", "(self.closed or not batch or size"),
+    "what stays behind waits anew": ("        return batch\n", "        for request in self.requests:\n"
+                                     "            request.since = asyncio.get_running_loop().time()\n        return batch\n"),
+    "who has got an answer otherwise is computed all the same": ("if not r.future.done()]", "if not r.future.cancelled()]"),
+    "who has left still makes a batch full": (
+        "        self.drop()\n        if self.closed:", "        if self.closed:",
+        "if self.texts() + len(texts)", "if sum(len(r.texts) for r in self.requests if not r.future.done()) + len(texts)",
+        "            self.drop()\n            timeout", "            full = self.texts() >= self.max_batch\n            self.drop()\n            timeout",
+        "self.texts() >= self.max_batch or timeout", "full or timeout"),
+    "0 seconds to wait": ('"too many texts wait", 2)', '"too many texts wait", 0)'),
     "one list for all queues": ("        self.requests = []\n", "", "class RequestQueue:\n", "class RequestQueue:\n    requests = []\n",
                                 "        self.requests = [r for", "        self.requests[:] = [r for"),
 })
+right.cell("request_queue", "a float of whole seconds", change(QUEUE, '"too many texts wait", 2)', '"too many texts wait", 2.0)'))
+right.cell("request_queue", "counts at each look, and throws out only what is taken", change(
+    QUEUE, "return sum(len(r.texts) for r in self.requests)", "return sum(0 if r.future.done() else len(r.texts) for r in self.requests)",
+    "        self.drop()\n        if self.closed:", "        if self.closed:"))
 wrong.cell("request_queue", "the library's queue", "class RequestQueue(batching.RequestQueue):\n    pass\n")
 wrong.cell("request_queue", "an asyncio.Queue: after a busy time each request goes alone", '''
 class RequestQueue:
@@ -955,6 +991,9 @@ wrong_ones("answer_batches", WORK, {
             continue
 ''', "        rows = await predict(texts)\n"),
     "catches its own cancellation and goes on": ("except Exception as error:", "except BaseException as error:"),
+    "only errors of the kinds it knows": ("except Exception as error:", "except (ValueError, RuntimeError, ArithmeticError, LookupError) as error:"),
+    "a new error in place of the model's": ("set_exception(error)", "set_exception(RuntimeError(str(error)))"),
+    "a new error of the same kind": ("set_exception(error)", 'set_exception(type(error)("failed"))'),
     "one batch and no more": ("            place += count\n", "            place += count\n        return\n"),
     "does not see the end": ("        if batch is None:\n            return\n", "        if batch is None:\n            continue\n"),
     "each request alone through the model": ('''            rows = await predict(texts)
@@ -1063,6 +1102,8 @@ right.cell("endpoint", "a list for the answer, an array of times", change(
 right.cell("endpoint", "the future in a line of its own, a count more", change(
     ENDPOINT, "            rows = await self.queue.put(texts)\n", "            future = self.queue.put(texts)\n            rows = await future\n",
     'return {"ok"', 'return {"seen": self.ok + self.refused + self.failed, "ok"'))
+right.cell("endpoint", "the time counts from the answer of the bucket", change(
+    ENDPOINT, "        began = self.clock()\n        wait = self.bucket.take()\n", "        wait = self.bucket.take()\n        began = self.clock()\n"))
 wrong_ones("endpoint", ENDPOINT, {
     "reads before it asks the bucket": ('''        wait = self.bucket.take()
         if wait > 0:
@@ -1080,6 +1121,35 @@ wrong_ones("endpoint", ENDPOINT, {
     "503 for who asks too often": ("return 429,", "return 503,"),
     "seconds with a fraction": ("math.ceil(wait)", "wait"),
     "seconds rounded down": ("math.ceil(wait)", "int(wait)"),
+    "always one second": ("math.ceil(wait)", "1"),
+    "a second too many where the wait is whole": ("math.ceil(wait)", "int(wait) + 1"),
+    "seconds rounded to the nearest": ("math.ceil(wait)", "max(1, round(wait))"),
+    "a Problem that comes by the future is a failure": ('''            texts = self.read(body)
+            rows = await self.queue.put(texts)
+        except requests.Problem as problem:
+''', '''            texts = self.read(body)
+            future = self.queue.put(texts)
+        except requests.Problem as problem:
+''', '''        self.ok += 1
+        self.times''', '''        try:
+            rows = await future
+        except Exception:
+            self.failed += 1
+            return 500, self.error("internal", "the model failed"), None
+        self.ok += 1
+        self.times'''),
+    "read stands outside of the try for all but a Problem": ('''        try:
+            texts = self.read(body)
+            rows = await self.queue.put(texts)
+''', '''        try:
+            texts = self.read(body)
+        except requests.Problem as problem:
+            self.refused += 1
+            return problem.status, self.error(problem.code, problem.message), problem.retry_after
+        try:
+            rows = await self.queue.put(texts)
+'''),
+    "the time without the reading": ("            texts = self.read(body)\n", "            texts = self.read(body)\n            began = self.clock()\n"),
     "no seconds to wait with a full queue": ("self.error(problem.code, problem.message), problem.retry_after",
                                              "self.error(problem.code, problem.message), None"),
     "400 for every Problem": ("return problem.status,", "return 400,"),

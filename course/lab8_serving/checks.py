@@ -147,53 +147,69 @@ def own(made, what, plan):
 
 
 LIMITS = (400, 4, 30)  # bytes, texts, characters
+QUOTED = b"zqx"  # stands in texts, and in no message
 BODIES = {  # what it is: (body, status)
-    "one byte too many": (b'{"texts": ["' + b"x" * 387 + b'"]}', 413), "too large, and not JSON": (b"[" * 401, 413),
+    "one byte too many": (b'{"texts": ["' + QUOTED * 129 + b'"]}', 413), "too large, and not JSON": (b"[" * 401, 413),
     "not JSON, a bracket alone": (b"{", 400), "a body of no bytes": (b"", 400),
-    "not UTF-8, but another code": (b'{"texts": ["\xff"]}', 400),
+    "a body that is not JSON": (b'{"texts": ["zqx"]', 400), "not UTF-8, but another code": (b'{"texts": ["zqx\xff"]}', 400),
     "JSON written in UTF-16": ('{"texts": ["ab"]}'.encode("utf-16"), 400),
-    "a list, no dict": (b'["a"]', 422), "the word null alone": (b"null", 422),
-    "another key than texts": (b'{"text": ["a"]}', 422), "a key too many": (b'{"texts": ["a"], "key": 1}', 422),
-    "a string, no list": (b'{"texts": "abc"}', 422), "a dict, no list": (b'{"texts": {"a": 1}}', 422),
+    "a list, no dict": (b'["zqx"]', 422), "the word null alone": (b"null", 422),
+    "another key than texts": (b'{"text": ["zqx"]}', 422), "a key too many": (b'{"texts": ["zqx"], "key": 1}', 422),
+    "a string, no list": (b'{"texts": "zqx"}', 422), "a dict, no list": (b'{"texts": {"a": "zqx"}}', 422),
     "texts is null": (b'{"texts": null}', 422), "a list without texts": (b'{"texts": []}', 422),
-    "too many texts": (b'{"texts": ["a", "b", "c", "d", "e"]}', 422),
+    "too many texts": (b'{"texts": ["zqx", "b", "c", "d", "e"]}', 422),
     "brackets inside of each other": (b"[" * 190 + b"]" * 190, 422),
 }
-BAD_TEXTS = {"a number for a text": "7", "null for a text": "null", "a list for a text": '["a"]', "an empty text": '""',
-             "a text of blanks": '" \\n\\t "', "a text that is too long": f'"{"y" * 31}"',
-             "half of a character": '"a\\ud800"'}  # fmt: skip
+HALVES = ("\\ud800", "\\ud83da", "\\udc00b", "\\udfff")
+BAD_TEXTS = [("a number for a text", "7"), ("null for a text", "null"), ("a list for a text", '["zqx"]'),
+             ("an empty text", '""'), ("a text of blanks", '" \\n\\t "'),
+             ("a text that is too long", f'" {"zqx" * 9}zq "'),  # 31 characters, two of them blanks
+             *(("half of a character", f'"zqx{half}"') for half in HALVES)]  # fmt: skip
 GOOD_BODIES = {
-    "exactly at all limits": (b'{"texts": ["' + b"a" * 30 + b'", "' + b"b" * 30 + b'", "c", " d "]}').ljust(400),
+    "exactly at all limits": (b'{"texts": ["' + b"bB" * 15 + b'", "' + b"a" * 30 + b'", " d ", " d "]}').ljust(400),
     "two bytes a character": f'{{"texts": ["{"é" * 30}"]}}'.encode(),
-    "written in other ways": b' {"texts" :["\\u00e9\\ud83d\\ude00", "\xe1\xba\xb9k\xc3\xa1"]}\n',
+    "written in other ways": b' {"texts" :["\\u00e9\\ud83d\\ude00", "\xe1\xba\xb9k\xc3\xa1", "e\xcc\x81"]}\n',
 }
 
 
 @check(points=2, contract=part("body most_bytes most_texts most_characters", "read_texts"))
 def read_texts(student, rng):
     """Each fault alone, and some together; each limit hit exactly; a bad text at each place among good ones."""
-    places = dict(zip(BAD_TEXTS, rng.permutation([0, 1, 2, 3, 3, 0, 1]).tolist(), strict=True))
-    filled = {what: [text if i == places[what] else '"good"' for i in range(4)] for what, text in BAD_TEXTS.items()}
-    bad = {**BODIES, **{what: (f'{{"texts": [{", ".join(texts)}]}}'.encode(), 422) for what, texts in filled.items()}}
-    bodies = [*(body for body, _ in bad.values()), *GOOD_BODIES.values()]
-    found = play(student, "read_texts", "reading", {"limits": LIMITS, "bodies": [body.decode("latin-1") for body in bodies]})
-    told = dict(zip([*bad, *GOOD_BODIES], found, strict=True))
-    for what, body in GOOD_BODIES.items():
+    places = rng.permutation([0, 1, 2, 3, 3, 0, 1, 2, 0, 1]).tolist()
+    filled = [[text if i == place else '"zqx"' for i in range(4)]
+              for place, (_, text) in zip(places, BAD_TEXTS, strict=True)]  # fmt: skip
+    texts_told = [(what, f'{{"texts": [{", ".join(texts)}]}}'.encode(), 422)
+                  for (what, _), texts in zip(BAD_TEXTS, filled, strict=True)]  # fmt: skip
+    wide = ("one byte too many", '{"texts": ["é"]}'.encode().ljust(401), 413)  # 400 characters
+    deep = ("brackets inside of each other", b"[" * 200_000, 400)
+    plain = [*((what, *rest) for what, rest in BODIES.items()), wide]
+    bad = [*plain, deep, *texts_told]
+
+    def reading(*bodies, most_bytes=LIMITS[0]):
+        plan = {"limits": (most_bytes, *LIMITS[1:]), "bodies": [body.decode("latin-1") for body in bodies]}
+        return play(student, "read_texts", "reading", plan)
+
+    good, named = reading(*GOOD_BODIES.values()), reading(*(body for _, body, _ in texts_told))
+    told = [*reading(*(body for _, body, _ in plain)), *reading(deep[1], most_bytes=250_000), *named]
+    for (what, body), got in zip(GOOD_BODIES.items(), good, strict=True):
         texts = [text.encode().decode("latin-1") for text in json.loads(body)["texts"]]
-        if told[what] != ["texts", texts]:
+        if got != ["texts", texts]:
             return 0, f"a good body ({what}) should give the list of its texts, as they are"
-    wrong = [what for what, (_, status) in bad.items() if told[what][:2] != ["problem", status]]
+    wrong = {}
+    for (what, _, status), got in zip(bad, told, strict=True):
+        if got[:2] != ["problem", status]:
+            wrong.setdefault(what, (got, status))
     if wrong:
-        got, status = told[wrong[0]], bad[wrong[0]][1]
+        what, (got, status) = next(iter(wrong.items()))
         came = {"texts": "it gives texts", "problem": f"it raises a `Problem` {got[1]}", "other": f"it raises `{got[1]}`",
                 "kind": "it gives something that is no list of strings"}  # fmt: skip
-        said = f"look at this body: {wrong[0]}; {came[got[0]]}; a `Problem` with the status {status} is wanted"
+        said = f"look at this body: {what}; {came[got[0]]}; a `Problem` with the status {status} is wanted"
         return (1 if len(wrong) <= 2 else 0), said
-    if not all(isinstance(told[what][2], str) and told[what][3] for what in bad):
+    if not all(isinstance(got[2], str) and got[3] for got in told):
         return 1, "the statuses are right; `code` and `message` of each `Problem` are strings"
-    if any(f"texts[{places[what]}]" not in told[what][2] for what in BAD_TEXTS):
+    if any(f"texts[{place}]" not in got[2] for place, got in zip(places, named, strict=True)):
         return 1, "the statuses are right; the message names the place of the bad text, as `texts[3]`, counted from 0"
-    if any("xxx" in told[what][2] or "yyy" in told[what][2] for what in bad):
+    if any(QUOTED.decode() in got[2] for got in told):
         return 1, "the statuses are right; but a message quotes the text, and would bring it into logs"
     return 2, "every good body gives its texts, every bad one the right status"
 
@@ -225,7 +241,7 @@ OFF = 1 / 4096  # s: puts the end of a wait, or of a batch, between two arrivals
 
 
 def queue_plans(rng):
-    """{what it is about: plan}, the plain cases first."""
+    """[(what it is about, plan)], the plain cases first."""
     def plan(events, limits=(4, 0.25 + OFF, 50), busy=0.0):
         closes = [(events[-1][0] + 8 + OFF / 2, "close", -1)] if all(what != "close" for _, what, _ in events) else []
         return {"limits": list(limits), "busy": busy, "events": [*events, *closes]}
@@ -235,9 +251,9 @@ def queue_plans(rng):
 
     ones, small = np.ones(40, dtype=int), rng.integers(1, 4, size=30)
     leaving = arrive(spread(rng, 12, 24), ones[:12])
-    gone = [(leaving[number][0] + OFF / 4, "leave", number) for number in (0, 2, 3, 7)]
+    gone = [(leaving[number][0] + OFF / 4, "leave" if number in (2, 7) else "answer", number) for number in (0, 2, 3, 7)]
     closing = plan([(0.25, "1", 0), (0.25 + 1 / 64, "1", 1), (0.3125, "close", -1), (0.375, "1", 2)])
-    return {
+    plans = {
         "requests of one text, now and then": plan(arrive(spread(rng, 40, 400), ones)),
         "many requests of one text": plan(arrive(spread(rng, 40, 60), ones)),
         "requests of several texts: none is cut": plan(arrive(spread(rng, 30, 90), small)),
@@ -261,38 +277,62 @@ def queue_plans(rng):
             [*arrive([0.25, 0.265625], [1, 1]), (0.28125, "leave", 0), (0.296875, "leave", 1), (2.0, "1", 2)]),
         "it closes while requests wait": closing,
         "it closes while nothing waits": plan([(0.5, "close", -1), (1.0, "1", 0)]),
+        "a request of more than `max_queue` texts": plan(arrive([0.25, 0.5, 1.0], [6, 5, 6]), (9, 0.25 + OFF, 5)),
     }
+    return [
+        *plans.items(),
+        # What stays behind is older than the moment at which the others go.
+        ("the model is busy while more requests come", plan(
+            arrive([0.25, 0.265625, 0.28125], [4, 3, 2]), (4, 0.5 + OFF, 50), 0.125 + OFF)),
+        ("who has left counts no more as waiting", plan(
+            [*arrive([0.25], [2]), (0.28125, "leave", 0), (0.296875, "2", 1), (2.0, "1", 2)], (4, 0.25 + OFF, 50))),
+        ("it closes while requests wait", plan(
+            [*arrive([0.25, 0.625, 0.6875, 0.75, 0.8125], [1, 3, 2, 1, 2]), (0.875, "close", -1)],
+            (4, 0.25 + OFF, 50), 1.0)),
+    ]
+
+
+class StrictQueue(batching.RequestQueue):
+    """The library's, without its exception for a request larger than the whole queue."""
+
+    def put(self, texts):
+        if len(texts) > self.max_queue:
+            raise batching.Overloaded("queue_full", 2)
+        return super().put(texts)
 
 
 @check(points=3, seconds=4, contract=part("max_batch max_wait max_queue", "RequestQueue"))
 def request_queue(student, rng):
     """Sparse and dense arrivals, several texts a request, a busy model, a full queue, callers that leave, closing."""
-    wrong, plans = {}, queue_plans(rng)
-    for what, plan in plans.items():
-        got, want = play(student, "RequestQueue", "queue", plan), own(batching.RequestQueue, "queue", plan)
+    wrong, plans, empty = {}, queue_plans(rng), False
+    for what, plan in plans:
+        got, want = play(student, "RequestQueue", "queue", plan), own(StrictQueue, "queue", plan)
         if not got["future"]:
             return 0, "`put` should return the future of the request, at once: no `await` in it"
         if got["kind"]:
             return 0, "`next_batch` should return a list of `Waiting`, or None"
+        empty = empty or got["empty"]
         if fault := fault_of_log(got, want):
-            wrong[what] = fault
+            wrong.setdefault(what, fault)
+    if empty:
+        return (0 if wrong else 2), "`next_batch` should return a list of `Waiting`, or None; never an empty list"
     if not wrong:
         return 3, "batches, times, refusals, callers that leave and the end are right"
     what, fault = next(iter(wrong.items()))
-    plain = list(plans)[:3]
+    plain = [about for about, _ in plans[:3]]
     points = 0 if any(what in wrong for what in plain) else 1 if len(wrong) > 2 else 2
     return points, f"look at this case: {what}; {fault}"
 
 
 def fault_of_log(got, want):
     """What is wrong with a log of batches in words, None if nothing is."""
+    if [number for number, *_ in got["refused"]] != [number for number, *_ in want["refused"]]:
+        return "other requests are refused than should"
     if [texts for _, texts in got["batches"]] != [texts for _, texts in want["batches"]]:
         return "other requests go together than should"
     ours, theirs = ([moment for moment, _ in log["batches"]] for log in (got, want))
     if not np.allclose(ours, theirs, rtol=0, atol=1e-6):
         return "the right batches go, but not at the right moments"
-    if [number for number, *_ in got["refused"]] != [number for number, *_ in want["refused"]]:
-        return "other requests are refused than should"
     if got["refused"] != want["refused"]:
         return "a refusal is a `Problem` with the status 503 and whole seconds to wait"
     if got["stuck"]:
@@ -363,7 +403,7 @@ def endpoint_plan(rng):
 @check(points=3, seconds=4, contract=part("read bucket queue clock", "Endpoint"))
 def endpoint(student, rng):
     """Every status in one play: good, not JSON, bad, too often, full, failed, gone; counters and percentiles in between."""
-    plans = endpoint_plan(rng), endpoint_plan(rng), long_plan(rng)
+    plans = endpoint_plan(rng), endpoint_plan(rng), long_plan(rng), slow_plan(rng)
     return min((judged_endpoint(student, plan) for plan in plans), key=lambda outcome: outcome[0])
 
 
@@ -373,6 +413,14 @@ def long_plan(rng):
     asked = [(moment, json.dumps({"texts": ["x" * (1 + number % 9)]}), 20 + number) for number, moment in enumerate(moments)]
     return {"queue": [8, 0.125, 200], "bucket": [1000.0, 1000], "limits": list(LIMITS), "busy": 0.5,
             "events": [*asked, (moments[-1] + 9, "metrics", -1), (moments[-1] + 10, "close", -1)]}  # fmt: skip
+
+
+def slow_plan(rng):
+    """A bucket that fills slowly (waits of exactly 4 s, of 2.3 s), a request that the queue gives up, a failing `read`."""
+    good = json.dumps({"texts": ["x" * int(size) for size in rng.integers(1, 20, size=3)]})
+    return {"queue": [3, 0.125, 6, 0.25], "bucket": [0.25, 1], "limits": list(LIMITS), "busy": 8.0, "events": [
+        (5.0, good, 0), (5.0, good, 6), (6.7, "{", 7), (9.5, good, 11), (14.0, "break", 12),
+        (19.0, "metrics", -1), (19.5, "close", -1)]}
 
 
 def judged_endpoint(student, plan):
@@ -409,7 +457,7 @@ def judged_endpoint(student, plan):
 STORY = ["a good request", "a body with an empty text", "a body that is not JSON", "a text at which the model fails",
          "a second good request", "a request that finds the queue full", "a request above the rate",
          "a body that is not JSON, above the rate", "a caller that leaves", "a request after one that left",
-         "a request after the queue has closed"]
+         "a request after the queue has closed", "a request that the queue gives up later", "a body at which `read` fails"]
 
 
 def story(number):

@@ -563,7 +563,7 @@ print("\n".join(service.log()[-3:]))
 # | | |
 # |---|---|
 # | 413 | the body has more than `most_bytes` bytes |
-# | 400 | it is not UTF-8, or not JSON |
+# | 400 | it is not UTF-8, or not JSON: also 100,000 times `[`, at which Python raises a `RecursionError` |
 # | 422 | it is not a dict with the key `texts` and no other; `texts` is not a list of 1 to `most_texts` |
 # | 422 | a text is not a string, is empty (or only blanks), has more than `most_characters` characters, or holds half of a character: JSON can write `"\ud800"`, UTF-8 cannot, and the tokenizer breaks at it |
 #
@@ -717,12 +717,12 @@ simulated.run(kitchen())
 # at which it came (by `asyncio.get_running_loop().time()`).
 #
 # * `put(texts)` adds a request and returns its future, at once. If the queue is closed, or more than `max_queue` texts would
-#   wait, it raises a `Problem` with status 503 and whole seconds after which to try again (`retry_after`), say 2.
+#   wait, it raises a `Problem` with status 503 and whole seconds, at least 1, after which to try again (`retry_after`), say 2.
 # * `next_batch()` waits until a batch is **due**: `max_batch` texts wait, or the first request has waited `max_wait` seconds, or
 #   the queue is closed. Then it takes requests from the front and stops at the first that does not fit into `max_batch` texts. None is cut, and the first
 #   one always goes, however large. When the queue is closed and empty, it returns `None`.
 # * `close()`: nothing new is taken, and what waits is due.
-# * Who has gone (`future.done()`) goes into no batch and counts no more, neither in `put` nor as the first one.
+# * Who has gone (`future.done()`) goes into no batch and counts no more: not in `put`, not for `max_batch`, not as the first one.
 # * The queue is made before its loop runs: ask for the running loop in `put` and `next_batch` only.
 
 # %% answer="request_queue"

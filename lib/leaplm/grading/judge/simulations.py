@@ -23,6 +23,7 @@ from leaplm.serve import batching, keys, requests, simulated
 
 SHOWN = 200  # characters of a message
 MOST_STEPS = 8000  # of the loop in one play, which takes some hundreds
+READ_SECONDS = 1 / 64  # that reading a request takes
 PLAIN_FAULTS = (NotImplementedError, NameError, AttributeError, TypeError)  # of a program, not of a request: told at once
 
 
@@ -35,6 +36,10 @@ def player(name: str, what: str) -> Any:
 
     watch.OURS.add(__call__.__code__)
     return type(name, (), {"__call__": __call__})()
+
+
+class ModelFailed(Exception):
+    """Of a kind that no answer can know by name."""
 
 
 def text_of(error: BaseException) -> list:
@@ -79,6 +84,12 @@ def number_of(value: Any) -> Any:
     return float(value) if number else None if value is None else type(value).__name__
 
 
+def whole_seconds(value: Any) -> bool:
+    """Whether it is a whole number of at least 1."""
+    number = number_of(value)
+    return isinstance(number, float) and number >= 1 and number.is_integer()
+
+
 def played_in_time(play: Callable) -> Callable:
     """A function (made, plan) that plays in simulated time; the log tells where it stuck."""
     def whole(made: Any, plan: dict) -> dict:
@@ -96,13 +107,16 @@ def played_in_time(play: Callable) -> Callable:
 async def queue_play(made: Callable, plan: dict, log: dict) -> None:
     """Texts come, callers leave, the queue closes; somebody takes each batch and computes for `busy` seconds."""
     loop, futures = asyncio.get_running_loop(), {}
-    log |= {"batches": [], "refused": [], "ended": None, "kind": "", "future": True}
+    log |= {"batches": [], "refused": [], "ended": None, "kind": "", "empty": False, "future": True}
     queue, other = made(*plan["limits"]), made(*plan["limits"])
     with contextlib.suppress(requests.Problem):
         other.put(["of another queue"])
 
     async def consume() -> None:
-        while batch := await queue.next_batch():
+        while (batch := await queue.next_batch()) is not None:
+            if isinstance(batch, (list, tuple)) and len(batch) == 0:
+                log["empty"] = True
+                break
             if not isinstance(batch, (list, tuple)) or not all(isinstance(item, batching.Waiting) for item in batch):
                 log["kind"] = type(batch).__name__
                 break
@@ -118,11 +132,14 @@ async def queue_play(made: Callable, plan: dict, log: dict) -> None:
         elif what == "leave":
             if number in futures:
                 futures[number].cancel()
+        elif what == "answer":  # somebody else has answered
+            if number in futures and not futures[number].done():
+                futures[number].set_result(None)
         else:
             try:
                 future = queue.put([f"{number}.{place}" for place in range(int(what))])
             except requests.Problem as problem:
-                log["refused"].append([number, problem.status, isinstance(problem.retry_after, int)])
+                log["refused"].append([number, problem.status, whole_seconds(problem.retry_after)])
             else:
                 log["future"] &= isinstance(future, asyncio.Future)
                 if isinstance(future, asyncio.Future):
@@ -145,7 +162,7 @@ class Script:
 async def worker_play(made: Callable, plan: dict, log: dict) -> None:
     """A worker answers a Script; the model takes a second, fails at some texts; callers leave; the worker may be ended."""
     log |= {"asked": [], "most": 0, "answers": [], "ended": "", "texts": True}
-    queue, running = Script(plan["batches"]), set()
+    queue, running, raised = Script(plan["batches"]), set(), []
 
     async def predict(texts: list) -> Any:
         log["asked"].append(list(texts))
@@ -154,7 +171,8 @@ async def worker_play(made: Callable, plan: dict, log: dict) -> None:
         try:
             await asyncio.sleep(1.0)
             if any(text.startswith("fail") for text in texts):
-                raise ValueError("the model cannot read this")
+                raised.append(ModelFailed("the model cannot read this"))
+                raise raised[-1]
             rows = [[float(len(text)), float(sum(map(ord, text)))] for text in texts]
             return rows if plan["lists"] else np.array(rows)
         finally:
@@ -173,18 +191,19 @@ async def worker_play(made: Callable, plan: dict, log: dict) -> None:
     if isinstance(error, PLAIN_FAULTS):
         raise error
     log["ended"] = "cancelled" if worker.cancelled() else type(error).__name__
-    log["answers"] = [answer_of(request.future) for request in everybody]
+    log["answers"] = [answer_of(request.future, raised) for request in everybody]
     log["texts"] = [[request.texts for request in batch] for batch in queue.batches] == plan["batches"]
 
 
-def answer_of(future: asyncio.Future) -> list:
-    """What a caller got: the rows, the class of an error, or nothing."""
+def answer_of(future: asyncio.Future, raised: list) -> list:
+    """What a caller got: the rows, the class of an error and which of those raised it is, or nothing."""
     if not future.done():
         return ["waits"]
     if future.cancelled():
         return ["left"]
     if future.exception():
-        return ["error", type(future.exception()).__name__]
+        own = [place for place, error in enumerate(raised) if error is future.exception()]
+        return ["error", type(future.exception()).__name__, own]
     try:
         return ["rows", np.asarray(future.result(), dtype=float).tolist()]
     except (TypeError, ValueError):
@@ -192,7 +211,10 @@ def answer_of(future: asyncio.Future) -> list:
 
 
 async def endpoint_play(made: Callable, plan: dict, log: dict) -> None:
-    """Requests come to an endpoint in front of the library's queue and worker; `metrics` is read at some moments."""
+    """Requests come to an endpoint in front of the library's queue and worker; `metrics` is read at some moments.
+
+    Its clock is the loop's, and goes on while `read` reads.
+    """
     loop, read = asyncio.get_running_loop(), []
     log |= {"answers": {}, "metrics": [], "read": 0}
     queue = batching.RequestQueue(*plan["queue"])
@@ -206,9 +228,14 @@ async def endpoint_play(made: Callable, plan: dict, log: dict) -> None:
 
     def reading(body: bytes) -> list:
         read.append(body)
+        if body == b"break":
+            raise OSError("0803 123 4567 must not be told")
         return requests.read_texts(body, *plan["limits"])
 
-    endpoint, other = (made(reading, bucket, queue, loop.time) for _ in range(2))
+    def clock() -> float:
+        return loop.time() + READ_SECONDS * len(read)
+
+    endpoint, other = (made(reading, bucket, queue, clock) for _ in range(2))
     await other.answer(b"{")
     worker, asked = asyncio.create_task(batching.answer_batches(queue, predict)), {}
     for moment, what, number in plan["events"]:
@@ -241,11 +268,18 @@ def response_of(task: asyncio.Future) -> list:
         status, content, retry_after = task.result()
         status, seconds = int(status), None if retry_after is None else float(retry_after)
     except (TypeError, ValueError):
-        return ["kind", type(task.result()).__name__]
+        return ["kind", kind_of(task.result())]
     try:
         return [status, json.dumps(content)[:2000], seconds]
     except (TypeError, ValueError):
         return ["content"]
+
+
+def kind_of(value: Any) -> str:
+    """The name of its type; of a tuple or list the names of what is in it, as `(int, dict)`."""
+    if not isinstance(value, (tuple, list)):
+        return type(value).__name__
+    return f"({', '.join(type(part).__name__ for part in value)})"[:SHOWN]
 
 
 PLAYED = {"reading": play_reading, "buckets": play_buckets, "queue": played_in_time(queue_play),

@@ -696,7 +696,6 @@ for why, before, after in (
      "    return private * min(1, max_norm / max(np.linalg.norm(private), 1e-12))"),
     ("clips the sum, too, to the expected size times max_norm", "    return (total",
      "    total = total * min(1, max_norm * expected_batch / max(np.linalg.norm(total), 1e-12))\n    return (total"),
-    ("equal rows count once", "    lengths =", "    gradients = np.unique(gradients, axis=0)\n    lengths ="),
     ("a whole expected size", "/ expected_batch", "/ int(expected_batch)"),
     ("an expected size rounded, at least 1", "/ expected_batch", "/ max(1, round(expected_batch))"),
     ("an expected size of at least 1", "/ expected_batch", "/ max(1, expected_batch)"),

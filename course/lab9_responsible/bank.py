@@ -480,6 +480,27 @@ def moves_the_weight(weight, features, labels):
     return np.array(gradients).reshape(len(labels), weight.size)
 
 
+# Gradients in few lines; the entries change how a large score is kept from overflowing.
+GRADIENTS = """
+def per_example_gradients(weight, features, labels):
+    scores = features @ weight.T
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p = p / p.sum(axis=1, keepdims=True)
+    p[np.arange(len(labels)), labels] -= 1
+    return (p[:, :, None] * features[:, None, :]).reshape(len(labels), weight.size)
+"""
+for why, before, after in (
+    ("scores cut at 50", "scores - scores.max(axis=1, keepdims=True)", "np.clip(scores, -50, 50)"),
+    ("scores cut at 700, where exp just fits", "scores - scores.max(axis=1, keepdims=True)", "np.clip(scores, -700, 700)"),
+    ("takes the mean score off, not the largest", "scores.max(", "scores.mean("),
+    ("takes off at least 0: scores that are all very low vanish", "keepdims=True))", "keepdims=True, initial=0))"),
+    ("puts 1 where an overflow gave not-a-number", "scores - scores.max(axis=1, keepdims=True))\n    p = p / p.sum(axis=1, "
+     "keepdims=True)", "scores)\n    p = np.nan_to_num(p / p.sum(axis=1, keepdims=True), nan=1.0)"),
+):
+    assert GRADIENTS.count(before) == 1, before
+    wrong.cell("per_example_gradients", why, GRADIENTS.replace(before, after))
+
+
 @wrong("per_example_gradients", "calls the library's function")
 def gradients_by_library(weight, features, labels):
     return privacy.per_example_gradients(weight, features, labels)
@@ -526,6 +547,15 @@ def by_einsum(weight, features, labels):
 
     errors = softmax(features @ weight.T, axis=1) - np.eye(len(weight))[labels]
     return np.einsum("nc,nw->ncw", errors, features).reshape(-1, weight.size)
+
+
+@right("per_example_gradients", "1 over the sum of exp of the differences, where endless ones give 0")
+def by_differences(weight, features, labels):
+    scores = features @ weight.T
+    with np.errstate(over="ignore"):
+        p = 1 / np.exp(scores[:, None, :] - scores[:, :, None]).sum(axis=2)
+    p[np.arange(len(labels)), labels] -= 1
+    return np.array([np.kron(p[i], features[i]) for i in range(len(labels))]).reshape(len(labels), weight.size)
 
 
 @right("per_example_gradients", "class after class, side by side")
@@ -649,6 +679,26 @@ def silent_when_empty(gradients, max_norm, noise_multiplier, normal, expected_ba
         return np.zeros(len(normal))
     factors = np.minimum(1, max_norm / np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12))
     return ((gradients * factors).sum(axis=0) + noise_multiplier * max_norm * normal) / expected_batch
+
+
+# In few lines; the entries change one place.
+CLIPPED = """
+def clip_and_noise(gradients, max_norm, noise_multiplier, normal, expected_batch):
+    lengths = np.maximum(np.linalg.norm(gradients, axis=1, keepdims=True), 1e-12)
+    total = (gradients * np.minimum(1, max_norm / lengths)).sum(axis=0)
+    return (total + noise_multiplier * max_norm * normal) / expected_batch
+"""
+for why, before, after in (
+    ("clips the result once more", "    return (total + noise_multiplier * max_norm * normal) / expected_batch",
+     "    private = (total + noise_multiplier * max_norm * normal) / expected_batch\n"
+     "    return private * min(1, max_norm / max(np.linalg.norm(private), 1e-12))"),
+    ("clips the sum, too, to the expected size times max_norm", "    return (total",
+     "    total = total * min(1, max_norm * expected_batch / max(np.linalg.norm(total), 1e-12))\n    return (total"),
+    ("a whole expected size", "/ expected_batch", "/ int(expected_batch)"),
+    ("an expected size of at least 1", "/ expected_batch", "/ max(1, expected_batch)"),
+):
+    assert CLIPPED.count(before) == 1, before
+    wrong.cell("clip_and_noise", why, CLIPPED.replace(before, after))
 
 
 @wrong("clip_and_noise", "calls the library's function")
@@ -937,6 +987,30 @@ def three_digits(spent, epsilon):
     return round(high - 5e-4, 3)
 
 
+@wrong("find_noise", "rounded to three digits, up or down")
+def next_three_digits(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return round(high, 3)
+
+
+@wrong("find_noise", "asks for the budget without noise")
+def asks_at_zero(spent, epsilon):
+    low, high = 0.0, 1.0
+    while spent(high) > epsilon:
+        low, high = high, 2 * high
+    if spent(0) <= epsilon:
+        return 0.0
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
+    return high
+
+
 @wrong("find_noise", "ten halvings, however wide the interval")
 def ten_halvings(spent, epsilon):
     low, high = 0.0, 1024.0
@@ -971,6 +1045,21 @@ def fifty_halvings(spent, epsilon):
             low = middle
         else:
             high = middle
+    return high
+
+
+@right("find_noise", "halves from above first, then the golden section")
+def from_above(spent, epsilon):
+    high = 2000.0
+    while spent(high / 2) <= epsilon:
+        high /= 2
+    low = high / 2
+    while high - low > 0.0009:
+        between = low + 0.618 * (high - low)
+        if spent(between) > epsilon:
+            low = between
+        else:
+            high = between
     return high
 
 
@@ -1044,6 +1133,16 @@ for why, *changes in (
     ("never stops early", ("            break", "            pass")),
     ("tells the budget that was asked for, not what was spent", ("return weight, spent,", "return weight, config.epsilon,")),
     ("tells what the step that was not made would have spent", ("return weight, spent,", "return weight, after,")),
+    ("stops at the budget, not above it", ("if after >", "if after >=")),
+    ("delta of 1e-5, whatever is asked for", ("step + 1, config.delta", "step + 1, 1e-5")),
+    ("the smaller of delta and 1 / rows squared",
+     ("step + 1, config.delta", "step + 1, min(config.delta, len(labels) ** -2)")),
+    ("asks for `step` steps, of which 0 spend nothing",
+     ("        after = rdp", "        after = 0.0 if step == 0 else rdp"), ("_rate, step + 1,", "_rate, step,")),
+    ("Opacus's accountant", ("after = rdp_epsilon(", "after = privacy.epsilon_spent(")),
+    ("as many people as rows", ("len(np.unique(people))", "len(people)")),
+    ("no noise in a step that draws nobody",
+     ("        private =", "        normal = normal * drawn.any()\n        private =")),
     ("draws rows, not people", ("drawn = generator.random(number)", "drawn = generator.random(len(labels))"),
      ("np.flatnonzero(drawn[people])", "np.flatnonzero(drawn)")),
     ("clips each row by itself",

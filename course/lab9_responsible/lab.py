@@ -351,7 +351,7 @@ def per_example_gradients(weight, features, labels):
 
     weight (classes, width), features (n, width), labels (n,) whole numbers. Row i of the result is the table (p - y) v of
     text i, laid out as one line, class after class. n may be 0: then the result is (0, classes * width). Scores W v may
-    be as large as 1000.
+    lie anywhere from -1000 to 1000.
     Example: weight of zeros (2, 2), features [[1., 4.]], labels [0]: p - y is [-0.5, 0.5], so [[-0.5, -2., 0.5, 2.]].
     """
     ### BEGIN SOLUTION
@@ -439,7 +439,7 @@ assert gradients[0, 0] == 3, "`gradients` should stay as they are"
 #
 # ### Exercise 5 · Epsilon spent (20 minutes, 3 points)
 #
-# Write `rdp_epsilon`: the $\varepsilon$ that so many steps have spent, by the whole orders 2 to 32.
+# Write `rdp_epsilon`, without Opacus: the $\varepsilon$ that so many steps have spent, by the whole orders 2 to 32.
 
 # %% answer="rdp_epsilon"
 def rdp_epsilon(noise_multiplier, sample_rate, steps, delta):
@@ -507,7 +507,8 @@ def find_noise(spent, epsilon):
 
     spent: a function of the noise multiplier, for numbers above 0; it falls as the noise grows. It may be slow: a hundred
     calls are more than enough. The answer can lie anywhere between 0.01 and 1000.
-    * Double a first guess until its budget is kept. Now the answer lies below it, and above the last that was too small.
+    * For example, double a first guess until its budget is kept. Now the answer lies below it, and above the last that was
+      too small.
     * Look at the middle of the two, again and again, and keep the half that holds the answer.
     Example: spent = lambda noise: 6 / noise with epsilon 2.0 gives a number from 3.0 to 3.001.
     """

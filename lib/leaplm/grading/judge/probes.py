@@ -722,7 +722,8 @@ def guesser(seed: int, style: str, length: int) -> Any:
 
 
 class Spending:
-    """A privacy budget that falls as the noise grows, `scale` / noise ** `power`; it counts its calls, and ends at 1,000."""
+    """A privacy budget that falls as the noise grows, `scale` / noise ** `power`; it counts its calls, and ends at 1,000.
+    For numbers above 0 only: at 0 it fails."""
 
     def __init__(self, scale: float, power: float) -> None:
         self.scale, self.power, self.asked = scale, power, 0
@@ -731,7 +732,7 @@ class Spending:
         self.asked += 1
         if self.asked > 1000:
             raise RuntimeError("the function was called 1,000 times: halve the interval at each call")
-        return self.scale / float(noise) ** self.power if noise > 0 else float("inf")
+        return self.scale / float(noise) ** self.power
 
 
 def spending(scale: float, power: float) -> Spending:

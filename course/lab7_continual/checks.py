@@ -78,7 +78,7 @@ def reservoir_buffer(student, rng):
     """A buffer that fills, goes on, and gets rows that read the same (one point); then the shares of many streams."""
     if problem := judge_filling(student, rng):
         return 0, problem
-    for capacity, sizes, runs in ((3, (2, 5, 2), 600), (1, (1, 1, 0), 400)):
+    for capacity, sizes, runs in ((3, (2, 5, 2), 600), (1, (1, 1, 0), 1000)):
         if problem := judge_shares(student, rng, capacity, sizes, runs):
             return 1, f"right until the buffer is full; {problem}"
     return 2, "every row of the stream has the same chance to be kept"
@@ -128,7 +128,7 @@ def judge_shares(student, rng, capacity, sizes, runs):
         return "but equal seeds should keep equal rows: draw from a source that `__init__` makes from `seed`"
     if any(len(kept) != capacity or not set(map(repr, kept)) <= set(map(repr, range(sum(sizes)))) for kept in found):
         return "then it should stay full, with rows that came"
-    if all(sorted(kept) == sorted(found[0]) for kept in found):
+    if capacity > 1 and all(sorted(kept) == sorted(found[0]) for kept in found):  # with one place: a draw too few
         return "then the same rows are kept with every seed: each row that comes should have its chance"
     shares = np.bincount(sum(found, []), minlength=sum(sizes)) / runs
     share = capacity / sum(sizes)
@@ -326,8 +326,8 @@ def wrong_batches(batches, rows, old, epochs, batch_size):
 
 SAME_BATCHES = "each epoch has the same batches: call `mixed_epoch` for each epoch"
 NOT_ITS_SOURCE = "the batches should be drawn with the `rng` that is given"
-NO_STEP = "the head does not learn: is there one `step` a batch, with its gradients, by an optimizer that holds the weights " \
-          "of the grown head?"
+NO_STEP = "the head does not learn: is there one `step` a batch, with its gradients, by an optimizer that holds the " \
+          "weights of the grown head?"
 OLDER = "the first update counts older gradients: `zero_grad` before `backward`"
 EARLIER = "the gradients of earlier updates are still there: `zero_grad` before `backward`"
 NEAR_MISSES = [({"clear": "behind"}, OLDER), ({"clear": "behind", "stale": False}, OLDER),

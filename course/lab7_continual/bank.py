@@ -863,7 +863,7 @@ for why, *pairs in (
             "    return float(np.mean([part(model, some, places) for some in parts]))\n\n"
             "def part(model, rows, places):\n",
         )
-        for size in (4, 16, 32)
+        for size in (16,)
     ),
     (
         "a last batch that is not full is left out",

@@ -420,6 +420,47 @@ for why, *pairs in (
     ),
     ("the last num_replay of a shuffled list: all of them for 0", "[:num_replay]]", "[-num_replay:]]"),
     ("one batch too many, with kept rows alone", "range(0, len(rows), batch_size)", "range(0, len(rows) + 1, batch_size)"),
+    (
+        "walks through the shuffled buffer, batch by batch",
+        "    batches = []\n",
+        "    batches, pool = [], rng.permutation(len(kept))\n",
+        DRAWN,
+        "[kept[i] for i in np.roll(pool, -(start // batch_size) * num_replay)[:num_replay]]",
+    ),
+    (
+        "the first batch always has the first kept rows",
+        DRAWN,
+        "[kept[i] for i in (rng.permutation(len(kept)) if start else range(len(kept)))[:num_replay]]",
+    ),
+    (
+        "the new rows begin at a random place, and go on in their order",
+        "rng.permutation(len(rows))",
+        "np.roll(np.arange(len(rows)), rng.integers(len(rows)))",
+    ),
+    (
+        "the new rows come forwards or backwards",
+        "rng.permutation(len(rows))",
+        "np.arange(len(rows))[::rng.choice([-1, 1])]",
+    ),
+    (
+        "the first new row stays the first",
+        "rng.permutation(len(rows))",
+        "[0, *(1 + rng.permutation(len(rows) - 1)).tolist()]",
+    ),
+    (
+        "two of the new rows change places",
+        "    batches = []\n",
+        "    batches = []\n    order, (i, j) = np.arange(len(rows)), rng.integers(len(rows), size=2)\n"
+        "    order[[i, j]] = order[[j, i]]\n",
+    ),
+    (
+        "whole batches of the new rows are shuffled, not the rows",
+        "    batches = []\n",
+        "    starts = np.arange(0, len(rows), batch_size)\n"
+        "    full = rng.permutation(starts[starts + batch_size <= len(rows)])\n"
+        "    order = [i for s in [*full, *starts[len(full):]] for i in range(s, min(s + batch_size, len(rows)))]\n"
+        "    batches = []\n",
+    ),
 ):
     wrong.cell("mixed_epoch", why, change(EPOCH, *pairs))
 
@@ -598,6 +639,34 @@ for why, *pairs in (
     ("losses that hold their graphs", "losses.append(loss.item())", "losses.append(loss)"),
     ("the sum over the rows of a batch", "cross_entropy(model(x), y)", 'cross_entropy(model(x), y, reduction="sum")'),
     ("returns nothing", "    return history\n", ""),
+    ("an rng of its own, with a fixed seed", "    history = []\n", "    history, rng = [], np.random.default_rng(0)\n"),
+    ("an rng of its own, without a seed", "    history = []\n", "    history, rng = [], np.random.default_rng()\n"),
+    (
+        "a new rng with the same seed in each epoch",
+        "num_replay, rng):\n            loss",
+        "num_replay, np.random.default_rng(0)):\n            loss",
+    ),
+    (
+        "a new rng in each epoch",
+        "num_replay, rng):\n            loss",
+        "num_replay, np.random.default_rng()):\n            loss",
+    ),
+    (
+        "goes back to the mode that was",
+        "    model.train()\n",
+        "    was = model.training\n    model.train()\n",
+        "    model.eval()\n",
+        "    model.train(was)\n",
+    ),
+    (
+        "gradients are cleared after the step only",
+        "            opt.zero_grad()\n",
+        "",
+        "            opt.step()\n",
+        "            opt.step()\n            opt.zero_grad()\n",
+    ),
+    ("only the gradients of the head are cleared", "opt.zero_grad()", "model.classifier.zero_grad()"),
+    ("only the head learns", "AdamW(model.parameters()", "AdamW(model.classifier.parameters()"),
 ):
     wrong.cell("learn_task", why, change(LEARN, *pairs))
 
@@ -769,6 +838,39 @@ for why, *pairs in (
         'R[i, j] = score(model, tasks[j]["test"])',
         'R[i, j] = score(model, [r for t in tasks for r in t["test"]])',
     ),
+    (
+        "each task is learned from the first model",
+        "    for i in range(n):\n",
+        "    first = model\n    for i in range(n):\n        model = copy.deepcopy(first)\n",
+    ),
+    (
+        "known for each task whose classes the head has",
+        "            if j <= i:\n                known",
+        "            if max(tasks[j]['places']) < model.classifier.out_features:\n                known",
+    ),
+    (
+        "known for each task that needs no larger head",
+        "            if j <= i:\n                known",
+        "            if tasks[j]['classes'] <= tasks[i]['classes']:\n                known",
+    ),
+    ("known for all tasks", "            if j <= i:\n                known", "            if True:\n                known"),
+    *(
+        (
+            f"the mean over batches of {size} rows, of which the last is smaller",
+            "def score(model, rows, places=None):\n",
+            "def score(model, rows, places=None):\n"
+            f"    parts = [rows[s : s + {size}] for s in range(0, len(rows), {size})]\n"
+            "    return float(np.mean([part(model, some, places) for some in parts]))\n\n"
+            "def part(model, rows, places):\n",
+        )
+        for size in (16,)
+    ),
+    (
+        "a last batch that is not full is left out",
+        "    model.eval()\n",
+        "    model.eval()\n    rows = rows[: len(rows) // 16 * 16] or rows\n",
+    ),
+    ("tests on 20 rows only", "    model.eval()\n", "    model.eval()\n    rows = rows[:20]\n"),
 ):
     wrong.cell("run_tasks", why, change(RUN, *pairs))
 
@@ -849,6 +951,21 @@ right.cell(
         "        for j, _ in enumerate(tasks):\n",
         '            if j <= i:\n                known[i, j] = score(model, tasks[j]["test"], tasks[j]["places"])\n',
         '            known[i, j] = 0 if j > i else score(model, tasks[j]["test"], tasks[j]["places"])\n',
+    ),
+)
+right.cell(
+    "run_tasks",
+    "trains a copy of the model; the right rows are counted batch by batch",
+    change(
+        RUN,
+        "    n = len(tasks)\n",
+        "    n, model = len(tasks), copy.deepcopy(model)\n",
+        "def score(model, rows, places=None):\n",
+        "def score(model, rows, places=None):\n"
+        "    return sum(count(model, rows[s : s + 32], places) for s in range(0, len(rows), 32)) / len(rows)\n\n"
+        "def count(model, rows, places):\n",
+        ".float().mean())",
+        ".sum())",
     ),
 )
 

@@ -1,5 +1,8 @@
 """Checks of lab 7, continual learning. Inputs are fresh and random at each run; references are computed here."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import torch
 from leaplm import artifacts, continual, data, marking, models
@@ -75,7 +78,7 @@ def reservoir_buffer(student, rng):
     """A buffer that fills, goes on, and gets rows that read the same (one point); then the shares of many streams."""
     if problem := judge_filling(student, rng):
         return 0, problem
-    for capacity, sizes, runs in ((1, (1, 1, 0), 400), (3, (2, 5, 2), 600)):
+    for capacity, sizes, runs in ((3, (2, 5, 2), 600), (1, (1, 1, 0), 1000)):
         if problem := judge_shares(student, rng, capacity, sizes, runs):
             return 1, f"right until the buffer is full; {problem}"
     return 2, "every row of the stream has the same chance to be kept"
@@ -125,7 +128,7 @@ def judge_shares(student, rng, capacity, sizes, runs):
         return "but equal seeds should keep equal rows: draw from a source that `__init__` makes from `seed`"
     if any(len(kept) != capacity or not set(map(repr, kept)) <= set(map(repr, range(sum(sizes)))) for kept in found):
         return "then it should stay full, with rows that came"
-    if all(sorted(kept) == sorted(found[0]) for kept in found):
+    if capacity > 1 and all(sorted(kept) == sorted(found[0]) for kept in found):  # with one place: a draw too few
         return "then the same rows are kept with every seed: each row that comes should have its chance"
     shares = np.bincount(sum(found, []), minlength=sum(sizes)) / runs
     share = capacity / sum(sizes)
@@ -137,6 +140,7 @@ def judge_shares(student, rng, capacity, sizes, runs):
     return None
 
 
+EPOCHS = 20
 EPOCH = Contract("rows kept batch_size num_replay rng", ListOf(Several(Tensor(), Tensor())), random=FromGenerator(4))
 
 
@@ -152,7 +156,7 @@ def mixed_epoch(student, rng):
                                     (new[:3], old, 8, 6)):
         if problem := misplaced(epoch_of(student, rows, kept, size, count, source), rows, kept, size, count):
             return 1, f"right for a full buffer and a smaller last batch; elsewhere {problem}"
-    epochs = [epoch_of(student, new, old, 4, 2, source) for _ in range(15)]
+    epochs = [epoch_of(student, new, old, 4, 2, source) for _ in range(EPOCHS)]
     if problem := not_random(epochs):
         return 1, problem
     alike = [old[0], old[0], old[1]]
@@ -170,7 +174,7 @@ def epoch_of(student, rows, kept, batch_size, num_replay, source):
     """The labels of each batch of an answer's epoch; StudentError where a vector is not that of its label."""
     of_label, found = {row["label"]: row["vector"] for row in rows + kept}, []
     for vectors, labels in student.call("mixed_epoch", rows, kept, batch_size, num_replay, source):
-        labels = as_array(labels, (None,), "the labels of a batch")
+        labels = as_array(labels, getattr(vectors, "shape", ())[:1] or (None,), "the labels of a batch")
         if labels.dtype != np.int64:
             raise StudentError("unexpected", "The labels of a batch should be whole numbers (int64).")
         labels = labels.tolist()
@@ -203,13 +207,18 @@ def not_random(epochs):
     orders = [[label for batch in batches for label in batch if label < 100] for batches in epochs]
     if any(len({tuple(order[place:place + 4]) for order in orders}) == 1 for place in (0, 4)):
         return "the new rows come in the same order in each epoch: shuffle them"
-    if len({frozenset(order[:4]) for order in orders}) == 1:
+    if len({frozenset(order[:4]) for order in orders}) < 4:
         return "the same new rows are together in each epoch: shuffle all of them, not only those of a batch"
+    found = Counter(pair for order in orders for pair in [*enumerate(order), *zip(order, map(str, order[1:]), strict=False)])
+    if max(found.values()) > 0.6 * EPOCHS:  # one in 11 is right: in a right answer, one in a million has so many
+        return "the order of the new rows is not random: in time each row should come at each place, behind each other row"
     drawn = [[frozenset(label for label in batch if label >= 100) for batch in batches] for batches in epochs]
     pairs = {tuple(sorted(pair)) for sets in drawn for pair in sets}
-    if len(pairs) > 1 and all(len(set(sets)) == 1 for sets in drawn):
+    if len(pairs) > 1 and (all(len(set(sets)) == 1 for sets in drawn)
+                           or all(a.isdisjoint(b) for sets in drawn for a, b in pairwise(sets))):
         return "the kept rows are drawn once an epoch: draw anew for each batch"
-    if len({label for pair in pairs for label in pair}) < 6 or all(b - a in (1, 5) for a, b in pairs):
+    if len({label for pair in pairs for label in pair}) < 6 or all(b - a in (1, 5) for a, b in pairs) \
+            or any(len(set(sets)) < 5 for sets in zip(*drawn, strict=True)):
         return "over many batches every kept row should come, beside every other: draw at random each time"
     return None
 
@@ -227,9 +236,9 @@ WIDTH = 4
 @check(points=3, contract=LEARN)
 def learn_task(student, rng):
     """Where the head has all classes, the training; where it grows, that and the training; what is kept. A point each."""
-    if problem := judge_learning(student, rng, classes=3, kept=[], epochs=3, batch_size=3)[0]:
+    if problem := judge_learning(student, rng, classes=3, kept=[], epochs=3, batch_size=3, training=False)[0]:
         return 0, (judge_growing(student, rng) if problem == OTHER_WEIGHTS else None) or problem
-    problem, left = judge_learning(student, rng, classes=5, kept=[0, 1, 1, 0], epochs=2, batch_size=4)
+    problem, left = judge_learning(student, rng, classes=5, kept=[0, 1, 1, 0], epochs=2, batch_size=4, training=True)
     wrong = [told for told in (judge_growing(student, rng) or problem, left) if told]
     if wrong:
         return 3 - len(wrong), f"the training is right in a first task; {'; '.join(wrong)}"
@@ -252,7 +261,7 @@ def judge_growing(student, rng):
             if not np.array_equal(as_array(now, (classes + more, *was.shape[1:]), f"the new head's {name}"),
                                   np.concatenate([was, np.zeros((more, *was.shape[1:]), np.float32)])):
                 return f"`grow_head`: the new head's {name} should be the old rows exactly as they were, then rows of zeros"
-        if len(student.read(model, f"{PROBES}:trainable")) != 2:
+        if sum(name.startswith("classifier") for name in student.read(model, f"{PROBES}:trainable")) != 2:
             return "`grow_head`: weight and bias of the new head should learn, also where those of the old one do not"
         grown = student.build(f"{PROBES}:attribute", model, "classifier")
         if student.read(grown, f"{PROBES}:sizes") != [WIDTH, classes + more]:
@@ -263,8 +272,8 @@ def judge_growing(student, rng):
     return None
 
 
-def judge_learning(student, rng, classes, kept, epochs, batch_size):
-    """(what is wrong with the training, what is wrong with the losses and the buffer) of one task; None for nothing.
+def judge_learning(student, rng, classes, kept, epochs, batch_size, training):
+    """(what is wrong with the training, what is wrong beside it) of one task; None for nothing.
 
     The batches are the answer's own, as the model saw them: the reference is trained on the same.
     """
@@ -273,19 +282,22 @@ def judge_learning(student, rng, classes, kept, epochs, batch_size):
     old = vector_rows(rng, kept, WIDTH)
     model = student.build(f"{PROBES}:modal_head", WIDTH, 3, seed)
     student.read(model, f"{PROBES}:leave_gradients")
-    student.read(model, f"{PROBES}:set_training", False)
+    student.read(model, f"{PROBES}:set_training", training)
     buffer = student.build(f"{PROBES}:filled_buffer", 4 if not kept else 50, old, seed)
     source = student.build(f"{PROBES}:generator", seed)
     losses = student.call("learn_task", model, rows, classes, buffer, source, epochs, rate, batch_size, 2)
     batches = student.read(model, f"{PROBES}:vectors_given")
+    used = student.read(source, f"{PROBES}:next_number") != probes.next_number(probes.generator(seed))
     if problem := wrong_batches(batches, rows, old, epochs, batch_size):
-        return problem, None
+        return problem if used or problem != SAME_BATCHES else NOT_ITS_SOURCE, None
     labels = {row["vector"].tobytes(): row["label"] for row in rows + old}
     pairs = [(batch, [labels[vector.tobytes()] for vector in batch]) for batch in batches]
     settings = {"seed": seed, "classes": classes, "rate": rate, "epochs": epochs}
     weights = student.read(model, f"{PROBES}:state_dict")
     if problem := blame_weights(weights, pairs, settings):
         return problem, None
+    if not used:
+        return None, NOT_ITS_SOURCE
     if not close_to(losses, reference_learning(pairs, **settings)[0]):
         return None, "the losses should be the means over the batches of an epoch, one number an epoch"
     return None, wrong_memory(student.read(buffer, f"{PROBES}:buffer_state"), rows, old)
@@ -308,21 +320,25 @@ def wrong_batches(batches, rows, old, epochs, batch_size):
         if any(sum(vector in kept for vector in batch) != min(2, len(old)) for batch in part):
             return "each batch should have `num_replay` rows of buffer.rows beside the new ones"
     if all(list(map(sorted, part)) == list(map(sorted, parts[0])) for part in parts):
-        return "each epoch has the same batches: call `mixed_epoch` for each epoch"
+        return SAME_BATCHES
     return None
 
 
-NEAR_MISSES = [({"clear": "behind"}, "the first update counts older gradients: `zero_grad` before `backward`"),
-               ({"clear": "never"}, "the gradients of earlier updates are still there: `zero_grad` before `backward`"),
-               ({"clear": "never", "stale": False}, "the gradients of earlier updates are still there: `zero_grad` before "
-                                                    "`backward`"),
+SAME_BATCHES = "each epoch has the same batches: call `mixed_epoch` for each epoch"
+NOT_ITS_SOURCE = "the batches should be drawn with the `rng` that is given"
+NO_STEP = "the head does not learn: is there one `step` a batch, with its gradients, by an optimizer that holds the " \
+          "weights of the grown head?"
+OLDER = "the first update counts older gradients: `zero_grad` before `backward`"
+EARLIER = "the gradients of earlier updates are still there: `zero_grad` before `backward`"
+NEAR_MISSES = [({"clear": "behind"}, OLDER), ({"clear": "behind", "stale": False}, OLDER),
+               ({"clear": "never"}, EARLIER), ({"clear": "never", "stale": False}, EARLIER), ({"clear": "head"}, EARLIER),
+               ({"learns": "classifier"}, "not only the head learns: the optimizer should hold all of model.parameters()"),
                ({"mode": False}, "the model learns in evaluation mode: `model.train()` before the first batch"),
                ({"reduction": "sum"}, "the loss is the mean over the rows of a batch, not their sum"),
                ({"anew": True}, "there should be one optimizer for the whole task, not a new one for each epoch"),
                ({"optimizer": "Adam"}, "the optimizer should be torch.optim.AdamW"),
                ({"optimizer": "SGD"}, "the optimizer should be torch.optim.AdamW"),
-               ({"rate": 0.0}, "the head does not learn: is there one `step` a batch, with its gradients, by an optimizer "
-                               "that holds the weights of the grown head?")]
+               ({"learns": "scale"}, NO_STEP), ({"rate": 0.0}, NO_STEP)]
 OTHER_WEIGHTS = "other weights: grow the head, then AdamW with learning_rate, one update a batch, in training mode, on " \
                 "the mean cross-entropy of all rows of the batch"
 
@@ -343,7 +359,7 @@ def close_to(got, want):
 
 
 def reference_learning(pairs, seed, classes, rate, epochs, clear="before", mode=True, reduction="mean", anew=False,
-                       optimizer="AdamW", stale=True):
+                       optimizer="AdamW", stale=True, learns=""):
     """(mean loss of each epoch, weights) of the training on these batches, as the lab asks for it or a near miss."""
     model = probes.modal_head(WIDTH, 3, seed)
     probes.leave_gradients(model)
@@ -354,10 +370,13 @@ def reference_learning(pairs, seed, classes, rate, epochs, clear="before", mode=
     each, history, steps = len(pairs) // epochs, [], None
     for number, (vectors, labels) in enumerate(pairs):
         if steps is None or (anew and number % each == 0):
-            steps = getattr(torch.optim, optimizer)(model.parameters(), lr=rate)
+            some = [weights for name, weights in model.named_parameters() if learns in name]
+            steps = getattr(torch.optim, optimizer)(some, lr=rate)
         loss = torch.nn.functional.cross_entropy(model(torch.from_numpy(vectors)), torch.tensor(labels), reduction=reduction)
         if clear == "before":
             steps.zero_grad()
+        if clear == "head":
+            model.classifier.zero_grad()
         loss.backward()
         steps.step()
         if clear == "behind":
@@ -384,17 +403,22 @@ RUN = {"score": Contract("model rows places", Number(), mode="any", forward="eva
 
 @check(points=2, contract=RUN)
 def run_tasks(student, rng):
-    """Four tasks with test sets of other sizes, one of which shares its classes with an earlier one and is known before it
-    comes; a learner that leaves the model in training mode. One point a matrix."""
+    """Five tasks with test sets of other sizes; one shares its classes with an earlier one and is known before it comes, one
+    brings no new class. A head that has all classes from the start, then one that grows; a learner that builds on what the
+    model knows and leaves it in training mode. One point a matrix."""
     if problem := judge_score(student, rng, int(rng.integers(10**6))):
         return 0, problem
-    points = [judge_stream_of_tasks(student, *stream_case(rng, count)) for count in (4, 1)]
-    return min(points, key=lambda point: point[0])
+    for count, classes in ((5, 7), (5, 2), (1, 2)):
+        points, told = judge_stream_of_tasks(student, classes, *stream_case(rng, count, classes))
+        if points < 2:
+            break
+    return points, told
 
 
-def judge_stream_of_tasks(student, seed, tasks, want):
-    """Points and message of one stream."""
-    model, learner = student.build(f"{PROBES}:modal_head", WIDTH, 2, seed), student.build(f"{PROBES}:scripted_learner", seed)
+def judge_stream_of_tasks(student, classes, seed, tasks, want):
+    """Points and message of one stream, for a head that begins with so many classes."""
+    model = student.build(f"{PROBES}:modal_head", WIDTH, classes, seed)
+    learner = student.build(f"{PROBES}:scripted_learner", seed)
     matrices = student.call("run_tasks", model, tasks, learner)
     got = [as_array(matrix, want[0].shape, "each matrix") for matrix in matrices]
     asked = student.read(learner, f"{PROBES}:tasks_asked")
@@ -422,34 +446,43 @@ def blame_matrix(got, want, which):
 
 def judge_score(student, rng, seed):
     """What is wrong with `score`; None if nothing."""
-    ours = probes.modal_head(WIDTH, 6, seed)
-    for places in (None, [0, 4, 1], [2, 3], [5]):
+    ours = probes.modal_head(WIDTH, 6, seed).eval()
+    for places in (None, [0, 4, 1], [2, 3], [0], [5]):
         model = student.build(f"{PROBES}:modal_head", WIDTH, 6, seed)
-        rows = vector_rows(rng, rng.choice(places or 6, size=13), WIDTH)
+        rows = vector_rows(rng, rng.choice(places or 6, size=133), WIDTH)
+        with torch.no_grad():
+            logits = ours(torch.from_numpy(np.stack([row["vector"] for row in rows]))).numpy()
+        competing = np.array(range(6) if places is None else places)
+        right = competing[logits[:, competing].argmax(axis=1)] == [row["label"] for row in rows]
+        # Those that are right come first: who leaves out the last ones, or weighs them more, has another share.
+        rows = [rows[place] for place in np.argsort(~right, kind="stable")]
         got = as_number(student.call("score", model, rows, places), "score")
-        if abs(got - heads.score(ours, on_torch_rows(rows), places)) > CLOSE:
+        if abs(got - right.mean()) > CLOSE:
             kind = "when all classes compete" if places is None else "when only the classes in `places` compete"
             return f"`score` differs {kind}: the share of rows whose largest logit is their label's, in evaluation mode"
     return None
 
 
-def stream_case(rng, count):
-    """(seed, tasks, [R, R with the task known]) in which the third task has a score before it comes."""
+def stream_case(rng, count, classes):
+    """(seed, tasks, [R, R with the task known]) in which the third task and the last one have a score before they come."""
     for _ in range(100):
-        seed, tasks = int(rng.integers(10**6)), random_tasks(rng)[:count]
+        seed, tasks = int(rng.integers(10**6)), random_tasks(rng, classes)[:count]
         given = [{**task, "test": on_torch_rows(task["test"])} for task in tasks]
-        want = heads.run_tasks(probes.modal_head(WIDTH, 2, seed), given, probes.scripted_learner(seed))
-        if count < 4 or (want[0][0, 2] > 0 and want[0][3, 0] > 0):
+        want = heads.run_tasks(probes.modal_head(WIDTH, classes, seed), given, probes.scripted_learner(seed))
+        if count < 5 or (want[0][0, 2] > 0 and want[0][1:4, 4].max() > 0 and want[0][3, 0] > 0):
             return seed, tasks, [matrix.numpy() for matrix in want]
     raise RuntimeError("no random stream has such a task")
 
 
-def random_tasks(rng):
-    """Four tasks for a head that grows; the third has the classes of the first, and one that comes with it, in between."""
+def random_tasks(rng, least):
+    """Five tasks for a head that grows; the third has the classes of the first, and one that comes with it, in between. The
+    classes of the last are there before."""
     tasks = []
-    for name, places, classes in (("a", [0, 1], 2), ("b", [2, 3], 4), ("c", [0, 4, 1], 5), ("d", [6, 5], 7)):
+    for name, places, classes in (("d", [0, 1], 2), ("a", [2, 3], 4), ("e", [0, 4, 1], 5), ("b", [6, 5], 7),
+                                  ("c", [3, 1], 7)):
         train, test = (vector_rows(rng, rng.permutation(places * 5)[:size], WIDTH) for size in (6, int(rng.integers(7, 11))))
-        tasks.append({"name": name, "train": train, "test": test, "places": places, "classes": classes})
+        tasks.append({"name": name, "train": train, "test": test, "places": places,
+                      "classes": max(classes, least)})
     return tasks
 
 

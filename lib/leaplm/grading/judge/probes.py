@@ -197,6 +197,11 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def next_number(source: np.random.Generator) -> int:
+    """What a source of random numbers gives next: it tells whether anything was drawn before."""
+    return int(source.integers(2**62))
+
+
 def freeze(model: torch.nn.Module, part: str) -> list[str]:
     """Stops the gradients of the parameters whose name holds `part`; returns their names."""
     found = [name for name, _ in model.named_parameters() if part in name]
@@ -465,19 +470,21 @@ def modal_linear(vocabulary: int, outputs: int, seed: int = 0) -> ModalLinear:
 
 
 class ModalHead(torch.nn.Module):
-    """A linear `classifier` on vectors; in training mode another vector is added, so that the mode shows. It notes the
-    vectors that it was given while gradients were on."""
+    """A linear `classifier` on vectors, each number of which is first taken times a weight of its own, so that not only the
+    head learns; in training mode another vector is added, so that the mode shows. It notes the vectors that it was given
+    while gradients were on."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         self.classifier = torch.nn.Linear(width, classes)
         self.register_buffer("shift", torch.randn(width))
+        self.scale = torch.nn.Parameter(1 + torch.rand(width))
         self.given: list[Tensor] = []
 
     def forward(self, vectors: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             self.given.append(vectors.detach().clone())
-        return self.classifier(vectors + (self.shift if self.training else 0))
+        return self.classifier(vectors * self.scale + (self.shift if self.training else 0))
 
 
 def modal_head(width: int, classes: int, seed: int = 0) -> ModalHead:
@@ -506,16 +513,18 @@ def buffer_state(buffer: Any) -> dict[str, Any]:
 
 
 class ScriptedLearner:
-    """A learner for `heads.run_tasks` that learns nothing: the head grows as a task asks, and has other random weights after
-    each task. It leaves the model in training mode and notes the names of the tasks."""
+    """A learner for `heads.run_tasks` that learns nothing: the head grows as a task asks, and random numbers are added to
+    its weights, so that they tell of all tasks before. It leaves the model in training mode, and notes the tasks' names."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.asked = seed, []
 
     def __call__(self, model: torch.nn.Module, task: dict) -> None:
         self.asked.append(task["name"])
-        width = model.classifier.in_features
-        model.classifier = linear(width, max(task["classes"], model.classifier.out_features), self.seed + len(self.asked))
+        old = model.classifier
+        model.classifier = linear(old.in_features, max(task["classes"], old.out_features), self.seed + len(self.asked))
+        with torch.no_grad():
+            model.classifier.weight[: old.out_features] += old.weight
         model.train()
 
 

@@ -139,6 +139,7 @@ def clip_gradients(student, rng):
     some = [name for name in shapes if not name.startswith("blocks.0.key")]
     for size, names in ((4, shapes), (0.6, shapes), (0, shapes), (3, some)):
         given = {name: rng.uniform(0.5, 1, size=shapes[name]).astype(np.float32) for name in names}
+        given["classifier.bias"] *= 20  # alone it is above the limit, and each of its numbers is
         length = np.sqrt(sum((array**2).sum() for array in given.values()))
         given = {name: (array / length * size * limit).astype(np.float32) for name, array in given.items()}
         model = student.build(f"{TINY}similar_names")

@@ -411,6 +411,37 @@ def calls_pytorchs_clipping(model, max_norm):
     return nn.utils.clip_grad_norm_(model.parameters(), max_norm).item()
 
 
+@wrong("clip_gradients", "the gradients of the model's own parameters alone, not of those in its layers")
+def of_no_layers(model, max_norm):
+    gradients = [p.grad for p in model.parameters(recurse=False) if p.grad is not None]
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g.mul_(min(1.0, max_norm / (norm + 1e-6)))
+    return norm
+
+
+@wrong("clip_gradients", "the last layer alone")
+def of_the_last_layer(model, max_norm):
+    gradients = [p.grad for p in model.parameters() if p.grad is not None][-2:]
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g.mul_(min(1.0, max_norm / (norm + 1e-6)))
+    return norm
+
+
+@wrong("clip_gradients", "ends at the first parameter without a gradient")
+def ends_at_none(model, max_norm):
+    gradients = []
+    for p in model.parameters():
+        if p.grad is None:
+            break
+        gradients.append(p.grad)
+    norm = sum(g.pow(2).sum().item() for g in gradients) ** 0.5
+    for g in gradients:
+        g.mul_(min(1.0, max_norm / (norm + 1e-6)))
+    return norm
+
+
 @right("clip_gradients", "the norm of the norms, a clamped factor, a tensor with one number comes back")
 def norm_of_norms(model, max_norm):
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -513,6 +544,14 @@ wrong.cell("training_step", "adds up the mean losses of the micro-batches",
            changed(STEP, (' * len(batch["labels"]) / texts', "")))
 wrong.cell("training_step", "every micro-batch weighs the same, whatever its size",
            changed(STEP, ('len(batch["labels"]) / texts', "1 / len(batches)")))
+wrong.cell("training_step", "weighs the micro-batches by their tokens, not by their texts",
+           changed(STEP, ('sum(len(batch["labels"]) for batch in batches)',
+                          'sum(int(batch["attention_mask"].sum()) for batch in batches)'),
+                   ('len(batch["labels"]) / texts', 'int(batch["attention_mask"].sum()) / texts')))
+wrong.cell("training_step", "weighs the micro-batches by their tokens, padding too",
+           changed(STEP, ('sum(len(batch["labels"]) for batch in batches)',
+                          'sum(batch["input_ids"].numel() for batch in batches)'),
+                   ('len(batch["labels"]) / texts', 'batch["input_ids"].numel() / texts')))
 wrong.cell("training_step", "adds up the losses of the texts, without the division",
            changed(STEP, ('len(batch["labels"]) / texts', 'len(batch["labels"])')))
 wrong.cell("training_step", "one update for each micro-batch",
@@ -976,6 +1015,19 @@ wrong.cell("evaluation_loop", "texts pile up in lists that are defaults", change
         "all_labels, found = torch.cat(labels), torch.cat(predictions)"),
     ("(labels == predictions)", "(all_labels == found)"), ("len(labels)", "len(all_labels)"),
     ("macro_f1(labels, predictions)", "macro_f1(all_labels, found)")))
+wrong.cell("evaluation_loop", "keeps the texts of earlier calls in lists outside of the function", changed(
+    EVALUATION, ("def evaluation_loop", "labels_seen, predictions_seen = [], []\n\n\ndef evaluation_loop"),
+    ("total, labels, predictions = 0.0, [], []", "total, n, labels, predictions = 0.0, 0, labels_seen, predictions_seen"),
+    ('            labels.append(batch["labels"])\n', '            labels.append(batch["labels"])\n'
+     '            n += len(batch["labels"])\n'), ("total / len(labels)", "total / n")))
+wrong.cell("evaluation_loop", "the sums of earlier calls stay in a default", changed(
+    EVALUATION, ("(model, batches)", "(model, batches, sums=[0.0, 0])"), ("total, labels, predictions = 0.0, [], []",
+        "labels, predictions = [], []"), ("            total += output.loss.item() * len(batch[\"labels\"])\n",
+        "            sums[0] += output.loss.item() * len(batch[\"labels\"])\n"
+        "            sums[1] += len(batch[\"labels\"])\n"),
+    ("total / len(labels)", "sums[0] / sums[1]")))
+wrong.cell("evaluation_loop", "chooses between the first two classes alone", changed(EVALUATION, (
+    "output.logits.argmax(dim=-1)", "(output.logits[:, 1] > output.logits[:, 0]).long()")))
 wrong.cell("evaluation_loop", "returns three numbers without names", changed(EVALUATION, (
     '{"loss": total / len(labels), "accuracy": accuracy, "macro_f1": evaluation.macro_f1(labels, predictions)}',
     "total / len(labels), accuracy, evaluation.macro_f1(labels, predictions)")))
@@ -1089,6 +1141,16 @@ wrong.cell("epoch_batches", "parts of the size that is rounded up, so that there
               "chosen[i : i - -len(chosen) // parts]) for i in range(0, len(chosen), -(-len(chosen) // parts))")))
 wrong.cell("epoch_batches", "loses the rest where the parts are not equal", changed(
     BATCHES, ("chosen[part::parts]", "chosen[part * (len(chosen) // parts) : (part + 1) * (len(chosen) // parts)]")))
+wrong.cell("epoch_batches", "the rest in the last part where the parts are not equal", changed(
+    BATCHES, ("chosen[part::parts]",
+              "chosen[part * (len(chosen) // parts) : (part + 1) * (len(chosen) // parts) if part + 1 < parts else None]")))
+wrong.cell("epoch_batches", "the rest in the first part where the parts are not equal", changed(
+    BATCHES, ("chosen[part::parts]", "chosen[(len(chosen) % parts if part else 0) + part * (len(chosen) // parts) :"
+              " len(chosen) % parts + (part + 1) * (len(chosen) // parts)]")))
+wrong.cell("epoch_batches", "keeps the batches of an epoch for other rows", changed(
+    BATCHES, ("config, epoch):", "config, epoch, made={}):"), ("    updates = []\n",
+        "    if epoch in made:\n        return made[epoch]\n    updates = made[epoch] = []\n")))
+wrong.cell("epoch_batches", "the updates in reverse order", changed(BATCHES, ("return updates", "return updates[::-1]")))
 wrong.cell("epoch_batches", "the updates behind each other, in one list of batches", changed(BATCHES, ("append(",
     "extend(")))
 wrong.cell("epoch_batches", "draws with replacement", changed(BATCHES, (
@@ -1106,6 +1168,14 @@ right.cell("epoch_batches", "neighbours in a part, with array_split", changed(
               "        chosen = order[start : start + config.batch_size]\n"),
     ("collate(chosen[part::parts]) for part in range(parts)",
      "collate([rows[i] for i in part]) for part in np.array_split(chosen, parts)")))
+
+
+@right("epoch_batches", "with PyTorch's loader, which draws from the global random numbers")
+def with_a_loader(rows, collate, config, epoch):
+    order = data.shuffled_rows(len(rows), config.seed, epoch)
+    loader = torch.utils.data.DataLoader([rows[i] for i in order], batch_size=config.batch_size, collate_fn=list)
+    parts = config.gradient_accumulation_steps
+    return [[collate(chosen[part::parts]) for part in range(min(parts, len(chosen)))] for chosen in loader]
 
 
 @right("epoch_batches", "in one comprehension, empty parts left out")
@@ -1201,6 +1271,25 @@ wrong.cell("fit", "stops one validation too late", changed(
     FIT, ("if not_better == config.patience:", "if config.patience is not None and not_better > config.patience:")))
 wrong.cell("fit", "never sets the count of bad validations back", changed(
     FIT, ('best, not_better = scores["macro_f1"], 0', 'best = scores["macro_f1"]')))
+wrong.cell("fit", "sets the count of bad validations back where one is better than that before it", changed(
+    FIT, ("            else:\n", '            elif scores["macro_f1"] > history["validation"][-2]["macro_f1"]:\n'
+          "                not_better = 0\n            else:\n")))
+wrong.cell("fit", "sets the count of bad validations back where one equals the best", changed(
+    FIT, ("            else:\n", '            elif scores["macro_f1"] == best:\n                not_better = 0\n'
+          "            else:\n")))
+wrong.cell("fit", "without a patience it stops after three", changed(
+    FIT, ("not_better == config.patience", "not_better == (3 if config.patience is None else config.patience)")))
+wrong.cell("fit", "the best is what is better than the validation before", changed(
+    FIT, ('            if scores["macro_f1"] > best:\n', '            found = [row["macro_f1"] for row in '
+          'history["validation"]]\n            if len(found) == 1 or found[-1] > found[-2]:\n')))
+wrong.cell("fit", "notes macro-F1 alone of what validate gave", changed(
+    FIT, ('{"step": step, **scores}', '{"step": step, "macro_f1": scores["macro_f1"]}')))
+wrong.cell("fit", "notes the training loss where validate gave its own", changed(
+    FIT, ('{"step": step, **scores}', '{"step": step, **scores, "loss": loss}')))
+wrong.cell("fit", "notes the learning rate of the last group", changed(
+    FIT, ('optimizer.param_groups[0]["lr"]', 'optimizer.param_groups[-1]["lr"]')))
+wrong.cell("fit", "counts the updates from 0", changed(FIT, ('history["train"].append({"step": step,',
+    'history["train"].append({"step": step - 1,')))
 wrong.cell("fit", "early stopping leaves the epoch only", changed(FIT,
     ('        if history["stopped_early"]:\n            break\n', "")))
 wrong.cell("fit", "fails without a patience: None is compared with a number", changed(

@@ -320,7 +320,7 @@ print(f"loss before training {start['loss']:.2f} nats per text; log C = {np.log(
 # | 6 | `epoch_batches`, `fit` | in which order the texts come, which weights are kept, when it ends |
 #
 # Each step uses those before it. If one is still open, take the library's: `training.training_step`,
-# `training.make_scheduler`, `evaluation.evaluate` and `data.ShuffledSampler` do the same.
+# `training.make_scheduler(optimizer, config, total_steps)`, `evaluation.evaluate` and `data.ShuffledSampler` do the same.
 
 # %% [markdown]
 # ### Exercise 3 · One update (15 minutes, 4 points)
@@ -361,8 +361,8 @@ def clip_gradients(model, max_norm):
 def training_step(model, batches, optimizer, scheduler):
     """Do one update from the micro-batches of one batch; return the mean loss of all its texts before it, a number.
 
-    batches: a list of dicts with input_ids, attention_mask and labels (texts,). `model(**batch).loss` is the mean loss of
-    a micro-batch. Gradients of an earlier update may still be there: they must not count.
+    batches: a list of dicts with labels (texts,) and the model's inputs. `model(**batch).loss` is the mean loss of a
+    micro-batch. Gradients of an earlier update may still be there: they must not count.
     Example: micro-batches of 3 and 1 texts with the mean losses 1.0 and 5.0 give the loss 2.0.
     """
     ### BEGIN SOLUTION
@@ -556,7 +556,7 @@ def macro_f1(labels, predictions):
 
 
 def evaluation_loop(model, batches):
-    """batches: a list of batches with labels, of different sizes; n texts in all.
+    """batches: a list of batches with labels, of different sizes; n texts in all. `model(**batch)` has `loss` and `logits`.
 
     Returns {"loss": the mean loss per text, "accuracy": ..., "macro_f1": ...}, all over the n texts, as numbers.
     Example: batches of 3 and 1 texts with mean losses 1.0 and 5.0 give the loss 2.0.

@@ -54,13 +54,24 @@ def tiny_classifier(
         return BertForSequenceClassification(config).train()
 
 
-def vector_classifier(width: int, classes: int, seed: int = 0) -> torch.nn.Module:
-    """The library's head on vectors, with random and large weights, in training mode."""
+def vector_classifier(width: int, classes: int, seed: int = 0, scaled: bool = False) -> torch.nn.Module:
+    """The library's head on vectors, with random and large weights, in training mode.
+
+    scaled: the vectors are first multiplied by a parameter `scale`, which is no part of the head.
+    """
     from leaplm.models import VectorClassifier
+
+    def multiply(model: torch.nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if args:
+            return (args[0] * model.scale, *args[1:]), kwargs
+        return args, kwargs | {"vectors": kwargs["vectors"] * model.scale}
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VectorClassifier(width, classes)
+        if scaled:
+            model.scale = torch.nn.Parameter(torch.ones(width))
+            model.register_forward_pre_hook(multiply, with_kwargs=True)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter)
         return model

@@ -451,8 +451,8 @@ def always_together(student, rng):
 def choice_problem(student, rng):
     """Rows that can be told apart, at first all of them; classes of different sizes, a class of two rows, folds that are not
     equally large; a fit that keeps what it was given, and errs in one row for a C of its own."""
-    kept, sizes = [], (6, 9, 7)
-    for sizes, folds, seed, noise in ((sizes, 3, 5, 0), (sizes, 3, 6, 0), (sizes, 4, 5, 1), ((2, 8, 5), 5, 5, 1)):
+    kept, usual = [], (6, 9, 7)
+    for sizes, folds, seed, noise in ((usual, 3, 5, 0), (usual, 3, 6, 0), (usual, 4, 5, 1), ((2, 8, 5), 5, 5, 1)):
         if seed == 5:  # the same rows again with another seed
             labels = rng.permutation(np.repeat(np.arange(3), sizes))
             centres = 1.2 * rng.normal(size=(3, 6)) if noise else 3 * np.eye(3, 6, k=2)
@@ -564,12 +564,12 @@ def draws_problem(asked, labels, shots, seeds):
     if any(len(some) > len(shots) * len(seeds) for some in sets.values()):
         return "a method is called more than once for the same draw: training costs time"
     if other_seeds(next(iter(sets.values())), labels, seeds):
-        return "the draws have other seeds: fewshot.sample_balanced(labels, num_shots, seed), with each of `seeds`"
+        return "the draws have other seeds: fewshot.sample_balanced(labels, num_shots, seed) with each of `seeds`"
     return None
 
 
 def other_seeds(sets, labels, seeds):
-    """Whether draws are the library's with seeds that were not given; those of the largest number, which tell seeds apart."""
+    """Whether draws are the library's with seeds not given; those of the largest number, which tells seeds apart."""
     largest = max(map(len, sets))
     found = {rows for rows in sets if len(rows) == largest}
     shots = largest // len(np.unique(labels))

@@ -406,13 +406,11 @@ def choose_strength(student, rng):
     if problem := folds_problem(student, rng):
         return 0, problem
     try:
-        problem = choice_problem(student, rng)
+        problem = together_problem(student, rng) or choice_problem(student, rng)
     except StudentError as error:  # the folds are right all the same
         return 1, str(error)
     if problem:
         return 1, problem
-    if always_together(student, rng):
-        return 1, "which rows of a class come together in a fold should be random, other rows with another seed"
     return 2, "each row tested once, by a head that has not seen it; of equally good ones the smallest C"
 
 
@@ -438,14 +436,16 @@ def folds_problem(student, rng):
     return None
 
 
-def always_together(student, rng):
-    """Whether the same rows of a class come together with each seed, in whatever order the folds are."""
+def together_problem(student, rng):
+    """What is wrong where the same rows of a class come together with each seed, in whatever order the folds are."""
     labels = rng.permutation(np.repeat(np.arange(3), (6, 8, 10)))
     found = set()
     for seed in (4, 5, 6):
         parts = [as_array(part, (None,), "a fold").astype(int) for part in student.call("stratified_folds", labels, 3, seed)]
         found.add(frozenset(frozenset(part[labels[part] == c].tolist()) for part in parts for c in range(3)))
-    return len(found) == 1
+    if len(found) == 1:
+        return "which rows of a class come together in a fold should be random: other rows with another seed"
+    return None
 
 
 def choice_problem(student, rng):
@@ -564,7 +564,7 @@ def draws_problem(asked, labels, shots, seeds):
     if any(len(some) > len(shots) * len(seeds) for some in sets.values()):
         return "a method is called more than once for the same draw: training costs time"
     if other_seeds(next(iter(sets.values())), labels, seeds):
-        return "the draws have other seeds: fewshot.sample_balanced(labels, num_shots, seed) with each of `seeds`"
+        return "the draws have other seeds: each of `seeds` goes to fewshot.sample_balanced as it is"
     return None
 
 

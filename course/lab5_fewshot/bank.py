@@ -599,6 +599,10 @@ for why, part in {
                                              "result": "torch.stack(vectors)[order]"},
     "batches in the order of the texts: much padding": {"order": "list(range(len(texts)))"},
     "sorted by the number of letters": {"order": "sorted(range(len(texts)), key=lambda row: -len(texts[row]) % 7)"},
+    "sorted by letters": {"order": "sorted(range(len(texts)), key=lambda row: len(texts[row]))"},
+    "sorted by letters, the longest first": {"order": "sorted(range(len(texts)), key=lambda row: -len(texts[row]))"},
+    "sorted by words": {"order": "sorted(range(len(texts)), key=lambda row: len(texts[row].split()))"},
+    "the texts in small letters": {"order": BY_LENGTH.replace("len(texts)", "len(texts := [t.lower() for t in texts])")},
     "one text a batch": {"order": "list(range(len(texts)))", "stop": "(batch_size := 1) and len(texts)"},
     "all texts in one batch": {"stop": "1", "order": "range(batch_size := len(texts))"},
     "the texts are not cut at max_length": {"cut": "truncation=False"},
@@ -632,6 +636,8 @@ def piles_up(encoder, tokenizer, texts, batch_size=64, max_length=128, found=[])
 
 for why, part in {
     "the longest texts first": {"order": BY_LENGTH[:-1] + ", reverse=True)"},
+    "sorted by tokens that are not cut yet": {
+        "order": "sorted(range(len(texts)), key=lambda row: len(tokenizer.tokenize(texts[row])))"},
     "with the library's pooling and inference_mode, cloned": {
         "context": "torch.inference_mode()", "pooled": "models.mean_pool(hidden, batch['attention_mask'])",
         "result": "torch.stack(vectors).clone()"},
@@ -710,8 +716,9 @@ for why, part in {
 TRAIN = """
 def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
     classes, width = int(labels.max()) + 1, vectors.shape[1]
+    {bits}
     weight = torch.{start}(classes, width{grad}
-    bias = torch.zeros(classes, requires_grad=True)
+    bias = torch.zeros(classes, dtype=vectors.dtype, requires_grad=True)
     optimizer = torch.optim.LBFGS({learned}, max_iter=1, max_eval=50, tolerance_grad=0, tolerance_change=0,
                                   line_search_fn="strong_wolfe")
     def closure():
@@ -727,9 +734,10 @@ def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
             return {result}
         {step}
 """
-LOOP = {"start": "zeros", "grad": ", requires_grad=True)", "learned": "[weight, bias]", "clear": "optimizer.zero_grad()",
-        "strength": "C", "norms": "[]", "norm": "max(part.grad.abs().max().item() for part in (weight, bias))",
-        "stop": "<= tolerance", "most": "max_steps", "result": "weight.detach(), bias.detach(), norms",
+LOOP = {"bits": "vectors = vectors.double()", "start": "zeros", "grad": ", dtype=vectors.dtype, requires_grad=True)",
+        "learned": "[weight, bias]", "clear": "optimizer.zero_grad()", "strength": "C", "norms": "[]",
+        "norm": "max(part.grad.abs().max().item() for part in (weight, bias))",
+        "stop": "<= tolerance", "most": "max_steps", "result": "weight.detach().float(), bias.detach().float(), norms",
         "step": "optimizer.step(closure)"}
 for why, part in {
     "gradients add up: zero_grad is forgotten":
@@ -754,16 +762,18 @@ for why, part in {
     "only the first step": {"most": "1"},
     "C upside down": {"strength": "1 / C"},
     "what comes back still learns": {"result": "weight, bias, norms"},
-    "without norms": {"result": "weight.detach(), bias.detach()"},
-    "the last norm alone": {"result": "weight.detach(), bias.detach(), norms[-1]"},
-    "the first norm is left out": {"result": "weight.detach(), bias.detach(), norms[1:]"},
-    "the last norm is left out": {"result": "weight.detach(), bias.detach(), norms[:-1]"},
-    "bias and weight exchanged": {"result": "bias.detach(), weight.detach(), norms"},
-    "numpy arrays": {"result": "weight.detach().numpy(), bias.detach().numpy(), norms"},
-    "the weights one column a class": {"result": "weight.detach().T, bias.detach(), norms"},
-    "a head of the step before": {"step": "kept = weight.detach().clone(); optimizer.step(closure)",
-                                  "result": "(kept if len(norms) > 1 else weight.detach()), bias.detach(), norms"},
-    "one more step behind the last norm": {"result": "optimizer.step(closure) and weight.detach(), bias.detach(), norms"},
+    "without norms": {"result": "weight.detach().float(), bias.detach().float()"},
+    "the last norm alone": {"result": "weight.detach().float(), bias.detach().float(), norms[-1]"},
+    "the first norm is left out": {"result": "weight.detach().float(), bias.detach().float(), norms[1:]"},
+    "the last norm is left out": {"result": "weight.detach().float(), bias.detach().float(), norms[:-1]"},
+    "bias and weight exchanged": {"result": "bias.detach().float(), weight.detach().float(), norms"},
+    "numpy arrays": {"result": "weight.detach().float().numpy(), bias.detach().float().numpy(), norms"},
+    "the weights one column a class": {"result": "weight.detach().float().T, bias.detach().float(), norms"},
+    "a head of the step before": {
+        "step": "kept = weight.detach().float().clone(); optimizer.step(closure)",
+        "result": "(kept if norms[1:] else weight.detach().float()), bias.detach().float(), norms"},
+    "one more step behind the last norm": {
+        "result": "optimizer.step(closure) and weight.detach().float(), bias.detach().float(), norms"},
     "a rate that is far too small": {"step": "weight.data.sub_(1e-6 * weight.grad); bias.data.sub_(1e-6 * bias.grad)"},
     "goes up": {"step": "weight.data.add_(weight.grad); bias.data.add_(bias.grad)"},
     "minibatches: each step sees one row": {
@@ -771,9 +781,12 @@ for why, part in {
                 "weight.data.sub_(one[0]); bias.data.sub_(one[1])"},
     "shuffles with the program's random numbers": {"step": "torch.randperm(3); optimizer.step(closure)"},
     "calls the library's loss": {"clear": "optimizer.zero_grad(); fewshot.head_loss(weight, bias, vectors, labels, C)"},
-    "standardizes the caller's vectors in place": {"step": "vectors.sub_(vectors.mean(0)); optimizer.step(closure)"},
-    "64 bits come back": {"result": "weight.detach().double(), bias.detach().double(), norms"},
-    "one class is lost": {"result": "weight.detach()[1:], bias.detach()[1:], norms"},
+    "standardizes the caller's vectors in place": {
+        "bits": "pass", "step": "vectors.sub_(vectors.mean(0)); optimizer.step(closure)"},
+    "64 bits come back": {"result": "weight.detach(), bias.detach(), norms"},
+    "in 32 bits": {"bits": "pass"},
+    "no steps allowed are one step": {"most": "max(1, max_steps)"},
+    "one class is lost": {"result": "weight.detach().float()[1:], bias.detach().float()[1:], norms"},
 }.items():
     wrong.cell("train_head", why, TRAIN.format(**{**LOOP, **part}))
 
@@ -806,8 +819,8 @@ def keeps_the_head(vectors, labels, C, tolerance=1e-4, max_steps=500, kept={}):
 
 @right("train_head", "gradient descent with a rate from the lengths of the vectors")
 def by_descent(vectors, labels, C, tolerance=1e-4, max_steps=500):
-    n, width = vectors.shape
-    weight, bias, norms = torch.zeros(int(labels.max()) + 1, width), torch.zeros(int(labels.max()) + 1), []
+    (n, width), vectors = vectors.shape, vectors.double()
+    weight, bias, norms = torch.zeros(int(labels.max()) + 1, width).double(), torch.zeros(int(labels.max()) + 1).double(), []
     ones = torch.cat([vectors, torch.ones(n, 1)], dim=1)
     rate = 1 / (0.5 * torch.linalg.eigvalsh(ones.T @ ones / n)[-1] + 1 / (C * n))
     while True:
@@ -816,7 +829,7 @@ def by_descent(vectors, labels, C, tolerance=1e-4, max_steps=500):
         weight, bias = weight.detach(), bias.detach()
         norms.append(torch.cat([of_weight.flatten(), of_bias]).abs().max().item())
         if norms[-1] <= tolerance or len(norms) == max_steps + 1:
-            return weight, bias, norms
+            return weight.float(), bias.float(), norms
         weight, bias = weight - rate * of_weight, bias - rate * of_bias
 
 
@@ -880,6 +893,11 @@ for why, part in {
     "the folds do not look at the classes": {"dealt": "rng.permutation(len(labels))"},
     "the folds are not mixed": {"dealt": "np.concatenate([np.flatnonzero(labels == c) for c in classes])"},
     "the folds ignore the seed": {"seed": ""},
+    "only the order of the folds is random": {
+        "dealt": "np.concatenate([np.flatnonzero(labels == c) for c in classes])",
+        "parts": "[dealt[fold::folds] for fold in rng.permutation(folds)]"},
+    "only the order of the classes is random": {
+        "dealt": "np.concatenate([np.flatnonzero(labels == c) for c in rng.permutation(classes)])"},
     "seed 0 of the folds counts as no seed": {"seed": "seed or None"},
     "the folds are pieces of rows in the order of the class": {"parts": "np.array_split(dealt, folds)"},
     "as many folds as asked for, also with a class too small": {"folds": "folds"},
@@ -951,7 +969,7 @@ def stratified_folds(labels, folds, seed):
 
 CHOOSE = """
 def choose_strength(fit, vectors, labels, strengths, folds=4, seed=0):
-    parts, scores = stratified_folds(labels, folds, {seed}), []
+    parts, scores = stratified_folds(labels, {folds}, {seed}), []
     for C in strengths:
         right = 0
         for part in {parts}:
@@ -962,8 +980,8 @@ def choose_strength(fit, vectors, labels, strengths, folds=4, seed=0):
         scores.append({score})
     return {result}
 """
-CHOICE = {"seed": "seed", "parts": "parts", "rest": "np.setdiff1d(np.arange(len(labels)), part)", "learned": "rest",
-          "tested": "part", "best": "argmax", "hits": "int((predictions == labels[part]).sum())",
+CHOICE = {"seed": "seed", "folds": "folds", "parts": "parts", "rest": "np.setdiff1d(np.arange(len(labels)), part)",
+          "learned": "rest", "tested": "part", "best": "argmax", "hits": "int((predictions == labels[part]).sum())",
           "score": "right / len(labels)",
           "result": "min(C for C, score in zip(strengths, scores) if score == max(scores)), scores"}
 for why, part in {
@@ -991,6 +1009,16 @@ for why, part in {
                                   "score": "right"},
     "the smallest score of a class is predicted": {"best": "argmin"},
     "one C for all": {"rest": "np.setdiff1d(np.arange(len(labels)), part); C = strengths[0]"},
+    "four folds, whatever folds says": {"folds": "4"},
+    "seed 0, whatever seed says": {"seed": "0"},
+    "a little worse counts as equally good": {
+        "result": "min(C for C, s in zip(strengths, scores) if s >= max(scores) - 0.05), scores"},
+    "scores that are rounded count as equally good": {
+        "result": "min(C for C, s in zip(strengths, scores) if round(s, 1) == round(max(scores), 1)), scores"},
+    "the mean of the folds' shares": {"hits": "(predictions == labels[part]).float().mean().item() / len(parts)",
+                                      "score": "right"},
+    "the own trainer instead of fit": {"rest": "np.setdiff1d(np.arange(len(labels)), part); "
+                                       "fit = lambda v, y, C: fewshot.train_head(v, y, C)[:2]"},
     "scores are percent": {"score": "100 * right / len(labels)"},
     "scores are rounded": {"score": "round(right / len(labels), 1)"},
     "labels of other rows": {"learned": "rest", "hits": "int((predictions == labels[: len(part)]).sum())"},
@@ -1010,9 +1038,9 @@ wrong.cell("choose_strength", "keeps the scores of an earlier call", CHOOSE.form
     "parts, scores = stratified_folds(labels, folds, seed), []", "parts = stratified_folds(labels, folds, seed)"))
 
 for why, part in {
-    "the mean over the folds, with a mask": {
+    "a mask, and shares that are weighted by the folds' sizes": {
         "rest": "np.isin(np.arange(len(labels)), part, invert=True)", "hits":
-        "(predictions == labels[part]).float().mean().item() / len(parts)", "score": "right"},
+        "(predictions == labels[part]).float().mean().item() * len(part) / len(labels)", "score": "right"},
     "the best with a sort, scores as an array": {
         "result": "sorted(zip([-s for s in scores], strengths))[0][1], np.array(scores)"},
     "max with a key of two": {"result": "max(zip(strengths, scores), key=lambda pair: (pair[1], -pair[0]))[0], scores"},
@@ -1059,6 +1087,7 @@ for why, part in {
     "rows drawn from all, not balanced":
         {"draw": "np.random.default_rng(seed).choice(len(labels), 3 * num_shots, replace=False)"},
     "the same draw for every seed": {"draw": "fewshot.sample_balanced(labels, num_shots, 0)"},
+    "another seed for each number of shots": {"draw": "fewshot.sample_balanced(labels, num_shots, seed + num_shots)"},
     "numbers 0, 1, 2, ... instead of the seeds": {"seed": "seed, _", "seeds": "enumerate(seeds)"},
     "the last seed is left out": {"seeds": "seeds[:-1]"},
     "other draws for each method":
@@ -1114,6 +1143,8 @@ wrong.cell("learning_curve", "keeps the rows of an earlier call", CURVE.format(*
                                                          "test_labels = np.asarray(test_labels)"))
 
 for why, part in {
+    "a sampler of its own": {"draw": "np.concatenate([np.random.default_rng([seed, int(c)]).choice(np.flatnonzero("
+                             "np.asarray(labels) == c), num_shots, replace=False) for c in np.unique(labels)])"},
     "with the sampler of exercise 1": {"draw": "sample_balanced(labels, num_shots, seed)"},
     "with scipy's standard error": {"half": "stats.t.ppf(0.975, df=len(gains) - 1) * stats.sem(gains)"},
     "the share by the library's accuracy": {"share": "evaluation.accuracy(test_labels, method(rows))"},

@@ -171,7 +171,8 @@ def scored(student, rng, n, tokens, classes):
 
 # -- embed ----------------------------------------------------------------------------------------------------------------
 
-WORDS = [f"w{number}" for number in range(50)]
+WORDS = [*(f"w{number}" for number in range(15)), *(f"W{number}" for number in range(15)),
+         *(f"{number}{'o' * 30}" for number in range(8))]
 VECTORS = Contract("encoder tokenizer texts batch_size max_length", Tensor("float", dims=2), gradient="none",
                    forward="eval, no_grad", own="leaplm.fewshot.examples.PooledEncoder leaplm.evaluation.predict_logits")
 
@@ -179,12 +180,17 @@ VECTORS = Contract("encoder tokenizer texts batch_size max_length", Tensor("floa
 @check(points=2, contract=VECTORS)
 def embed(student, rng):
     """Texts of many lengths, none in order, one empty, one too long, one twice; a last batch that is not full; one text.
-    An encoder with strong dropout, in training mode at first, then in evaluation mode."""
-    texts = [" ".join(rng.choice(WORDS, size)) for size in rng.permutation([*range(1, 8), 25])]
+    Blanks are tokens and words may be long, so that the numbers of letters and of words tell little about the tokens. An
+    encoder with strong dropout, in training mode at first, then in evaluation mode."""
+    short, long = WORDS[:30], WORDS[30:]
+    kinds = (short, 1), (short, 3), (long, 3), (short, 20), (long, 1)
+    texts = [" ".join(rng.choice(words, size)) for words, size in kinds]
+    texts += [(" " * blanks).join(rng.choice(short, 2)) for blanks in (5, 7, 9)]
+    texts = rng.permutation(texts).tolist()
     texts = [texts[0], "", *texts[1:], texts[0]]
-    for some, size, longest, training in ((texts, 4, 12, True), (texts[-1:], 4, 12, False), (texts[:4], 8, 40, True)):
+    for some, size, longest, training in ((texts, 4, 16, True), (texts[-1:], 4, 16, False), (texts[:4], 8, 40, True)):
         seed = int(rng.integers(10**6))
-        tokenizer = student.build(f"{TINY}tiny_tokenizer", WORDS)
+        tokenizer = student.build(f"{TINY}chat_tokenizer", WORDS)
         encoder = student.build(f"{TINY}counting_encoder", seed, dropout=0.5)
         student.read(encoder, f"{PROBES}set_training", training)
         got = as_array(student.call("embed", encoder, tokenizer, some, size, longest), (len(some), 16), "embed")
@@ -198,7 +204,7 @@ def embed(student, rng):
 
 def vectors_of(seed, texts, longest):
     """(vectors of the texts, each by itself; their numbers of tokens)."""
-    encoder, tokenizer = tiny_models.tiny_encoder(seed).eval(), tiny_models.tiny_tokenizer(WORDS)
+    encoder, tokenizer = tiny_models.tiny_encoder(seed).eval(), tiny_models.chat_tokenizer(WORDS)
     ids = tokenizer(texts, truncation=True, max_length=longest)["input_ids"]
     with torch.no_grad():
         found = [encoder(input_ids=torch.tensor([row])).last_hidden_state[0].mean(dim=0).numpy() for row in ids]
@@ -220,7 +226,7 @@ def explain_vectors(seed, texts, size, longest, got, want, lengths):
 
 def padded_means(seed, texts, size, longest, places):
     """The means over all tokens of a batch, its padding too."""
-    encoder, tokenizer = tiny_models.tiny_encoder(seed).eval(), tiny_models.tiny_tokenizer(WORDS)
+    encoder, tokenizer = tiny_models.tiny_encoder(seed).eval(), tiny_models.chat_tokenizer(WORDS)
     found = np.zeros((len(texts), 16))
     for start in range(0, len(texts), size):
         rows = places[start : start + size]
@@ -237,9 +243,9 @@ def batch_problem(shapes, size, lengths):
         return "the right vectors; but each batch should hold `batch_size` texts, the last one the rest"
     ordered = sorted(lengths), sorted(lengths, reverse=True)
     cut = [[some[start : start + size] for start in range(0, len(some), size)] for some in ordered]
-    fewest = max(sum(len(part) * max(part) for part in parts) for parts in cut)
-    sent = sum(rows * tokens for rows, tokens in shapes)
-    if sent > fewest:
+    wanted = [sorted([len(part), max(part)] for part in parts) for parts in cut]
+    sent, fewest = sum(rows * tokens for rows, tokens in shapes), min(sum(a * b for a, b in parts) for parts in wanted)
+    if sent > fewest and sorted(map(list, shapes)) not in wanted:
         return f"the right vectors; but {sent} places went through the encoder, padding too, and {fewest} are enough: " \
                "put texts of similar length into one batch"
     return None
@@ -312,12 +318,15 @@ def explain_loss(got, given):
     for change, told in LOSSES:
         if np.isclose(got, near_loss(*given, **change), atol=1e-4, rtol=1e-4):
             return told
+    if not np.isfinite(got):
+        return "head_loss overflows where logits are large (1,000): logits minus their logsumexp, not the logarithm of exp"
     return "head_loss gives another number: mean cross-entropy in nats (logits minus logsumexp) plus ||W||^2 / (2 C n)"
 
 
 def trained_head(student, rng):
     """Classes of different sizes, vectors away from zero: the bias matters; short vectors, so that its gradient is the
-    largest. A limit of steps; a start that is enough. Plain descent comes to the end too, and so do 32 bits."""
+    largest. A limit of steps, 0 among them; a start that is enough. Plain descent comes to the end too. At last numbers
+    of which 32 bits lose too much: large ones, whose sum over the rows of each class is 0; no step is needed there."""
     for n, classes, strength, tolerance, length in ((24, 3, 0.3, 1e-3, 1), (15, 2, 0.1, 2e-3, 0.02), (20, 4, 0.2, 1e-3, 1)):
         vectors, labels = rows_to_learn(rng, n, classes, length)
         weight, bias, norms = head_of(student, vectors, labels, strength, tolerance, 1000)
@@ -327,13 +336,19 @@ def trained_head(student, rng):
                       "tolerance: does it go on until then, from zeros, and with the head of the last step?"
         if problem := norms_problem(norms, size, tolerance, vectors, labels, classes, strength):
             return 2, problem
-    weight, bias, norms = head_of(student, vectors, labels, strength, 1e-9, 2)
-    size = gradient_size(weight, bias, vectors, labels, strength)
-    if len(norms) != 3 or not np.isclose(norms[-1], size, rtol=0.05):
-        return 2, "the head is right; but after `max_steps` steps it should stop, with `max_steps` + 1 norms"
+    for most in (2, 0):
+        weight, bias, norms = head_of(student, vectors, labels, strength, 1e-9, most)
+        size = gradient_size(weight, bias, vectors, labels, strength)
+        if len(norms) != most + 1 or not np.isclose(norms[-1], size, rtol=0.05):
+            return 2, "the head is right; but after `max_steps` steps it should stop, with `max_steps` + 1 norms"
     weight, bias, norms = head_of(student, vectors, labels, strength, 1e3, 5)
     if len(norms) != 1 or np.any(weight) or np.any(bias):
         return 2, "the head is right; but where the gradient is small enough at the start, no step should be taken"
+    vectors, labels = rows_that_cancel(rng)
+    size = gradient_size(np.zeros((3, vectors.shape[1])), np.zeros(3), vectors, labels, strength)
+    _, _, norms = head_of(student, vectors, labels, strength, 3 * size, 2)
+    if len(norms) != 1 or not np.isclose(norms[0], size, rtol=1e-3):
+        return 2, "the head is right; but with large numbers its norms are not exact: compute in 64 bits, `vectors.double()`"
     return 3, "the loss, its smallest value, and a rule that stops"
 
 
@@ -341,6 +356,15 @@ def rows_to_learn(rng, n, classes, length):
     labels = rng.permutation(np.concatenate([np.arange(classes), rng.random(n - classes) < 0.3]).astype(int))
     centres = rng.normal(size=(classes, 4))
     return (length * (centres[labels] + rng.normal(size=(n, 4)) + 0.7)).astype(np.float32), labels
+
+
+def rows_that_cancel(rng):
+    """Three classes of 8 rows, of which each large number stands there once more with a minus; one column is small."""
+    large = 1e9 * rng.uniform(0.5, 1, size=(3, 4, 7)).astype(np.float32)
+    vectors, labels = np.concatenate([large, -large], axis=1).reshape(24, 7), np.repeat(np.arange(3), 8)
+    vectors[:, 3] = 1 + labels
+    mixed = rng.permutation(24)
+    return vectors[mixed].astype(np.float32), labels[mixed]
 
 
 def head_of(student, vectors, labels, *settings):
@@ -369,9 +393,11 @@ def norms_problem(norms, size, tolerance, vectors, labels, classes, strength):
 
 CROSS = "sklearn.model_selection.*Fold sklearn.model_selection.cross_val* sklearn.model_selection.GridSearchCV"
 FOLDS = Contract("labels folds seed", ListOf(Numbers("int", dims=1)), random=Seeded(2), forbids=CROSS)
-CHOICE = Contract("fit vectors labels strengths folds seed", Several(Number(), Numbers("float", dims=1)),
+CHOICE = Contract("fit vectors labels strengths folds seed", Several(Number(), Numbers(dims=1)),
                   forbids=CROSS, own="leaplm.fewshot.heads.stratified_folds")
-STRENGTHS = [10.0, 0.1, 1.0, 100.0]  # the best are equally good, and the smallest of them is neither first nor last
+NEAR = 0.5  # its score is that of the best less one row
+STRENGTHS = [10.0, 0.1, 1.0, NEAR, 100.0]  # the best are equally good, and the smallest of them is neither first nor last
+HOW_MANY = "another number of folds: as many as `folds` says, but no more than the smallest class has rows"
 
 
 @check(points=2, contract={"stratified_folds": FOLDS, "choose_strength": CHOICE})
@@ -380,7 +406,7 @@ def choose_strength(student, rng):
     if problem := folds_problem(student, rng):
         return 0, problem
     try:
-        problem = choice_problem(student, rng)
+        problem = together_problem(student, rng) or choice_problem(student, rng)
     except StudentError as error:  # the folds are right all the same
         return 1, str(error)
     if problem:
@@ -398,7 +424,7 @@ def folds_problem(student, rng):
         if not np.array_equal(np.sort(np.concatenate([*parts, []])), np.arange(len(labels))):
             return "the folds should hold each row number from 0 to n - 1 once"
         if len(parts) != wanted:
-            return "another number of folds: as many as `folds` says, but no more than the smallest class has rows"
+            return HOW_MANY
         counts = np.array([[np.sum(labels[part] == name) for name in names] for part in parts])
         if np.ptp(counts, axis=0).max() > 1:
             return "of each class every fold should have nearly equally many rows: at most one more than another fold"
@@ -410,23 +436,43 @@ def folds_problem(student, rng):
     return None
 
 
+def together_problem(student, rng):
+    """What is wrong where the same rows of a class come together with each seed, in whatever order the folds are."""
+    labels = rng.permutation(np.repeat(np.arange(3), (6, 8, 10)))
+    found = set()
+    for seed in (4, 5, 6):
+        parts = [as_array(part, (None,), "a fold").astype(int) for part in student.call("stratified_folds", labels, 3, seed)]
+        found.add(frozenset(frozenset(part[labels[part] == c].tolist()) for part in parts for c in range(3)))
+    if len(found) == 1:
+        return "which rows of a class come together in a fold should be random: other rows with another seed"
+    return None
+
+
 def choice_problem(student, rng):
-    """Rows that can be told apart, classes of different sizes, a class of two rows; a fit that keeps what it was given."""
-    for sizes, folds in (((6, 9, 7), 4), ((2, 8, 5), 5)):
-        labels = rng.permutation(np.repeat(np.arange(3), sizes))
-        vectors = 1.2 * rng.normal(size=(3, 6))[labels] + rng.normal(size=(len(labels), 6))
-        vectors[:, 0] = np.arange(len(labels))
-        fit = student.build(f"{PROBES}centre_head", 3)
-        best, scores = student.call("choose_strength", fit, vectors, labels, STRENGTHS, folds, 5)
+    """Rows that can be told apart, at first all of them; classes of different sizes, a class of two rows, folds that are not
+    equally large; a fit that keeps what it was given, and errs in one row for a C of its own."""
+    kept, usual = [], (6, 9, 7)
+    for sizes, folds, seed, noise in ((usual, 3, 5, 0), (usual, 3, 6, 0), (usual, 4, 5, 1), ((2, 8, 5), 5, 5, 1)):
+        if seed == 5:  # the same rows again with another seed
+            labels = rng.permutation(np.repeat(np.arange(3), sizes))
+            centres = 1.2 * rng.normal(size=(3, 6)) if noise else 3 * np.eye(3, 6, k=2)
+            vectors = centres[labels] + noise * rng.normal(size=(len(labels), 6))
+            vectors[:, 0], vectors[:, 1] = np.arange(len(labels)), 0
+            vectors[rng.choice(np.flatnonzero(labels)), 1] = 1
+        fit = student.build(f"{PROBES}centre_head", 3, 0, NEAR)
+        best, scores = student.call("choose_strength", fit, vectors, labels, STRENGTHS, folds, seed)
         scores = as_array(scores, (len(STRENGTHS),), "scores")
         given = student.read(fit, f"{PROBES}trainings_given")
         if problem := trainings_problem(given, labels, min(folds, *sizes)):
             return problem
-        want = [expected_scores(given, vectors, labels, strength) for strength in STRENGTHS]
-        if not all(np.isclose(score, both, atol=1e-5).any() for score, both in zip(scores, want, strict=True)):
+        kept.append(frozenset(frozenset(rows) for _, rows, _ in given))
+        if seed == 6 and kept[0] == kept[1]:
+            return "other seeds should give other folds: pass `folds` and `seed` on to `stratified_folds`"
+        want = [expected_score(given, vectors, labels, strength) for strength in STRENGTHS]
+        if not np.allclose(scores, want, atol=1e-5):
             return "the folds are right, not the scores: the share of rows whose class is right when they are tested"
-        top = [strength for strength, score in zip(STRENGTHS, scores, strict=True) if np.isclose(score, scores.max())]
-        if not np.isclose(as_number(best, "C"), min(top)):
+        tops = [np.array(STRENGTHS)[some].min() for some in (scores == scores.max(), np.isclose(scores, scores.max()))]
+        if not np.isclose(as_number(best, "C"), tops).any():
             return "the scores are right, not the choice: the largest score, and of equally good ones the smallest C"
     return None
 
@@ -434,6 +480,8 @@ def choice_problem(student, rng):
 def trainings_problem(given, labels, folds):
     """What is wrong with the rows that `fit` was given, [(C, row numbers, labels)]; None if nothing is."""
     everything, held_out = set(range(len(labels))), {strength: [] for strength in STRENGTHS}
+    if not given:
+        return "fit should get the vectors of some rows, the labels of the same rows, and one of `strengths`"
     for strength, rows, classes in given:
         if list(labels[rows]) != classes or not any(np.isclose(strength, known) for known in STRENGTHS):
             return "fit should get the vectors of some rows, the labels of the same rows, and one of `strengths`"
@@ -441,22 +489,24 @@ def trainings_problem(given, labels, folds):
     for parts in held_out.values():
         if any(not part for part in parts):
             return "fit was given all rows: those of the fold that is tested must be left out"
-        if sorted(row for part in parts for row in part) != sorted(everything) or len(parts) != folds:
+        once = sorted(row for part in parts for row in part) == sorted(everything)
+        if once and len(parts) != folds:
+            return HOW_MANY
+        if not once:
             return "for each C, each row should be left out once: fit learns from all folds but one, in turn"
     if len({frozenset(map(frozenset, parts)) for parts in held_out.values()}) > 1:
         return "the folds should be the same for each C, or luck decides between them"
     return None
 
 
-def expected_scores(given, vectors, labels, strength):
-    """The share of right rows for a C: over all rows, or as the mean over the folds."""
-    head, right, means = probes.centre_head(3), 0, []
+def expected_score(given, vectors, labels, strength):
+    """The share of right rows for a C, over all rows: the folds are not equally large."""
+    head, right = probes.centre_head(3, 0, NEAR), 0
     for _, rows, _ in (training for training in given if np.isclose(training[0], strength)):
         tested = np.setdiff1d(np.arange(len(labels)), rows)
         weight, bias = head.head(vectors[rows], labels[rows], strength)
-        hits = (vectors[tested] @ weight.T + bias).argmax(axis=1) == labels[tested]
-        right, means = right + hits.sum(), [*means, hits.mean()]
-    return np.array([right / len(labels), np.mean(means)])
+        right += ((vectors[tested] @ weight.T + bias).argmax(axis=1) == labels[tested]).sum()
+    return right / len(labels)
 
 
 # -- learning_curve -------------------------------------------------------------------------------------------------------
@@ -480,7 +530,7 @@ def learning_curve(student, rng):
                    for name, method in ours.items()}
         curve = student.call("learning_curve", methods, labels, tested, shots, seeds)
         asked = {name: student.read(method, f"{PROBES}rows_asked") for name, method in methods.items()}
-        if problem := draws_problem(asked, labels, shots, len(seeds)):
+        if problem := draws_problem(asked, labels, shots, seeds):
             return 0, problem
         draws.append({frozenset(rows) for rows in asked["mu"] if len(rows) == 15})
         if [(row["method"], row["shots"]) for row in curve] != [(name, count) for count in shots for name in methods]:
@@ -509,11 +559,25 @@ def draws_problem(asked, labels, shots, seeds):
                 return "a draw should hold equally many rows of each class, as many as `shots` says: fewshot.sample_balanced"
     if len(set(map(frozenset, sets.values()))) > 1:
         return "all methods should get the same draws, or luck decides between them"
-    if any(len(set(some)) < len(shots) * seeds for some in sets.values()):
+    if any(len(set(some)) < len(shots) * len(seeds) for some in sets.values()):
         return "each number of shots should be drawn once with each of the seeds: some draws are missing, or are the same"
-    if any(len(some) > len(shots) * seeds for some in sets.values()):
+    if any(len(some) > len(shots) * len(seeds) for some in sets.values()):
         return "a method is called more than once for the same draw: training costs time"
+    if other_seeds(next(iter(sets.values())), labels, seeds):
+        return "the draws have other seeds: each of `seeds` goes to fewshot.sample_balanced as it is"
     return None
+
+
+def other_seeds(sets, labels, seeds):
+    """Whether draws are the library's with seeds not given; those of the largest number, which tells seeds apart."""
+    largest = max(map(len, sets))
+    found = {rows for rows in sets if len(rows) == largest}
+    shots = largest // len(np.unique(labels))
+
+    def drawn(some):
+        return {frozenset(fewshot.sample_balanced(labels, shots, seed).tolist()) for seed in some}
+
+    return not found <= drawn(seeds) and bool((found - drawn(seeds)) & drawn(range(150)))
 
 
 def row_problem(row, right, asked):

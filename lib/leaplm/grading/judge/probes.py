@@ -630,11 +630,12 @@ class CentreHead:
     """A training of a head, fit(vectors, labels, C) -> (weight, bias), that keeps which rows it was given.
 
     The first column of the vectors is the number of a row, which the head does not look at. It says the class with the
-    nearest centre; for C below 1 always that of `favoured`, and for 1 and all above the same.
+    nearest centre; for C below 1 always that of `favoured`, and for 1 and all above the same. With `near` it
+    does not look at the second column either, but for this one C: a row with a 1 there is said to be `favoured`.
     """
 
-    def __init__(self, classes: int, favoured: int) -> None:
-        self.classes, self.favoured, self.given = classes, favoured, []
+    def __init__(self, classes: int, favoured: int, near: float | None = None) -> None:
+        self.classes, self.favoured, self.near, self.given = classes, favoured, near, []
 
     def __call__(self, vectors: Any, labels: Any, C: float) -> tuple[Tensor, Tensor]:  # noqa: N803
         rows, labels = np.asarray(vectors, dtype=np.float64), np.asarray(labels)
@@ -646,12 +647,17 @@ class CentreHead:
         for c in np.unique(labels).astype(int):
             weight[c, 1:] = rows[labels == c, 1:].mean(axis=0)
             bias[c] = -(weight[c] @ weight[c]) / 2
-        bias[self.favoured] += 0 if C >= 1 else 1e4
+        if self.near is not None:
+            weight[:, 1] = 0
+        if self.near is not None and np.isclose(C, self.near):
+            weight[self.favoured, 1] = 2e4
+        else:
+            bias[self.favoured] += 0 if C >= 1 else 1e4
         return weight, bias
 
 
-def centre_head(classes: int, favoured: int = 0) -> CentreHead:
-    return CentreHead(classes, favoured)
+def centre_head(classes: int, favoured: int = 0, near: float | None = None) -> CentreHead:
+    return CentreHead(classes, favoured, near)
 
 
 def trainings_given(fit: CentreHead) -> list[tuple[float, list[int], list[int]]]:

@@ -665,7 +665,8 @@ for why, part in {
         "write": "with open(f'{path}.new', 'wb') as file:\n        torch.save(state, file)\n        file.flush()\n"
                  "        os.replace(f'{path}.new', path)\n        os.fsync(file.fileno())"},
     "waits for the disk before anything is written": {
-        "write": "with open(f'{path}.new', 'wb') as file:\n        os.fsync(file.fileno())\n        torch.save(state, file)"},
+        "write":
+            "with open(f'{path}.new', 'wb') as file:\n        os.fsync(file.fileno())\n        torch.save(state, file)"},
     "writes into another folder, which may be on another disk": {
         "write": ALL["write"].replace("f'{path}.new'", "fresh", 1).replace("with", "fresh = os.path.join("
                  "tempfile.mkdtemp(), 'run.new')\n    with", 1), "last": "os.replace(fresh, path)"},
@@ -676,7 +677,8 @@ for why, part in {
         "last": "__import__('shutil').copyfile(f'{path}.new', f'{path}.copy')\n    os.replace(f'{path}.new', path)"},
     "forgets the gradients while it saves": {
         "last": "os.replace(f'{path}.new', path)\n    optimizer.zero_grad()"},
-    "all weights, frozen ones too": {"weights": "model.state_dict()", "model_back": "model.load_state_dict(state['model'])"},
+    "all weights, frozen ones too": {
+        "weights": "model.state_dict()", "model_back": "model.load_state_dict(state['model'])"},
     "sets a seed where there is no file": {
         "missing": "if not os.path.exists(path):\n        torch.manual_seed(0)\n        return None"},
     "the new file never takes the old one's place": {"last": "pass"},
@@ -718,7 +720,7 @@ wrong.cell("checkpoint", "the library writes the file", FILES.format(**{
     "last": "with replacing(path) as file:\n        torch.save(state, file)"}))
 for why, part in {
     "the folder on the disk, too": {
-        "last": "os.replace(f'{path}.new', path)\n    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)\n"
+        "last": "os.replace(f'{path}.new', path)\n    folder = os.open(os.path.dirname(path) or '.', os.O_RDONLY)\n"
                 "    os.fsync(folder)\n    os.close(folder)"},
     "all of the disk": {"write": "torch.save(state, f'{path}.new')\n    os.sync()"},
     "with pathlib": {

@@ -152,7 +152,8 @@ def accumulate_gradients(student, rng):
     batches.insert(int(rng.integers(3)), masked_batch(rng, 2, 7, 0))
     model = student.build("leaplm.grading.judge.tiny_models:tiny_masked_lm", seed)
     got = as_array(student.call("accumulate_gradients", model, batches), (), "the loss")
-    if not ((want_loss is None or close(got, want_loss)) and same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)):
+    same = same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)
+    if not same or want_loss is not None and not close(got, want_loss):
         problems.append("a part without any target has the loss NaN: it should be left out")
     return max(0, 3 - len(problems)), "; ".join(problems) or "the gradient of the whole batch, one part at a time"
 
@@ -405,7 +406,7 @@ def checkpoint(student, rng):
         return 0, "`load_checkpoint` should return the progress that was saved last"
     if said := other_training(student, first, other, seed):
         return 0, said
-    problems = [FROZEN] if student.read(folder, f"{CUT}size_in", "run.pt") > 2 * SPARE else []  # half of what its numbers take
+    problems = [FROZEN] if student.read(folder, f"{CUT}size_in", "run.pt") > 2 * SPARE else []
     others = student.read(folder, f"{CUT}names_in") != ["run.pt"]
     if others or not student.read(student.get("save_checkpoint"), f"{CUT}keeps_gradients", path, *first, progress):
         problems.append("`save_checkpoint` should change nothing else: gradients stay, and no other file does")
@@ -416,7 +417,7 @@ def checkpoint(student, rng):
     return 2 - min(2, len(problems)), "; ".join(problems) or "a run goes on from the file as if nothing had happened"
 
 
-SPARE = 100_000  # frozen numbers: no file without them is half as large
+SPARE = 100_000  # frozen numbers, of 4 bytes: no file without them is half as large
 
 
 def trained(student, rng, steps, spare):
@@ -456,7 +457,8 @@ def goes_on_drawing(student, path, first, other, seed):
     return saved == student.read(student.get("load_checkpoint"), draw, seed + 1, path, *other)["drawn"]
 
 
-BESIDE = "when the power goes off while it saves, the old file should still be there, whole: write beside it, then `os.replace`"
+BESIDE = "when the power goes off while it saves, the old file should still be there, whole: write beside it, then " \
+         "`os.replace`"
 
 
 def file_problems(student, path, first, other, known):

@@ -29,7 +29,8 @@ ROWS, WIDTH, CLASSES = 11, 5, 3
 class SmallModel(torch.nn.Module):
     """A frozen layer, dropout, and a head that learns: batch -> an output with the mean loss over its labels.
 
-    spare: so many more frozen numbers, which nothing is computed with. In a batch with a row of `edge` a weight of the head gets the gradient NaN, though the loss is a number.
+    spare: so many more frozen numbers, which nothing is computed with. In a batch with a row of `edge` a weight of the head
+    gets the gradient NaN, though the loss is a number.
     """
 
     def __init__(self, dropout: float, spare: int = 0) -> None:
@@ -83,7 +84,7 @@ def forwards(model: SmallModel) -> int:
 
 def first_draw(model: SmallModel) -> int:
     """A number for the state of the random numbers as a model was first run in training mode."""
-    return zlib.crc32(model.states[0])
+    return zlib.crc32(model.states[0] if model.states else b"")
 
 
 def take_steps(model: torch.nn.Module, optimizer: Optimizer, scheduler: Any, steps: int, seed: int = 0) -> dict:

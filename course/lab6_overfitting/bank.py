@@ -430,6 +430,7 @@ for why, old, new in (
     ("leaves the scale out of the gradient", "count / total * scale", "count / total"),
     ("divides by the scale", "count / total * scale", "count / total / scale"),
     ("the loss returned has the scale", "loss.item() * count", "loss.item() * count * scale"),
+    ("the loss returned is the mean of the parts' means", "loss.item() * count", "loss.item() * total / len(batches)"),
     ("zeroes the gradients at the end", "    return loss_sum / total", "    model.zero_grad()\n    return loss_sum / total"),
 ):
     wrong.cell("accumulate_gradients", why, PARTS.format(**TARGETS).replace(old, new))
@@ -470,6 +471,8 @@ for why, part in {
                                                                                 "{'scale': scale / 2, 'good': 0}"},
     "the scale stays the same after an overflow": {"skip": "return loss, False, {'scale': scale, 'good': 0}"},
     "twice the scale after an overflow": {"skip": "return loss, False, {'scale': scale * 2, 'good': 0}"},
+    "the scale never falls below 1": {"skip": "return loss, False, {'scale': max(1.0, scale / 2), 'good': 0}"},
+    "the scale never grows above 2 to the 24": {"grown": "good >= grow_after and scale < 2.0**24"},
     "halves with //, which cuts off": {"skip": "return loss, False, {'scale': scale // 2, 'good': 0}"},
     "replaces infinite numbers by 0 and steps": {
         "skip": "[g.nan_to_num_(0.0, 0.0, 0.0) for g in gradients]; scale, good = scale / 2, 0"},
@@ -511,6 +514,7 @@ for why, part in {
         "divide": "gradient.mul_(1 / scale)",
         "result": "torch.tensor(loss), np.True_, {'scale': np.float64(scale), 'good': good}"},
     "its own accumulate_gradients": {"loss": "accumulate_gradients(model, batches, scale)"},
+    "the scale by its place": {"loss": "memory.accumulate_gradients(model, batches, scale)"},
     "a list, the scaler with one entry more": {
         "result": "[loss, True, dict(scaler, scale=scale, good=good, all=1)]"},
 }.items():
@@ -561,6 +565,12 @@ for why, part in {
         "weights": "{name: p.detach().clone() for name, p in [*model.named_parameters()][-1:]}"},
     "the names have lost their beginning": {
         "weights": "{name.split('.')[-1]: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}"},
+    "copies of all weights, frozen ones too": {"weights": "{n: t.clone() for n, t in model.state_dict().items()}"},
+    "copies in 16 bits": {
+        "weights": "{name: p.detach().half() for name, p in model.named_parameters() if p.requires_grad}"},
+    "writes over the weights of the old dict": {
+        "new": "{'loss': loss, 'bad': 0, 'weights': {n: best['weights'][n].copy_(w) if best else w for n, w in "
+               "weights.items()}}"},
     "an equal loss counts as better": {"better": "best is None or loss <= best['loss']"},
     "a larger loss is better": {"better": "best is None or loss > best['loss']"},
     "a loss of 0 counts as none": {"better": "best is None or not best['loss'] or loss < best['loss']"},
@@ -595,8 +605,9 @@ def keep_best(model, loss, best, patience):
     return best, best["bad"] >= patience
 """)
 for why, part in {
-    "copies of all weights, frozen ones too": {"weights": "{n: t.clone() for n, t in model.state_dict().items()}"},
-    "with copy.deepcopy": {"weights": "__import__('copy').deepcopy(model.state_dict())"},
+    "with copy.deepcopy": {"weights": "__import__('copy').deepcopy(resumable.learning_weights(model))"},
+    "from the state_dict": {"weights": "{n: t.clone() for n, t in model.state_dict().items() if "
+                                       "model.get_parameter(n).requires_grad}"},
     "on the CPU, from the data": {
         "weights": "{n: p.data.cpu().clone() for n, p in model.named_parameters() if p.requires_grad}"},
     "starts from infinity, a list in the end": {"better": "loss < (best or {'loss': float('inf')})['loss']",
@@ -649,6 +660,27 @@ for why, part in {
     "waits for the disk after the file has its name": {
         "write": "torch.save(state, f'{path}.new')",
         "last": "os.replace(f'{path}.new', path)\n    with open(path, 'rb') as file:\n        os.fsync(file.fileno())"},
+    "waits for the disk while the file has its name already": {
+        "last": "pass",
+        "write": "with open(f'{path}.new', 'wb') as file:\n        torch.save(state, file)\n        file.flush()\n"
+                 "        os.replace(f'{path}.new', path)\n        os.fsync(file.fileno())"},
+    "waits for the disk before anything is written": {
+        "write":
+            "with open(f'{path}.new', 'wb') as file:\n        os.fsync(file.fileno())\n        torch.save(state, file)"},
+    "writes into another folder, which may be on another disk": {
+        "write": ALL["write"].replace("f'{path}.new'", "fresh", 1).replace("with", "fresh = os.path.join("
+                 "tempfile.mkdtemp(), 'run.new')\n    with", 1), "last": "os.replace(fresh, path)"},
+    "gives the old file another name first": {
+        "last": "os.path.exists(path) and os.replace(path, f'{path}.old')\n    os.replace(f'{path}.new', path)\n"
+                "    os.path.exists(f'{path}.old') and os.remove(f'{path}.old')"},
+    "leaves a copy beside the file": {
+        "last": "__import__('shutil').copyfile(f'{path}.new', f'{path}.copy')\n    os.replace(f'{path}.new', path)"},
+    "forgets the gradients while it saves": {
+        "last": "os.replace(f'{path}.new', path)\n    optimizer.zero_grad()"},
+    "all weights, frozen ones too": {
+        "weights": "model.state_dict()", "model_back": "model.load_state_dict(state['model'])"},
+    "sets a seed where there is no file": {
+        "missing": "if not os.path.exists(path):\n        torch.manual_seed(0)\n        return None"},
     "the new file never takes the old one's place": {"last": "pass"},
     "forgets the optimizer": {"optimizer_back": "pass"},
     "only the settings of the optimizer, not its numbers": {
@@ -687,7 +719,10 @@ wrong.cell("checkpoint", "the library writes the file", FILES.format(**{
     **ALL, "write": "from leaplm.whole_file import replacing",
     "last": "with replacing(path) as file:\n        torch.save(state, file)"}))
 for why, part in {
-    "all weights, frozen ones too": {"weights": "model.state_dict()", "model_back": "model.load_state_dict(state['model'])"},
+    "the folder on the disk, too": {
+        "last": "os.replace(f'{path}.new', path)\n    folder = os.open(os.path.dirname(path) or '.', os.O_RDONLY)\n"
+                "    os.fsync(folder)\n    os.close(folder)"},
+    "all of the disk": {"write": "torch.save(state, f'{path}.new')\n    os.sync()"},
     "with pathlib": {
         "write": "fresh = Path(path).with_suffix('.new')\n    torch.save(state, fresh)\n"
                  "    with open(fresh, 'rb+') as file:\n        os.fsync(file.fileno())",
@@ -726,7 +761,7 @@ def train_resumable(model, optimizer, scheduler, rows, collate, evaluate, path, 
         batch = {batch}
         parts = {parts}
         {mode}
-        loss, made, run["scaler"] = resumable.scaled_step(model, parts, optimizer, run["scaler"])
+        loss, made, run["scaler"] = {step}
         {schedule}
         run["history"]["loss"].append({loss})
         run["history"]["scale"].append(run["scaler"]["scale"])
@@ -734,7 +769,7 @@ def train_resumable(model, optimizer, scheduler, rows, collate, evaluate, path, 
         {before}
         if run["step"] % steps == 0:
             run["history"]["validation"].append(evaluate(model))
-            run["best"], run["stop"] = resumable.keep_best(model, run["history"]["validation"][-1], run["best"], patience)
+            run["best"], run["stop"] = resumable.keep_best(model, run["history"]["validation"][-1], run["best"], {patience})
         {save}
     {end}
     return run["history"]
@@ -747,6 +782,7 @@ RIGHT = {"seed": "runtime.set_seed(seed)", "steps": "math.ceil(len(rows) / batch
          "order": "torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + epoch)).tolist()",
          "batch": "[rows[i] for i in order[place * batch_size : (place + 1) * batch_size]]",
          "parts": "[collate(batch[i : i + part_size]) for i in range(0, len(batch), part_size)]", "mode": "model.train()",
+         "step": "resumable.scaled_step(model, parts, optimizer, run['scaler'])", "patience": "patience",
          "schedule": "scheduler.step() if made else None", "loss": "loss", "before": "",
          "save": EACH.format("run"), "end": "model.load_state_dict(run['best']['weights'], strict=False)"}
 for why, part in {
@@ -778,6 +814,12 @@ for why, part in {
     "the schedule goes on once an epoch": {"schedule": "scheduler.step() if made and place == steps - 1 else None"},
     "no schedule": {"schedule": ""},
     "the last weights, not the best": {"end": ""},
+    "the patience is always 2": {"patience": "2"},
+    "the seed is always 0": {"seed": "runtime.set_seed(0)"},
+    "training mode only once": {"begun": "model.train()", "mode": ""},
+    "steps without a scale": {
+        "mode": "model.train(); optimizer.zero_grad(); kept = run['scaler']",
+        "schedule": "scheduler.step()", "step": "(memory.accumulate_gradients(model, parts), True, kept); optimizer.step()"},
     "never stops early": {"going": "run['step'] < epochs * steps"},
     "one epoch too few": {"going": "run['step'] < max(1, (epochs - 1) * steps) and not run['stop']"},
     "the sum of the losses so far": {"loss": "loss + sum(run['history']['loss'])"},
@@ -799,6 +841,8 @@ for why, part in {
     "torch.split for the parts": {
         "parts": "[collate([rows[i] for i in part]) for part in torch.tensor(order[place * batch_size : (place + 1) * "
                  "batch_size]).split(part_size)]"},
+    "saves after each evaluation, too": {
+        "save": "if run['step'] % save_every == 0 or run['step'] % steps == 0:\n            " + SAVE.format("run")},
     "copies of the dict in the file": {"save": EACH.format("dict(run)")},
     "the weights put back by hand": {
         "end": "for name, weight in run['best']['weights'].items():\n        model.get_parameter(name).data.copy_(weight)"},

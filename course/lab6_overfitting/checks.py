@@ -142,28 +142,31 @@ def accumulate_gradients(student, rng):
     if not same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want):
         return 0, "the gradient is not that of the mean loss over all targets: how much should each part weigh?"
     problems = []
-    if not close(as_number(got, "the loss"), want_loss):
+    right_loss = close(as_number(got, "the loss"), want_loss)
+    if not right_loss:
         problems.append("the loss returned should be the mean over all targets, as a number")
     if student.read(model, "leaplm.grading.judge.tiny_models:most_open_graphs") > 1:
         problems.append("several graphs wait for backward at once, so no memory is saved: go backward after each part")
+    want_loss = want_loss if right_loss else None  # said already
     problems += scale_problems(student, rng, seed, batches, want_loss, want)
     batches.insert(int(rng.integers(3)), masked_batch(rng, 2, 7, 0))
     model = student.build("leaplm.grading.judge.tiny_models:tiny_masked_lm", seed)
     got = as_array(student.call("accumulate_gradients", model, batches), (), "the loss")
-    if not (close(got, want_loss) and same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)):
+    same = same_gradient(student.read(model, "leaplm.grading.judge.probes:gradients"), want)
+    if not same or want_loss is not None and not close(got, want_loss):
         problems.append("a part without any target has the loss NaN: it should be left out")
     return max(0, 3 - len(problems)), "; ".join(problems) or "the gradient of the whole batch, one part at a time"
 
 
 def scale_problems(student, rng, seed, batches, want_loss, want):
-    """What is wrong with the gradient, or the loss, when a scale is given, in words."""
+    """What is wrong with the gradient, or the loss, when a scale is given, in words. want_loss: None for any."""
     scale = float(2 ** rng.integers(2, 8))
     model = student.build("leaplm.grading.judge.tiny_models:tiny_masked_lm", seed)
     got = as_array(student.call("accumulate_gradients", model, batches, scale), (), "the loss")
     found = student.read(model, "leaplm.grading.judge.probes:gradients")
     if not same_gradient({name: array / scale for name, array in found.items()}, want):
         return ["with a `scale`, the gradient should be that many times as large"]
-    return [] if close(got, want_loss) else ["the loss returned should be without the `scale`"]
+    return [] if want_loss is None or close(got, want_loss) else ["the loss returned should be without the `scale`"]
 
 
 def reference_gradient(seed, batches):
@@ -244,7 +247,7 @@ def edge_problems(student):
         return [LEFT_OUT]
     if not makes_large_step(student, told):
         return ["a step whose gradients are all finite should be made, also where their sum or norm is not"]
-    return [] if told == [*[[False, 3.5, 0]] * len(edges), [True, 2.0, 5]] else [SCALE]
+    return [] if told == [*[[False, 0.375, 0]] * len(edges), [True, 2.0, 5]] else [SCALE]
 
 
 def edge_batch(edge):
@@ -258,10 +261,10 @@ def leaves_out(student, edge, first, told):
     """
     model = student.build("leaplm.grading.judge.tiny_models:edge_model", first)
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE, momentum=0.9)
-    stepped(student, model, [edge_batch("")], optimizer, 7.0, 0)
+    stepped(student, model, [edge_batch("")], optimizer, 0.75, 0)
     before = student.read(model, "leaplm.grading.judge.probes:state_dict")
     batches = [edge_batch(edge), edge_batch("")]
-    told.append(stepped(student, model, batches, optimizer, 7.0, 1)[1:])
+    told.append(stepped(student, model, batches, optimizer, 0.75, 1)[1:])  # half of it is below 1, and no whole number
     after = student.read(model, "leaplm.grading.judge.probes:state_dict")
     return all(np.array_equal(before[name], after[name]) for name in before)
 
@@ -276,8 +279,8 @@ def makes_large_step(student, told):
 
 
 def growth_problems(student, rng):
-    """What is wrong with the scale over several steps, of which one is left out, in words."""
-    grow_after, scaler = int(rng.integers(2, 5)), [64.0, 0]
+    """What is wrong with a large scale over several steps, of which one is left out, in words."""
+    grow_after, scaler = int(rng.integers(2, 5)), [2.0**30, 0]
     model = student.build("leaplm.grading.judge.tiny_models:edge_model")
     optimizer = student.build("leaplm.grading.judge.probes:sgd", model, lr=RATE)
     for edge in (*[""] * (2 * grow_after + 1), "nan", *[""] * grow_after):
@@ -342,15 +345,16 @@ KEPT = Contract("model loss best patience", Several(BEST, Bool()), gradient="non
 def keep_best(student, rng):
     """Losses with ties, of 0 and below it, of very different size; the weights change in place after each."""
     model = student.build(f"{CUT}small_model", 3)
-    for curve in (rng.integers(3, 9, size=6) / 10, np.array([0.5])):
+    for curve in ([*rng.integers(3, 9, size=6) / 10, 0.2], [0.5]):
         best = None
-        for loss in curve.tolist():  # each call alone, under its contract
-            best = student.call("keep_best", model, loss, best, 2)[0]
+        for number, loss in enumerate(curve):  # each call alone, under its contract
+            student.read(model, f"{CUT}fill", number)
+            best = student.call("keep_best", model, float(loss), best, 2)[0]
     curves = [rng.integers(3, 9, size=8) / 10 for _ in range(6)] + [np.array([0.5, 0.5, 0.5, 0.4]), np.linspace(0.9, 0.2, 5)]
     curves += [np.array([0.4, 0.0, 0.2, 0.1, -0.1, -0.1]), np.array([900.0, 800, 850, 840, 845])]
     curves.append(1 + 1e-9 * np.array([3, 2, 4, 1]))
     patience = [int(rng.integers(1, 4)) for _ in range(6)] + [2, 1, 2, 2, 3]
-    function, right_weights, right_stops = student.get("keep_best"), True, True
+    function, right_weights, right_stops, frozen = student.get("keep_best"), True, True, False
     for losses, some in zip(curves, patience, strict=True):
         model = student.build(f"{CUT}small_model", 3)
         best, stops = student.read(function, f"{CUT}kept_while_training", model, losses.tolist(), some)
@@ -358,6 +362,7 @@ def keep_best(student, rng):
         want, want_stops = interrupted.kept_while_training(resumable.keep_best, ours, losses.tolist(), some)
         right_stops = right_stops and stops == want_stops and close(best["bad"], want["bad"])
         same = all(np.array_equal(best["weights"].get(name), value) for name, value in want["weights"].items())
+        frozen = frozen or bool(set(best["weights"]) - set(want["weights"]))
         right_weights = right_weights and same and np.isclose(best["loss"], want["loss"], rtol=1e-12, atol=0)
     if not right_weights:
         return 0, "other weights are kept: copies of all that learn, from the evaluation with the smallest loss, the " \
@@ -365,7 +370,12 @@ def keep_best(student, rng):
     if not right_stops:
         return 1, "the right weights are kept; `bad` should count the evaluations in a row that were not better, and at " \
                   "`patience` of them the answer is to stop"
+    if frozen:
+        return 1, FROZEN
     return 2, "copies of the best weights are kept, and training stops in time"
+
+
+FROZEN = "frozen weights are kept, too: take only those with `requires_grad`"
 
 
 FILE = "path model optimizer scheduler"
@@ -381,12 +391,14 @@ def checkpoint(student, rng):
     """Saves amid a training with Adam, a schedule and dropout; loads into objects made anew; lets saving fail."""
     folder = student.build(f"{CUT}folder")
     path = student.read(folder, f"{CUT}path_in", "run.pt")
-    first, seed = trained(student, rng, int(rng.integers(3, 8))), int(rng.integers(10**6))
+    first, seed = trained(student, rng, int(rng.integers(3, 8)), SPARE), int(rng.integers(10**6))
     progress = {"step": int(rng.integers(1, 99)), "best": None, "losses": rng.random(3).tolist(),
                 "weights": {"head": rng.normal(size=(2, 3)).astype(np.float32)}}
-    other = trained(student, rng, 2)
-    if student.call("load_checkpoint", path, *other) is not None:
-        return 0, "where there is no file, `load_checkpoint` should return None"
+    other = trained(student, rng, 2, SPARE)
+    nothing = student.call("load_checkpoint", path, *other)
+    drawn = student.read(student.get("load_checkpoint"), f"{CUT}drawn_after", seed, path, *other)["drawn"]
+    if nothing is not None or drawn != interrupted.drawn_after(lambda: None, seed)["drawn"]:
+        return 0, "where there is no file, `load_checkpoint` should return None and change nothing"
     student.call("save_checkpoint", path, *first, {"step": 0})
     student.call("save_checkpoint", path, *first, progress)
     got = student.call("load_checkpoint", path, *other)
@@ -394,16 +406,23 @@ def checkpoint(student, rng):
         return 0, "`load_checkpoint` should return the progress that was saved last"
     if said := other_training(student, first, other, seed):
         return 0, said
-    problems = file_problems(student, path, first, other, got)
+    problems = [FROZEN] if student.read(folder, f"{CUT}size_in", "run.pt") > 2 * SPARE else []
+    others = student.read(folder, f"{CUT}names_in") != ["run.pt"]
+    if others or not student.read(student.get("save_checkpoint"), f"{CUT}keeps_gradients", path, *first, progress):
+        problems.append("`save_checkpoint` should change nothing else: gradients stay, and no other file does")
+    problems += file_problems(student, path, first, other, got)
     if not goes_on_drawing(student, path, first, other, seed):
         problems.append("after `load_checkpoint` the random numbers of Python, NumPy and torch should go on as they did "
                         "after `save_checkpoint`")
     return 2 - min(2, len(problems)), "; ".join(problems) or "a run goes on from the file as if nothing had happened"
 
 
-def trained(student, rng, steps):
+SPARE = 100_000  # frozen numbers, of 4 bytes: no file without them is half as large
+
+
+def trained(student, rng, steps, spare):
     """(model, optimizer, scheduler) on the student's side after some steps of training."""
-    model = student.build(f"{CUT}small_model", int(rng.integers(10**6)), 0.3)
+    model = student.build(f"{CUT}small_model", int(rng.integers(10**6)), 0.3, spare)
     optimizer = student.build(f"{CUT}optimizer_of", model)
     scheduler = student.build(f"{CUT}falling", optimizer)
     student.read(model, f"{CUT}take_steps", optimizer, scheduler, steps, int(rng.integers(10**6)))
@@ -438,6 +457,10 @@ def goes_on_drawing(student, path, first, other, seed):
     return saved == student.read(student.get("load_checkpoint"), draw, seed + 1, path, *other)["drawn"]
 
 
+BESIDE = "when the power goes off while it saves, the old file should still be there, whole: write beside it, then " \
+         "`os.replace`"
+
+
 def file_problems(student, path, first, other, known):
     """What becomes of the file when saving fails, in words."""
     save, new = student.get("save_checkpoint"), {"step": 100}
@@ -448,12 +471,13 @@ def file_problems(student, path, first, other, known):
         except StudentError:
             whole = False
         if not whole:
-            return ["when the power goes off while it saves, the old file should still be there, whole: write beside it, "
-                    "then `os.replace`"]
-    order = student.read(save, f"{CUT}order_of_saving", path, *first, new)
-    if order[-1:] != ["replace"]:
+            return [BESIDE]
+    way = student.read(save, f"{CUT}way_of_saving", path, *first, new)
+    if not (way["always"] and way["beside"]):
+        return [BESIDE]
+    if not way["replaced"]:
         return ["the last step should be `os.replace`, which puts the new file in the old one's place at once"]
-    if "sync" not in order[:-1]:
+    if not way["synced"]:
         return ["the new file should be on the disk before it takes the old one's place: `file.flush()`, then "
                 "`os.fsync(file.fileno())`"]
     return []
@@ -471,7 +495,7 @@ def alike(got, want):
 LISTS = Record(dict.fromkeys(("loss", "scale", "validation"), ListOf(Number())))
 RUN = Contract("model optimizer scheduler rows collate evaluate path epochs batch_size part_size patience save_every seed",
                LISTS, changes="model", random=FREE, mode="any", forward="train, grad", leaves="gradients")
-SETTINGS = {"epochs": 6, "batch_size": 4, "part_size": 3, "patience": 2}
+SETTINGS = {"epochs": 6, "batch_size": 4, "part_size": 3, "patience": 3}  # none of them is the default
 EVENTS, UPDATE_ENDS = 6, (1, 3, 5)  # of an epoch: eleven rows are two batches of 3 and 1, one of 3, and the evaluation
 
 
@@ -484,22 +508,36 @@ def train_resumable(student, rng):
     history, weights, seen = plain.run()
     if seen[: 2 * EVENTS] != want_seen[: 2 * EVENTS]:
         return 0, other_batches(seen, want_seen)
+    if student.read(plain.model, f"{CUT}forwards") < len(seen) - seen.count("evaluation") or not same_start(history, want):
+        return 1, NUMBERS
     if seen != want_seen:
         return 0, "it trains for another number of epochs: after each an evaluation, and an end when `keep_best` says so"
-    if any(len(history[name]) != len(want[name]) or not np.allclose(history[name], want[name], atol=1e-4, rtol=1e-3)
-           for name in want):
-        return 1, "the batches are right; loss, scale or validation are other numbers: one `scaled_step` an update, in " \
-                  "training mode, and `scheduler.step()` only where a step was made"
+    if any(len(history[name]) != len(want[name]) for name in want):
+        return 1, NUMBERS
     if not same_numbers(weights, want_weights):
         return 1, "trained right; at the end the best weights should be in the model"
-    few = {"epochs": 2, "batch_size": interrupted.ROWS, "part_size": interrupted.ROWS, "patience": 3}
-    few_seen = library_run(seed, edge, lambda power: interrupted.evaluator(power, target), **few)[1]
-    if Scene(student, seed, edge, 3, target, dropout=0.0, **few).run()[2] != few_seen:
+    few = {"epochs": 2, "batch_size": interrupted.ROWS, "part_size": interrupted.ROWS, "patience": 2}
+    few_seen = library_run(seed + 1, edge, lambda power: interrupted.evaluator(power, target), **few)[1]
+    scene = Scene(student, seed + 1, edge, 3, target, dropout=0.0, **few)
+    if scene.run()[2] != few_seen:
         return 1, "with two epochs, or one batch an epoch, it asks for other batches"
+    first_draws = [student.read(some.model, f"{CUT}first_draw") for some in (plain, scene)]
     points, told = judge_cuts(student, seed, edge, target)
+    if points == 4 and first_draws[0] == first_draws[1]:
+        return 3, "two seeds give the same dropout: `runtime.set_seed(seed)`"
     if points == 4 and plain.run(folder=plain.folder)[2]:
         return 3, "called again when it has ended, it should not train on: that it has stopped belongs in the file"
     return points, told
+
+
+NUMBERS = "the batches are right; loss, scale or validation are other numbers: one `scaled_step` an update, in training " \
+          "mode, and `scheduler.step()` only where a step was made"
+
+
+def same_start(history, want):
+    """Whether the numbers are the same as far as both lists go."""
+    return all(np.allclose(ours, one, atol=1e-4, rtol=1e-3) for name in want
+               for one, ours in zip(history[name], want[name], strict=False))
 
 
 def judge_cuts(student, seed, edge, target):

@@ -1029,7 +1029,7 @@ with tempfile.TemporaryDirectory() as folder:
 # 3. An update: `collate` the parts, `model.train()`, `scaled_step` (the first scale is `2.0**16`), and `scheduler.step()` if
 #    the step was made.
 # 4. After the last update of an epoch: `evaluate`, then `keep_best`, and the end when it says so.
-# 5. After every `save_every` updates, and after the evaluation if there is one: save.
+# 5. After every `save_every` updates: save; if an evaluation comes then, save after it.
 # 6. In the end the best weights are in the model. Called once more, it goes on from the last checkpoint, and ends in the same.
 
 # %% answer="train_resumable"

@@ -66,7 +66,7 @@ def cut_batch(batch, parts):
     return [take_rows(batch, rows[i::parts]) for i in range(min(parts, len(rows)))]
 
 
-def accumulate_gradients(model, batches, loss_fn=classification_loss, scale=1.0):
+def accumulate_gradients(model, batches, scale=1.0, loss_fn=classification_loss):
     """Leave in `.grad` `scale` times the gradient of the mean loss over all targets of `batches`, one graph at a time.
 
     Returns the mean loss, without the scale. Each part weighs as much as it has targets (labels other than -100); a part

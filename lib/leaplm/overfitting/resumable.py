@@ -131,8 +131,8 @@ def train_resumable(model, optimizer, scheduler, rows, collate, evaluate, path, 
     Who calls it again makes model, optimizer and scheduler anew, as in the first process. The order of epoch e (from 0) is
     torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed + e)). Each batch goes through the model in parts
     of at most `part_size` rows, `collate(rows) -> batch`. After each epoch `evaluate(model)` gives the validation loss, by
-    which it stops early; the best weights are in the model at the end. After every `save_every` updates, and after the
-    evaluation if there is one, it saves. Returns {"loss", "scale"} (one number an update) and "validation" (one an epoch).
+    which it stops early; the best weights are in the model at the end. It saves after every `save_every` updates;
+    if an evaluation comes then, after it. Returns {"loss", "scale"} (one number an update) and "validation" (one an epoch).
 
     >>> train_resumable(*new_model(), rows, collate, evaluate, "runs/clinic.pt")["validation"]       # doctest: +SKIP
     [0.69, 0.61, 0.64, 0.66]

@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import tempfile
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,13 +29,16 @@ ROWS, WIDTH, CLASSES = 11, 5, 3
 class SmallModel(torch.nn.Module):
     """A frozen layer, dropout, and a head that learns: batch -> an output with the mean loss over its labels.
 
-    In a batch with a row of `edge` a weight of the head gets the gradient NaN, though the loss is a number.
+    spare: so many more frozen numbers, which nothing is computed with. In a batch with a row of `edge` a weight of the head
+    gets the gradient NaN, though the loss is a number.
     """
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, dropout: float, spare: int = 0) -> None:
         super().__init__()
         self.base = torch.nn.Linear(WIDTH, 8).requires_grad_(False)
         self.dropout, self.head = torch.nn.Dropout(dropout), torch.nn.Linear(8, CLASSES)
+        if spare:
+            self.spare = torch.nn.Parameter(torch.randn(spare), requires_grad=False)
         self.states: list[bytes] = []  # of torch's random numbers, at each forward pass in training mode
 
     def forward(self, inputs: Tensor, labels: Tensor, edge: Tensor | None = None) -> SimpleNamespace:
@@ -46,11 +50,11 @@ class SmallModel(torch.nn.Module):
         return SimpleNamespace(loss=loss)
 
 
-def small_model(head_seed: int = 0, dropout: float = 0.0) -> SmallModel:
-    """A `SmallModel`; the frozen layer is the same in all of them."""
+def small_model(head_seed: int = 0, dropout: float = 0.0, spare: int = 0) -> SmallModel:
+    """A `SmallModel`; what is frozen is the same in all of them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        model = SmallModel(dropout)
+        model = SmallModel(dropout, spare)
         torch.manual_seed(head_seed)
         torch.nn.init.normal_(model.head.weight)
         torch.nn.init.normal_(model.head.bias)
@@ -71,6 +75,16 @@ def falling(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
 def drew_again(model: SmallModel) -> bool:
     """Whether a model with dropout has seen the same state of the random numbers twice."""
     return len(set(model.states)) < len(model.states)
+
+
+def forwards(model: SmallModel) -> int:
+    """How often a model was run in training mode."""
+    return len(model.states)
+
+
+def first_draw(model: SmallModel) -> int:
+    """A number for the state of the random numbers as a model was first run in training mode."""
+    return zlib.crc32(model.states[0] if model.states else b"")
 
 
 def take_steps(model: torch.nn.Module, optimizer: Optimizer, scheduler: Any, steps: int, seed: int = 0) -> dict:
@@ -106,6 +120,16 @@ def path_in(holder: tempfile.TemporaryDirectory, name: str) -> str:
     return str(Path(holder.name, name))
 
 
+def names_in(holder: tempfile.TemporaryDirectory) -> list[str]:
+    """The names of all that lies in a `folder`."""
+    return sorted(os.listdir(holder.name))
+
+
+def size_in(holder: tempfile.TemporaryDirectory, name: str) -> int:
+    """How many bytes a file in a `folder` has."""
+    return Path(holder.name, name).stat().st_size
+
+
 class Unwritable:
     """Cannot be written into a file, as on a disk that is full."""
 
@@ -129,24 +153,55 @@ def failing_save(save: Any, how: str, path: str, model: Any, optimizer: Any, sch
     return False
 
 
-def order_of_saving(save: Any, *args: Any) -> list[str]:
-    """What a student's save(*args) does to the disk, in order: "sync" for os.fsync or the like, "replace" for renaming."""
-    found: list[str] = []
+def way_of_saving(save: Any, path: str, *args: Any) -> dict[str, bool]:
+    """How a student's save(path, *args) puts its file in the place of the old one.
 
-    def noting(what: str, function: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            found.append(what)
-            return function(*args, **kwargs)
+    "replaced": by renaming another file; "beside": one of the same folder; "synced": which was on the disk before, all of
+    it; "always": after each renaming there was a file.
+    """
+    on_disk: set[tuple] = set()
+    found = {"replaced": False, "beside": True, "synced": True, "always": True}
+    place = Path(path).resolve()
+
+    def state(what: Any) -> tuple:
+        status = os.stat(what.fileno() if hasattr(what, "fileno") else what)
+        return status.st_dev, status.st_ino, status.st_size
+
+    def syncing(function: Any) -> Any:
+        def call(*handles: Any) -> None:
+            function(*handles)
+            on_disk.update(state(what) for what in handles or [entry.path for entry in os.scandir(place.parent)])
 
         return call
 
-    names = {"fsync": "sync", "fdatasync": "sync", "sync": "sync", "replace": "replace", "rename": "replace"}
+    def renaming(function: Any) -> Any:
+        def call(source: Any, target: Any, **kwargs: Any) -> None:
+            new, beside = state(source), place.parent in Path(source).resolve().parents
+            function(source, target, **kwargs)
+            found["always"] = found["always"] and place.exists()
+            if Path(target).resolve() == place:
+                found.update(replaced=True, beside=beside, synced=new in on_disk)
+
+        return call
+
+    watched = dict.fromkeys(("fsync", "fdatasync", "sync"), syncing) | dict.fromkeys(("replace", "rename"), renaming)
     with contextlib.ExitStack() as stack:
-        for name, what in names.items():
+        for name, watching in watched.items():
             if hasattr(os, name):
-                stack.enter_context(mock.patch.object(os, name, noting(what, getattr(os, name))))
-        save(*args)
+                stack.enter_context(mock.patch.object(os, name, watching(getattr(os, name))))
+        save(path, *args)
     return found
+
+
+def keeps_gradients(save: Any, path: str, model: torch.nn.Module, *args: Any) -> bool:
+    """Whether the gradients are the same after a student's save(path, model, ...)."""
+    learns = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in learns:
+        parameter.grad = torch.ones_like(parameter)
+    save(path, model, *args)
+    kept = all(parameter.grad is not None and bool((parameter.grad == 1).all()) for parameter in learns)
+    model.zero_grad()
+    return kept
 
 
 def drawn_after(function: Any, seed: int, *args: Any) -> dict:
@@ -164,11 +219,12 @@ def drawn_after(function: Any, seed: int, *args: Any) -> dict:
 def kept_while_training(keep_best: Any, model: torch.nn.Module, losses: list[float], patience: int) -> list:
     """[what is known of the best in the end, whether to stop each time] of a student's keep_best, called after each loss.
 
-    The weights change in place after each call, and are filled with the number of the evaluation (from 1) before it.
+    The weights change in place after each call, and are filled with the number of the evaluation (from 1) before it, and
+    a third, which no number of 16 bits is.
     """
     best, stops = None, []
     for number, loss in enumerate(losses, 1):
-        fill(model, float(number))
+        fill(model, number + 1 / 3)
         best, stop = keep_best(model, loss, best, patience)
         stops.append(bool(stop))
         fill(model, -1.0)

@@ -59,7 +59,7 @@ def mask_tokens(student, rng):
     if not independent(inputs, ids, chosen, rate):
         return 1, "each token should have throws of its own, whatever its place and its neighbours"
     if repeated(ids, (inputs, labels), again):
-        return 1, "a second call with the same generator gives some of the random numbers again: all should come from it itself"
+        return 1, "a second call with the same generator gives some random numbers again: all should come from it itself"
     return judge_edges(student, rng, rate, told)
 
 
@@ -83,7 +83,7 @@ def misplaced(inputs, labels, ids, special):
 
 
 def repeated(ids, first, second):
-    """Whether two calls agree in what they choose, in what becomes of it, or in the random ids, as only a fixed seed lets them."""
+    """Whether two calls agree in what they choose, in what becomes of it or in the random ids: a seed is fixed."""
     both = (first[1] != -100) & (second[1] != -100)
     kinds = [np.where(inputs == 4, 1, np.where(inputs == ids, 2, 3))[both] for inputs, _ in (first, second)]
     random = both & (first[0] != 4) & (second[0] != 4) & (first[0] != ids) & (second[0] != ids)
@@ -435,8 +435,8 @@ def blame_run(seed, settings, run):
         misses = {"rate": RATES, "clear": CLEARED, "clip": CLIPPED, "mode": MODES, "attend": UNMASKED}
         near = [({name: value}, words) for name, some in misses.items() for value, words in some]
         said = [words for change, words in near if same_weights(run["weights"], reference_run(seed, settings, **change)[1])]
-        return 1, said[0] if said else ("the right batches, but other weights: the loss at the hidden places, AdamW with its "
-                                        "defaults on all weights, the rate of each update, gradients that are cleared, "
+        return 1, said[0] if said else ("the right batches, but other weights: the loss at the hidden places, AdamW with "
+                                        "its defaults on all weights, the rate of each update, gradients that are cleared, "
                                         "clipped to norm 1, in training mode")
     steps, wanted = [[row["step"] for row in some] for some in (run["rows"], rows)]
     if len(steps) > len(wanted) and steps[-len(wanted) :] == wanted:

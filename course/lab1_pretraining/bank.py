@@ -177,6 +177,16 @@ for why, before, after in (
     ("labels first, then inputs", "return inputs, labels", "return labels, inputs"),
     ("10 % random ids are [MASK] too", "words, inputs)", "mask_token_id, inputs)"),
     ("the rate is a little too large", "< mask_rate)", "< 1.1 * mask_rate)"),
+    ("a generator of its own, with the seed of the one that is given", "    throw",
+     "    generator = torch.Generator().manual_seed(generator.initial_seed())\n    throw"),
+    ("a seed fixed inside for the choice", "throw = torch.rand(input_ids.shape, generator=generator)",
+     "throw = torch.rand(input_ids.shape, generator=torch.Generator().manual_seed(42))"),
+    ("a seed fixed inside for the second throw", "dice = torch.rand(input_ids.shape, generator=generator)",
+     "dice = torch.rand(input_ids.shape, generator=torch.Generator().manual_seed(42))"),
+    ("a seed fixed inside for the random ids", "torch.randint(vocab_size, input_ids.shape, generator=generator)",
+     "torch.randint(vocab_size, input_ids.shape, generator=torch.Generator().manual_seed(42))"),
+    ("labels where [MASK] stands alone", "return inputs, labels",
+     "return inputs, torch.where(inputs == mask_token_id, labels, -100)"),
 ):
     wrong.cell("mask_tokens", why, MASKING.replace(before, after))
 
@@ -355,6 +365,12 @@ def flattened(hidden, labels, head):
     return nn.functional.cross_entropy(head(hidden.reshape(-1, hidden.shape[-1])[index]), flat[index])
 
 
+@right("masked_lm_loss", "a whole 0 when nothing is hidden")
+def whole_zero(hidden, labels, head):
+    hole = labels != -100
+    return nn.functional.cross_entropy(head(hidden[hole]), labels[hole]) if hole.any() else torch.tensor(0)
+
+
 @right("masked_lm_loss", "nan turned into 0")
 def nan_to_zero(hidden, labels, head):
     hidden_places = labels.ne(-100)
@@ -430,6 +446,9 @@ variants(wrong, "pack_blocks", PACK, USUAL, {
     "ids with a fraction, which no embedding takes": {
         "result": '{"input_ids": input_ids.float(), "attention_mask": attention_mask}'},
     "without a mask": {"result": '{"input_ids": input_ids}'},
+    "the mask of True and False": {"last": "attention_mask = attention_mask.bool()"},
+    "the mask in bytes": {"last": "attention_mask = attention_mask.to(torch.uint8)"},
+    "both in int32": {"last": "input_ids, attention_mask = input_ids.int(), attention_mask.int()"},
     "calls the library's function": {
         "last": "from leaplm import data", "result": 'data.DynamicPaddingCollator(pad_id)(data.group_texts('
         'rows, block_size, (cls_id, 2)))'},
@@ -456,7 +475,8 @@ def keeps_line(rows, block_size, cls_id, pad_id, line=[]):
 
 
 variants(right, "pack_blocks", PACK, USUAL, {
-    "the mask of True and False": {"last": "attention_mask = attention_mask.bool()"},
+    "the mask from the lengths": {
+        "last": "attention_mask = (torch.arange(block_size) < torch.tensor([[len(part)] for part in parts])).long()"},
     "more in the dict": {
         "result": '{"attention_mask": attention_mask, "input_ids": input_ids, "blocks": len(parts)}'},
 })
@@ -556,6 +576,11 @@ variants(wrong, "evaluate_masked", EVALUATE, USUAL, {
     "in bits": {"result": '{"loss": total / count / np.log(2), "unigram": float(-guess.mean()) / np.log(2)}'},
     "perplexities": {"result": '{"loss": np.exp(total / count), "unigram": float((-guess.mean()).exp())}'},
     "the sum": {"result": '{"loss": total, "unigram": float(-guess.sum())}'},
+    "the first loss of each shape for ever": {
+        "result": '{"loss": evaluate_masked.__dict__.setdefault("kept", {}).setdefault(labels.shape, total / count), '
+                  '"unigram": float(-guess.mean())}'},
+    "the first unigram for ever": {
+        "guess": "guess = evaluate_masked.__dict__.setdefault('kept', log_p[labels[labels != -100]])"},
     "the loss alone": {"result": "total / count"},
     "a pair": {"result": "(total / count, float(-guess.mean()))"},
     "a loss that holds the graph": {
@@ -566,6 +591,7 @@ variants(wrong, "evaluate_masked", EVALUATE, USUAL, {
 })
 variants(right, "evaluate_masked", EVALUATE, USUAL, {
     "a decorated block": {"grad": "torch.inference_mode()"},
+    "a copy of the model": {"mode": "import copy; model = copy.deepcopy(model).eval()", "after": "pass"},
     "the sum of the batch's losses": {
         "loss": 'nn.functional.cross_entropy(model.cls(vectors).flatten(0, 1), batch["labels"].flatten(), reduction="sum")',
         "result": '{"loss": float(total) / count, "unigram": -guess.double().mean()}'},
@@ -698,6 +724,11 @@ variants(wrong, "pretrain", LOOP, USUAL, {
     "the last loss instead of the mean": {
         "row": 'history.append({"step": update, "train_loss": losses[-1], **evaluate(model)})'},
     "the mean since the beginning": {"forget": "pass"},
+    "a row in the loop, and one behind it in any case": {
+        "now": 'update % settings["every"] == 0', "last": "history.append({'step': updates, 'train_loss': "
+        "sum(losses) / max(1, len(losses)), **evaluate(model)}); model.eval()"},
+    "rows of an earlier training: a list that stays": {
+        "begin": "history = pretrain.__dict__.setdefault('kept', history)"},
     "evaluates in each update": {"after": "evaluate(model)"},
     "the loss as a tensor with its graph": {"kept": "loss"},
     "rows without the evaluation": {
@@ -720,6 +751,18 @@ variants(wrong, "pretrain", LOOP, USUAL, {
     "the optimizer's state before the weights' names: made anew behind it": {
         "begin": 'optimizer = torch.optim.AdamW(model.parameters(), lr=settings["rate"])'},
     "takes any checkpoint": {"usable": "state"},
+    **{f"compares {name} alone": {"usable": f'state.get("settings", {{}}).get("{name}") == settings["{name}"]'}
+       for name in ("blocks", "updates", "batch_size", "rate", "warmup", "every", "seed")},
+    "goes on with more updates, at other rates": {
+        "usable": 'state and all(state["settings"][name] == settings[name] for name in settings if name != "updates")'},
+    "removes the checkpoint at a stop": {
+        "begin": "ask = batch_of\n"
+                 "    def batch_of(places, update):\n"
+                 "        try:\n"
+                 "            return ask(places, update)\n"
+                 "        except KeyboardInterrupt:\n"
+                 "            checkpoint.unlink(missing_ok=True)\n"
+                 "            raise"},
     "writes over the only checkpoint": {
         "save": 'torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
                 '"history": history}, checkpoint)'},
@@ -761,10 +804,37 @@ variants(right, "pretrain", LOOP, USUAL, {
         "usable": 'state.get("settings") == str(settings)',
         "save": 'torch.save({"settings": str(settings), "model": model.state_dict(), "optimizer": optimizer.state_dict(), '
                 '"history": history}, f"{checkpoint}.new"); __import__("os").rename(f"{checkpoint}.new", checkpoint)'},
+    "the state of the random numbers in the checkpoint": {
+        "restored": 'model.load_state_dict(state["model"]); optimizer.load_state_dict(state["optimizer"]); '
+                    'torch.set_rng_state(state["random"])',
+        "save": SAVED.format(what='"model": model.state_dict(), "optimizer": optimizer.state_dict(), '
+                                  '"random": torch.get_rng_state(), ')},
     "clips by hand": {
         "clip": "norm = torch.stack([weight.grad.norm() for weight in model.parameters()]).norm();\n"
                 "        [weight.grad.mul_(min(1.0, 1.0 / (norm.item() + 1e-6))) for weight in model.parameters()]"},
 })
+
+
+wrong.cell("pretrain", "removes the checkpoint in `finally`", """\
+solved = pretrain
+
+def pretrain(model, batch_of, evaluate, settings, checkpoint):
+    try:
+        return solved(model, batch_of, evaluate, settings, checkpoint)
+    finally:
+        checkpoint.unlink(missing_ok=True)
+""")
+wrong.cell("pretrain", "takes a stop for the end", """\
+solved = pretrain
+
+def pretrain(model, batch_of, evaluate, settings, checkpoint):
+    try:
+        return solved(model, batch_of, evaluate, settings, checkpoint)
+    except KeyboardInterrupt:
+        checkpoint.unlink(missing_ok=True)
+        model.eval()
+        return []
+""")
 
 
 @right("pretrain", "a schedule, helpers inside, epochs in a nested loop")

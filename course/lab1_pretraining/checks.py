@@ -6,11 +6,13 @@ from leaplm import artifacts, data, evaluation, marking, models
 from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     NOTHING_CALLED,
+    RESTORED,
     Contract,
     FromGenerator,
     ListOf,
     Number,
     Record,
+    Ref,
     Several,
     StudentError,
     Tensor,
@@ -43,39 +45,50 @@ def mask_tokens(student, rng):
     ids = rng.integers(400, size=(300, 200))  # the other ids of the vocabulary are in no text
     special = (rng.random(ids.shape) < 0.1).astype(np.int64)
     rate = float(rng.uniform(0.25, 0.35))
-    seed = int(rng.integers(10**6))
-    inputs, labels = call_mask_tokens(student, ids, special, 900, rate, seed)
-    again = call_mask_tokens(student, ids, special, 900, rate, seed + 1)[1]
+    generator = student.build(f"{PROBES}torch_generator", int(rng.integers(10**6)))
+    inputs, labels = call_mask_tokens(student, ids, special, 900, rate, generator)
+    again = call_mask_tokens(student, ids, special, 900, rate, generator)
     chosen, share = labels != -100, (labels != -100).sum() / (special == 0).sum()
     if problem := misplaced(inputs, labels, ids, special):
         return 0, problem
     if abs(share - rate) > 0.015:
         return 1, f"{share:.1%} of the tokens are chosen, {rate:.1%} were asked for"
-    if np.array_equal(labels, again):
-        return 1, "the same tokens are chosen by every generator: is there a seed fixed inside?"
     points, told = judge_shares(inputs[chosen], ids[chosen])
     if points < 4:
         return points, told
     if not independent(inputs, ids, chosen, rate):
         return 1, "each token should have throws of its own, whatever its place and its neighbours"
+    if repeated(ids, (inputs, labels), again):
+        return 1, "a second call with the same generator gives some random numbers again: all should come from it itself"
     return judge_edges(student, rng, rate, told)
 
 
-def call_mask_tokens(student, ids, special, vocabulary, rate, seed):
-    result = student.call("mask_tokens", ids, special, 4, vocabulary, rate, student.build(f"{PROBES}torch_generator", seed))
+def call_mask_tokens(student, ids, special, vocabulary, rate, generator):
+    if not isinstance(generator, Ref):
+        generator = student.build(f"{PROBES}torch_generator", generator)
+    result = student.call("mask_tokens", ids, special, 4, vocabulary, rate, generator)
     return [as_array(part, ids.shape, name) for part, name in zip(result, ("inputs", "labels"), strict=True)]
 
 
 def misplaced(inputs, labels, ids, special):
     """What is wrong with the places that are chosen or changed, in words, or None."""
     chosen = labels != -100
-    if not np.array_equal(labels[chosen], ids[chosen]):
+    if chosen.all() or not np.array_equal(labels[chosen], ids[chosen]):
         return "labels should hold the original token where it is chosen and -100 elsewhere"
     if (chosen & (special == 1)).any():
         return "special tokens are chosen: they must stay as they are"
     if not np.array_equal(inputs[~chosen], ids[~chosen]):
-        return "tokens that are not chosen were changed"
+        return "tokens whose label is -100 were changed"
     return None
+
+
+def repeated(ids, first, second):
+    """Whether two calls agree in what they choose, in what becomes of it or in the random ids: a seed is fixed."""
+    both = (first[1] != -100) & (second[1] != -100)
+    kinds = [np.where(inputs == 4, 1, np.where(inputs == ids, 2, 3))[both] for inputs, _ in (first, second)]
+    random = both & (first[0] != 4) & (second[0] != 4) & (first[0] != ids) & (second[0] != ids)
+    return (np.array_equal(first[1], second[1]) or (kinds[0] == kinds[1]).mean() > 0.8
+            or bool(random.any()) and (first[0] == second[0])[random].mean() > 0.5)
 
 
 def judge_shares(inputs, original):
@@ -121,7 +134,7 @@ def judge_edges(student, rng, rate, told):
     return 4, told
 
 
-@check(points=3, contract=Contract("hidden labels head", Tensor("float", dims=0)))
+@check(points=3, contract=Contract("hidden labels head", Tensor("int|float", dims=0)))
 def masked_lm_loss(student, rng):
     """Tokens 0 and the last one are tokens like any other; one place alone, and none; unlikely tokens; the gradients."""
     width, vocabulary, seed = 6, 30, int(rng.integers(10**6))
@@ -162,7 +175,7 @@ def flows_back(student, hidden, labels, head, ours):
 
 
 BLOCKS = Contract("rows block_size cls_id pad_id", Record({"input_ids": Tensor("int64", dims=2),
-                                                           "attention_mask": Tensor("int|bool", dims=2)}),
+                                                           "attention_mask": Tensor("int64", dims=2)}),
                   own="leaplm.pretraining.run.blocks leaplm.data.group_texts leaplm.data.DynamicPaddingCollator")
 
 
@@ -192,7 +205,9 @@ def blame_blocks(ids, mask, want, block, pad):
             return 0, "right but for the last block: when it is shorter it should be kept, and filled up with pad_id"
         if {len(row) for row in ids} != {block}:
             return 0, f"each block should have {block} tokens here ([CLS] takes one place, padding fills the last)"
-        if [row[: len(part)] for row, part in zip(ids, want, strict=False)] == want:
+        if ids[: len(padded)] == padded and all(set(row[1:]) == {pad} for row in ids[len(padded) :]):
+            return 1, "the tokens are right; but there is a block without tokens at the end"
+        if len(ids) == len(want) and [row[: len(part)] for row, part in zip(ids, want, strict=True)] == want:
             return 1, "the tokens are right; the end of the last block should be filled up with pad_id"
         return 0, "the blocks differ: drop each text's first token, keep its [SEP], begin each block with [CLS]"
     if mask != lengths:
@@ -208,11 +223,12 @@ WORDS, WIDTH = 30, 5
 
 @check(points=3, contract=EVALUATE)
 def evaluate_masked(student, rng):
-    """Batches with many, few and no hidden tokens, a last one that is smaller, padding; a model that shows its mode."""
+    """Batches with many, few and no hidden tokens, a last one that is smaller, padding; a model that shows its mode. Other
+    blocks and frequencies at each call."""
     seed, blocks = int(rng.integers(10**6)), 11
-    masked, log_p = random_masked(rng, blocks), np.log(rng.dirichlet(np.ones(WORDS))).astype(np.float32)
     got = []
     for size, mode in ((3, True), (3, False), (4, True), (1, True), (blocks + 5, True)):
+        masked, log_p = random_masked(rng, blocks), np.log(rng.dirichlet(np.ones(WORDS))).astype(np.float32)
         model = student.build(f"{PROBES}modal_masked_lm", WORDS, WIDTH, seed)
         student.read(model, f"{PROBES}set_training", mode)
         found = student.call("evaluate_masked", model, masked, log_p, size)
@@ -284,18 +300,19 @@ def blame_loss(got, losses, of_block, seed, masked, size):
 
 ROWS = ListOf(Record({"step": Number(whole=True), "train_loss": Number(), "loss": Number(), "unigram": Number()}))
 PRETRAIN = Contract("model batch_of evaluate settings checkpoint", ROWS, changes="model", mode="eval", leaves="gradients",
-                    gradient="none", own="leaplm.training.train")
+                    gradient="none", random=RESTORED, own="leaplm.training.train")
 SETTINGS = {"blocks": 7, "updates": 10, "batch_size": 2, "rate": 0.03, "warmup": 3, "every": 3}
 
 
 @check(points=5, contract=PRETRAIN)
 def pretrain(student, rng):
-    """Three epochs with a smaller last batch and one without a hidden token; a power cut; a checkpoint of other settings."""
+    """Three epochs with a smaller last batch and one with a single hidden token; a last update with a row of its own, and
+    one that `every` gives a row; a power cut; checkpoints of other settings."""
     seed, first = int(rng.integers(10**6)), {**SETTINGS, "seed": int(rng.integers(10**6))}
-    longer = {**first, "blocks": 6, "updates": 9, "warmup": 0, "every": 4}
+    other = {**first, "blocks": 6, "updates": 8, "warmup": 0, "every": 2}
     paths = [student.build(f"{PROBES}scratch_file") for _ in range(2)]
     try:
-        for settings, path in ((first, paths[0]), (longer, paths[1])):
+        for settings, path in ((first, paths[0]), (other, paths[1])):
             run = trained(student, seed, settings, path)
             if problem := blame_run(seed, settings, run):
                 return problem
@@ -304,25 +321,28 @@ def pretrain(student, rng):
         if len({file for file in run["files"] if file}) == 1:
             return 4, "a checkpoint should be written beside the old one and then put in its place, by `fresh.replace`: " \
                       "a power cut while writing would spoil the only copy"
-        return after_power_cuts(student, seed, first, longer, paths[0])
+        return after_power_cuts(student, seed, first, paths[0]) or judge_settings(student, seed, first, paths[0])
     finally:
         for path in paths:
             student.read(path, f"{PROBES}remove_folder")
 
 
-def trained(student, seed, settings, path, cut=-1):
-    """One call: what it gave, what it asked for, and the weights afterwards; None where the power was cut."""
+def trained(student, seed, settings, path, cut=-1, stop=False):
+    """One call: what it gave, what it asked for, and the weights afterwards. Where the power was cut: whether it left a
+    checkpoint that was there, and the batches, which put it back."""
     model = student.build(f"{PROBES}modal_masked_lm", WORDS, WIDTH, seed)
     student.read(model, f"{PROBES}leave_gradients")
     student.read(model, f"{PROBES}set_training", False)
-    batches = student.build(f"{PROBES}masked_batches", settings["blocks"], WORDS, seed, cut=cut, checkpoint=path)
+    batches = student.build(f"{PROBES}masked_batches", settings["blocks"], WORDS, seed, cut=cut, checkpoint=path,
+                            stop=stop)
     meter = student.build(f"{PROBES}weight_meter")
     try:
         rows = student.call("pretrain", model, batches, meter, settings, path)
     except StudentError:
+        left = student.read(path, f"{PROBES}is_there") or student.read(batches, f"{PROBES}attribute", "files")[-1:] == [None]
         if not student.read(batches, f"{PROBES}power_returns"):
             raise
-        return None
+        return {"left": left, "batches": batches}
     asked, files = (student.read(batches, f"{PROBES}attribute", name) for name in ("asked", "files"))
     names = ("step", "train_loss", "loss", "unigram")
     return {"rows": [{name: as_number(row[name], name) for name in names} for row in rows], "asked": asked, "files": files,
@@ -415,9 +435,13 @@ def blame_run(seed, settings, run):
         misses = {"rate": RATES, "clear": CLEARED, "clip": CLIPPED, "mode": MODES, "attend": UNMASKED}
         near = [({name: value}, words) for name, some in misses.items() for value, words in some]
         said = [words for change, words in near if same_weights(run["weights"], reference_run(seed, settings, **change)[1])]
-        return 1, said[0] if said else ("the right batches, but other weights: AdamW with its defaults, the rate of each "
-                                        "update, gradients that are cleared, clipped to norm 1, in training mode")
-    if [row["step"] for row in run["rows"]] != [row["step"] for row in rows]:
+        return 1, said[0] if said else ("the right batches, but other weights: the loss at the hidden places, AdamW with "
+                                        "its defaults on all weights, the rate of each update, gradients that are cleared, "
+                                        "clipped to norm 1, in training mode")
+    steps, wanted = [[row["step"] for row in some] for some in (run["rows"], rows)]
+    if len(steps) > len(wanted) and steps[-len(wanted) :] == wanted:
+        return 3, "trained right; but the history holds rows of an earlier training: is there a list that stays?"
+    if steps != wanted:
         return 3, "trained right; but there should be a row after every `every` updates, and one after the last"
     if not same_rows([{**row, "train_loss": 0} for row in run["rows"]], [{**row, "train_loss": 0} for row in rows]):
         return 3, "trained right; but a row should hold what `evaluate(model)` gives at that moment"
@@ -447,19 +471,37 @@ def blame_asked(asked, want, settings):
     return 0, "other blocks: torch.randperm with a generator of seed + epoch gives the order, batch_size at a time"
 
 
-def after_power_cuts(student, seed, settings, other, path):
-    """A run that is cut off behind a checkpoint, and begins again: first as another one, then as itself."""
+BROKEN_OFF = "a run that should break off came to an end: errors are not to be caught"
+
+
+def after_power_cuts(student, seed, settings, path):
+    """(points, what is wrong) with a run that is cut off, by an error or by the stop button, and goes on; or None."""
     whole, weights = reference_run(seed, settings)
     for cut in (2, 5, 8):  # before the first checkpoint, behind it, and behind the second
-        if trained(student, seed, settings, path, cut) is not None:
-            return 2, "a run that should break off came to an end: errors are not to be caught"
+        broken = trained(student, seed, settings, path, cut, stop=cut == 5)
+        if "rows" in broken:
+            return 2, BROKEN_OFF
+        if not broken["left"]:
+            return 3, "a run that breaks off should leave its checkpoint: remove the file at the end alone"
         run = trained(student, seed, settings, path)
         if problem := blame_return(run, (cut - 1) // settings["every"] * settings["every"], whole, weights, settings):
             return problem
-    trained(student, seed, settings, path, settings["updates"])
-    run = trained(student, seed, other, path)
-    if not same_weights(run["weights"], reference_run(seed, other)[1]) or len(run["rows"]) != 3:
-        return 4, "a checkpoint of other settings should not be used: keep the settings in it, and compare"
+    return None
+
+
+def judge_settings(student, seed, settings, path):
+    """Checkpoints of a short run whose settings differ from those of the next in one number."""
+    short = {**settings, "blocks": 3, "updates": 3, "warmup": 1, "every": 1}
+    broken = trained(student, seed, short, path, 3)
+    if "rows" in broken:
+        return 2, BROKEN_OFF
+    others = {"blocks": 4, "updates": 4, "batch_size": 1, "rate": 0.02, "warmup": 2, "every": 2, "seed": short["seed"] + 1}
+    for name, value in others.items():
+        student.read(broken["batches"], f"{PROBES}power_returns")
+        other = {**short, name: value}
+        run, (rows, weights) = trained(student, seed, other, path), reference_run(seed, other)
+        if run["asked"] != asked_for(other) or len(run["rows"]) != len(rows) or not same_weights(run["weights"], weights):
+            return 4, "a checkpoint of other settings should not be used: keep the settings in it, and compare all of them"
     return 5, "a loop that learns, and that a power cut does not harm"
 
 

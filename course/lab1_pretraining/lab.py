@@ -164,6 +164,7 @@ two_rows = [{"input_ids": [1, 7, 8, 2]}, {"input_ids": [1, 9, 2]}]
 packed = pack_blocks(two_rows, 4, 1, 0)
 assert packed["input_ids"].tolist() == [[1, 7, 8, 2], [1, 9, 2, 0]]
 assert packed["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+assert packed["input_ids"].dtype == packed["attention_mask"].dtype == torch.int64
 assert pack_blocks(two_rows, 3, 1, 0)["input_ids"].tolist() == [[1, 7, 8], [1, 2, 9], [1, 2, 0]]
 assert two_rows[0]["input_ids"] == [1, 7, 8, 2], "the rows of the caller should stay as they are"
 
@@ -543,7 +544,8 @@ assert not Path("try.pt").exists(), "a run that is at its end leaves no checkpoi
 # <code>nn.utils.clip_grad_norm_(model.parameters(), 1.0)</code>, <code>optimizer.step()</code>. A checkpoint:
 # <code>torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history":
 # history}, fresh)</code> with <code>fresh = checkpoint.with_suffix(".new")</code>, then
-# <code>fresh.replace(checkpoint)</code>. To go on: <code>torch.load(checkpoint)</code>, and
+# <code>fresh.replace(checkpoint)</code>. To go on: <code>torch.load(checkpoint)</code> (it
+# refuses NumPy's numbers: <code>train_loss</code> should be a <code>float</code>), and
 # <code>load_state_dict</code> of model and optimizer; the last row of the history says how far it was.</details>
 
 # %% [markdown]

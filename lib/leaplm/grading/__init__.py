@@ -14,7 +14,16 @@ from leaplm.grading.judge.checks import (
     judge,
     load_checks,
 )
-from leaplm.grading.judge.contracts import FREE, GLOBAL, NOTHING_CALLED, UNTOUCHED, Contract, FromGenerator, Seeded
+from leaplm.grading.judge.contracts import (
+    FREE,
+    GLOBAL,
+    NOTHING_CALLED,
+    RESTORED,
+    UNTOUCHED,
+    Contract,
+    FromGenerator,
+    Seeded,
+)
 from leaplm.grading.judge.returns import (
     Anything,
     Bool,
@@ -49,6 +58,7 @@ __all__ = [
     "Number",
     "Numbers",
     "Object",
+    "RESTORED",
     "Record",
     "Ref",
     "Seeded",

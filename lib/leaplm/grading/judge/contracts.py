@@ -44,8 +44,9 @@ class FromGenerator:
     argument: int | str
 
 
-# Random numbers of the whole program: not to be touched; may be used; are what makes the result random.
-UNTOUCHED, FREE, GLOBAL = "untouched", "free", "global"
+# Random numbers of the whole program: not to be touched; the same, but what one call found a later one may set again; may be
+# used; are what makes the result random.
+UNTOUCHED, RESTORED, FREE, GLOBAL = "untouched", "restored", "free", "global"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Contract:
     gradient      names of arguments that a gradient from the result must reach (models: their weights); "none": the
                   result must hold no graph; None: no demand
     changes       names of arguments that it may change in place
-    random        UNTOUCHED, FREE, GLOBAL, Seeded(place) or FromGenerator(place); a function that leaves random numbers
-                  UNTOUCHED and changes no argument must give the same result when it is called again
+    random        UNTOUCHED, RESTORED, FREE, GLOBAL, Seeded(place) or FromGenerator(place); a function that leaves random
+                  numbers UNTOUCHED and changes no argument must give the same result when it is called again
     mode          of the models among the arguments afterwards: "same", "train", "eval" or "any"
     forward       what must be while a model runs forward: any of "train", "eval", "grad", "no_grad"
     leaves        what it may leave on a model: any of "gradients", "frozen" (which weights learn)
@@ -185,7 +186,7 @@ class Contract:
             yield Breach(f"`{name}` runs the model in the wrong mode: call `.{mode}()` before, since dropout depends on it.")
 
     def _globals(self, name: str, touched: list, grad_left: str) -> Iterable[Breach]:
-        alone = self.random == UNTOUCHED or isinstance(self.random, FromGenerator)
+        alone = self.random in (UNTOUCHED, RESTORED) or isinstance(self.random, FromGenerator)
         if touched and alone:
             yield Breach(f"`{name}` draws from, or seeds, the random numbers of the whole program (`{touched[0]}`): "
                          "other results would change with it.")  # fmt: skip

@@ -758,6 +758,13 @@ def torch_generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+class Shared(list):
+    """A list that a copy of its owner goes on with: an answer may run a copy of the model."""
+
+    def __deepcopy__(self, memo: dict) -> Shared:
+        return self
+
+
 class ModalEncoder(torch.nn.Module):
     """Word vectors, to which the mean of the text's is added (what the mask leaves out does not count), and in training mode
     another vector. The last word has a long vector: as padding that is not left out it shows. It notes each pass: whether it
@@ -769,7 +776,7 @@ class ModalEncoder(torch.nn.Module):
         with torch.no_grad():
             self.words.weight[-1] *= 5
         self.register_buffer("shift", torch.randn(width))
-        self.passes: list[list] = []
+        self.passes: list[list] = Shared()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any) -> SimpleNamespace:
         self.passes.append([self.training, torch.is_grad_enabled(), len(input_ids)])
@@ -805,19 +812,19 @@ def modal_masked_lm(vocabulary: int, width: int, seed: int = 0) -> ModalMaskedLM
 
 def passes_of(model: ModalMaskedLM) -> list[list]:
     """What the encoder of a `modal_masked_lm` has noted of each pass: [training mode, gradients on, rows]."""
-    return model.bert.passes
+    return list(model.bert.passes)
 
 
 class MaskedBatches:
     """The argument `batch_of` of a pretraining loop: a masked batch by places and update, of random ids.
 
     `asked` keeps the update and places of each call, `files` what was then in the place of the checkpoint (a number that
-    changes where another file takes the place, None without one). At the update `cut` the power goes: it raises, and keeps
-    the checkpoint's content as it is then.
+    changes where another file takes the place, None without one). At the update `cut` the power goes: it raises (with `stop`
+    as the button does that interrupts a cell), and keeps the checkpoint's content as it is then.
     """
 
-    def __init__(self, blocks: int, vocabulary: int, seed: int, cut: int, checkpoint: Path | None) -> None:
-        self.seed, self.cut, self.checkpoint = seed, cut, checkpoint
+    def __init__(self, blocks: int, vocabulary: int, seed: int, cut: int, checkpoint: Path | None, stop: bool) -> None:
+        self.seed, self.cut, self.checkpoint, self.stop = seed, cut, checkpoint, stop
         generator = torch_generator(seed)
         self.mask = (torch.arange(6) < torch.randint(3, 7, (blocks, 1), generator=generator)).long()
         self.ids = torch.randint(1, vocabulary - 1, (blocks, 6), generator=generator)
@@ -834,19 +841,20 @@ class MaskedBatches:
         if update == self.cut and not self.was_cut:
             self.was_cut = True
             self.kept = self.checkpoint.read_bytes() if self.checkpoint.exists() else None
-            raise RuntimeError("the power is cut")
+            raise KeyboardInterrupt if self.stop else RuntimeError("the power is cut")
         ids, mask = self.ids[places], self.mask[places]
         if update % 3 == 2:  # one token alone: a gradient that is larger than others
             ids = torch.where(mask == 1, 1 + (self.seed + update) % 7, ids)
         throw = torch.rand(ids.shape, generator=torch_generator(1000 * self.seed + update))
-        share = (1.0, 0.5, 0.8)[update % 3] if update != 4 else 0.0  # a batch may have no hidden token at all
+        share = (1.0, 0.5, 0.8)[update % 3] if update != 4 else 0.0
         hidden = (throw < share) & (mask == 1)
+        hidden[0, 1] = True  # at least one token: a loss of none, 0, need not have a gradient
         return {"input_ids": ids.masked_fill(hidden, 0), "attention_mask": mask, "labels": ids.masked_fill(~hidden, -100)}
 
 
 def masked_batches(blocks: int, vocabulary: int, seed: int = 0, cut: int = -1,
-                   checkpoint: Path | None = None) -> MaskedBatches:
-    return MaskedBatches(blocks, vocabulary, seed, cut, checkpoint)
+                   checkpoint: Path | None = None, stop: bool = False) -> MaskedBatches:
+    return MaskedBatches(blocks, vocabulary, seed, cut, checkpoint, stop)
 
 
 def power_returns(batches: MaskedBatches) -> bool:

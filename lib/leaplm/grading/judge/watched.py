@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leaplm.grading.judge.contracts import FREE, GLOBAL, UNTOUCHED, Breach, Contract, Seeded
+from leaplm.grading.judge.contracts import FREE, GLOBAL, RESTORED, UNTOUCHED, Breach, Contract, Seeded
 from leaplm.grading.judge.returns import Anything, name_of, stranger_in
 from leaplm.grading.sandbox.student import Student, StudentError
 from leaplm.grading.sandbox.values import Ref
@@ -35,11 +35,11 @@ class WatchedStudent:
         name = self._makers.get(function.id, function.kind) if isinstance(function, Ref) else function
         contract = self._contract(f"{name}()" if isinstance(function, Ref) else name)
         self._calls += 1
-        value = self._watched(contract, function, name, args, kwargs, self._calls)
+        value = self._watched(contract, function, name, args, kwargs, 0 if contract.random == RESTORED else self._calls)
         if name in self._tried or contract.random == FREE:
             return value
         self._tried.add(name)
-        if contract.random != UNTOUCHED:
+        if contract.random not in (UNTOUCHED, RESTORED):
             self._try_randomness(contract, function, name, args, kwargs)
         elif isinstance(function, str) and not contract.changes and not self.breaches:
             self._try_again(contract, name, args, kwargs, value)

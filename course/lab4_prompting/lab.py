@@ -374,7 +374,6 @@ class PromptClassifier:
     template: a PromptTemplate (`.item`, `.instruction`). words: the word of each class.
     demonstrations: (text, class number) pairs.
     """
-
     def __init__(self, model, tokenizer, template, words, demonstrations=(), batch_size=4):
         ### BEGIN SOLUTION
         self.model, self.tokenizer, self.template, self.words = model, tokenizer, template, words
@@ -397,7 +396,7 @@ class PromptClassifier:
         ### END SOLUTION
 
     def __call__(self, texts, methods=prompting.METHODS):
-        """{method: scores (n, c)}"""
+        """{method: scores (n, c)} of n texts, each method as `class_scores` defines it."""
         ### BEGIN SOLUTION
         n, empty = len(texts), prompting.CONTENT_FREE if "calibrated" in methods else ()
         prompts = render_prompts(self.template.item, [*texts, *empty], self.words,

@@ -169,7 +169,7 @@ def listed(heading, items):
     """A list in small letters on one slide, or in even parts on as few as hold it.
 
     >>> [len(slide.body) for slide in listed("Exercises", ["one short line"] * 30)]
-    [15, 15]
+    [10, 10, 10]
     """
     pieces = [ITEM + item for item in items]
     slides = max(1, math.ceil(sum(map(lines, pieces)) / LIST_LINES))

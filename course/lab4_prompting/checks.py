@@ -151,7 +151,7 @@ def class_scores(student, rng):
         names = ", ".join(f"`{method}`" for method in wrong)
         told = f"not as defined: {names}"
         if wrong == {"calibrated": True}:
-            told += "; its classes are in the right order, but exp of a row should add up to 1 (log-probabilities)"
+            told = "not as defined: `calibrated`, whose classes are in the right order; exp of a row should add up to 1"
         return (0 if "sum" in wrong else 3 - min(1 + len(wrong), 3)), told
     answer = student.get("class_scores")
     refused = [refuses(student, answer, sums, tokens, *given) for given in (

@@ -248,7 +248,7 @@ class Record(Kind):
         return found[0] if found and set(self.items) <= set(kinds) else told
 
     def wanted(self) -> str:
-        return f"a dict with `{', '.join(self.items)}`"
+        return f"a dict with `{', '.join(self.items)}`" if self.items else "a dict"
 
     def value(self, value: Any) -> Any:
         return {key: self.items[key].value(item) if key in self.items else item for key, item in value.items()}

@@ -110,8 +110,8 @@ class Student:
             if ref.kind == "function" and isinstance(error, Exception):  # the look was a call of it
                 name = self._resolve(ref).__name__
                 raise StudentError("raised", f"`{name}` raised {_tell(error)}") from error
-            asked = probe.partition(":")[2].replace("_", " ")
-            raise StudentError("unexpected", f"Could not read the {asked} of {describe(ref)}.") from error
+            asked = probe.partition(":")[2]
+            raise StudentError("unexpected", f"Could not read `{asked}` of {describe(ref)}.") from error
 
     def artifact(self, name: str) -> bytes:
         """The bytes of `artifacts/<name>` beside the notebook: regular files only, never through a link."""

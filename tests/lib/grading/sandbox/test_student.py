@@ -127,7 +127,7 @@ def test_build_and_read_reach_library_functions_only():
 def test_reading_nonsense_is_the_students_error():
     handle = student(model=object())
     error = error_of(handle.read, handle.get("model"), f"{PROBES}:state_dict")
-    assert "state dict of an object of type `object`" in str(error)
+    assert "`state_dict` of an object of type `object`" in str(error)
 
 
 def test_get_reads_variables():

@@ -151,7 +151,7 @@ def load_once():
     say("loading the packages once")
     failure = installing.load_once(PYTHON)
     if failure:
-        say(f"the packages are here, but this computer cannot load them all: {failure}")
+        say(failure)
 
 
 def write_stamp(extra):

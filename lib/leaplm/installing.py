@@ -138,12 +138,13 @@ LOADED = ("torch", "transformers", "peft", "datasets", "sklearn.linear_model", "
 def load_once(python):
     """Load what the labs load: the first lab then starts fast, and what this computer cannot load is known today.
 
-    Python keeps the compiled form of what it loads. python: the new environment's. Returns the error's last line, or "".
+    Python keeps the compiled form of what it loads. python: the new environment's. Returns what failed, in words, or "".
     """
     done = subprocess.run([python, "-I", "-c", "import " + ", ".join(LOADED)], env=own_environment(os.environ),
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     said = done.stderr.decode(errors="replace").strip().splitlines()
-    return (said or [f"Python ended with {done.returncode}"])[-1] if done.returncode else ""
+    failure = (said or [f"Python ended with {done.returncode}"])[-1]
+    return f"the packages are here, but this computer cannot load them all: {failure}" if done.returncode else ""
 
 
 def is_yes(value):

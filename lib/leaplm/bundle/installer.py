@@ -142,7 +142,7 @@ def install(bundle, into):
     say("loading them once ...")
     failure = installing.load_once(python)
     if failure:
-        say(f"the packages are here, but this computer cannot load them all: {failure}")
+        say(failure)
     say("copying the labs; notebooks that you have changed are left alone")
     copy_labs(bundle, into)
     run([python, "-P", "-m", "leaplm", "fetch"], "the models and data could not be brought", LEAPLM_MIRROR=bundle.mirror(),

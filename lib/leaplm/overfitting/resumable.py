@@ -15,7 +15,7 @@ import torch
 
 from leaplm.overfitting.memory import accumulate_gradients
 from leaplm.runtime import set_seed
-from leaplm.whole_file import write_whole
+from leaplm.whole_file import replacing, write_whole
 
 FIRST_SCALER = {"scale": 2.0**16, "good": 0}
 
@@ -101,12 +101,8 @@ def save_checkpoint(path, model, optimizer, scheduler, progress):
     """
     state = {"model": learning_weights(model), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
              "random": random_states(), "progress": progress}
-    fresh = f"{path}.new"
-    with open(fresh, "wb") as file:
+    with replacing(path) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 def load_checkpoint(path, model, optimizer, scheduler):

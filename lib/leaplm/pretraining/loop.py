@@ -7,6 +7,8 @@ several processes, batches cut into parts, the best weights kept.
 import torch
 
 from leaplm.pretraining.masking import IGNORE_INDEX, mask_tokens
+from leaplm.training import warmup_linear
+from leaplm.whole_file import replacing
 
 
 def pack_blocks(rows, block_size, cls_id, pad_id):
@@ -117,8 +119,9 @@ def pretrain(model, batch_of, evaluate, settings, checkpoint):
         if update % settings["every"] == 0 or update == settings["updates"]:
             history.append({"step": update, "train_loss": sum(losses) / len(losses), **evaluate(model)})
             losses = []
-            write_whole(checkpoint, {"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                                     "history": history})
+            with replacing(checkpoint) as file:
+                torch.save({"settings": settings, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                            "history": history}, file)
     checkpoint.unlink(missing_ok=True)
     model.eval()
     return history
@@ -130,7 +133,7 @@ def warmup_factor(update, updates, warmup):
     >>> [round(warmup_factor(update, updates=5, warmup=2), 2) for update in (1, 2, 3, 4, 5)]
     [0.5, 1.0, 0.75, 0.5, 0.25]
     """
-    return update / warmup if update < warmup else (updates + 1 - update) / (updates + 1 - warmup)
+    return warmup_linear(update, updates + 1, warmup)
 
 
 def places_of(update, settings):
@@ -154,10 +157,3 @@ def restore(model, optimizer, settings, checkpoint):
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"][-1]["step"], state["history"]
-
-
-def write_whole(path, state):
-    """torch.save to a file beside, which then takes the place of the old one."""
-    fresh = path.with_suffix(".new")
-    torch.save(state, fresh)
-    fresh.replace(path)

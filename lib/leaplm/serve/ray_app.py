@@ -85,26 +85,26 @@ def start_ray(attempts=3, **settings):
     """
     import ray
 
-    for left in reversed(range(attempts)):
-        try:
-            return ray.init(log_to_driver=False, logging_level="error", **settings)
-        except Exception as error:  # Ray raises this very class
-            ray.shutdown()
-            if not left:
-                raise RuntimeError(f"Ray did not start in {attempts} attempts; is this machine very busy?") from error
+    return in_attempts(attempts, "Ray", Exception, lambda: ray.init(log_to_driver=False, logging_level="error", **settings),
+                       ray.shutdown)  # Ray raises this very class
 
 
 def start_serve(attempts=3, **settings):
     """serve.start, again where the machine was too busy: Serve gives its proxy 60 s, and this cannot be changed either."""
     from ray import serve
 
+    return in_attempts(attempts, "Ray Serve", TimeoutError, lambda: serve.start(**settings), serve.shutdown)
+
+
+def in_attempts(attempts, name, too_late, start, end):
+    """What start() gives; where it raises `too_late`, end() and once more. RuntimeError after so many attempts."""
     for left in reversed(range(attempts)):
         try:
-            return serve.start(**settings)
-        except TimeoutError as error:
-            serve.shutdown()
+            return start()
+        except too_late as error:
+            end()
             if not left:
-                raise RuntimeError(f"Ray Serve did not start in {attempts} attempts; is this machine very busy?") from error
+                raise RuntimeError(f"{name} did not start in {attempts} attempts; is this machine very busy?") from error
 
 
 def free_port(host):

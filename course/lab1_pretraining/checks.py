@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from leaplm import artifacts, data, evaluation, marking, models
-from leaplm.calibration import prediction_bound
 from leaplm.grading import (
     NOTHING_CALLED,
     RESTORED,
@@ -612,7 +611,7 @@ def judge_gain(gain, language):
     if not len(record):
         return 0, f"there is no record for language {language!r} yet: `leaplm add-language` makes one"
     # Another processor moves a run no further than another seed does (two seeds with SSE alone: by 0.002 and 0.004 nats).
-    wanted = prediction_bound(record.heldout_gain)
+    wanted = marking.threshold("lab1_pretraining", language, "heldout_gain")
     standing.note("gain in nats", gain, wanted, record.heldout_gain)
     told = f"{gain:.3f} nats per hidden token below the unigram entropy, on held-out texts"
     if gain >= wanted:

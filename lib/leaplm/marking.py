@@ -9,7 +9,8 @@ from leaplm import added, calibration, data
 from leaplm.locales import language_name, learner_locale, say
 
 ALL_POINTS = 30  # of most labs
-FEWEST_RUNS = 5  # seeds that a threshold needs
+FEWEST_RUNS = 5  # seeds that a threshold needs by their own spread
+WITH_OTHERS = 3  # by the spread of the lab's other languages as well: a mean needs fewer runs than a deviation
 
 # What is told: whole sentences, since another language may put its parts in another order.
 MARKED = "{name}: {what} is marked on {rows} {rows_of} ({points} of the lab's {all} points)."
@@ -72,9 +73,27 @@ def runs(lab, language):
     mark, own = MARKS[lab], added.find(language)
     name = own.language if own else language
     found = calibration.load_record(lab, study_of(lab, name), language=name, **mark.where)
-    if own and len(found) < max(1, mark.fewest):  # an unfinished record of ours is no reason to leave out the teacher's
+    if len(found) >= max(1, min(mark.fewest, WITH_OTHERS)):
+        return found
+    if own:  # an unfinished record of ours is no reason to leave out the teacher's
         found = calibration.load_rows(own.record(lab), mark.study, found.columns, language=name, **mark.where)
     return found if len(found) >= mark.fewest else found[:0]
+
+
+def threshold(lab, language, measure):
+    """What one more run like ours stays above, 199 times in 200, by a column of `runs`; NaN without runs.
+
+    Fewer than five runs take their spread from all languages of the lab that have five.
+
+    >>> round(threshold("lab9_responsible", "eng", "heldout_macro_f1"), 2)
+    0.72
+    """
+    found = runs(lab, language)
+    if found.empty or len(found) >= FEWEST_RUNS:
+        return calibration.prediction_bound(found[measure])
+    study = calibration.load_record(lab, study_of(lab, language), **MARKS[lab].where)
+    groups = [rows[measure] for _, rows in study.groupby("language") if len(rows) >= FEWEST_RUNS]
+    return calibration.prediction_bound(found[measure], spread_of=[found[measure], *groups])
 
 
 def describe_language(lab, language):

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from leaplm import calibration, data, evaluation, small_machines
+from leaplm import calibration, data, evaluation, marking, small_machines
 from leaplm.grading.course import load_module
 from leaplm.grading.judge import probes
 from leaplm.grading.judge.banks import Workbench, load_bank
@@ -116,8 +116,9 @@ def test_guessing_earns_nothing_and_our_own_runs_all(language, needs_asset):
     """Where our runs are near guessing, a mark would tell nothing: such a language must not be marked."""
     needs_asset("vader" if language == "eng" else "afrisenti")
     runs, labels = RUNS[RUNS["language"] == language]["heldout_macro_f1"], np.array(data.heldout_rows(language)["label"])
+    wanted = marking.threshold("lab16_small_machines", language, "heldout_macro_f1")
     rng = np.random.default_rng(1)
     guesses = [evaluation.macro_f1(labels, rng.permutation(labels)) for _ in range(100)]
-    points = [CHECKS.judge_score(score, runs, labels, 0)[0] for score in guesses]
+    points = [CHECKS.judge_score(score, runs, wanted, labels, 0)[0] for score in guesses]
     assert np.mean(np.array(points) > 0) <= 0.05
-    assert all(CHECKS.judge_score(score, runs, labels, 0)[0] == 5 for score in runs)
+    assert all(CHECKS.judge_score(score, runs, wanted, labels, 0)[0] == 5 for score in runs)

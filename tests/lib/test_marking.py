@@ -1,7 +1,11 @@
 """Every language that is offered is marked, or says that it is not; nothing that a submission names is read."""
 
 import ast
+import functools
+import itertools
 
+import numpy as np
+import pandas as pd
 import pytest
 from leaplm import added, calibration, data, marking
 from leaplm.grading.course import lab_file, list_labs
@@ -78,6 +82,35 @@ def test_a_record_with_too_few_runs_sets_no_threshold(course):
         calibration.add_row(record, "", "main", {"language": "kanuri.csv", "seed": seed, "heldout_macro_f1": 0.5})
     assert len(marking.runs("lab9_responsible", "kanuri.csv")["heldout_macro_f1"]) == marking.FEWEST_RUNS
     assert "marked on 2 held-out texts (6 of" in marking.told("lab9_responsible", "kanuri.csv")
+
+
+COLUMNS = {"lab1_pretraining": ["heldout_gain"], "lab2_finetuning": ["heldout_accuracy"],
+           "lab7_continual": ["heldout_average", "heldout_worst"]}
+
+
+@pytest.mark.parametrize("lab", sorted(set(MODEL_CHECKS) - {"lab0_start", "lab4_prompting"}))
+def test_three_runs_set_a_threshold_that_honest_runs_pass(lab, monkeypatch):
+    """Any three runs of a language, with the spread of the others: at most one in fifty of its other runs is below."""
+    known = calibration.load_record(lab, marking.MARKS[lab].study, **marking.MARKS[lab].where)
+    passed = []
+    for language, rows in known.groupby("language"):
+        for three in itertools.islice(itertools.combinations(rows.index, 3), 20 if len(rows) >= marking.FEWEST_RUNS else 0):
+            record = known[(known.language != language) | known.index.isin(three)]
+            read = functools.partial(calibration.only_where, record)
+            monkeypatch.setattr(calibration, "load_record", lambda *_, read=read, **where: read(where))
+            for column in COLUMNS.get(lab, ["heldout_macro_f1"]):
+                passed += list(rows.drop(list(three))[column] >= marking.threshold(lab, language, column))
+    assert len(passed) > 30 and np.mean(passed) >= 0.95, (len(passed), np.mean(passed))
+
+
+def test_few_runs_lend_the_spread_of_other_languages(monkeypatch):
+    rows = [{"language": "eng", "heldout_macro_f1": score} for score in (0.5, 0.52, 0.48, 0.51, 0.49)]
+    rows += [{"language": "kin", "heldout_macro_f1": score} for score in (0.4, 0.4, 0.4)]
+    record = pd.DataFrame(rows)
+    monkeypatch.setattr(calibration, "load_record", lambda *_, **where: calibration.only_where(record, where))
+    assert 0.33 < marking.threshold("lab9_responsible", "kin", "heldout_macro_f1") < 0.38
+    record = record[:-1]
+    assert marking.runs("lab9_responsible", "kin").empty
 
 
 def test_rows_of_an_added_language_are_the_courses_whatever_path_is_named(course, tmp_path, monkeypatch):

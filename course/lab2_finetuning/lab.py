@@ -899,7 +899,7 @@ print(f"TF-IDF {tfidf:.3f} · majority {majority:.3f} · you predicted {my_predi
 
 # %%
 starts = calibration.load_record("lab2_finetuning", "start", language="eng")
-bars = calibration.summarize(starts, "start", "accuracy")
+bars = calibration.summarize(starts, "start", "accuracy", texts=1000)
 comparable = english and runtime.scale() != "tiny"  # is your run one of these?
 live = {"embeddings frozen": fine_tuned} if comparable else None
 plots.plot_bars(bars, "Where you start from (English, 1,000 sentences)", live=live);
@@ -907,6 +907,10 @@ plots.plot_bars(bars, "Where you start from (English, 1,000 sentences)", live=li
 # %% [markdown]
 # The random network has the same 22.7 million weights and saw the same labels. The difference is what the encoder
 # learned **before**: this is transfer learning.
+#
+# Each bar has two lines. The thick one shows how much one run differs from another: ± one standard deviation over seeds. But
+# all runs were scored on the same 1,000 texts, so it says nothing about other texts. The thin one is a 95 % interval for both:
+# other seeds *and* other texts of this kind. Two bars that share their texts are best compared in pairs, text by text (lab 8).
 #
 # ## 9. How many examples are enough?
 
@@ -946,7 +950,7 @@ bars = calibration.bars(record, {
     f"{domain}, {method}": f"{domain}_{column}"
     for domain in data.DOMAINS
     for method, column in (("fine-tuned", "accuracy"), ("TF-IDF", "tfidf_words_accuracy"))
-})
+}, texts=np.repeat([1000, 443, 347], 2))
 title = "Trained on 1,000 movie sentences, tested on ..."
 plots.plot_bars(bars, title, live=live if comparable else None);
 

@@ -685,7 +685,7 @@ print(f"nine full models {9 * 45.1:.0f} MB; one model and nine adapters about {4
 record = calibration.load_record("lab3_lora", "ranks")
 where = record.targets.replace("query key value dense", "all linear layers")
 record["place"] = record.method + " on " + where + ", rank " + record["rank"].astype(str)
-bars = calibration.summarize(record, "place", "accuracy")
+bars = calibration.summarize(record, "place", "accuracy", texts=1056)
 plots.plot_bars(bars, "256 English sentences, scored on the 600 texts that choose");
 
 # %% [markdown]

@@ -201,7 +201,7 @@ changes.round(3)
 
 # %%
 rounding = calibration.load_record("lab8_serving", "rounding")
-bars = calibration.summarize(rounding, "numbers", "accuracy")
+bars = calibration.summarize(rounding, "numbers", "accuracy", texts=300)
 plots.plot_bars(bars, "English, one scale a matrix or a scale a row, 3 models");
 
 # %% [markdown]
@@ -391,7 +391,7 @@ scores.assign(MB=sizes).round(3)
 
 # %%
 students = calibration.load_record("lab8_serving", "students")
-bars = calibration.summarize(students, "student", "accuracy")
+bars = calibration.summarize(students, "student", "accuracy", texts=300)
 plots.plot_bars(bars, "English, three layers, 150 updates, 3 seeds")
 calibration.summarize(students, "student", "loss").round(2)
 

@@ -102,6 +102,7 @@ def draw_spread(axes, summary, x, label, color, marker="o", band=True, shift=Non
 
 
 SPREAD = "± one standard deviation over seeds"  # what the bands and lines of all figures of seeds are
+TEXTS_TOO = "thin line: 95 % interval for other seeds and other test texts"
 
 
 def draw_live(axes, x, y, label="your run"):
@@ -160,8 +161,8 @@ def plot_promises(shares, limits, title="What any attack finds at most", at=0.05
 def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     """One bar a row with its standard deviation; `live` = {name: value} puts stars on some of them.
 
-    rows: DataFrame with the columns mean and sd; its first column names the bars. A star whose name has no bar gets a row of
-    its own.
+    rows: DataFrame with the columns mean and sd; its first column names the bars. Its column half, if there is one, draws a
+    thin line from mean - half to mean + half. A star whose name has no bar gets a row of its own.
     """
     names = rows.iloc[:, 0].astype(str).tolist()
     names += [name for name in live or {} if name not in names]
@@ -170,6 +171,9 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     places = np.arange(len(names))[::-1]
     axes.barh(places[: len(rows)], rows["mean"], xerr=rows["sd"].fillna(0), color=BLUE, alpha=0.75, height=0.6,
               error_kw={"elinewidth": 1.5, "capsize": 3}, label=seeds)
+    if "half" in rows:
+        axes.errorbar(rows["mean"], places[: len(rows)], xerr=rows["half"], fmt="none", ecolor="black", elinewidth=0.6,
+                      label=say_drawn(TEXTS_TOO))
     longest = rows["mean"].max() - start
     for place, mean in zip(places[: len(rows)], rows["mean"], strict=True):
         fits = mean - start > 0.12 * longest
@@ -183,7 +187,8 @@ def plot_bars(rows, title, xlabel="accuracy", live=None, start=0.0):
     first = {label: handle for handle, label in list(zip(handles, labels, strict=True))[::-1]}  # one star for all of them
     # Below the axes: a star of the legend that lay among the bars was read as a result.
     if first:
-        axes.figure.legend(first.values(), first, frameon=False, fontsize=8, ncols=2, loc="outside lower left")
+        axes.figure.legend(first.values(), first, frameon=False, fontsize=8, ncols=1 if "half" in rows else 2,
+                           loc="outside lower left")
     return axes
 
 

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
-from leaplm import calibration
+from leaplm import calibration, evaluation
 from leaplm.grading.course import lab_file, list_labs
 from repo import ROOT
 
@@ -83,3 +85,16 @@ def test_a_bound_from_the_spread_of_several_groups():
     deviation = ((0.1**2 + 0.01**2) / 2) ** 0.5  # pooled, four degrees of freedom: t = 4.604
     assert both == pytest.approx(0.5 - 4.604 * deviation * (4 / 3) ** 0.5, abs=1e-3)
     assert both > calibration.prediction_bound(wide)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.4])
+def test_half_an_interval_holds_what_drawing_seeds_and_texts_again_gives(spread):
+    """It is hardly narrower, and at most half as wide again; texts differ in how hard they are, seeds in how good."""
+    rng = np.random.default_rng(0)
+    hard, runs, texts = rng.beta(2, 1, 400), 5, 400
+    right = rng.random((runs, texts)) < np.clip(hard + spread * rng.normal(0, 0.1, (runs, 1)), 0, 1)
+    table = pd.DataFrame({"way": "one", "accuracy": right.mean(axis=1)})
+    [half] = calibration.summarize(table, "way", "accuracy", texts=texts).half
+    [other] = calibration.bars(table, {"one": "accuracy"}, texts=texts).half
+    low, high = evaluation.seeds_and_texts_interval(right)
+    assert half == other and 0.95 * (high - low) / 2 < half < 1.5 * (high - low) / 2

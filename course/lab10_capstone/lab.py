@@ -434,6 +434,11 @@ for i in np.flatnonzero(predicted != np.array(results["true"]))[:10]:
     print(f"true {true}, predicted {said}: {rows[int(i)]['text'][:110]}")
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 6. Hand in
 #
 # The results stand in one file: for every method and seed the prediction for each row, but not your sentences. The

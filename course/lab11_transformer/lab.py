@@ -246,6 +246,11 @@ assert torch.allclose(slow, torch.tensor([[[[0.0, 0.5403, 0.0, 0.8415]]]]), atol
 # <code>torch.cat(..., dim=-1)</code>.</details>
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 4. A block
 #
 # A token travels through the model as one vector, and each part **adds** something to it. This sum is called the **residual
@@ -624,6 +629,11 @@ print(known_tokenizer.decode(generation.generate(real_step, prompt[0].tolist(), 
 # %%
 smollm2 = weights = theirs = caches = kept = None
 runtime.free_memory()
+
+# %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
 
 # %% [markdown]
 # ## 8. A model from nothing

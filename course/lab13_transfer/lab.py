@@ -410,6 +410,11 @@ assert abs(found["gain"] - 2 / 3) < 1e-6 and found["low"] < found["gain"] < foun
 # high. The gain itself is computed on all texts, not drawn.</details>
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 5. What five draws say
 #
 # The next figures come from the course's record: five draws of the translated and the labelled sentences for each point, 204

@@ -360,6 +360,11 @@ print({name: tuple(tensor.shape) for name, tensor in batches[0].items()})
 print(f"weights that learn: {models.count_parameters(tagger) / 1e6:.1f} million")
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 5. Build the tagger's training and its decoder
 #
 # This is the longest piece of the lab, in five steps: the loss, the training, the moves that BIO allows, the best path, and
@@ -582,7 +587,13 @@ pd.DataFrame({way: row_of(tags) for way, tags in answers.items()}).T.round(2)
 
 # %% [markdown]
 # The interval is of the *paired* bootstrap: the same sentences for both.
-#
+
+# %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ### Two are better than one?
 #
 # The two models look at different things: letters and neighbours, or the whole sentence. Each gives log-probabilities, so we

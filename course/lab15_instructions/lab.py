@@ -364,6 +364,11 @@ assert refusal_rates(["Store: refused goods."], [False]) == {"refused": 0, "over
 # True ones.</details>
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ### What must be beaten
 #
 # Three ways without tuning: the model as it is; the model with three rows as earlier turns of the chat (**few-shot**); and no
@@ -761,7 +766,13 @@ record.groupby("setting", sort=False)[shown].agg(["mean", "std"]).round(3)
 # Which $\beta$ to take was decided on the 28 validation questions, which are neither trained on nor in the test. In the
 # house style were 0.63 ± 0.17 of the answers with 0.1, 0.72 ± 0.13 with 0.3, 0.88 ± 0.07 with 1 and 0.87 ± 0.07 with 3
 # (five seeds). Between the last two there is no difference; we take 1.
-#
+
+# %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 6. Judges
 #
 # Exact match and chrF need a reference. Often there is none, and one asks a **judge** which of two answers is better: a person, or

@@ -359,6 +359,11 @@ if WITH_LLAMA and importlib.util.find_spec("xllamacpp"):
         print(write("The rain in Nairobi", 20))
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # # Part 2 · A classifier without PyTorch
 #
 # ## 5. What a small program can do
@@ -681,7 +686,13 @@ if new["train"].features["label"].names == names:
 # %% [markdown]
 # Read both intervals. If 0 lies in the first one, 200 labels were too few to show a gain; if the second one lies below 0, the new
 # texts cost something on the old ones (lab 7).
-#
+
+# %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # # Part 4 · Fewer passes
 #
 # ## 9. Guess and check

@@ -408,6 +408,11 @@ assert np.isclose(found["unigram"], -log_p[some_labels[some_labels != -100]].mea
 # <code>-log_p[labels[labels != -100]].mean()</code>.</details>
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 7. The loop, and a language model from nothing
 #
 # Now the loop that holds all together. Each update takes a batch of blocks, **with new masks**, computes the loss, and moves

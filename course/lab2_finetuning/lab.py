@@ -799,6 +799,11 @@ if my_loop:
 # teacher's computer asks only how good the model is.
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 6. The learning rate
 #
 # It is the setting that matters most. Too small: nothing is learned in the time we have. Too large: the first steps

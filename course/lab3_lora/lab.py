@@ -524,6 +524,11 @@ assert card["language"] == LANGUAGE and any("lora_A" in name for name in tensors
 print("Saved. Hand in this notebook together with its folder `artifacts`.")
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 6. One base, many adapters
 #
 # The base model stays in memory, and a request says which adapter it needs. Train a second adapter on the same base for

@@ -443,7 +443,13 @@ assert list(map(int, small.predict(test_texts[:3]))) == last["sum"].argmax(-1).t
 # and the 49,152 logits are computed only where they are needed. Lab 5 shows how much time that saves. (It cuts the text into
 # tokens at the end of the shared part. With an instruction the empty line there becomes one token where yours may be two,
 # and the numbers differ a little.)
-#
+
+# %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 5. Ten ways to ask the same thing
 #
 # A colleague in Mombasa writes the question in other words. Here are ten templates; all are reasonable.

@@ -394,7 +394,13 @@ print(f"order: {order_variance ** 0.5:.3f}, choice by itself: {own ** 0.5:.3f} (
 
 # %% [markdown]
 # The order alone moves the score by 0.10, the choice by about 0.05.
-#
+
+# %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 5. Examples for training: build a head and its trainer
 #
 # The cheapest training there is. The encoder stays as it is (**frozen**); each text becomes one vector, once; and a

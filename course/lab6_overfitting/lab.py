@@ -843,6 +843,11 @@ record = calibration.load_record("lab6_overfitting", "processes")
 record.groupby("processes")[["peak_mb", "seconds_an_update"]].mean().round(1)
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # # Part 3 · A run that survives
 #
 # In the clinic the power goes off for an hour, most days. A training of 16 seconds begins again; one of 16 hours must not.

@@ -646,6 +646,11 @@ differences = scores - small.average["replay"].to_numpy()  # 0 until you change 
 print(f"mine minus reservoir: mean {differences.mean():+.3f}, spread {differences.std(ddof=1):.3f}")
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ## 6. Remedy two: hold the important weights
 #
 # The help desk must delete its old texts, and replay keeps 100 of them. Can we keep something else? **Elastic weight

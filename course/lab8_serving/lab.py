@@ -481,6 +481,11 @@ model = teacher = trimmed = student = rows = history = None
 runtime.free_memory()
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # # Part 2 · Serve
 
 # %% locked="service"

@@ -602,6 +602,11 @@ assert np.allclose(found_head, again), "equal seeds, equal heads"
 # <code>per_example_gradients(weight, features[rows], labels[rows]).sum(axis=0)</code>.</details>
 
 # %% [markdown]
+# **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
+# *Run › Run All Above Selected Cell* (on Colab *Runtime › Run before*), wait a few minutes, and go on below. An exercise that
+# is still open stops this run: then run the cells behind it by hand.
+
+# %% [markdown]
 # ### Your loop at work
 #
 # Each of our texts counts as one person's. The measure is macro-F1, the mean over the classes (lab 2): who always says the

@@ -17,6 +17,7 @@ LINES_A_MINUTE = 20  # of given code, to see what it does
 HIDDEN = (r"<details>.*?</details>", r"\$\$.*?\$\$", r"\$[^$]*\$", r"`[^`]*`|\]\([^)]*\)")  # not read, or not as words
 WORD = re.compile(r"[^\W\d_]{2,}")
 MINUTES = re.compile(r"^### Exercise .*?\((\d+) minutes", re.M)
+STOP = "**A place to stop.**"  # begins a cell of its own
 ANSWER = re.compile(r"### BEGIN SOLUTION(.*?)### END SOLUTION", re.S)
 
 # (minutes, what is done, labs that compute meanwhile)
@@ -49,14 +50,25 @@ WEEK = [
 
 def minutes(root, lab):
     """{part: minutes} that a student needs for a lab: reading, code, exercises, computer."""
-    cells = notebooks.release(root, lab).cells
+    return {**minutes_of(notebooks.release(root, lab).cells),
+            "computer": read_card(root, lab).get("measured", {}).get("minutes", 0)}
+
+
+def minutes_of(cells):
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     given = [cell.source for cell in cells if cell.cell_type == "code" and "NotImplementedError" not in cell.source]
     read = functools.reduce(lambda left, hidden: re.sub(hidden, " ", left, flags=re.S), HIDDEN, text)
     return {"reading": len(WORD.findall(read)) / WORDS_A_MINUTE,
             "code": sum(bool(line.strip()) for source in given for line in source.split("\n")) / LINES_A_MINUTE,
-            "exercises": sum(map(int, MINUTES.findall(text))),
-            "computer": read_card(root, lab).get("measured", {}).get("minutes", 0)}
+            "exercises": sum(map(int, MINUTES.findall(text)))}
+
+
+def sittings(root, lab):
+    """The minutes, without the computer's, from one place to stop to the next."""
+    cells = notebooks.release(root, lab).cells
+    stops = [place for place, cell in enumerate(cells) if cell.source.startswith(STOP)]
+    parts = zip([0, *stops], [*stops, len(cells)], strict=True)
+    return [sum(minutes_of(cells[begin:end]).values()) for begin, end in parts]
 
 
 def lines_to_write(root, lab):
@@ -82,8 +94,8 @@ def effort(root):
         parts = minutes(root, lab)
         shown = [f"{parts[name]:.0f}" for name in ("reading", "code", "exercises")]
         rows.append([title(root, lab), *shown, str(lines_to_write(root, lab)), f"{parts['computer']:.1f}",
-                     hours(sum(parts.values()))])
-    return table(["lab", "reading", "given code", "exercises", "lines to write", "computer", "in all"], rows)
+                     hours(sum(parts.values())), " + ".join(map(hours, sittings(root, lab)))])
+    return table(["lab", "reading", "given code", "exercises", "lines to write", "computer", "in all", "sittings"], rows)
 
 
 def day(root, begin=8 * 60 + 30):

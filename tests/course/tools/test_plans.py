@@ -22,6 +22,14 @@ def test_each_of_five_days_leaves_two_hours_for_slides_and_talk():
         assert sum(share * sum(plans.minutes(ROOT, lab).values()) for lab, share in labs) <= 4 * 60 + 15, what
 
 
+@pytest.mark.parametrize("lab", LABS)
+def test_no_sitting_takes_more_than_two_hours(lab):
+    """A class has two; what stands at a place to stop is the same everywhere, and hides no heading."""
+    assert max(plans.sittings(ROOT, lab)) <= 120
+    stops = [cell.source for cell in plans.notebooks.release(ROOT, lab).cells if plans.STOP in cell.source]
+    assert all(stop == stops[0] and stop.startswith(plans.STOP) and "#" not in stop for stop in stops)
+
+
 @pytest.mark.parametrize("place", range(len(plans.DAY)))
 def test_sections_and_exercises_that_a_plan_names_are_in_the_lab(place):
     what = plans.DAY[place][1]

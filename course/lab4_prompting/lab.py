@@ -846,7 +846,7 @@ assert redact("Ask @amina\nand @musa.") == "Ask [HANDLE]\nand [HANDLE].", "every
 # %%
 cost = calibration.load_record("lab4_prompting", "tokens")
 order = cost.groupby("language")["smollm2_times"].mean().sort_values().index
-cost = cost.set_index("language").loc[order].reset_index()
+cost = cost.set_index("language").loc[order].rename(index=data.NAMES).reset_index()
 dots = {"SmolLM2": calibration.summarize(cost, "language", "smollm2_times"),
         "MiniLM": calibration.summarize(cost, "language", "minilm_times")}
 plots.plot_dots(dots, "Tokens for the same sentences", xlabel="times as many as in English");

@@ -848,7 +848,8 @@ axes = plots.plot_dots(gaps, "Accuracy, language minus English (bars: 95 % inter
                        guide=("no gap", 0.0))
 
 # %%
-record.groupby(["method", "language"], sort=False)["accuracy"].agg(["mean", "std", "count"]).round(3).unstack(0)
+by_language = record.groupby(["method", "language"], sort=False)["accuracy"].agg(["mean", "std", "count"]).round(3)
+by_language.rename(index=data.NAMES).unstack(0)
 
 # %% [markdown]
 # Same sentences, same labels, same method: and yet a frozen English encoder gets 86 % right in English and about half in
@@ -869,7 +870,7 @@ for (method, language), part in record[record.language.isin(["yor", "hau", "vie"
                    for column in ("right", "right_without_marks"))
     difference, low, high = fairness.paired_interval(plain, full)
     rows.append({"method": method, "language": data.NAMES[language], "change": difference, "low": low, "high": high})
-pd.DataFrame(rows).round(3)
+pd.DataFrame(rows).set_index(["method", "language"]).round(3)
 
 # %% [markdown]
 # TF-IDF on characters reads the marks and misses them: 15 points in Yoruba, 32 in Vietnamese. Training texts of both

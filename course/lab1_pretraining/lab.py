@@ -244,7 +244,12 @@ assert torch.equal(inputs, same) and not torch.equal(inputs, other), "the masks 
 # %% [markdown]
 # ## 5. The loss, at the hidden places only
 #
-# The encoder gives a vector $h$ of width $d$ for each token. The **vocabulary head** turns it into one score per piece:
+# The **encoder** is a **transformer**: it begins with one vector for each token and changes these vectors in a few **layers**.
+# In a layer each token first takes something from the vectors of the other tokens (**attention**), then works on its own
+# vector alone. Three tokens of width 128 go in as (3 × 128) and come out as (3 × 128), but each now knows its neighbours:
+# *bank* beside *river* gets another vector than *bank* beside *money*. (Lab 11 builds a transformer, line by line.)
+#
+# So the encoder gives a vector $h$ of width $d$ for each token. The **vocabulary head** turns it into one score per piece:
 #
 # $$H\;(B \times T \times d)\;\longrightarrow\;\text{choose hidden places}\;\longrightarrow\;(n \times d)\;
 # \longrightarrow\;\text{head}\;\longrightarrow\;(n \times V) \qquad n \approx 0.15\,B\,T$$

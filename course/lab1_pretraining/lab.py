@@ -974,8 +974,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # ## What to take away
 
 # %%
-results = calibration.summarize(record[record.language == "eng"], "start", "test_word_loss")
-results.rename(columns={"mean": "nats per hidden word (English)"}).round(2)
+results = record.groupby(["language", "start"])["test_word_loss"].agg(["mean", "std", "count"])
+results.rename(index=data.NAMES, columns={"mean": "nats per hidden word"}).round(2)
 
 # %% [markdown]
 # 1. Pretraining needs text, not labels: hide some of the tokens (80/10/10; BERT 15 %, our training 30 %) and count the loss

@@ -832,6 +832,9 @@ print(f"without a stream, all tasks at once: {joint.average.mean():.3f} ± {join
 print(f"TF-IDF, all tasks at once: {joint.tfidf_average.mean():.3f} ± {joint.tfidf_average.std():.3f}")
 
 # %% [markdown]
+# In the stream of languages, replay has an average accuracy of 0.60 ± 0.01 where Hausa comes last, and of 0.62 ± 0.01 with
+# Swahili (5 seeds, task not known; TF-IDF of all tasks at once 0.57 in both).
+#
 # Time counted as texts that go forward and backward through the model for one more task (320 rows, 2 epochs; the same on
 # every machine):
 #

@@ -238,7 +238,8 @@ bill.sort_values("tokens per sentence").round({"tokens per sentence": 0, "dollar
 
 # %% [markdown]
 # One number, the tokens per sentence, decides all: twice the tokens are twice the price, twice the time, and half of the
-# context. (Attention costs even more than twice in a long text.) The people who have least pay most.
+# context. (In a long text it is even more than twice the time, since each token is compared with all before it: lab 11.) The
+# people who have least pay most.
 #
 # ## 4. What the tokenizer cannot read
 #

@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from leaplm import assets, marking, plots, runtime
+from leaplm import assets, data, marking, plots, runtime
 from leaplm.capstone import evidence, methods as small_data_methods, small_data
 from leaplm.data import normalize
 from leaplm.prompting import redact
@@ -299,7 +299,7 @@ assert list(cross_validate(smallest, [5, 6, 7, 8], np.array([0, 1, 0, 1]))) == [
 # macro-F1 are different numbers, and each lab has its own test texts.
 
 # %%
-evidence.table(len(rows))
+evidence.table(len(rows)).set_index("language").rename(index=data.NAMES)
 
 # %% [markdown]
 # **Predict first.** Which method will be best on your rows, and what accuracy will it reach?

@@ -500,7 +500,7 @@ axes.legend(frameon=False);
 # %% locked="refusal_table"
 record = calibration.load_record("lab12_retrieval", "refusal")
 columns = ["development_answered", "development_refused", "test_answered", "test_refused"]
-record.groupby(["language", "way"], sort=False)[columns].mean().round(2)
+record.groupby(["language", "way"], sort=False)[columns].mean().rename(index=data.NAMES).round(2)
 
 # %% [markdown]
 # ## 7. Answer from sources

@@ -663,7 +663,8 @@ for language in tagging.LANGUAGES:
                  "linear model": tagging.entity_scores(wanted, linear.predict(words))["f1"],
                  "encoder": tagging.entity_scores(wanted, tagging.tag_batches(tagger, make_batches(others), TAGS))["f1"],
                  "rule on capitals": tagging.entity_scores(wanted, [tagging.capital_tags(row) for row in words])["f1"]})
-print(f"you predicted that the {say_drawn(my_better)} carries over better; F1 of what learned from {LANGUAGE}:")
+print(f"you predicted that the {say_drawn(my_better)} carries over better; F1 of what learned from "
+      f"{say_drawn(data.NAMES.get(LANGUAGE, LANGUAGE))}:")
 pd.DataFrame(rows).set_index("tested in").round(2)
 
 # %% locked="from_english"

@@ -244,7 +244,12 @@ assert torch.equal(inputs, same) and not torch.equal(inputs, other), "the masks 
 # %% [markdown]
 # ## 5. The loss, at the hidden places only
 #
-# The encoder gives a vector $h$ of width $d$ for each token. The **vocabulary head** turns it into one score per piece:
+# The **encoder** is a **transformer**: it begins with one vector for each token and changes these vectors in a few **layers**.
+# In a layer each token first takes something from the vectors of the other tokens (**attention**), then works on its own
+# vector alone. Three tokens of width 128 go in as (3 × 128) and come out as (3 × 128), but each now knows its neighbours:
+# *bank* beside *river* gets another vector than *bank* beside *money*. (Lab 11 builds a transformer, line by line.)
+#
+# So the encoder gives a vector $h$ of width $d$ for each token. The **vocabulary head** turns it into one score per piece:
 #
 # $$H\;(B \times T \times d)\;\longrightarrow\;\text{choose hidden places}\;\longrightarrow\;(n \times d)\;
 # \longrightarrow\;\text{head}\;\longrightarrow\;(n \times V) \qquad n \approx 0.15\,B\,T$$
@@ -974,8 +979,8 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # ## What to take away
 
 # %%
-results = calibration.summarize(record[record.language == "eng"], "start", "test_word_loss")
-results.rename(columns={"mean": "nats per hidden word (English)"}).round(2)
+results = record.groupby(["language", "start"])["test_word_loss"].agg(["mean", "std", "count"])
+results.rename(index=data.NAMES, columns={"mean": "nats per hidden word"}).round(2)
 
 # %% [markdown]
 # 1. Pretraining needs text, not labels: hide some of the tokens (80/10/10; BERT 15 %, our training 30 %) and count the loss

@@ -196,7 +196,7 @@ assert len(two[1]["input_ids"]) == 1, "the rows of the caller should stay as the
 # %% [markdown]
 # ## 3. From tokens to one vector
 #
-# The **encoder** is MiniLM: 6 transformer layers, width 384, 22.7 million weights, trained on a billion pairs of English
+# The encoder is MiniLM, a transformer (lab 1): 6 layers, width 384, 22.7 million weights, trained on a billion pairs of English
 # sentences. It gives one vector per token:
 #
 # $$\text{input\_ids}\;(B \times T)\;\longrightarrow\;\text{encoder}\;\longrightarrow\;H\;(B \times T \times 384)$$
@@ -1057,6 +1057,11 @@ for language, title in (("hau", "Hausa"), ("swa", "Swahili")):
 # So: with 1,000 labels and an encoder of another language, take TF-IDF on characters. It trains in a second. We also
 # averaged the two models; that was not better than the characters alone. What would help is an encoder that has read
 # the language, or more labels: with 5,000 Hausa labels TF-IDF on characters reaches a macro-F1 of 0.71 (3 seeds).
+#
+# **Near copies.** No tweet is in two parts of the data, but people copy tweets: without handles, links and punctuation, 5.3 %
+# of the Hausa test tweets and 5.1 % of the held-out ones stand among the training tweets too (in the other languages 2.0 %
+# at most). Only 0.4 % of the test tweets are near copies of the 1,000 that are trained on here, so these scores hardly gain.
+# Whoever trains on all 14,172 Hausa tweets takes such texts out of the test first.
 
 # ## 14. Start from the encoder of lab 1
 #

@@ -1,11 +1,21 @@
 """The studies of lab 2: `make calibrate LAB=lab2_finetuning` runs them, the lab plots them, marks rest on `main`."""
 
 import functools
+import re
 
 import numpy as np
 from leaplm.assets import store
 from leaplm.calibration import study
-from leaplm.data import MARKED, DynamicPaddingCollator, domains, heldout_rows, load_sentiment, subsample
+from leaplm.data import (
+    AFRISENTI,
+    MARKED,
+    DynamicPaddingCollator,
+    domains,
+    heldout_rows,
+    load_sentiment,
+    sentiment_frames,
+    subsample,
+)
 from leaplm.data import tokenize as tokenize_rows
 from leaplm.evaluation import (
     accuracy,
@@ -20,6 +30,7 @@ from leaplm.evaluation import (
 from leaplm.models import load_masked_lm, load_sequence_classifier, load_tokenizer
 from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
+from leaplm.text import find_words, normalize
 from leaplm.training import TrainingConfig, train
 
 TEST_ROWS = 1000
@@ -185,3 +196,26 @@ def more_labels(seed, language, size):
     data = sentiment(language)
     rows, test = subsample(data["train"], size, seed), subsample(data["test"], TEST_ROWS)
     return baselines(rows, test)
+
+
+# -- texts that somebody copied ------------------------------------------------------------------------------------------
+
+NO_WORDS = re.compile(r"@\w+|https?\S*|www\.\S+")
+
+
+def words_of(text):
+    """The words of a tweet without handles, links, punctuation and emoji."""
+    return " ".join(find_words(NO_WORDS.sub(" ", normalize(text)), shortest=1))
+
+
+@study([{"language": language} for language in AFRISENTI], seeds=range(5))
+def near_copies(seed, language):
+    """The share of test and held-out tweets whose words stand in a training tweet too: in any, in one of the lab's 1,000."""
+    parts = {part: rows.text.map(words_of) for part, rows in sentiment_frames(language).items()}
+    chosen = subsample(sentiment(language)["train"], 1000, seed)["text"]
+    found = {"train_rows": len(parts["train"])}
+    for part in ("test", "heldout"):
+        words = parts[part][parts[part] != ""]
+        found |= {f"{part}_rows": len(parts[part]), f"{part}_share": float(words.isin(parts["train"]).mean()),
+                  f"{part}_share_of_1000": float(words.isin(map(words_of, chosen)).mean())}
+    return found

@@ -163,13 +163,20 @@ assert len({dropping.eval()(torch.ones(2)).item() for _ in range(50)}) == 1, "in
 # and $B$ has $m \cdot r$, so a layer trains $r\,(m + n)$ instead of $m \cdot n$. In 16 bits each takes two bytes:
 
 # %%
-numbers = lora.lora_parameters([(384, 384)] * 12, rank=8)  # query and value in each of MiniLM's six layers
+numbers = lora.lora_parameters([(384, 384)] * 12, rank=8)  # two matrices in each of MiniLM's six layers: section 2 names them
 print(f"LoRA {numbers:,} numbers, {2e-6 * numbers:.2f} MB · MiniLM 22,565,376 numbers, 45 MB")
 
 # %% [markdown]
 # ## 2. Into the encoder
 #
-# Each layer of MiniLM has six linear layers. Their names say where they are:
+# A layer of MiniLM makes three vectors of each token's vector, with a matrix (384 × 384) each. The **query** says what the
+# token looks for, the **key** by what it is found, the **value** what it gives. The products of a token's query with all
+# keys become shares that sum to 1, and the token takes that mixture of the values: this is **attention**. For a text of 5
+# tokens the shares are a table (5 × 5), with one row a token. The 384 numbers are cut into 12 **heads** of 32, and each head
+# has shares of its own. (Lab 11 builds all of this.)
+#
+# So each layer has six linear layers: query, key and value, one behind the attention, and two that work on each token alone.
+# Their names say where they are:
 
 # %%
 model = models.load_sequence_classifier(names)
@@ -673,7 +680,7 @@ with torch.no_grad():
 main = calibration.load_record("lab3_lora", "main")
 sizes = main.groupby("language").agg(macro_f1=("macro_f1", "mean"), sd=("macro_f1", "std"), seeds=("seed", "count"))
 sizes["learn in training"] = main.groupby("language").trainable.first()
-display(sizes.round(3))
+display(sizes.rename(index=data.NAMES).round(3))
 print(f"nine full models {9 * 45.1:.0f} MB; one model and nine adapters about {45.1 + 0.15 + 8 * 2:.0f} MB")
 
 # %% [markdown]

@@ -524,6 +524,8 @@ plots.plot_bars(summary, "One template or all of them, English (5 parts of the d
 # * Four templates stay near chance whatever the score: by the sum they give nearly every text the class that is named first.
 #   All four name both classes in the prompt. But *instruction* does so too and is one of the best, so this alone is not the
 #   reason.
+# * **In Hausa and Swahili** (tweets in three classes, three of the templates) the mean over templates is 0.44 and 0.21, the
+#   spread 0.09 and 0.06. Who guesses is right for one in three: section 12 goes on with these languages.
 # * The **vote of all ten** reaches 0.83 ± 0.06 without a single label, although four of the ten know nothing. Calibrated
 #   or not makes no difference to it that is larger than the spread.
 #
@@ -852,7 +854,7 @@ assert redact("Ask @amina\nand @musa.") == "Ask [HANDLE]\nand [HANDLE].", "every
 # %%
 cost = calibration.load_record("lab4_prompting", "tokens")
 order = cost.groupby("language")["smollm2_times"].mean().sort_values().index
-cost = cost.set_index("language").loc[order].reset_index()
+cost = cost.set_index("language").loc[order].rename(index=data.NAMES).reset_index()
 dots = {"SmolLM2": calibration.summarize(cost, "language", "smollm2_times"),
         "MiniLM": calibration.summarize(cost, "language", "minilm_times")}
 plots.plot_dots(dots, "Tokens for the same sentences", xlabel="times as many as in English");

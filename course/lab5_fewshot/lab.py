@@ -37,6 +37,7 @@ from leaplm import plots, runtime, training
 from leaplm.peft import lora
 from leaplm.prompting import scoring
 from leaplm.identity import student_seed
+from leaplm.locales import say_drawn
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader", "smollm2"])  # downloads only what is not here yet
@@ -234,9 +235,13 @@ except ValueError:
 # ### What it costs, and what it need not cost
 #
 # The simple program sends *prefix + prompt + word* through the model for every text and every word. But the prefix
-# never changes, and in a causal model a token sees only what stands **before** it. So the prefix's keys and values (the
-# **KV cache**) can be computed once and used for all texts; and one pass over a prompt gives the probabilities of *all*
-# next tokens, so of all labels at once.
+# never changes, and in a causal model a token sees only what stands **before** it.
+#
+# In each layer every token leaves two vectors for the tokens behind it: a **key**, by which they find it, and a **value**,
+# which they take from it (lab 3). A prefix of 320 tokens leaves two tensors of shape (320 × 192) in each of SmolLM2's 30
+# layers. What comes later does not change them, so they are computed once and used for all texts: this store is the
+# **KV cache** (lab 11 builds one). And one pass over a prompt gives the probabilities of *all* next tokens, so of all labels
+# at once.
 #
 # $$\text{tokens: } n \cdot c \cdot (P + T + 1) \;\longrightarrow\; P + n \cdot T$$
 #
@@ -930,7 +935,7 @@ cost.groupby("method", sort=False)[columns].mean().round(2)
 # Hausa? On Bengali, in another script?
 
 # %%
-my_transfer = {"fra": 0.0, "hau": 0.0, "ben": 0.0}
+my_transfer = {"French": 0.0, "Hausa": 0.0, "Bengali": 0.0}
 
 # %% locked="transfer_figure"
 record = calibration.load_record("lab5_fewshot", "transfer")
@@ -964,7 +969,7 @@ try:
     topic_weight, topic_bias = fewshot.fit_head(vectors, english_topics["label"])
     scores = fewshot.embed(encoder, tokenizer, others["text"]) @ topic_weight.T + topic_bias
     right = evaluation.accuracy(others["label"], scores.argmax(axis=1))
-    print(f"trained on English, tested on {other}: accuracy {right:.2f}; "
+    print(f"trained on English, tested on {say_drawn(data.NAMES[other])}: accuracy {right:.2f}; "
           f"most frequent topic {np.bincount(others['label']).max() / len(others):.2f}")
 except assets.AssetMissing:
     print("The topics are not on this machine; the figure above is the record.")

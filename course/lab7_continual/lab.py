@@ -40,6 +40,7 @@ from leaplm import plots, runtime, training
 from leaplm.continual import heads, streams
 from leaplm.peft import lora
 from leaplm.identity import student_seed
+from leaplm.locales import say_drawn
 from leaplm.runtime import by_scale
 
 assets.fetch(["minilm", "vader"])  # downloads only what is not here yet
@@ -72,7 +73,7 @@ tasks = streams.load_stream(LANGUAGE, **sizes)
 names = [task.name for task in tasks]
 classes = streams.all_classes(tasks)
 for task in tasks:
-    print(f"{task.name:>9}: {len(task.train)} texts, classes {dict(zip(task.places, task.names, strict=True))}")
+    print(f"{say_drawn(task.name):>9}: {len(task.train)} texts, classes {dict(zip(task.places, task.names, strict=True))}")
 
 # %%
 for task in tasks:
@@ -792,7 +793,7 @@ plots.plot_matrices({"task not known": results["adapters"].matrix, "task known":
 # %%
 for number, task in enumerate(tasks):
     share = np.mean(adapters.choose(adapted, task.test) == number)
-    print(f"{task.name:>9}: the router finds the task of {share:.2f} of the texts")
+    print(f"{say_drawn(task.name):>9}: the router finds the task of {share:.2f} of the texts")
 
 # %% [markdown]
 # When the task is known, a column never changes: nothing is forgotten. When it is not known, a column falls a little,
@@ -836,6 +837,9 @@ print(f"without a stream, all tasks at once: {joint.average.mean():.3f} ± {join
 print(f"TF-IDF, all tasks at once: {joint.tfidf_average.mean():.3f} ± {joint.tfidf_average.std():.3f}")
 
 # %% [markdown]
+# In the stream of languages, replay has an average accuracy of 0.60 ± 0.01 where Hausa comes last, and of 0.62 ± 0.01 with
+# Swahili (5 seeds, task not known; TF-IDF of all tasks at once 0.57 in both).
+#
 # Time counted as texts that go forward and backward through the model for one more task (320 rows, 2 epochs; the same on
 # every machine):
 #

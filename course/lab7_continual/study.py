@@ -120,7 +120,7 @@ def after_two_tasks(seed, second, language):
 @study([{"language": language, "method": "replay"} for language in AFRISENTI], seeds=range(5))
 def languages(seed, language, method):
     """Streams that end with another language: the model that the lab hands in there."""
-    second = streams.stream_of(language)[1][0]
+    second = streams.stream_of(language)[1][1]
     shared = {"pcm": "hau", "hau": "pcm"}.get(second, language)  # a stream with the same second task
     tasks, (model, replay) = stream(language, seed), copy.deepcopy(after_two_tasks(seed, second, shared))
     replay.learn(model, tasks[2])

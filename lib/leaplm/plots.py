@@ -268,7 +268,9 @@ def plot_matrices(matrices, names, title):
     """
     columns = min(4, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure, parts = new_figure(rows, columns, figsize=(3.1 * columns, 0.5 + 2.6 * rows), squeeze=False)
+    long = max(map(len, names)) > 8  # such names would lie on each other
+    width, height = (3.7, 3.2) if long else (3.1, 2.6)
+    figure, parts = new_figure(rows, columns, figsize=(width * columns, 0.5 + height * rows), squeeze=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     for axes in parts.flat[len(matrices) :]:
         axes.axis("off")
@@ -277,7 +279,7 @@ def plot_matrices(matrices, names, title):
         for (i, j), value in np.ndenumerate(np.asarray(matrix)):
             axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=ink(image.to_rgba(value)))
         axes.set_title(method, fontsize=10)
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, **({"rotation": 30, "ha": "right"} if long else {}))
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel="tested on", ylabel="after training on")
     return parts[0, 0]

@@ -5,12 +5,14 @@ import os
 import re
 import statistics
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from forked import run_notebook
-from leaplm import data, evaluation, training
+from leaplm import data, evaluation, plots, training
 from leaplm.grading.course import list_labs
 from leaplm.grading.judge.probes import learning_rates_by_update, sgd_of_groups
 from leaplm.grading.judge.tiny_models import tiny_classifier, vector_classifier
@@ -21,6 +23,7 @@ from solved import assert_handed_in, solved_lab
 LABS = list_labs(ROOT)
 LANGUAGES = os.environ.get("LEAPLM_LANGUAGES", "").split()  # `make languages` takes all of them
 OWN = "mine.csv"
+CODE = rf"(?<![\w.-])({'|'.join(data.NAMES)})(?![\w.-])"
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +45,37 @@ def run_solution(lab, folder, language, environment):
         cell.source = HIDDEN.sub("", cell.source)  # they judge what no model of this scale can reach
         if cell.source.startswith('LANGUAGE = "'):
             cell.source = f"LANGUAGE = {language!r}"
-    run_notebook(notebook, folder, {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT), **environment})
+    run_notebook(notebook, folder, {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT), **environment},
+                 look=codes_shown if language == OWN else None)
+
+
+def codes_shown(outputs):
+    """The languages that a cell's tables, figures and printed lines call by their codes, for a learner to guess at."""
+    figures = [plt.figure(number).in_words() for number in plt.get_fignums()]  # here nothing shows and closes them
+    plt.close("all")
+    seen = re.findall(CODE, "\n".join(figures))
+    for output in outputs:
+        shown = output.get("data", {})
+        words = [output.get("text", ""), "" if "text/html" in shown else shown.get("text/plain", "")]
+        seen += re.findall(rf"<t[hd][^>]*>\s*{CODE}\s*</t[hd]>", shown.get("text/html", ""))
+        seen += re.findall(CODE, "\n".join(words))
+    return f"{sorted(set(seen))}: say data.NAMES" if seen else None
+
+
+@pytest.mark.parametrize(("output", "found"), [
+    ({"text": "learned from hau:"}, True),
+    ({"text": "Hausa: runs/minilm-hau"}, False),
+    ({"data": {"text/plain": "", "text/html": "<tr><th>swa</th><td>0.5</td></tr>"}}, True),
+    ({"data": {"text/plain": "swa", "text/html": "<tr><th>Swahili</th></tr>"}}, False),
+])  # fmt: skip
+def test_a_language_shown_by_its_code_is_found(output, found):
+    assert bool(codes_shown([output])) == found
+
+
+@pytest.mark.parametrize("names", [["Hausa", "Swahili"], ["hau", "swa"]])
+def test_a_figure_that_shows_codes_of_languages_is_found(names):
+    plots.plot_bars(pd.DataFrame({"language": names, "mean": [0.5, 0.6], "sd": 0.1}), "Accuracy")
+    assert bool(codes_shown([])) == (names[0] == "hau")
 
 
 def own_rows(lab):

@@ -88,6 +88,17 @@ def test_a_number_can_be_read_on_its_cell():
     assert min(contrast(plots.ink(color), color) for color in matplotlib.colormaps["Blues"](range(256))) >= 4.5
 
 
+@pytest.mark.parametrize("locale", ["", "fr"])
+def test_long_names_of_tasks_do_not_lie_on_each_other(locale, monkeypatch):
+    monkeypatch.setenv("LEAPLM_LOCALE", locale)
+    names = ["movies", "Nigerian Pidgin", "Kinyarwanda"]
+    axes = plots.plot_matrices({way: [[0.5] * 3] * 3 for way in ("naive", "replay", "EWC")}, names, "title")
+    drawn(axes.figure)
+    assert all(label.get_rotation() == 30 and label.get_ha() == "right" for label in axes.get_xticklabels())
+    short = plots.plot_matrices({"naive": [[0.5] * 3] * 3}, ["movies", "products", "tweets"], "title")
+    assert {label.get_rotation() for label in short.get_xticklabels()} == {0}
+
+
 def test_series_are_told_apart_without_colours():
     curve = pd.DataFrame({"shots": [2, 8], "mean": [0.5, 0.6], "sd": [0.1, 0.1], "seeds": [3, 3]})
     lines = plots.plot_lines({str(i): curve for i in range(6)}, "shots", "title", "shots").get_lines()

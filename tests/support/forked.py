@@ -37,10 +37,13 @@ MOST_BYTES = 1_000_000  # of a cell's outputs
 FORKS = multiprocessing.get_context("fork")
 
 
-def run_notebook(notebook, folder, environment, seconds=600):
-    """Run the code cells of a notebook in `folder`; AssertionError with cell and traceback where one fails."""
+def run_notebook(notebook, folder, environment, seconds=600, look=None):
+    """Run the code cells of a notebook in `folder`; AssertionError with cell and traceback where one fails.
+
+    look: a function that finds a fault in a cell's outputs, as nbformat has them; None where there is none.
+    """
     said, heard = FORKS.Pipe()
-    child = FORKS.Process(target=run_cells, args=(notebook, folder, environment, heard))
+    child = FORKS.Process(target=run_cells, args=(notebook, folder, environment, heard, look))
     child.start()
     heard.close()
     try:
@@ -54,7 +57,7 @@ def run_notebook(notebook, folder, environment, seconds=600):
     assert fault is None, fault
 
 
-def run_cells(notebook, folder, environment, pipe):
+def run_cells(notebook, folder, environment, pipe, look=None):
     gc.freeze()  # what stands in this process needs no look by its fork's collector
     try:
         os.chdir(folder)
@@ -62,13 +65,13 @@ def run_cells(notebook, folder, environment, pipe):
         matplotlib.use("Agg")
         torch.set_num_threads(1)  # OpenMP's threads do not live on in a fork
         shell = make_shell()
-        pipe.send(next((fault for cell in notebook.cells if (fault := run_cell(shell, cell))), None))
+        pipe.send(next((fault for cell in notebook.cells if (fault := run_cell(shell, cell, look))), None))
     except BaseException:
         pipe.send(traceback.format_exc())
         raise
 
 
-def run_cell(shell, cell):
+def run_cell(shell, cell, look=None):
     """What went wrong in a cell, in words; nothing if all went well."""
     if cell.cell_type != "code":
         return None
@@ -76,7 +79,8 @@ def run_cell(shell, cell):
     with outputs.captured(shell):
         result = shell.run_cell(cell.source, store_history=True)
     if result.success:
-        return None
+        fault = look(outputs.items) if look else None
+        return fault and f"the cell\n{cell.source}\nshows {fault}"
     told = "\n".join("\n".join(item["traceback"]) for item in outputs.items if item["output_type"] == "error")
     return f"the cell\n{cell.source}\nfailed: {told or result.error_in_exec}"
 

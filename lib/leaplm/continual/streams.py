@@ -44,7 +44,7 @@ class Task:
 
 
 def stream_of(language):
-    """The tasks of a language's stream as (name, language, domain), the new one last.
+    """The tasks of a language's stream as (name, language, domain), the new one last; a name is one to be read.
 
     "eng": film reviews, product reviews, tweets. Another language: English film reviews, tweets in Nigerian Pidgin (for
     Pidgin: in Hausa), tweets in the language. A CSV: English film reviews, product reviews, the file.
@@ -55,7 +55,7 @@ def stream_of(language):
     if data.is_own_file(language):
         return [first, second, ("own", language, "all")]
     bridge = "hau" if language == "pcm" else "pcm"
-    return [first, (bridge, bridge, "all"), (language, language, "all")]
+    return [first, *((data.NAMES.get(code, code), code, "all") for code in (bridge, language))]
 
 
 def load_stream(language="eng", train_size=320, test_size=200, own_classes=True, seed=0):

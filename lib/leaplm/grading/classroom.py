@@ -29,7 +29,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from leaplm.grading.assignment import Assignment
 from leaplm.grading.book.gradebook import CourseBook, PatientWriter
-from leaplm.grading.book.verdicts import STATES, Store, grader_digest
+from leaplm.grading.book.verdicts import STATES, Store, grader_digest, latest_records, variants_of
+from leaplm.grading.course import lab_file
 from leaplm.grading.intake.ingest import safe_id
 from leaplm.grading.intake.receipts import read_collected
 from leaplm.grading.judge.audit import near_duplicates, retrain
@@ -40,6 +41,7 @@ from leaplm.grading.sandbox.bubblewrap import NoSandbox, need_linux
 from leaplm.grading.sandbox.control_groups import Groups
 from leaplm.grading.sandbox.walls import Limits
 from leaplm.grading.submission import Submission
+from leaplm.runtime import COURSE_SECRET
 
 ATTEMPTS = 3  # at a submission whose Dask worker was lost
 RECONNECT_SECONDS = 300  # to wait for a scheduler that went away
@@ -67,6 +69,7 @@ class Summary:
     fresh: int = 0  # graded in this run; the others had a verdict already
     seconds: float = 0.0
     unwritten: list[str] = field(default_factory=list)  # whose marks are not in the gradebook yet
+    variants: dict[str, list[str]] = field(default_factory=dict)  # held-out rows -> who was last marked on them
 
     def text(self) -> str:
         """What a teacher wants to know at the end."""
@@ -78,10 +81,19 @@ class Summary:
             if record["state"] != "graded":
                 lines.append(f"{student}: {record['state']}, {record['points']:g} of {record['max']:g}. {record['reason']}")
             lines += [f"{student}: look at this: {repair['text']}" for repair in record["repairs"] if repair["doubtful"]]
+        lines += self._on_which_rows()
         if self.unwritten:
             lines.append(f"NOT IN THE GRADEBOOK, which another program holds: {', '.join(self.unwritten)}. Their verdicts "
                          "are kept. Close that program and run the same command: it writes them, and grades nothing twice.")
         return "\n".join(lines)
+
+    def _on_which_rows(self) -> list[str]:
+        if len(self.variants) < 2:
+            return [f"held-out rows: variant {name}. A student whose verdict has another variant was marked on other rows."
+                    for name in self.variants]  # fmt: skip
+        who = "; ".join(f"variant {name}: {', '.join(students)}" for name, students in self.variants.items())
+        return [f"look at this: not all were marked on the same held-out rows, so their marks cannot be compared. {who}. "
+                f"Set {COURSE_SECRET} to one secret (none: public rows), and run the same command for all."]  # fmt: skip
 
 
 def grade_class(
@@ -119,6 +131,11 @@ def grade_class(
     summary.unwritten = sorted(set(summary.unwritten))
     summary.seconds = time.monotonic() - started
     summary.records = dict(sorted(summary.records.items()))
+    if lab_file(book.course, lab, "checks.py").is_file():  # other assignments have no held-out rows
+        here = set(map(safe_id, book.submitted(lab)))
+        earlier = {name: record for name, record in latest_records(book.course, lab).items() if name in here}
+        now = {record["student"]: record for record in summary.records.values()}
+        summary.variants = variants_of({**earlier, **now}.values())
     return summary
 
 

@@ -69,6 +69,23 @@ def test_marks_verdicts_and_a_second_run_that_grades_only_what_changed(course, m
     assert len(log) == len(CLASS) + 1, "the log keeps every verdict ever given"
 
 
+def test_students_who_were_marked_on_other_rows_stand_out(course, monkeypatch):
+    """Also where they are graded one by one, on another day, with another secret; the secret itself is nowhere."""
+    first = grade_class(course, LAB, jobs=2, say=quiet, students=["amina", "bello"])
+    assert first.variants == {"public": ["amina", "bello"]} and "held-out rows: variant public." in first.text()
+    monkeypatch.setenv("LEAPLM_COURSE_SECRET", "mangoes of Kano, 2027")
+    second = grade_class(course, LAB, jobs=2, say=quiet, students=["bello", "chipo"])
+    assert second.fresh == 2, "other rows, another verdict"
+    [name] = set(second.variants) - {"public"}
+    assert len(name) == 8 and second.variants == {"public": ["amina"], name: ["bello", "chipo"]}
+    assert "look at this: not all were marked on the same held-out rows" in second.text()
+    assert f"variant {name}: bello, chipo" in second.text()
+    assert not any("mangoes" in file.read_text(encoding="utf-8") for file in (course / WORK).rglob("*.json*"))
+    monkeypatch.delenv("LEAPLM_COURSE_SECRET")
+    third = grade_class(course, LAB, jobs=2, say=quiet, students=["bello", "chipo"])
+    assert third.variants == {"public": ["amina", "bello", "chipo"]}, "a verdict that was there already counts as the newest"
+
+
 def test_a_teachers_own_score_stays_and_is_put_up_for_review(course):
     grade_class(course, LAB, jobs=2, say=quiet, students=["bello"])
     book = CourseBook(course)

@@ -8,7 +8,8 @@ The key is of all that decides a verdict beside the submission: the grader, its 
 no times of grading, so the same submission, grader and seed give the same bytes. What one looks like:
 
     {"lab": "lab2_finetuning", "notebook": "lab2_finetuning",
-     "student": "amina", "submission": "5b1c…", "grader": "90aa…", "seed": 4711, "locale": "fr",
+     "student": "amina", "submission": "5b1c…", "grader": "90aa…", "variant": "public", "seed": 4711,
+     "locale": "fr",
      "state": "graded", "reason": "", "points": 24, "max": 26, "received": "2026-11-24T10:00:00+00:00",
      "checks": [{"name": "collate", "points": 3, "max": 3, "message": "…", "fault": null}, …],
      "repairs": [{"text": "The check `collate` was changed; ours was used.", "doubtful": false}]}
@@ -22,7 +23,10 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +86,8 @@ class Store:
 
     def save(self, submission: Submission, graded: Graded) -> Graded:
         """Keeps a verdict; the notebook first, so that a record is never without it."""
-        graded = Graded({**graded.record, "grader": self.grader}, graded.notebook, graded.artifacts)
+        record = {**graded.record, "grader": self.grader, "variant": variant_name()}
+        graded = Graded(record, graded.notebook, graded.artifacts)
         path = self.path(submission)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_files(path.with_suffix(".files"), graded.artifacts)
@@ -130,6 +135,22 @@ def append_line(path: Path, text: str) -> None:
         file.write(text.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def variant_name() -> str:
+    """What the held-out rows of the course are called: "public", or a short hash of the secret that draws them."""
+    secret = os.environ.get(COURSE_SECRET)
+    return hashlib.sha256(f"variant {secret}".encode("utf-8", "surrogateescape")).hexdigest()[:8] if secret else "public"
+
+
+def variants_of(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """The students of each variant, from their records; those of before variants had names are in none.
+
+    >>> variants_of([{"student": name, "variant": "public"} for name in ("bello", "amina")] + [{"student": "chi"}])
+    {'public': ['amina', 'bello']}
+    """
+    pairs = sorted((record["variant"], record["student"]) for record in records if "variant" in record)
+    return {variant: [student for _, student in some] for variant, some in groupby(pairs, itemgetter(0))}
 
 
 def grader_digest(course: Path, lab: str) -> str:

@@ -783,7 +783,7 @@ print({kind: f"{1000 * some:.1f} ms" for kind, some in seconds.items()}, "for on
 # %% [markdown]
 # It depends on the processor. That of our record has instructions for bf16 (AVX512-BF16): with a large batch bf16
 # is faster there than 32 bits, with a small one it is not; and fp16, without such instructions, is six to ten times slower.
-# On the older processors of most laptops and labs bf16 is slow too, up to a hundred times. So: 16 bits on a GPU, 32 on a CPU, unless you measured.
+# On the older processors of most laptops and labs bf16 is slow too. So: 16 bits on a GPU, 32 on a CPU, unless you measured.
 #
 # ## 14. Several processes
 #

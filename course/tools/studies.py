@@ -15,7 +15,7 @@ from leaplm.responsible import fairness, privacy
 ROOT = Path(__file__).resolve().parents[2]
 # `__import__`: numpy and pandas import parts of themselves where an expression first calls them.
 BUILTINS = {"__import__": __import__, "str": str, "round": round, "sum": sum, "min": min, "max": max, "abs": abs, "len": len,
-            "int": int, "float": float, "all": all, "any": any}
+            "int": int, "float": float, "all": all, "any": any, "sorted": sorted, "map": map}
 
 
 class Studies(dict):
@@ -58,7 +58,7 @@ def setting(path, name):
     100
     """
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    [value] = [part.value for part in tree.body if isinstance(part, ast.Assign) and part.targets[0].id == name]
+    [value] = [part.value for part in tree.body if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == name]
     return ast.literal_eval(value)
 
 

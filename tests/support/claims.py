@@ -41,7 +41,8 @@ def page_prose(page):
 
 def questions_prose(lab):
     """The sentences of questions.toml that speak of the record or the lab, without the numbers that it gives them itself."""
-    entries = tomllib.loads((ROOT / "course" / lab / "questions.toml").read_text(encoding="utf-8"))
+    path = ROOT / "course" / lab / "questions.toml"
+    entries = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     texts = [text for kind in entries.values() for entry in kind for text in strings(entry)]
     sentences = [part for text in texts for part in re.split(r"(?<=[.?!:])\s", text)]
     return clean(" ".join(FILLED.sub("…", part) for part in sentences if TELLS.search(part)))

@@ -27,7 +27,7 @@ SETTINGS = [re.compile(pattern) for pattern in (
     r"[Mm]iddle 95 %", r"95 % intervals?", r"interval of 95 %",
     r"mean (?:macro-F1 )?minus 3 to 5 standard deviations(?: of macro-F1)?", r"mean plus 3 to 5 standard deviations",
     r"199 times in 200",  # the level of a bound on one more run
-    r"\b(?:32|16|8|4)[ -]bits?\b",
+    r"(?<![\d.,])(?:32|16|8|4)[ -]bits?\b",
 )]
 
 

@@ -1,6 +1,7 @@
 """The tables of a lab's calibration record by the names of its studies, for expressions in claims, slides and questions."""
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -81,6 +82,7 @@ def chapter_minutes():
     return [len(re.findall(r"[^\W\d_]{2,}", hidden.sub(" ", text))) / speed for text in texts]
 
 
+@functools.cache
 def promise(epsilon, false_alarms=0.05):
     """The largest share of members that any attack finds in lab 9's private training."""
     profile = privacy.privacy_profile(privacy.noise_for(epsilon, 1e-5, 0.25, 100), 0.25, 100)

@@ -2,10 +2,11 @@
 
 course/<lab>/claims.json holds for a lab, and course/claims.json for the pages that belong to none (README, TEACHING ...):
 
-* claims: sentences of lab.py (marking guides too), chapter.md, questions.toml or a page as they stand there, with each number
-  that a record gives in braces, and for each of these, in order, where it comes from: an expression of pandas, in which the
-  names of studies are the record's tables, `card()` is the lab's card.json with what was measured, and more
-  (course/tools/studies.py). {"words": "the loss falls from {0.87}", "record": ["temperature.before_loss.mean()"]}
+* claims: sentences of lab.py (marking guides too), chapter.md, questions.toml, card.json or a page (or of the `file` that a
+  claim names, such as a docstring's) as they stand there, with each number that a record gives in braces, and for each of
+  these, in order, where it comes from: an expression of pandas, in which the names of studies are the record's tables,
+  `card()` is the lab's card.json with what was measured, and more (course/tools/studies.py).
+  {"words": "the loss falls from {0.87}", "record": ["temperature.before_loss.mean()"]}
   A number may be a word: {"words": "{three} of ten gain", ...}. A sentence without a number has `holds`, an expression that
   has to be true; so has a sentence with a limit ("less than 8 minutes").
 * given: numbers that tests/support/results.py finds, but that come from no record, with the reason: settings, sizes of
@@ -16,7 +17,7 @@ course/<lab>/claims.json holds for a lab, and course/claims.json for the pages t
 import functools
 
 import pytest
-from claims import COURSE, NUMBER, SCOPES, claims_of, plain, texts_of, value_of
+from claims import COURSE, NUMBER, SCOPES, claims_of, places_of, plain, texts_of, value_of
 from leaplm import calibration
 from leaplm.grading.course import load_module
 from repo import ROOT
@@ -36,7 +37,7 @@ def tables(scope):
 @pytest.mark.parametrize(("scope", "claim"), CLAIMS)
 def test_what_a_sentence_says_is_what_the_record_holds(scope, claim):
     told, records = NUMBER.findall(claim["words"]), claim.get("record", [])
-    assert any(plain(claim["words"]) in text for text in texts_of(scope)), f"no sentence of {scope} says: {claim['words']}"
+    assert any(plain(claim["words"]) in text for text in places_of(scope, claim)), f"no sentence of {scope} says: {claim['words']}"
     assert len(told) == len(records), claim
     assert told or "holds" in claim, f"nothing holds the sentence: {claim['words']}"
     assert "holds" not in claim or studies.evaluate(claim["holds"], tables(scope)), claim

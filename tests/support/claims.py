@@ -29,14 +29,20 @@ def claims_of(scope):
 
 @functools.cache
 def texts_of(scope):
-    """The texts that say something: of a lab its notebook, its chapter, and what its questions say of the record."""
+    """The texts that say something: of a lab its notebook, chapter and card, and what its questions say of the record."""
     if scope == COURSE:
         return tuple(page_prose(page) for page in PAGES)
-    return lab_prose(ROOT, scope), chapter_prose(ROOT, scope), questions_prose(scope)
+    return lab_prose(ROOT, scope), chapter_prose(ROOT, scope), questions_prose(scope), card_prose(scope)
 
 
 def page_prose(page):
     return clean(MADE.sub(" ", (ROOT / page).read_text(encoding="utf-8")))
+
+
+def card_prose(lab):
+    """What the tables of the pages say of a lab: the sentences of its card."""
+    card = json.loads((ROOT / "course" / lab / "card.json").read_text(encoding="utf-8"))
+    return clean(". ".join(card[name] for name in ("build", "question", "ideas", "work") if name in card))
 
 
 def questions_prose(lab):
@@ -52,6 +58,11 @@ def strings(entry):
     """Every text of a question that a reader sees."""
     yield from (entry[name] for name in ("ask", "right", "because") if name in entry)
     yield from (text for pair in entry.get("wrong", []) for text in pair)
+
+
+def places_of(scope, claim):
+    """The texts in which a claim may stand: the scope's, or the one file that it names."""
+    return [clean((ROOT / claim["file"]).read_text(encoding="utf-8"))] if "file" in claim else texts_of(scope)
 
 
 def plain(words):

@@ -55,12 +55,12 @@ def fair(seed, language):
 
 @study([{"language": language} for language in SIB200], seeds=range(1))
 def languages(seed, language):
-    """What the sentences cost with SmolLM2, beside English, with a tokenizer of the language alone, and MiniLM's unknowns."""
+    """What the sentences cost with SmolLM2, beside English, with a tokenizer of their own, and MiniLM's unknowns."""
     sentences, english = (load_sentences(some)["test"] for some in (language, "eng"))
     counts, english_counts = (tokenization.count_tokens(load_tokenizer("smollm2"), some) for some in (sentences, english))
     rows = token_costs.premium_rows({"eng": english_counts, "other": counts})
     alone = tokenization.train_byte_bpe(load_sentences(language)["train"])
     return {"smollm2_tokens": float(np.mean(counts)), "premium": token_costs.premium(counts, english_counts),
-            "premium_sd": float(rows.set_index("language").sd["other"]), "own_tokens": token_costs.mean_tokens(alone, sentences),
-            "fit": token_costs.sentences_that_fit(counts), "minilm_unknown": tokenization.unknown_share(
-                load_tokenizer("minilm"), sentences)}
+            "premium_sd": float(rows.set_index("language").sd["other"]),
+            "own_tokens": token_costs.mean_tokens(alone, sentences), "fit": token_costs.sentences_that_fit(counts),
+            "minilm_unknown": tokenization.unknown_share(load_tokenizer("minilm"), sentences)}

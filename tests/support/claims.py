@@ -1,4 +1,4 @@
-"""Reads the files of claims, and the texts that each of them holds (tests/course/test_claims.py says how they are written)."""
+"""Reads the files of claims, and the texts that each holds (tests/course/test_claims.py says how they are written)."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ TELLS = re.compile(r"\brecords?\b|\bthe lab\b|\bmeasure[ds]?\b|\bour (?:own )?ru
 FILLED = re.compile(r"\{[^{}]+\}")
 NUMBER = re.compile(r"\{([^{}]+)\}")
 WORTH = {word: number for number, word in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve".split())}
+    ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"))}
 WORTH |= {"twenty": 20, "thirty": 30, "fifty": 50, "hundred": 100, "thousand": 1000, "twice": 2, "half": 0.5, "first": 1}
 
 

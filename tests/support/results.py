@@ -12,8 +12,8 @@ from prose import DECIMAL
 WORDS = ("one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|sixty|"
          "a hundred|hundred|a thousand|thousand")
 NUMBER = rf"(?:(?<![\w.,–])[+−-]?(?:\d[\d,]*\d|\d)(?!\.?\d)|\b(?:{WORDS})\b)"
-UNIT = (r"(?:[%‰]|(?:percent|per cent|points?|[MKGk]B|ms|s|milliseconds?|seconds?|minutes?|hours?|days?|weeks?|nats?|times|W|"
-        r"watt-hours?|watts?)\b)")
+UNIT = (r"(?:[%‰]|(?:percent|per cent|points?|[MKGk]B|ms|s|milliseconds?|seconds?|minutes?|hours?|days?|weeks?|nats?|times|"
+        r"W|watt-hours?|watts?)\b)")
 JOINED = r"(?:\s*[-–]\s*|\s+(?:to|and|or)\s+)"
 MEASURES = [re.compile(pattern, re.I) for pattern in (
     rf"{NUMBER}(?:{JOINED}{NUMBER})?(?:\s|-)?{UNIT}",

@@ -399,7 +399,7 @@ axes.plot([own_counts[name] for name in order], range(len(order))[::-1], "D", co
 axes.legend(frameon=False, fontsize=9);
 
 # %% [markdown]
-# With a tokenizer of its own no language costs more than about one and a half times as much as another, 39 to 60 tokens a
+# With a tokenizer of its own no language costs more than about one and a half times as much as another, 39 to 59 tokens a
 # sentence, and all but English cost less than with SmolLM2. The premium is hardly a property of Amharic or Burmese. It is
 # mostly a property of the text that the tokenizer was made from.
 #
@@ -570,7 +570,7 @@ print("Saved. Hand in this notebook together with its folder `artifacts`.")
 # At half a dollar per million tokens and ten sentences a message that is 43 dollars a month instead of 21, and a
 # message takes twice as long. 35 sentences fit into 2,048 tokens instead of 74, so fewer examples can be shown. SmolLM2 works
 # on bytes and loses nothing. MiniLM would not do: to it 1.5 % of the tokens are `[UNK]`, among them *kuɗi* (money). A
-# tokenizer of its own would need 41 tokens a sentence instead of 58, and one shared with English about 10 % more than that.
+# tokenizer of its own would need 40 tokens a sentence instead of 58, and one shared with English about 10 % more than that.
 # But a model must be trained with its tokenizer. So for now I would count the tokens of several models on 100 of our
 # messages before we choose one, and keep the rules in the prompt short.
 # ### END SOLUTION

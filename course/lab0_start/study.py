@@ -2,8 +2,10 @@
 
 import functools
 
+import numpy as np
 from leaplm.calibration import study
 from leaplm.data import SIB200, heldout_sentences, load_sentences
+from leaplm.models import load_tokenizer
 from leaplm.tokens import costs as token_costs
 from leaplm.tokens import tokenization
 
@@ -49,3 +51,16 @@ def fair(seed, language):
     english, other = (token_costs.mean_tokens(trained(language, alpha, seed), heldout_sentences(some))
                       for some in ("eng", language))
     return {"alpha": alpha, "heldout_english": english, "heldout_other": other}
+
+
+@study([{"language": language} for language in SIB200], seeds=range(1))
+def languages(seed, language):
+    """What the sentences cost with SmolLM2, beside English, with a tokenizer of their own, and MiniLM's unknowns."""
+    sentences, english = (load_sentences(some)["test"] for some in (language, "eng"))
+    counts, english_counts = (tokenization.count_tokens(load_tokenizer("smollm2"), some) for some in (sentences, english))
+    rows = token_costs.premium_rows({"eng": english_counts, "other": counts})
+    alone = tokenization.train_byte_bpe(load_sentences(language)["train"])
+    return {"smollm2_tokens": float(np.mean(counts)), "premium": token_costs.premium(counts, english_counts),
+            "premium_sd": float(rows.set_index("language").sd["other"]),
+            "own_tokens": token_costs.mean_tokens(alone, sentences), "fit": token_costs.sentences_that_fit(counts),
+            "minilm_unknown": tokenization.unknown_share(load_tokenizer("minilm"), sentences)}

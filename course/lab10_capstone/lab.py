@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | labs 2 to 5, and as many of the others as you have time for |
 # | **You will be able to** | take 50 to 500 sentences of your own, choose a method by evidence, and defend the choice on one page |
-# | **Time** | 4 to 8 hours of work, most of it with your data; the computer works for about 6 minutes |
+# | **Time** | 4 to 8 hours of work, most of it with your data; the computer works for about 4 minutes |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: three exercises and your results, checked by the computer (12), and three texts read by your teacher (18) |
 #

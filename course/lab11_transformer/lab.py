@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 1 (pretraining) or lab 4 (prompting), and a little PyTorch: tensors, shapes, `loss.backward()` |
 # | **You will be able to** | write the whole forward pass of a language model, load real weights into it, train a small one from nothing, and compare models across languages and tokenizers |
-# | **Time** | about 4 hours of work; the computer needs about 3 minutes of it |
+# | **Time** | about 4 hours of work; the computer needs about 2 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 96 MB of downloads (once). No GPU |
 # | **Points** | 30: nine exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
 #

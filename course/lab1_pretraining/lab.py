@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Python, and a little PyTorch: tensors, `nn.Module`, `loss.backward()` |
 # | **You will be able to** | write the whole of pretraining yourself, from texts to a trained model, measure what it learned, and decide between starting from nothing and adapting a model that exists |
-# | **Time** | about 2.5 hours of work; the computer trains for about 5 minutes of it |
+# | **Time** | about 2.5 hours of work; the computer trains for about 4 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 30: six exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
 #
@@ -616,7 +616,7 @@ tried[columns].sort_values("gain", ascending=False, ignore_index=True).round(3)
 #
 # For the longer run below we take 30 % and the lower rate of 0.002, further from the one that learns nothing.
 #
-# **Predict first.** How many nats below the unigram entropy will it come in about 70 seconds?
+# **Predict first.** How many nats below the unigram entropy will it come in about 90 seconds?
 
 # %%
 my_prediction = 0.0  # nats per hidden token

@@ -866,7 +866,7 @@ plots.plot_stacks(memory.loc[table.index].rename(columns=lambda name: name.remov
 #   are the hard ones to train. The frozen encoder with a new head is the baseline to beat.
 # * **Settings.** Each method has its own learning rate, and the record holds no search for it. A better one may be worth a point
 #   or two, so this is no last word on which method is best.
-# * **Size.** A hundred to a thousand times smaller files. This is the gain that nobody disputes.
+# * **Size.** Files that are 150 to 4,900 times smaller. This is the gain that nobody disputes.
 # * **Time.** A smaller number of trained weights does not make an update as much faster: the forward pass and the way
 #   back through the layers are still there. Only the products that give the gradients of frozen weights fall away.
 # * **Memory.** Gradients and Adam's numbers vanish almost completely. Activations stay, because the gradient has to

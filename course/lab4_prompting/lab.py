@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | lab 2: accuracy, macro-F1, baselines, intervals |
 # | **You will be able to** | build a classifier out of a language model and words alone, choose its prompt by a few labels, and keep private data and injected orders out of it |
-# | **Time** | about 3 hours of work; the computer works for about 5 minutes of it |
+# | **Time** | about 3 hours of work; the computer works for about 2 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: six exercises and your prompt, checked by the computer (26), and one answer read by your teacher (4) |
 #

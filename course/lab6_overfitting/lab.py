@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning). Lab 3 (LoRA) helps, but is not needed |
 # | **You will be able to** | train on 100 examples and say with numbers which remedy against overfitting helps; make the memory of an update smaller without changing the result; write a training loop that a power cut does not harm |
-# | **Time** | about 3 hours of work; the computer needs about 4 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 2 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 30: seven exercises and your classifier, checked by the computer (26), and one answer read by your teacher (4) |
 #
@@ -783,7 +783,7 @@ print({kind: f"{1000 * some:.1f} ms" for kind, some in seconds.items()}, "for on
 # %% [markdown]
 # It depends on the processor. That of our record has instructions for bf16 (AVX512-BF16): with a large batch bf16
 # is faster there than 32 bits, with a small one it is not; and fp16, without such instructions, is six to ten times slower.
-# On the older processors of most laptops and labs bf16 is slow too, up to a hundred times. So: 16 bits on a GPU, 32 on a CPU, unless you measured.
+# On the older processors of most laptops and labs bf16 is slow too. So: 16 bits on a GPU, 32 on a CPU, unless you measured.
 #
 # ## 14. Several processes
 #
@@ -832,7 +832,7 @@ table.round({"saved_mb": 1, "peak_mb": 0, "seconds": 2})
 
 # %% [markdown]
 # `difference`: the largest difference of a gradient from that of the first row of its batch, as a share of its largest
-# number. Four parts need a quarter of the activations and no more time. Checkpointing needs a fourteenth, for half as much
+# number. Four parts need a quarter of the activations and hardly more time. Checkpointing needs a fourteenth, for half as much
 # time again or more. bf16 saves less than half, since the 16-bit copies of the weights are kept too, and its gradient is off by
 # about one percent.
 #
@@ -1244,7 +1244,7 @@ results.round(3)
 # be seen. I do not take weight decay (at most two points) or an ensemble (three times the price of each answer). (b)
 # The record compares early stopping (100 to train, 100 to stop) with training on all 200: I quote both rows and their
 # interval, and use the labels for training if the rows do not differ, since a fixed small number of epochs needs no
-# validation. (c) 821 MB are needed and 600 are there. Four parts of 8 texts need 217 + 151 = 368 MB, in the same time, and
+# validation. (c) 821 MB are needed and 600 are there. Four parts of 8 texts need 217 + 151 = 368 MB, in about the same time, and
 # give the same gradient; so I take these. They come on top of what Python and PyTorch take themselves.
 # ### END SOLUTION
 

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | lab 2 or lab 3: you have trained a classifier, and know what an accuracy with an interval is |
 # | **You will be able to** | make a model eight times smaller and know what it costs, build the service that answers with it from its parts, and say at which load it breaks |
-# | **Time** | about 3 hours of work; the computer works for about 4 minutes of it |
+# | **Time** | about 3 hours of work; the computer works for about 3 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 30: eight exercises and your model, checked by the computer (26), and one answer read by your teacher (4) |
 #

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning); labs 3 (LoRA) and 5 (a head on a frozen encoder) help, but are not needed |
 # | **You will be able to** | measure what a model gives away, write training with a privacy budget yourself, put intervals on gaps between groups, test explanations, and write the documents that belong to a model |
-# | **Time** | about 3 hours of work; the computer needs about 4 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 2 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: eight exercises and your private model, checked by the computer (26), and the documents, read by your teacher (4) |
 #

@@ -1,6 +1,7 @@
 """Lab 10: what it teaches is what the library does, and a comparison survives an interruption and refuses other rows."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +107,15 @@ def test_evidence_takes_the_nearest_number_of_labels():
     full = table[(table.lab == "2") & (table.method == "full fine-tuning") & (table.language == "eng")]
     assert full.labels.tolist() == [128] and full.seeds.tolist() == [3]
     assert table["mean"].between(0, 1).all()
+
+
+def test_evidence_says_what_lab_5_says_of_prompts():
+    """The prompt as it is, with the best of ten templates and with any of them: two numbers of lab 5's text."""
+    told = (Path(__file__).parents[2] / "course" / "lab5_fewshot" / "lab.py").read_text(encoding="utf-8")
+    means = evidence.table(60).set_index("method")["mean"]
+    best, one = (means[f"prompt without examples, {which} of ten templates"] for which in ("the best", "one"))
+    assert f"**No examples:** the prompt has {best:.2f}," in told
+    assert f"the mean of the ten is {one:.2f}." in told
 
 
 def test_evidence_is_of_about_as_many_labels_and_of_one_metric_a_list():

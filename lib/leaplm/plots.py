@@ -279,7 +279,7 @@ def plot_matrices(matrices, names, title):
         for (i, j), value in np.ndenumerate(np.asarray(matrix)):
             axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=ink(image.to_rgba(value)))
         axes.set_title(method, fontsize=10)
-        axes.set_xticks(range(len(names)), names, **({"rotation": 30, "ha": "right"} if long else {}))
+        axes.set_xticks(range(len(names)), names, rotation=30 if long else 0, ha="right" if long else "center")
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel="tested on", ylabel="after training on")
     return parts[0, 0]

@@ -52,14 +52,11 @@ def test_checks_of_models_ask_for_the_runs_that_are_told(lab):
     assert not any(call.startswith(("load_record(", "calibration.")) for call in calls)
 
 
-NEAR_GUESSING = {"lab16_small_machines": {"pcm"}}  # our own runs are no better there, so that a mark would tell nothing
-
-
 @pytest.mark.parametrize("lab", marking.MARKS)
 def test_studies_run_every_language_that_is_offered(lab):
     mark, study = marking.MARKS[lab], calibration.load_studies(lab_file(ROOT, lab, "study.py"))
     known = data.SIB200 if lab == "lab0_start" else data.MARKED
-    for language in set(known) - {"eng"} - NEAR_GUESSING.get(lab, set()):
+    for language in set(known) - {"eng"} - set(marking.NEAR_GUESSING.get(lab, ())):
         settings = [setting for setting in study[mark.study].grid if setting["language"] == language]
         assert len(settings) == 1 and settings[0].items() >= mark.where.items()
     assert lab == "lab0_start" or len(calibration.settings_of(study[mark.study], "kanuri.csv")) == 1
@@ -73,6 +70,12 @@ def test_what_is_told_is_what_the_record_allows(lab, language):
     marked = offered and (mark.fewest == 0 or len(marking.runs(lab, language)) >= mark.fewest or lab == "lab0_start")
     assert (" is marked on " in told) == marked and (" is not marked, " in told) == (not marked)
     assert f"{mark.points} of" in told if marked else f"{mark.of - mark.points} of the lab's {mark.of} points" in told
+
+
+def test_where_our_own_runs_are_near_guessing_nothing_is_marked():
+    for lab, languages in marking.NEAR_GUESSING.items():
+        for language in languages:
+            assert marking.runs(lab, language).empty and marking.NEAR in marking.told(lab, language)
 
 
 def test_a_record_with_too_few_runs_sets_no_threshold(course):

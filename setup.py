@@ -1,4 +1,4 @@
-"""Puts the labs' releases, checks and banks into the wheel: a notebook on Colab has its marks from there (leaplm.learner).
+"""Puts the labs' releases, checks, banks and drawings into the wheel: a notebook on Colab has its marks from there.
 
 Puts our extension of JupyterLab where that looks for it, too: it gives pictures in notebooks their alternative text.
 
@@ -17,6 +17,7 @@ COURSE = ("course/lab*_*/checks.py", "course/lab*_*/bank.py", "course/lab*_*/hel
           "course/lab*_*/heldout/*.tsv",
           "course/lab*_*/locale/*.po", "course/locale/*/common.po",
           "labs/lab*_*/lab*_*.ipynb", "labs/languages/*/lab*_*/lab*_*.ipynb")
+DRAWINGS = ("course/lab*_*/figure.svg",)  # the notebooks show them, with marks or without
 
 
 class BuildWithCourse(build_py):
@@ -26,9 +27,8 @@ class BuildWithCourse(build_py):
             return
         target = Path(self.build_lib, "leaplm", "learner", "course")
         shutil.rmtree(target, ignore_errors=True)  # of an earlier build, which the folder build/ keeps
-        if os.environ.get("LEAPLM_NO_MARKS"):
-            return
-        for path in (found for pattern in COURSE for found in sorted(ROOT.glob(pattern))):
+        patterns = DRAWINGS if os.environ.get("LEAPLM_NO_MARKS") else DRAWINGS + COURSE
+        for path in (found for pattern in patterns for found in sorted(ROOT.glob(pattern))):
             copied = target / path.relative_to(ROOT)
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copied)

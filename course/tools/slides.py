@@ -14,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from leaplm import drawings
 from leaplm.data import NAMES
 from leaplm.grading.course import lab_file, list_labs
 from leaplm.locales import in_order, language_name
@@ -27,7 +28,6 @@ import cut  # noqa: E402
 import measured  # noqa: E402
 import notebooks  # noqa: E402
 import render  # noqa: E402
-import svg_words  # noqa: E402
 from words import EXERCISES, FOUND, SPREAD  # noqa: E402
 
 ROOT = HERE.parents[1]
@@ -135,7 +135,7 @@ def drawing(root, lab, locale=""):
     """The figure of a lab's chapter in a language, as SVG; "" for a lab without one."""
     path = lab_file(root, lab, "figure.svg")
     drawn = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return svg_words.translate(drawn, Words(root, lab, locale).catalogs)
+    return drawings.translate(drawn, Words(root, lab, locale).catalogs)
 
 
 def main(argv=None):

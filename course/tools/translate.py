@@ -23,6 +23,7 @@ from pathlib import Path
 import nbformat
 from babel.messages import Catalog
 from babel.messages.pofile import write_po
+from leaplm import drawings
 from leaplm.assets.manifest import load_manifest
 from leaplm.cli import words as command_words
 from leaplm.cli.app import app
@@ -53,7 +54,6 @@ for folder in ("", "deck"):
 import drawn_words  # noqa: E402
 import notebooks  # noqa: E402
 import start  # noqa: E402
-import svg_words  # noqa: E402
 import words as slides  # noqa: E402  course/tools/deck/words.py
 from prose_in_code import NAMES, code_units, is_text, translate_code, wording  # noqa: E402
 
@@ -101,7 +101,7 @@ def lab_texts(root, lab):
     chapter = lab_file(root, lab, "chapter.md")
     if chapter.is_file():
         yield from ((words, f"course/{lab}/chapter.md") for words in units(chapter.read_text(encoding="utf-8")))
-    yield from ((words, f"course/{lab}/figure.svg") for words in svg_words.labels(lab_file(root, lab, "figure.svg")))
+    yield from ((words, f"course/{lab}/figure.svg") for words in drawings.labels(lab_file(root, lab, "figure.svg")))
     checks = lab_file(root, lab, "checks.py")
     if checks.is_file():
         yield from messages(checks, f"course/{lab}/checks.py", is_message)

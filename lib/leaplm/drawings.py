@@ -1,12 +1,34 @@
-"""The words of drawings (SVG): titles, descriptions and labels, taken out for translators and put back so that they fit."""
+"""The drawing of a lab's chapter (course/<lab>/figure.svg), shown in its notebook too, in the learner's language.
+
+Its words (titles, descriptions, labels) are taken out for translators and put back so that they fit.
+"""
 
 import re
 import unicodedata
 
+from leaplm.locales import catalogs_of, say
+from leaplm.places import INSTALLED, find_root
 from leaplm.translation import has_words, look_up
 
 WORDS = re.compile(r"<((?:text|tspan|title|desc)\b[^>]*)>([^<]+)<")
 LEAST = 0.6  # of a label's size; smaller ones cannot be read
+ON_WHITE = '<svg style="max-width: 720px; background: white" '  # its lines are black, and a notebook may be dark
+
+
+def show_drawing(lab):
+    """Show the drawing of a lab's chapter. Its title and description stand in it, for those who do not see it.
+
+    >>> show_drawing("lab2_finetuning")     # doctest: +SKIP
+    """
+    from IPython.display import SVG, display
+
+    places = (root / "course" / lab / "figure.svg" for root in (find_root(), INSTALLED) if root)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        print(say("The drawing of {lab} is not here; it is in the chapter.", lab=lab))
+        return
+    drawing = translate(path.read_text(encoding="utf-8"), catalogs_of(lab))
+    display(SVG(drawing.replace("<svg ", ON_WHITE, 1)))
 
 
 def labels(path):

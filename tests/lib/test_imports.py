@@ -14,7 +14,7 @@ from repo import ROOT
 PACKAGE = ROOT / "lib" / "leaplm"
 BASE = {"runtime", "text", "fonts", "labelled_file", "redaction", "data", "models", "training", "evaluation", "plots",
         "artifacts", "calibration", "assets", "identity", "plain_json", "added", "marking", "whole_file", "places",
-        "locales", "directions", "translation", "captions"}
+        "locales", "directions", "translation", "captions", "drawings"}
 TOPICS = {"tokens", "transformer", "pretraining", "peft", "prompting", "fewshot", "overfitting", "continual", "compression",
           "responsible", "capstone", "retrieval", "transfer", "tagging", "small_machines",
           "instructions"}

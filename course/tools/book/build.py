@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from leaplm import captions
+from leaplm import captions, drawings
 from leaplm.grading.course import LANGUAGES, lab_file, list_labs
 from leaplm.locales import direction
 from leaplm.translation import (
@@ -44,7 +44,6 @@ HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE.parent):
     sys.path.insert(0, str(folder))
 import light  # noqa: E402
-import svg_words  # noqa: E402
 import terms  # noqa: E402
 import translate  # noqa: E402  course/tools/translate.py
 
@@ -134,7 +133,7 @@ def lay_out(pages, labs, scale):
     for lab in tqdm(labs, desc="labs", unit="lab"):
         chapter, figure = lab_file(ROOT, lab, "chapter.md"), lab_file(ROOT, lab, "figure.svg")
         if figure.is_file():
-            drawn = svg_words.translate(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
+            drawn = drawings.translate(figure.read_text(encoding="utf-8"), catalogs_in_use(lab))
             (pages / "figures" / f"{lab}.svg").write_text(drawn, encoding="utf-8")
         if chapter.is_file():
             names.append(f"chapters/{lab}")

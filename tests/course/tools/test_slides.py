@@ -83,8 +83,8 @@ def test_the_figure_is_that_of_the_book(lab, locale):
     if not path.is_file():
         pytest.skip("no figure")
     words, drawn = slides.Words(ROOT, lab, locale), slides.drawing(ROOT, lab, locale)
-    english = [label for _, label in slides.svg_words.WORDS.findall(path.read_text(encoding="utf-8"))]
-    assert [label for _, label in slides.svg_words.WORDS.findall(drawn)] == [words(label) for label in english]
+    english = [label for _, label in slides.drawings.WORDS.findall(path.read_text(encoding="utf-8"))]
+    assert [label for _, label in slides.drawings.WORDS.findall(drawn)] == [words(label) for label in english]
 
 
 def test_the_figure_in_a_deck_is_in_its_language(tmp_path):

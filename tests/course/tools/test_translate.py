@@ -278,7 +278,7 @@ def test_labels_of_a_chapters_figure_are_translated_and_fit():
     catalog = Catalog(locale="fr")
     catalog.add("after task 1", "après la toute première tâche")
     figure = '<svg font-size="26"><title>after task 1</title><text x="1">after task 1</text><text x="2">R</text></svg>'
-    assert translate.svg_words.translate(figure, [catalog]) == (
+    assert translate.drawings.translate(figure, [catalog]) == (
         '<svg font-size="26"><title>après la toute première tâche</title><text x="1" font-size="0.60em">'
         'après la toute première tâche</text><text x="2">R</text></svg>')  # fmt: skip
 

@@ -544,6 +544,7 @@ shared = token_costs.shared_tokenizer(parts, alpha)
 size = token_costs.save_tokenizer("artifacts/tokenizer.json", shared, lab="lab0_start", language=LANGUAGE, partner=PARTNER,
                                   alpha=alpha, scale=runtime.scale())
 print(f"alpha {alpha}, {size:.0f} kB; without loss: {tokenization.is_lossless(shared, validation[0] + validation[1])}")
+marking.describe_aim("lab0_start", PARTNER if LANGUAGE == "eng" else LANGUAGE)
 
 # %% check="fair_tokenizer" points=6
 with open("artifacts/tokenizer.json", "rb") as file:

@@ -40,16 +40,18 @@ MASK = Contract("input_ids special_tokens_mask mask_token_id vocab_size mask_rat
 
 @check(points=4, contract=MASK)
 def mask_tokens(student, rng):
-    """Statistics over 60,000 tokens; each tolerance is over five standard deviations wide."""
+    """Statistics over 60,000 tokens, each tolerance over five standard deviations wide; masks of numbers and of truths."""
     ids = rng.integers(400, size=(300, 200))  # the other ids of the vocabulary are in no text
     special = (rng.random(ids.shape) < 0.1).astype(np.int64)
     rate = float(rng.uniform(0.25, 0.35))
     generator = student.build(f"{PROBES}torch_generator", int(rng.integers(10**6)))
     inputs, labels = call_mask_tokens(student, ids, special, 900, rate, generator)
-    again = call_mask_tokens(student, ids, special, 900, rate, generator)
+    again = call_mask_tokens(student, ids, special == 1, 900, rate, generator)
     chosen, share = labels != -100, (labels != -100).sum() / (special == 0).sum()
     if problem := misplaced(inputs, labels, ids, special):
         return 0, problem
+    if problem := misplaced(*again, ids, special):
+        return 1, f"{problem} (a mask of False and True is a mask, too: `special_tokens_mask.bool()` takes both)"
     if abs(share - rate) > 0.015:
         return 1, f"{share:.1%} of the tokens are chosen, {rate:.1%} were asked for"
     points, told = judge_shares(inputs[chosen], ids[chosen])
@@ -376,7 +378,8 @@ RATES = [(lambda update, settings: 1.0, "the rate stays the same: it grows to it
          (lambda update, settings: factor_of(update - 1, settings["updates"], settings["warmup"]),
           "the rate comes one update late: update 1 has rate * 1 / warmup already")]
 CLEARED = [("behind", "the first update counts gradients that were there before: clear them first"),
-           ("never", "the gradients of earlier updates are still there: `zero_grad` before `backward`")]
+           ("never", "the gradients of earlier updates are still there: `zero_grad` before `backward`"),
+           ("between", "the weights stay as they were: is `optimizer.step()` there, and `zero_grad` before `backward`?")]
 CLIPPED = [("not", "the gradients are not clipped: `clip_grad_norm_` with norm 1.0 between `backward` and `step`"),
            ("values", "each number of the gradient is clipped; scale all of them down together, so that their norm is 1"),
            ("early", "clipping comes too early: the gradient is there after `backward`")]
@@ -403,6 +406,8 @@ def reference_run(seed, settings, rate=usual_rate, clear="before", clip="norm", 
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         loss = model(**(batch if attend else {**batch, "attention_mask": None})).loss
         loss.backward()
+        if clear == "between":
+            optimizer.zero_grad()
         if clip == "norm":
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         elif clip == "values":

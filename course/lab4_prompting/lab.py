@@ -910,6 +910,7 @@ content = prompting.prompt_file(chosen_template, Verbalizer(names), best_method,
 Path("artifacts").mkdir(exist_ok=True)
 Path("artifacts/prompt.json").write_text(content, encoding="utf-8")
 print(content)
+marking.describe_aim("lab4_prompting", LANGUAGE)
 
 # %%
 # Two demonstrations per class before the text (lab 5 goes on from here).

@@ -994,6 +994,7 @@ size = artifacts.save_artifact(path, model, reference, card)
 model = reference = None
 runtime.free_memory()
 print(f"saved {path}: {size * 1000:.0f} kB")
+marking.describe_aim("lab5_fewshot", LANGUAGE)
 
 # %% check="few_shot_classifier" points=6
 card, tensors = artifacts.read_artifact(path)

@@ -476,6 +476,7 @@ size = artifacts.save_artifact(path, lora.merge_model(model), reference, card)
 model = reference = None
 runtime.free_memory()
 print(f"saved {path}: {size:.1f} MB")
+marking.describe_aim("lab6_overfitting", LANGUAGE)
 
 # %% check="few_label_classifier" points=6
 card, tensors = artifacts.read_artifact(path)

@@ -904,6 +904,7 @@ size = artifacts.save_artifact(path, replay_model, reference, card)
 reference = None
 runtime.free_memory()
 print(f"saved {path}: {size:.1f} MB")
+marking.describe_aim("lab7_continual", LANGUAGE)
 
 # %% check="stream_model" points=6
 card, tensors = artifacts.read_artifact(path)

@@ -465,6 +465,7 @@ card = {"lab": "lab8_serving", "language": LANGUAGE, "labels": names, "scale": r
 path = f"artifacts/compressed-{runtime.scale()}.safetensors"
 size = compressed.save_compressed(path, student, kept, card)
 print(f"saved {path}: {size:.1f} MB, {sizes['PyTorch, 32-bit'] / size:.0f} times smaller than at the start")
+marking.describe_aim("lab8_serving", LANGUAGE)
 
 # %%
 engines = {}  # their copies of the model are not needed any more

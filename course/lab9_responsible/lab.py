@@ -1077,6 +1077,7 @@ card = privacy.private_card(config, noise, rows=len(private_set), lab="lab9_resp
                             features=kind, scale=runtime.scale(), seed=SEED)
 path = f"artifacts/private-head-{runtime.scale()}.safetensors"
 size = artifacts.save_artifact(path, head, None, card)
+marking.describe_aim("lab9_responsible", LANGUAGE)
 
 # %% check="private_head" points=6
 card, tensors = artifacts.read_artifact(path)

@@ -1,11 +1,16 @@
 """What a lab's model is marked on in a language: the grader's rows, and our own runs, which set the threshold.
 
     describe_language("lab9_responsible", LANGUAGE)     # in each lab, below its LANGUAGE
+    describe_aim("lab9_responsible", LANGUAGE)          # where its model is handed in
 """
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-from leaplm import added, calibration, data
+import numpy as np
+
+from leaplm import added, calibration, data, evaluation
 from leaplm.locales import language_name, learner_locale, say
 
 ALL_POINTS = 30  # of most labs
@@ -26,6 +31,34 @@ NEAR = "Our own runs in it are no better than guessing, so a mark would tell not
 NO_TEXTS = "This lab has no texts in it; use one of {languages}, or a CSV file of your own."
 NEEDS_UNSEEN = ("It takes texts that you have not seen. If your teacher gave you this file, ask whether they are there; "
                 "else a teacher, or you for yourself, holds a part of it back with: leaplm add-language {language}")
+# What full points are given from, on rows that the learner has not seen.
+ACCURACY = "{name}: full points from an accuracy of {wanted} on texts that you have not seen."
+MACRO_F1 = "{name}: full points from a macro-F1 of {wanted} on texts that you have not seen."
+GAIN = "{name}: full points from a gain of {wanted} nats per hidden token on texts that you have not seen."
+TASKS = ("{name}: 4 points from an average accuracy of {average} on texts of all tasks that you have not seen, and 2 points "
+         "from an accuracy of {worst} on the worst task.")
+TOKENS = "{name}: full points up to {other} tokens per held-out sentence; in English up to {english}."
+
+
+def above_majority(labels):
+    """Two points of accuracy more than the most frequent class has."""
+    return np.bincount(labels).max() / len(labels) + 0.02
+
+
+def one_class(labels):
+    """The macro-F1 of always the most frequent class."""
+    return evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
+
+
+def knowing_nothing(labels):
+    """The macro-F1 of the better of two ways to know nothing: the most frequent class, and guessing."""
+    return max(one_class(labels), 1 / len(np.unique(labels)))
+
+
+def most_by_guessing(labels):
+    """What 99 of 100 guesses with the classes' own frequencies stay below: macro-F1."""
+    labels, rng = np.asarray(labels), np.random.default_rng(0)
+    return float(np.quantile([evaluation.macro_f1(labels, rng.permutation(labels)) for _ in range(300)], 0.99))
 
 
 class Mark(NamedTuple):
@@ -33,6 +66,8 @@ class Mark(NamedTuple):
 
     where: what else the study's rows must say. fewest: runs without which no threshold is set; 0 where a model is marked
     without any, against the most frequent class. what: is marked. rows_of: what the rows are. of: the lab's points in all.
+    aim: the sentence that tells the threshold. columns: of the runs, by the sentence's placeholders. least: of the rows'
+    labels, what is wanted in any case.
     """
 
     study: str
@@ -43,20 +78,30 @@ class Mark(NamedTuple):
     what: str = "the model"
     rows_of: str = "held-out texts"
     of: int = ALL_POINTS
+    aim: str = MACRO_F1
+    columns: dict = {"wanted": "heldout_macro_f1"}
+    least: Callable | None = None
+
+
+def above(floor, more):
+    """A floor that lies some way above another one."""
+    return lambda labels: floor(labels) + more
 
 
 MARKS = {
-    "lab0_start": Mark("fair", {}, what="the tokenizer", rows=data.HELDOUT_SENTENCES, rows_of="held-out sentences"),
-    "lab1_pretraining": Mark("from_nothing", {}),
-    "lab2_finetuning": Mark("main", {}),
-    "lab3_lora": Mark("main", {}),
-    "lab4_prompting": Mark("main", {}, points=4, rows=150, fewest=0, what="the prompt"),
-    "lab5_fewshot": Mark("main", {}),
-    "lab6_overfitting": Mark("main", {"recipe": "words deleted"}),
-    "lab7_continual": Mark("languages", {"method": "replay"}, rows=300, rows_of="held-out texts of each task"),
-    "lab8_serving": Mark("main", {}),
-    "lab9_responsible": Mark("main", {}),
-    "lab16_small_machines": Mark("main", {}, points=5, of=40),
+    "lab0_start": Mark("fair", {}, what="the tokenizer", rows=data.HELDOUT_SENTENCES, rows_of="held-out sentences",
+                       aim=TOKENS, columns={"english": "heldout_english", "other": "heldout_other"}),
+    "lab1_pretraining": Mark("from_nothing", {}, aim=GAIN, columns={"wanted": "heldout_gain"}),
+    "lab2_finetuning": Mark("main", {}, aim=ACCURACY, columns={"wanted": "heldout_accuracy"}, least=above_majority),
+    "lab3_lora": Mark("main", {}, least=above(knowing_nothing, 0.02)),
+    "lab4_prompting": Mark("main", {}, points=4, rows=150, fewest=0, what="the prompt", least=above(one_class, 0.01)),
+    "lab5_fewshot": Mark("main", {}, least=above(one_class, 0.02)),
+    "lab6_overfitting": Mark("main", {"recipe": "words deleted"}, least=above(one_class, 0.02)),
+    "lab7_continual": Mark("languages", {"method": "replay"}, rows=300, rows_of="held-out texts of each task", aim=TASKS,
+                           columns={"average": "heldout_average", "worst": "heldout_worst"}),
+    "lab8_serving": Mark("main", {}, least=knowing_nothing),
+    "lab9_responsible": Mark("main", {}, least=above(one_class, 0.02)),
+    "lab16_small_machines": Mark("main", {}, points=5, of=40, least=most_by_guessing),
 }
 
 # Languages that a lab offers and does not mark: pieces of the encoder's words say too little of them (lab 0 shows why).
@@ -108,6 +153,42 @@ def describe_language(lab, language):
     Kinyarwanda: the model is marked on 517 held-out texts (6 of the lab's 30 points).
     """
     print(told(lab, language))
+
+
+def describe_aim(lab, language):
+    """Print from which score on a lab's model has all its points in a language.
+
+    >>> describe_aim("lab9_responsible", "kin")        # doctest: +SKIP
+    Kinyarwanda: full points from a macro-F1 of 0.443 on texts that you have not seen.
+    """
+    print(aim_told(lab, language))
+
+
+def aim_told(lab, language):
+    """The sentence; what `told` says where no threshold is set."""
+    mark = MARKS[lab]
+    if not rows_marked_on(lab, language) or (mark.fewest and runs(lab, language).empty):
+        return told(lab, language)
+    name = language_name(str(language), learner_locale(), data.NAMES.get(language, str(language)))
+    found = aims(lab, language)
+    if lab == "lab0_start":  # at most, with one decimal place
+        return say(mark.aim, name=name, **{part: f"{math.floor(10 * limit) / 10:.1f}" for part, limit in found.items()})
+    return say(mark.aim, name=name, **{part: f"{math.ceil(1000 * wanted) / 1000:.3f}" for part, wanted in found.items()})
+
+
+def aims(lab, language):
+    """What full points ask for, by the placeholders of the lab's sentence.
+
+    >>> round(aims("lab1_pretraining", "eng")["wanted"], 3)
+    0.476
+    """
+    mark, found = MARKS[lab], runs(lab, language)
+    if lab == "lab0_start":
+        return {part: max(found[column].mean() + 3 * found[column].std(), 1.03 * found[column].mean())
+                for part, column in mark.columns.items()}  # fmt: skip
+    wanted = {part: threshold(lab, language, column) if len(found) > 1 else 0.0 for part, column in mark.columns.items()}
+    least = mark.least(np.array(data.heldout_rows(language, mark.rows)["label"])) if mark.least else -math.inf
+    return {part: max(score, least) for part, score in wanted.items()}
 
 
 def told(lab, language):

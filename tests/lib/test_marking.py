@@ -3,13 +3,17 @@
 import ast
 import functools
 import itertools
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from leaplm import added, calibration, data, marking
-from leaplm.grading.course import lab_file, list_labs
+from leaplm import added, calibration, data, evaluation, marking, models
+from leaplm.grading.course import lab_file, list_labs, load_module
+from leaplm.grading.judge import standing
 from leaplm.grading.judge.checks import load_checks
+from leaplm.responsible import privacy
 from repo import ROOT
 
 MODEL_CHECKS = {"lab0_start": "fair_tokenizer", "lab1_pretraining": "pretrained", "lab2_finetuning": "sentiment",
@@ -36,6 +40,70 @@ def test_every_lab_says_below_its_language_what_is_marked(lab):
     cells = lab_file(ROOT, lab, "lab.py").read_text(encoding="utf-8").split("\n# %%")
     [cell] = [cell for cell in cells if "\nLANGUAGE = " in cell]
     assert f'\nmarking.describe_language("{lab}", LANGUAGE)' in cell
+
+
+@pytest.mark.parametrize("lab", marking.MARKS)
+def test_where_a_model_is_handed_in_its_aim_is_told(lab):
+    cells = lab_file(ROOT, lab, "lab.py").read_text(encoding="utf-8").split("\n# %%")
+    [saves] = [place for place, cell in enumerate(cells) if cell.startswith(' locked="save"')]
+    assert f'\nmarking.describe_aim("{lab}", ' in cells[saves]
+
+
+@pytest.mark.parametrize("language", ["eng", "hau", "swa"])
+@pytest.mark.parametrize("lab", marking.MARKS)
+def test_the_aim_that_is_told_is_the_one_that_the_check_asks_for(lab, language, monkeypatch, needs_asset):
+    needs_asset("afrisenti")
+    if lab == "lab0_start" and language == "eng":
+        pytest.skip("the language beside English is named")
+    told = marking.aim_told(lab, language)
+    with standing.noted() as found:
+        judge_nothing(lab, language, monkeypatch)
+    wanted = [place.wanted for place in found]
+    places = 1 if lab == "lab0_start" else 3
+    numbers = [float(number) for number in re.findall(rf"\d+\.\d{{{places}}}", told)]
+    assert sorted(marking.aims(lab, language).values()) == pytest.approx(sorted(wanted), abs=1e-9)
+    assert sorted(numbers) == pytest.approx(sorted(wanted), abs=1.001 * 10**-places)
+    for number, place in zip(sorted(numbers), sorted(found, key=lambda place: place.wanted), strict=True):
+        assert number >= place.wanted if place.higher_is_better else number <= place.wanted, "who reaches it has the points"
+
+
+def judge_nothing(lab, language, monkeypatch):
+    """Let a lab's check judge a model that always says the first class."""
+    checks = load_module(lab_file(ROOT, lab, "checks.py"))
+    heldout = data.heldout_rows(language, marking.MARKS[lab].rows) if lab != "lab0_start" else None
+    labels = np.array(heldout["label"]) if heldout else np.zeros(3, dtype=int)
+    said = np.eye(3)[np.zeros(len(labels), dtype=int)]
+    for place, name, value in ((checks, "class_scores", lambda *_: said), (data, "tokenize", lambda *_, **__: []),
+                               (evaluation, "bootstrap_interval", lambda *_, **__: (0.0, 1.0)),
+                               (models, "load_tokenizer", lambda *_: SimpleNamespace(pad_token_id=0)),
+                               (checks, "heldout_features", lambda *_: (None, labels)),
+                               (privacy, "head_logits", lambda *_: said)):
+        monkeypatch.setattr(place, name, value, raising=False)
+    if lab == "lab0_start":
+        checks.judge_counts([1.0, 1.0], language)
+    elif lab == "lab1_pretraining":
+        checks.judge_gain(0.0, language)
+    elif lab == "lab4_prompting":
+        checks.judge_predictions(labels, said.argmax(1), language)
+    elif lab == "lab7_continual":
+        monkeypatch.setattr(checks, "class_scores", lambda *_: said[:2])
+        checks.judge_stream(None, [SimpleNamespace(name=name, test=[{"label": 0}] * 2) for name in "ab"], language)
+    elif lab == "lab8_serving":
+        checks.judge_classifier(None, SimpleNamespace(pad_token_id=0), heldout, language)
+    elif lab == "lab9_responsible":
+        checks.judge_head(None, language, "bytes")
+    elif lab == "lab16_small_machines":
+        wanted = marking.threshold(lab, language, "heldout_macro_f1")
+        checks.judge_score(0.0, [0.5], wanted, labels, 1)
+    else:
+        checks.judge_classifier(None, heldout, language)
+
+
+@pytest.mark.parametrize("lab", marking.MARKS)
+@pytest.mark.parametrize("language", ["zho", "absent.csv", "../../etc/passwd", ""])
+def test_where_there_is_no_aim_that_is_said(lab, language):
+    if language not in (data.SIB200 if lab == "lab0_start" else data.MARKED):
+        assert marking.aim_told(lab, language) == marking.told(lab, language)
 
 
 @pytest.mark.parametrize("lab", MODEL_CHECKS)

@@ -1,13 +1,15 @@
 """A lab as it was given out, where a learner writes in the very file: in a clone the release is one's own notebook.
 
 nbgrader's checksums tell which cells are as they were; the others come from the lab in another language, whose cells have
-the same ids. Where there is none, an answer is made a stub again.
+the same ids. Where there is none, an answer is made a stub again. What is asked is told in the learner's language or in
+English: where the answer holds its docstring no more and only a third language has it, the first line stands alone.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import re
 from collections.abc import Iterable, Iterator
 
 from nbformat import NotebookNode
@@ -17,20 +19,24 @@ from leaplm.grading.rebuild.exercises import is_changed
 
 CODE_STUB, TEXT_STUB = "raise NotImplementedError", "*Write your answer here.*"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# The first line of a function or class and the docstring below it, in what need be no Python.
+HEAD_END = r":[ \t]*(?:#[^\n]*)?\n"
+WITH_DOCSTRING = (r'^[ \t]*(?:async +def|def|class) +{name}\b(?:(?!' + HEAD_END + r')(?:[^"]|"[^"\n]*"))*' + HEAD_END
+                  + r'(?P<docstring>[ \t]*r?"""(?:[^"]|"(?!""))*""")')
 
 
 def as_given_out(
-    own: NotebookNode, names: set[str], others: Iterable[NotebookNode], text_stub: str = TEXT_STUB
+    own: NotebookNode, names: set[str], others: Iterable[tuple[str, NotebookNode]], text_stub: str = TEXT_STUB
 ) -> NotebookNode:  # fmt: skip
     """`own` itself if nobody wrote in it, else a notebook of its words with all that was changed put back.
 
-    names: the grade_ids that the lab has in another language; others: it in these, read only where they are needed;
-    text_stub: what stands in place of a written answer, in the language of `own`.
+    names: the grade_ids that the lab has in another language; others: (locale, the lab in it), "" for English, read only
+    where they are needed; text_stub: what stands in place of a written answer, in the language of `own`.
     """
     if is_whole(own, names):
         return own
-    model = next((other for other in others if is_whole(other, names)), None)
-    return restored(own, model, text_stub) if model else with_stubs(own, text_stub)
+    found = next(((locale, other) for locale, other in others if is_whole(other, names)), None)
+    return restored(own, found[1], text_stub, english=not found[0]) if found else with_stubs(own, text_stub)
 
 
 def is_whole(notebook: NotebookNode, names: set[str]) -> bool:
@@ -40,8 +46,11 @@ def is_whole(notebook: NotebookNode, names: set[str]) -> bool:
         is_changed(cell) or cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)  # fmt: skip
 
 
-def restored(own: NotebookNode, model: NotebookNode, text_stub: str) -> NotebookNode:
-    """The cells of the model, with the words of `own` where these are as they were given out."""
+def restored(own: NotebookNode, model: NotebookNode, text_stub: str, english: bool = True) -> NotebookNode:
+    """The cells of the model, with the words of `own` where these are as they were given out.
+
+    english: the language of the model, whose docstrings may stand where `own` has none any more.
+    """
     made, theirs = copy.deepcopy(model), partners(own, model)
     for cell in made.cells:
         found = theirs.get(cell.id)
@@ -50,7 +59,7 @@ def restored(own: NotebookNode, model: NotebookNode, text_stub: str) -> Notebook
         if is_kept(cell, found):
             cell.source = found.source
         elif is_answer(cell):
-            cell.source = with_docstrings(cell.source, found.source) if cell.cell_type == "code" else text_stub
+            cell.source = with_docstrings(cell.source, found.source, english) if cell.cell_type == "code" else text_stub
     return made
 
 
@@ -74,8 +83,8 @@ def is_kept(cell: NotebookNode, found: NotebookNode) -> bool:
     return not is_changed(found) if marked else editable(cell) and not is_answer(cell)
 
 
-def with_docstrings(stub: str, own: str) -> str:
-    """A stub with the docstrings of an answer: they are in the learner's language.
+def with_docstrings(stub: str, own: str, others: bool = True) -> str:
+    """A stub with the docstrings of an answer: they are in the learner's language. Without `others`, with these alone.
 
     >>> print(with_docstrings("def f(x):\\n    'Deux.'\\n    pass", "def f(x):\\n    'Two.'\\n    return 2"))
     def f(x):
@@ -84,9 +93,20 @@ def with_docstrings(stub: str, own: str) -> str:
     """
     lines, theirs = stub.split("\n"), dict(docstrings(own))
     for name, place in sorted(docstrings(stub), key=lambda item: -item[1].lineno):
-        if name in theirs:
-            lines[place.lineno - 1 : place.end_lineno] = lines_of(own, theirs[name])
+        written = lines_of(own, theirs[name]) if name in theirs else docstring_by_sight(own, name)
+        if written or not others:
+            lines[place.lineno - 1 : place.end_lineno] = written
     return "\n".join(lines)
+
+
+def docstring_by_sight(source: str, name: str) -> list[str]:
+    """The lines of a docstring in what may be no Python; none where there is no such docstring.
+
+    >>> docstring_by_sight('def f(x):\\n    \"\"\"Two.\"\"\"\\n    return {', "f")
+    ['    \"\"\"Two.\"\"\"']
+    """
+    found = re.search(WITH_DOCSTRING.replace("{name}", re.escape(name)), source, re.M)
+    return found["docstring"].split("\n") if found else []
 
 
 def docstrings(source: str) -> Iterator[tuple[str, ast.Expr]]:

@@ -71,7 +71,8 @@ def read_release(root: Path, lab: str, locale: str = "") -> NotebookNode:
     files = release_files(root, lab)
     path = files.pop(locale if locale in files else "")
     names = {name for other in [*files.values()][:1] for cell in raw_cells(other) if (name := grade_id(cell))}
-    return as_given_out(read_notebook(path), names, map(read_notebook, files.values()), text_stub(root, lab, locale))
+    others = ((name, read_notebook(other)) for name, other in files.items())
+    return as_given_out(read_notebook(path), names, others, text_stub(root, lab, locale))
 
 
 def text_stub(root: Path, lab: str, locale: str) -> str:
@@ -133,10 +134,15 @@ def course_as_given_out(root: Path, labs: list[str]) -> Iterator[Path]:
 
 @functools.cache
 def tasks(root: Path, lab: str, locale: str = "") -> tuple[Task, ...]:
-    """The checks of a lab in order, with their surroundings; hints below the last check of an exercise are for all of it."""
-    found = list(_read_tasks(lab, read_release(root, lab, locale).cells))
-    hints = {task.title: task.hints for task in found if task.hints}
-    return tuple(replace(task, hints=hints.get(task.title, ())) for task in found)
+    """The checks of a lab in order, with their surroundings.
+
+    A check without hints of its own has those of the next check of its exercise that has some.
+    """
+    made: list[Task] = []
+    for task in reversed(list(_read_tasks(lab, read_release(root, lab, locale).cells))):
+        below = made[-1].hints if made and made[-1].title == task.title else ()
+        made.append(replace(task, hints=task.hints or below))
+    return tuple(reversed(made))
 
 
 def _read_tasks(lab: str, cells: list[NotebookNode]) -> Iterator[Task]:
@@ -155,22 +161,25 @@ def _read_tasks(lab: str, cells: list[NotebookNode]) -> Iterator[Task]:
 
 
 def _following_text(cells: list[NotebookNode]) -> Iterator[str]:
-    """The text cells directly below."""
+    """The text directly below, up to the next heading."""
     for cell in cells:
-        if cell.cell_type != "markdown" or HEADING.search(cell.source):
+        if cell.cell_type != "markdown":
             return
-        yield cell.source
+        heading = HEADING.search(cell.source)
+        yield cell.source[: heading.start()] if heading else cell.source
+        if heading:
+            return
 
 
 def described(source: str) -> str:
-    """The first line and the docstring of each function and class of a cell, as text; "" where there is none."""
+    """The first line and the docstring, where it has one, of each function and class of a cell, as text."""
     try:
         nodes = ast.parse(source).body
     except SyntaxError:
         return ""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return "\n\n".join(f"{source.splitlines()[node.lineno - 1]}\n{ast.get_docstring(node)}"
-                       for node in nodes if isinstance(node, kinds) and ast.get_docstring(node))
+    return "\n\n".join("\n".join(filter(None, (source.splitlines()[node.lineno - 1], ast.get_docstring(node))))
+                       for node in nodes if isinstance(node, kinds))
 
 
 def find_lab(source: str) -> str:

@@ -1,8 +1,10 @@
 """In a clone a learner writes in the release itself: what was given out is still known."""
 
 import copy
+import itertools
 import json
 import os
+import re
 import shutil
 import time
 
@@ -11,6 +13,7 @@ import pytest
 from leaplm.grading.rebuild.exercises import role
 from leaplm.grading.texts import same_answer
 from leaplm.learner import certificate, given_out, handed, progress, releases
+from leaplm.translation import list_locales
 from mini import LAB
 from mini_learner import answered
 from repo import ROOT
@@ -196,6 +199,35 @@ def test_a_stub_of_anything_is_python_and_no_answer(source):
     stub = given_out.stub_of(source)
     compile(stub, "<stub>", "exec")
     assert stub.endswith("raise NotImplementedError") and "return" not in stub
+
+
+LOCALES = ["", *list_locales(ROOT)]
+BROKEN = {"no Python": lambda source: f"{source}\n    return {{1",
+          "no docstring": lambda source: re.sub(r'r?""".*?"""', "", source, flags=re.S)}  # fmt: skip
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_what_was_asked_is_told_in_no_third_language(lab):
+    """Where an answer is no Python, its docstring is still read; where it has none, English may stand in, or nothing."""
+    files = {locale: releases.read_notebook(path) for locale, path in releases.release_files(ROOT, lab).items()}
+    asked = {locale: asked_in(files[locale]) for locale in files}
+    assert set(asked) <= set(LOCALES) and all(asked.values())
+    for locale, (how, broken) in itertools.product(files, BROKEN.items()):
+        own = copy.deepcopy(files[locale])
+        for cell in own.cells:
+            if role(cell) == "answer" and cell.cell_type == "code":
+                cell.source = broken(cell.source)
+        found = asked_in(given_out.as_given_out(own, set(), ((other, files[other]) for other in files if other != locale)))
+        allowed = set(asked[locale]) | (set(asked[""]) if how == "no docstring" else set())
+        assert set(found) <= allowed, (locale, how, sorted(set(found) - allowed)[:3])
+        assert how == "no docstring" or set(found) == allowed, locale
+        assert all(line in found for line in asked[locale] if line.startswith(("def ", "class "))), locale
+
+
+def asked_in(notebook):
+    """The lines of what is asked in a lab."""
+    sources = [cell.source for cell in notebook.cells if role(cell) == "answer"]
+    return [line for source in sources for line in releases.described(source).split("\n")]
 
 
 def test_a_cell_without_a_text_breaks_nothing(tmp_path):

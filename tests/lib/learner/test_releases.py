@@ -1,6 +1,7 @@
 """What a learner's machine knows of the labs: each check is found by its cell, in the clone and inside the wheel."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,23 @@ def test_each_check_cell_of_a_lab_is_recognised(lab, monkeypatch):
     solution = nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4)
     solved = [cell for cell in solution.cells if role(cell) == "check"]
     assert not [cell.id for cell in solved if releases.find_task(cell.source, lab, cell.id)]
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_each_check_has_the_hints_that_stand_next_below_it(lab):
+    """An exercise may have several checks with hints of their own; checks without take those of the next one."""
+    below, checks = [], {}
+    for cell in reversed(releases.read_release(ROOT, lab).cells):
+        if role(cell) == "check":
+            checks[check_name(cell)] = below
+        elif cell.cell_type == "markdown":
+            above, heading, _ = re.split(r"^(#{1,3} )", f"{cell.source}\n", maxsplit=1, flags=re.M) \
+                if releases.HEADING.search(cell.source) else (cell.source, "", "")
+            below = releases.DETAILS.findall(above) if heading else releases.DETAILS.findall(above) or below
+            below = [words.strip() for words in below]
+    for task in releases.tasks(ROOT, lab):
+        assert list(task.hints) == checks[task.check], task.check
+        assert task.hints or not task.asked or not task.title.startswith("Exercise"), f"{task.check} has no hints"
 
 
 @pytest.mark.parametrize("lab", LABS)

@@ -156,7 +156,7 @@ class Contract:
             if self.argument(place) in self.changes.split():
                 continue
             if place in models:
-                yield Breach(f"`{name}` changes the weights of `{self.argument(place)}`.")
+                yield Breach(f"after `{name}` the weights of `{self.argument(place)}` should be those that it had before.")
             else:
                 yield Breach(f"`{name}` changes its argument `{self.argument(place)}`, which the caller still needs: "
                              "work on a copy.")  # fmt: skip

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 8 (8-bit numbers, a service); lab 4 for what a language model does with a prompt |
 # | **You will be able to** | store weights in 4 bits, read a GGUF file, write a classifier that needs no PyTorch, notice that the texts have changed, and make a language model write with fewer passes |
-# | **Time** | about 4 hours of work; the computer needs less than 8 minutes of it |
+# | **Time** | about 4 hours of work; the computer needs about 1 minute of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 96 MB of downloads (once). No GPU |
 # | **Points** | 40: eleven exercises and your predictor, checked by the computer (36), and one answer read by your teacher (4) |
 #

@@ -331,7 +331,8 @@ def judge_measures(got, want, other_choice, by_accuracy):
         found.append("`held_out_macro_f1`: for each k choose without the texts k, k + folds, ..., predict these, and "
                      "measure all n predictions together")
     elif not close(interval := as_array(got["interval"], (2,), "interval"), want["interval"]):
-        found.append("`interval` is that of the accuracy: give `bootstrap_interval` `evaluation.macro_f1` as its third argument"
+        found.append("`interval` is that of the accuracy: the third argument of `bootstrap_interval` should be "
+                     "`evaluation.macro_f1`"
                      if close(interval, by_accuracy) else
                      "`interval` is `bootstrap_interval` of the macro-F1 on the texts left out")
     votes = got["vote_accuracy"]

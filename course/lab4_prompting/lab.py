@@ -299,7 +299,7 @@ print(f"majority {majority:.2f} · TF-IDF with 1,000 labels {tfidf:.2f}")
 
 # %% answer="class_scores"
 def class_scores(sums, tokens, method, premise_sums=None, empty_sums=None):
-    """Scores (n, c). sums (n, c): log p(word | text); tokens (n, c): tokens of each word.
+    """Scores (n, c), a tensor. sums (n, c): log p(word | text); tokens (n, c): tokens of each word; all are tensors.
 
     method: "sum"; "mean"; "prior", which needs premise_sums (c,): log p(word | premise); or
     "calibrated", which needs empty_sums (m, c): log p(word | empty text). Its rows are

@@ -96,7 +96,7 @@ def test_hours_in_the_table_hold_the_exercises(lab):
 
 @pytest.mark.parametrize("lab", LABS)
 def test_minutes_of_the_computer_are_those_of_the_card(lab):
-    """The lab's first table says the minutes that were measured, rounded up or down: a new measurement may differ a little."""
+    """The lab's first table says the minutes that were measured, rounded up or down: a new one may differ a little."""
     source = (ROOT / "course" / lab / "lab.py").read_text(encoding="utf-8")
     row = re.search(r"\*\*Time\*\* \|.*computer \w+ (?:for )?(.*?) \|$", source, flags=re.M)
     told = re.fullmatch(r"about (\d+) minutes?( of it)?", row[1])
@@ -105,13 +105,13 @@ def test_minutes_of_the_computer_are_those_of_the_card(lab):
 
 
 PREDICT = re.compile(r"\*\*Predict first[.:]?\*\*(.*?)(?:\n\n|$)", re.S)
-A_NUMBER = re.compile(r"\b(how (much|many|far|often|high|well|good)|by how|what \w+ will|shares?|accuracy|nats|points|dollars)\b",
-                      re.I)
+A_NUMBER = re.compile(r"\b(how (much|many|far|often|high|well|good)|by how|what \w+ will|shares?|accuracy|nats|points|"
+                      r"dollars)\b", re.I)
 A_PLACE = re.compile(r"\bmy_[a-z_0-9]+\b")
 
 
 def asked_first(text):
-    """Each prediction that a cell asks for: the questions behind the words in bold, or the first sentence if there is none."""
+    """Each prediction that a cell asks for: the questions behind the words in bold, else the first sentence."""
     for rest in PREDICT.findall(text):
         first, *more = re.split(r"(?<=[.?:])\s+", rest.strip())
         yield " ".join(sentence for sentence in (first, *more) if sentence.endswith("?")) or first

@@ -52,7 +52,8 @@ runtime.describe_runtime()
 
 # %% [markdown]
 # The next cell holds **the only setting of this lab**: `"eng"`, then `"hau"`, `"swa"` or another language of the
-# AfriSenti tweets, or your own file with a first line `text,label`: `LANGUAGE = "my_sentences.csv"`.
+# AfriSenti tweets, or your own file with a first line `text,label`: `LANGUAGE = "my_sentences.csv"`. We have no messages of
+# callers. In English we take sentences from film reviews (lab 2) in their place.
 
 # %%
 LANGUAGE = "eng"

@@ -334,7 +334,9 @@ record = calibration.load_record("lab6_overfitting", "remedies", language="eng")
 live = {"no remedy": plain_accuracy, "early stopping": stopped_accuracy} if comparable else None
 bars = calibration.summarize(record, "remedy", "accuracy")
 title = f"English, 100 labelled texts, one change a row ({bars.seeds.min()} seeds)"
-plots.plot_bars(bars, title, live=live)
+plots.plot_bars(bars, title, live=live);
+
+# %%
 best_three = bars.set_index("remedy")["mean"].nlargest(3).index
 print("best in the record:", ", ".join(map(say_drawn, best_three)), "· you predicted:", my_best_three)
 
@@ -1203,6 +1205,8 @@ EXPERIMENT = {"seeds": 0, "path": "runs/experiment.json", "baseline": {}, "chang
 # %%
 known = set(validation_set["text"])  # they may choose the epoch, so nobody trains on them
 others = sentences["train"].select([i for i, text in enumerate(sentences["train"]["text"]) if text not in known])
+
+# %%
 def score_of(recipe, seed):
     """Test accuracy of a training on the seed's texts."""
     texts = data.subsample(others, len(train_set), seed)

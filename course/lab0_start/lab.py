@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Python: functions, lists, dicts. No PyTorch yet |
 # | **You will be able to** | work with the labs of this course, and say in tokens, money, context and seconds what a language model costs in your language; train a tokenizer that is fair to two languages |
-# | **Time** | about 90 minutes of work; the computer works for about one of them |
+# | **Time** | about 90 minutes of work; the computer works for about 1 minute of it |
 # | **Needs** | 2 cores, 1 GB of memory, 183 MB of downloads (once). No GPU |
 # | **Points** | 30: six exercises and your tokenizer, checked by the computer (26), and one answer read by your teacher (4) |
 #
@@ -226,7 +226,10 @@ seconds_per_token = models.prefill_seconds(tokens) / tokens
 print(f"SmolLM2 reads about {1 / seconds_per_token:,.0f} tokens a second on this machine, as busy as it is now")
 
 # %% [markdown]
-# **Predict first:** the bill in English and in Hausa, in dollars a month. Then run the cell.
+# **Predict first:** the bill in English and in Hausa, in dollars a month. Then run the cells.
+
+# %%
+my_bill = {"English": 0, "Hausa": 0}  # dollars a month
 
 # %%
 each = {data.NAMES[language]: np.mean(some) for language, some in counts["SmolLM2"].items()}
@@ -234,6 +237,7 @@ fits = {data.NAMES[language]: token_costs.sentences_that_fit(some) for language,
 bill = pd.DataFrame({"tokens per sentence": each, "sentences in 2,048 tokens": fits})
 bill["dollars a month"] = bill["tokens per sentence"] * LENGTH * MESSAGES * 30 / 1e6 * PRICE
 bill["seconds per message"] = bill["tokens per sentence"] * LENGTH * seconds_per_token
+print("you predicted, in dollars a month:", my_bill)
 bill.sort_values("tokens per sentence").round({"tokens per sentence": 0, "dollars a month": 0, "seconds per message": 1})
 
 # %% [markdown]
@@ -467,11 +471,15 @@ assert np.allclose(sampling_shares([900, 100, 100], 0), 1 / 3)
 # **Predict first:** with all text as it is ($\alpha = 1$), how much does your language lose, and how much the other one?
 
 # %%
+my_costs = (1.0, 1.0)  # at alpha 1: of your language, of the other one
+
+# %%
 costs = []
 for alpha in token_costs.ALPHAS:
     shared = token_costs.shared_tokenizer(parts, alpha)
     costs.append(token_costs.relative_costs(shared, alone, validation))
 found = pd.DataFrame(costs, index=pd.Index(token_costs.ALPHAS, name="alpha"), columns=[data.NAMES.get(p, p) for p in pair])
+print("you predicted, at alpha 1:", my_costs)
 found.round(3)
 
 # %% [markdown]

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | labs 2 to 5, and as many of the others as you have time for |
 # | **You will be able to** | take 50 to 500 sentences of your own, choose a method by evidence, and defend the choice on one page |
-# | **Time** | 4 to 8 hours of work, most of it with your data; the computer works for about 4 minutes |
+# | **Time** | 4 to 8 hours of work, most of it with your data; the computer works for about 4 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: three exercises and your results, checked by the computer (12), and three texts read by your teacher (18) |
 #
@@ -254,7 +254,7 @@ assert sorted(where[:4]) == [0, 0, 1, 1] and sorted(where[4:]) == [0, 1]
 
 # %% answer="cross_validate"
 def cross_validate(fit_predict, rows, where):
-    """rows: a list; where (n,): the fold of each row. Returns predictions (n,), in the order of the rows.
+    """rows: a list; where (n,): an array, the fold of each row. Returns predictions (n,), in the order of the rows.
 
     fit_predict: a function (training rows, test rows) -> one prediction for each test row, in order.
 

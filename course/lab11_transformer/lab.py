@@ -159,7 +159,7 @@ print(f"{len(tokenizer):,} pieces; the training texts are {len(line):,} tokens")
 
 # %% answer="attention"
 def attention(queries, keys, values):
-    """queries (batch, heads, t, d), keys and values (batch, heads, s, d), s >= t -> (batch, heads, t, d).
+    """Tensors: queries (batch, heads, t, d), keys and values (batch, heads, s, d), s >= t -> (batch, heads, t, d).
 
     Query number i of t belongs to token s - t + i of s. It sees this token and all before, none after.
     Example: t = 1, s = 3: the only query is that of the last token, and sees all three keys.
@@ -212,7 +212,7 @@ assert torch.allclose(alone[0], mixed[2]), "one query and three keys: it is the 
 
 # %% answer="rotate"
 def rotate(x, positions, theta):
-    """x (batch, heads, tokens, d), d even; positions (tokens,), whole numbers -> the turned x, of the same shape.
+    """Tensors: x (batch, heads, tokens, d), d even; positions (tokens,), whole numbers -> the turned x, of the same shape.
 
     Example: x = [1, 0] at position 1 gives [0.540, 0.841], whatever theta is: the first pair turns by the position.
     """
@@ -277,7 +277,7 @@ assert torch.allclose(slow, torch.tensor([[[[0.0, 0.5403, 0.0, 0.8415]]]]), atol
 
 # %% answer="parts"
 def rms_norm(x, weight, eps):
-    """x (..., width), weight (width,) -> (..., width): x over the root of its mean square plus eps, times weight.
+    """Tensors x (..., width), weight (width,) -> (..., width): x over the root of its mean square plus eps, times weight.
 
     Example: [3., 4.] with weights [1., 1.] and eps 0 gives [0.849, 1.131]: the root is 3.536.
     Write it with mean and root, without torch's own norm.
@@ -288,7 +288,7 @@ def rms_norm(x, weight, eps):
 
 
 def feed_forward(x, weights):
-    """x (..., width) -> (..., width), by the matrices weights["gate"], ["up"] (both wider than x) and ["down"].
+    """Tensor x (..., width) -> (..., width), by the matrices weights["gate"], ["up"] (both wider than x) and ["down"].
 
     Example: with gate, up and down all [[1.]], x = [2.] gives silu(2) * 2 = 3.523.
     """
@@ -304,7 +304,7 @@ def feed_forward(x, weights):
 
 # %% answer="block"
 def self_attention(x, weights, shape, cache=None):
-    """x (batch, t, width) -> (output (batch, t, width), cache): attention of new tokens over all tokens so far.
+    """Tensor x (batch, t, width) -> (output (batch, t, width), cache): attention of new tokens over all tokens so far.
 
     weights: dict of matrices (out, in), to be used as linear(x, matrix): "query", "key", "value", "output".
     shape: dict with "heads", "kv_heads" (heads is a multiple of it) and "theta".
@@ -331,7 +331,7 @@ def self_attention(x, weights, shape, cache=None):
 
 
 def block(x, weights, shape, cache=None):
-    """x (batch, t, width) -> (x (batch, t, width), cache): both additions, each of a normed x.
+    """Tensor x (batch, t, width) -> (x (batch, t, width), cache): both additions, each of a normed x.
 
     weights also has the norms' vectors "attention_norm" and "feed_norm"; shape also has "eps".
     """
@@ -497,7 +497,7 @@ with torch.no_grad():
 
 # %% answer="next_token_probabilities"
 def next_token_probabilities(logits, temperature=1.0, top_k=None, top_p=None):
-    """logits (vocabulary,) -> probabilities (vocabulary,) in the same order; they sum to 1, what is cut has 0.
+    """Tensor logits (vocabulary,) -> probabilities (vocabulary,) in the same order; they sum to 1, what is cut has 0.
 
     top_k: how many of the largest may stay. top_p: of what is left, the fewest of the most probable stay that have
     together at least top_p; one always stays. None: do not cut.

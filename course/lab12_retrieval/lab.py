@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning); lab 4 (prompting) helps, but is not needed |
 # | **You will be able to** | build a search over your own documents, say how often it finds the right one, let a model answer from what was found, and refuse where the documents do not tell |
-# | **Time** | about 3 hours of work; the computer needs less than 5 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 1 minute of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 176 MB of downloads (once). No GPU |
 # | **Points** | 36: nine exercises and your search, checked by the computer (32), and one answer read by your teacher (4) |
 #
@@ -433,8 +433,8 @@ plots.plot_lines(sizes, "words", "Does the answer stand in the first three passa
 def choose_threshold(scores, answerable):
     """The best t of the rule "answer if score >= t", a number.
 
-    scores (n,): of the best passage for each question. answerable (n,): True where a document answers. There are questions
-    of both kinds. Candidates for t are the scores themselves; of equally good ones take the smallest.
+    scores (n,): of the best passage for each question. answerable (n,): True where a document answers. Both are lists or
+    arrays. There are questions of both kinds. Candidates for t are the scores themselves; of equally good ones take the smallest.
     Example: [0.9, 0.4, 0.6, 0.3], [True, False, True, False] -> 0.6: both answered, both others refused.
     """
     ### BEGIN SOLUTION

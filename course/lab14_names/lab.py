@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning); a little dynamic programming helps, but is explained |
 # | **You will be able to** | find persons, places, organisations and dates in sentences, measure it name by name, and say what carries over to another language |
-# | **Time** | about 3 hours of work; the computer needs less than 8 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 3 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 86 MB of downloads (once). No GPU |
 # | **Points** | 40: ten exercises and your tagger, checked by the computer (36), and one answer read by your teacher (4) |
 #

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 3 (LoRA); lab 4 (the chat form) helps |
 # | **You will be able to** | tune a language model on a few hundred answers and on preferences, measure what it writes, and say what the tuning cost |
-# | **Time** | about 4 hours of work; the computer needs less than 8 minutes of it |
+# | **Time** | about 4 hours of work; the computer needs about 4 minutes of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 93 MB of downloads (once). No GPU |
 # | **Points** | 40: twelve exercises and your adapter, checked by the computer (37), and one answer read by your teacher (3) |
 #

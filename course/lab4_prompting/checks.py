@@ -304,12 +304,23 @@ def tune_prompt(student, rng):
         times = student.read(scorer, f"{PROBES}templates_asked")
         if len(times) != len(templates):
             wrong["call `score` once for each template, with all texts"] = None
-        wrong |= dict.fromkeys(told_by(judge_measures, got, want, equals and bool(wrong)))
+        by_accuracy = accuracy_interval(tables, labels, folds)
+        wrong |= dict.fromkeys(told_by(judge_measures, got, want, equals and bool(wrong), by_accuracy))
     return max(4 - len(wrong), 1), f"the choice is right; {'; '.join(wrong)}" if wrong else \
         "the prompt is chosen, and what the choice is worth is told on texts left out"
 
 
-def judge_measures(got, want, other_choice):
+def accuracy_interval(tables, labels, folds):
+    """The interval that comes without the third argument: of the accuracy on the texts left out."""
+    flat = [np.asarray(found).argmax(-1) for table in tables for found in table.values()]
+    place, left = np.arange(len(labels)) % folds, np.empty_like(labels)
+    for k in range(folds):
+        seen = place != k
+        left[~seen] = max(flat, key=lambda one, seen=seen: evaluation.macro_f1(labels[seen], one[seen]))[~seen]
+    return evaluation.bootstrap_interval(labels, left)
+
+
+def judge_measures(got, want, other_choice, by_accuracy):
     """other_choice: equals were ranked in another way, which shows in the choices of the parts as well."""
     found = []
     if not close(as_number(got["macro_f1"], "macro_f1"), want["macro_f1"]):
@@ -319,8 +330,11 @@ def judge_measures(got, want, other_choice):
     elif not close(as_number(got["held_out_macro_f1"], "held_out_macro_f1"), want["held_out_macro_f1"]):
         found.append("`held_out_macro_f1`: for each k choose without the texts k, k + folds, ..., predict these, and "
                      "measure all n predictions together")
-    elif not close(as_array(got["interval"], (2,), "interval"), want["interval"]):
-        found.append("`interval` is `bootstrap_interval` of the macro-F1 on the texts left out")
+    elif not close(interval := as_array(got["interval"], (2,), "interval"), want["interval"]):
+        found.append("`interval` is that of the accuracy: the third argument of `bootstrap_interval` should be "
+                     "`evaluation.macro_f1`"
+                     if close(interval, by_accuracy) else
+                     "`interval` is `bootstrap_interval` of the macro-F1 on the texts left out")
     votes = got["vote_accuracy"]
     if not isinstance(votes, dict) or set(votes) != set(want["vote_accuracy"]) or \
             not all(close(as_number(votes[way], "vote_accuracy"), value) for way, value in want["vote_accuracy"].items()):

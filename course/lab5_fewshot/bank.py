@@ -458,6 +458,14 @@ def no_prefix(model, prefix_ids, prompt_ids, label_ids):
         return model(prompt_ids).logits[:, -1].log_softmax(-1)[:, label_ids]
 
 
+@wrong("score_labels", "takes what repeats the cache for a new cache, and asks without any")
+def lost_cache(model, prefix_ids, prompt_ids, label_ids):
+    with torch.no_grad():
+        cache = model(prefix_ids[None], use_cache=True).past_key_values
+        cache = cache.batch_repeat_interleave(len(prompt_ids))
+        return model(prompt_ids, past_key_values=cache).logits[:, -1].log_softmax(-1)[:, label_ids]
+
+
 @wrong("score_labels", "softmax over the labels only")
 def over_labels(model, prefix_ids, prompt_ids, label_ids):
     with torch.no_grad():

@@ -161,6 +161,10 @@ def scored(student, rng, n, tokens, classes):
     whole = np.concatenate([np.repeat(prefix[None], n, axis=0), prompts], axis=1)
     logits = probes.logits(tiny_models.tiny_causal_lm(seed), input_ids=whole)
     if not close(got, evaluation.log_softmax(logits)[:, -1][:, labels]):
+        alone = evaluation.log_softmax(probes.logits(tiny_models.tiny_causal_lm(seed), input_ids=prompts))[:, -1][:, labels]
+        if close(got, alone):
+            return 0, "these are the numbers without any prefix: does the second call get the cache? " \
+                      "(`cache.batch_repeat_interleave(n)` changes the cache itself and returns nothing)"
         return 0, "not the log-probabilities of the whole text: last position, whole vocabulary, same prefix for all?"
     fewest = len(prefix) + prompts.size
     if sent > fewest:

@@ -5,7 +5,7 @@
 # |---|---|
 # | **You come from** | Lab 2 (fine-tuning); labs 3 (LoRA) and 4 (prompting) help, but are not needed |
 # | **You will be able to** | classify texts with no labels, with a few in the prompt, and with a few for training, and say which way pays for a given budget |
-# | **Time** | about 3 hours of work; the computer needs less than 5 minutes of it |
+# | **Time** | about 3 hours of work; the computer needs about 1 minute of it |
 # | **Needs** | 2 cores, 1.6 GB of memory, 179 MB of downloads (once). No GPU |
 # | **Points** | 30: eight exercises and your classifier, checked by the computer (26), and one answer read by your teacher (4) |
 #
@@ -163,6 +163,13 @@ print(f"accuracy: majority {majority:.2f} · nearest label {zero_shot:.2f} · yo
 
 # %% [markdown]
 # How much depends on the words? Four ways to describe *negative* and *positive*, each on 5 × 200 test texts:
+#
+# | description | the texts of *negative* | the texts of *positive* |
+# |---|---|---|
+# | the word | negative | positive |
+# | a sentence | This film review is negative. | This film review is positive. |
+# | three sentences | the same; The critic's opinion of the film is negative.; A negative opinion. | the same with *positive* |
+# | in other words | A bad, boring film. The critic did not like it. | A good, moving film. The critic liked it. |
 
 # %%
 record = calibration.load_record("lab5_fewshot", "label_embeddings")
@@ -265,8 +272,9 @@ def score_labels(model, prefix_ids, prompt_ids, label_ids):
     Entry [i, j] is log p(label j | prefix, prompt i) under the causal `model`, over the whole vocabulary.
     `model(ids, use_cache=True)` gives `.logits` (rows, tokens, vocabulary) and a cache, `.past_key_values`;
     `model(ids, past_key_values=cache)` goes on after it, and the cache GROWS by these tokens.
-    `cache.batch_repeat_interleave(n)` turns a cache of one row into one of n rows.
-    Example: p = 50, n = 4, t = 10 sends 50 + 40 tokens through the model, not 240.
+    `cache.batch_repeat_interleave(n)` changes the cache itself from one row to n rows, and returns nothing.
+    Example: p = 50, n = 4, t = 10 sends 50 + 40 = 90 tokens through the model; the simple program sends
+    4 * 2 * 61 = 488 with two labels.
     """
     ### BEGIN SOLUTION
     with torch.no_grad():
@@ -341,6 +349,12 @@ for shots in (0, live_shots):
     said = pd.Series(predictions).map(dict(enumerate(names))).value_counts().to_dict()
     print(f"{shots} demonstrations of each class: accuracy {in_context_accuracy[shots]:.2f} "
           f"(95 % interval {low:.2f} to {high:.2f}), it said {said}")
+gain = in_context_accuracy[live_shots] - in_context_accuracy[0]
+print(f"gain of the demonstrations {gain:+.2f}; you predicted {my_gain:+.2f}")
+
+# %% [markdown]
+# The prompt itself leans to one word (**label bias**). Ask also with an empty text, and subtract that answer: this takes the
+# lean out (lab 4). The record has both, as it is and with the bias taken out:
 
 # %%
 language_model = None
@@ -355,7 +369,7 @@ plots.plot_lines(calibration.curves(record, "shots", lines), "shots", title, "de
 # %% [markdown]
 # Read it from left to right (3 draws, 100 texts). With no demonstration: 0.76. With 1, 2 and 4 of each class the mean is
 # lower (0.67, 0.64, 0.58), at 1 and 4 in all three draws; the third line shows how: one word is said in eight or nine of ten
-# cases. With 8 of each it is back at 0.77. Does subtracting what the model says for an empty text (lab 4) help? At 0 it
+# cases. With 8 of each it is back at 0.77. Does it help to take the label bias out? At 0 it
 # loses in all three draws (0.67); at 1, 2, 4 and 8 it gains in some draws and loses in others: three draws do not decide
 # it. Larger models often gain from demonstrations; in our runs this one, of 135 million weights, does not.
 #
@@ -398,7 +412,8 @@ own = max(0, means_variance - order_variance / table.shape[1])
 print(f"order: {order_variance ** 0.5:.3f}, choice by itself: {own ** 0.5:.3f} (five choices: a rough number)")
 
 # %% [markdown]
-# The order alone moves the score by 0.10, the choice by about 0.05.
+# The order alone moves the score by 0.10, the choice by about 0.05. (Here the variances are averaged, above the deviations: so
+# the order has 0.098 here and 0.092 above.)
 
 # %% [markdown]
 # **A place to stop.** Your answers stay in the notebook. To go on another day: open it, click on this cell, choose
@@ -527,7 +542,7 @@ print(float(head_loss(torch.zeros(len(names), 384), torch.zeros(len(names)), few
 
 # %% answer="train_head"
 def train_head(vectors, labels, C, tolerance=1e-4, max_steps=500):
-    """Minimize `head_loss`; return (weight, bias, norms), tensors (classes, width) and (classes,) without a graph, and a list.
+    """Minimize `head_loss`; return (weight, bias, norms), tensors (classes, width) and (classes,) without gradients (`.detach()`), and a list.
 
     vectors (n, width), labels (n,): class numbers, each of 0, 1, ..., classes - 1 occurs.
     * Start with zeros. Take steps until the largest absolute number in the gradient, of weight and bias together, is at most
@@ -604,7 +619,7 @@ def stratified_folds(labels, folds, seed):
     """A list of `folds` lists or arrays of row numbers; each row is in one of them. The same seed gives the same folds.
 
     labels (n,): class numbers, not always 0, 1, 2, ... Which rows of a class come together is random.
-    * Of each class, and in all, the folds have equally many rows, or one more than another.
+    * The sizes of two folds differ by at most one row; so do their numbers of rows of each class.
     * There are no more folds than the smallest class has rows, so that each class is in each fold.
     * ValueError if a class has a single row: it cannot be learned and tested.
     Example: labels [3, 5, 3, 5, 3], folds 4: two folds, such as [0, 2, 3] and [4, 1].
@@ -741,7 +756,8 @@ def learning_curve(methods, labels, test_labels, shots, seeds):
     ### END SOLUTION
 
 # %%
-# Try it: your whole build, from vectors to a curve. A second or two; for each draw your head is trained seventeen times.
+# Try it: your whole build, from vectors to a curve. A second or two; for each draw your head is trained nine times (2 of each class)
+# or seventeen times (4 or more).
 def by_my_head(rows):
     """Choose C on the drawn rows alone, train on all of them, predict the test texts."""
     vectors, labels = torch.tensor(pool_vectors[rows]), torch.tensor(pool_labels[rows])
@@ -807,9 +823,10 @@ print(f"{SHOTS} examples of each class: head {head:.2f} (95 % interval {low:.2f}
 # %% [markdown]
 # ### Open task · A better head from the same labels (no points)
 #
-# Your loop takes any method: a function of row numbers. Write one that learns from the same vectors in another way, and put it into
-# `mine`. **The number to beat:** with 16 examples of each class the head has 0.642 ± 0.045 on English film reviews (five draws of the record).
-# Use the seeds 0 to 4, and `"head, C = 1"` as the first method; you have beaten it if `low` of the gain is above 0. Try *one* of these:
+# Your loop takes any method: a function of row numbers. Write one, `my_method`, that learns from the same vectors in another way. Run
+# `learning_curve({"head, C = 1": by_head, "mine": my_method}, pool["label"], test_labels, [16], range(5))`. You have beaten the head if
+# `low` of your gain is above 0. **The number to beat** in our record: with 16 examples of each class the head has 0.642 ± 0.045 on English
+# film reviews (five draws). Try *one* of these:
 #
 # * **Prototypes:** the mean of the vectors of length 1 of a class is its row of $W$ (`fewshot.unit`).
 # * **A head of cosines:** all vectors of length 1, or standardized with mean and deviation *of the drawn rows alone*.
@@ -823,7 +840,7 @@ print(f"{SHOTS} examples of each class: head {head:.2f} (95 % interval {low:.2f}
 # ## 6. Train more of it: fine-tuning and LoRA
 #
 # The same examples can move the encoder's own weights: all of them (lab 2), or small matrices beside them (**LoRA**,
-# lab 3: rank 8, 0.3 % of the weights). Few examples make short epochs, so we count updates: at least 40, of 8 texts each.
+# lab 3: rank 8, 0.3 % of the weights). Few examples make short epochs, so we count updates: 40, of up to 8 texts each.
 
 # %% locked="fine_tune"
 encoder = None
@@ -869,7 +886,7 @@ plots.plot_bars(bars, "English film reviews, 16 examples of each class");
 #
 # English film reviews, 3 draws of examples for each point; the bars are one standard deviation. Your own head is the star.
 # All training methods of one draw see the same examples and the same 200 test texts; the prompts were tested on 100 of
-# them. The two broken lines use **no examples**.
+# them. The two level grey lines use **no examples**.
 
 # %% locked="all_curves"
 record = calibration.load_record("lab5_fewshot", "learning_curves")
@@ -935,7 +952,7 @@ cost.groupby("method", sort=False)[columns].mean().round(2)
 # Hausa? On Bengali, in another script?
 
 # %%
-my_transfer = {"French": 0.0, "Hausa": 0.0, "Bengali": 0.0}
+my_transfer = {"French": 0.0, "Hausa": 0.0, "Bengali": 0.0}  # accuracies from 0 to 1
 
 # %% locked="transfer_figure"
 record = calibration.load_record("lab5_fewshot", "transfer")
@@ -948,7 +965,13 @@ for (label, column), color, marker in zip(ways.items(), (plots.BLUE, plots.ORANG
     languages = some["language"].map(data.NAMES)
     axes.errorbar(languages, some["mean"], some["sd"], fmt=marker, color=color, label=label, capsize=3)
 axes.set_ylim(0, 1)
+axes.tick_params(axis="x", rotation=35)
 axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1));
+
+# %%
+reached = record.groupby(record["language"].map(data.NAMES))["transfer_accuracy"].mean()
+for name, guess in my_transfer.items():
+    print(f"trained on English, tested on {say_drawn(name)}: accuracy {reached[name]:.2f} · you predicted {guess}")
 
 # %% [markdown]
 # English 0.87, French 0.63, Spanish 0.57, Indonesian 0.47, Quechua 0.39: words that look like English ones carry the
@@ -1020,7 +1043,7 @@ results.round(3)
 # ### Exercise 9 · Advice for the radio station (20 minutes, 4 points, read by your teacher)
 #
 # The station gets 2,000 messages a day, has one laptop without a GPU, and a volunteer who labels 60 messages an hour.
-# Write about 150 words: what should it do (a) today, with no labels; (b) after one hour of labelling; (c) after ten
+# The messages are of four kinds, so an hour gives about 15 labels of each. Write about 150 words: what should it do (a) today, with no labels; (b) after one hour of labelling; (c) after ten
 # hours? Use numbers from this lab, with their spread, and the cost of classifying 2,000 messages a day. Say what you
 # would do differently if the messages are in Swahili.
 
@@ -1034,9 +1057,9 @@ results.round(3)
 #
 # **A good answer, in short.** (a) The prompt without examples: 0.76 ± 0.04 in English with the best of ten templates; 100
 # texts cost 10 s of one core, so 2,000 cost under 4 minutes a day. The nearest label costs 20 s for 2,000 and has 0.62 to
-# 0.69. (b) One hour gives 30 examples of each of two classes. A head on the frozen encoder (0.68 ± 0.03) and LoRA (0.69 ±
-# 0.05) are below the prompt: keep it, and use the 60 labels to choose the template and to say how good it is. (c) Ten
-# hours give 600 labels: fine-tuning or LoRA (0.77 at 64 of each, and rising), and then prompt and LoRA are compared on the
+# 0.69. (b) One hour gives 15 labels of each of four kinds. With 16 of each of two, a head on the frozen encoder (0.63 ± 0.04)
+# and LoRA (0.67 ± 0.04) are below the prompt: keep it, and use the 60 labels to choose the template and to say how good it is.
+# (c) Ten hours give 600 labels, 150 of each kind: fine-tuning or LoRA (0.77 at 64 of each, and rising), and then prompt and LoRA are compared on the
 # same texts. In Swahili this encoder transfers nothing (0.27 against 0.25 for the most frequent topic): label in Swahili
 # and begin with TF-IDF on characters (0.68).
 # ### END SOLUTION

@@ -258,6 +258,8 @@ def plot_confusion(labels, predictions, names):
             axes.text(j, i, count, ha="center", va="center", color=ink(image.to_rgba(count)))
     for axis in (axes.xaxis, axes.yaxis):
         name_rows_by_data(axis, names)
+    if len(names) * max(map(len, names)) > 40:  # side by side they would lie on each other
+        axes.tick_params(axis="x", rotation=90)
     return axes
 
 

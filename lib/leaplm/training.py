@@ -202,13 +202,16 @@ def train(model, rows, collate_fn, config, evaluate_fn=None, loss_fn=classificat
     loss_fn: (model, batch) -> (mean loss over targets, number of targets).
     With `config.output_dir`, a run that was interrupted goes on where it stopped when `train` is called again with the
     same configuration. Ctrl-C saves a checkpoint first.
-    Raises ValueError for an empty dataset and FloatingPointError when the loss is not a number.
+    Raises ValueError for an empty dataset and for `patience` without an evaluation, and FloatingPointError when the loss is
+    not a number.
 
     >>> config = TrainingConfig(learning_rate=5e-5, epochs=2)                               # doctest: +SKIP
     >>> history = train(model, rows, collate, config, lambda m: evaluate(m, val, collate))  # doctest: +SKIP
     """
     if not rows:
         raise ValueError(say("there are no rows to train on"))
+    if config.patience is not None and evaluate_fn is None:
+        raise ValueError(say("`patience` stops nothing without an evaluation: give `evaluate_fn` too"))
     set_seed(config.seed)
     run = Run(model, rows, collate_fn, config, evaluate_fn, loss_fn)
     run.resume()

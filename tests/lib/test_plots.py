@@ -155,3 +155,13 @@ def test_names_of_somebodys_classes_stay_as_they_are_in_every_language(monkeypat
     drawn(axes.figure)
     assert [text.get_text() for axis in (axes.xaxis, axes.yaxis) for text in axis.get_ticklabels()] == names * 2
     assert "Matriz de confusión" in axes.get_title("left")
+
+
+@pytest.mark.parametrize("names", [["negative", "neutral", "positive"], ["late", "rude staff", "queue", "price", "praise"],
+                                   ["science/technology", "travel", "politics", "sports", "health", "geography"]])
+def test_names_of_classes_do_not_lie_on_each_other(names):
+    numbers = list(range(len(names)))
+    axes = plots.plot_confusion(numbers, numbers, names)
+    drawn(axes.figure)
+    boxes = [text.get_window_extent() for text in axes.get_xticklabels()]
+    assert len(boxes) == len(names) and all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))

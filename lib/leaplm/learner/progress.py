@@ -21,12 +21,12 @@ from filelock import FileLock
 
 from leaplm.grading.course import LAB_NAME, LANGUAGES
 from leaplm.learner.marks import Mark
-from leaplm.learner.releases import read_release, tasks
+from leaplm.learner.releases import raw_cells, read_release, release_files, tasks
 from leaplm.learner.words import DAMAGED, HEADS, NEVER_LEAVES, NOTHING_YET, SO_FAR, TITLE
 from leaplm.locales import catalogs_of, learner_locale, say
 from leaplm.places import find_root, known_labs
 from leaplm.runtime import columns
-from leaplm.translation import unwrapped, wrapped
+from leaplm.translation import find_catalogs, translate_markdown, unwrapped, wrapped
 from leaplm.whole_file import write_whole
 
 FILE, PAGE = "leaplm-progress.json", "PROGRESS.md"
@@ -154,9 +154,22 @@ def row_of(root: Path, lab: str, record: dict[str, Any]) -> Row:
 
 def title_of(root: Path, lab: str, locale: str | None = None) -> str:
     """The heading of a lab without its number's word: "2 · Full fine-tuning". locale: by default the learner's."""
-    cells = read_release(root, lab, learner_locale() if locale is None else locale).cells
-    first = unwrapped(cells[0].source).partition("\n")[0] if cells else ""
+    locale = learner_locale() if locale is None else locale
+    cells, files = read_release(root, lab, locale).cells, release_files(root, lab)
+    locale = locale if locale in files else ""
+    first = cells[0].source if cells else ""
+    if first not in ("".join(cell["source"]) for cell in raw_cells(files[locale])):  # it stands there in another language
+        first = given_title(root, lab, locale) or first
+    first = unwrapped(first).partition("\n")[0]
     return first.lstrip("# ").partition(" ")[2] or lab
+
+
+def given_title(root: Path, lab: str, locale: str) -> str:
+    """The heading of a lab from its source, in a language; "" where the source is not there."""
+    source, catalogs = root / "course" / lab / "lab.py", find_catalogs(root, lab, locale) if locale else ()
+    lines = source.read_text(encoding="utf-8").splitlines() if source.is_file() else []
+    title = next((line.removeprefix("# ") for line in lines if line.startswith("# # ")), "")
+    return translate_markdown(title, catalogs) if title and catalogs else title
 
 
 def cells(row: Row) -> tuple[str, ...]:

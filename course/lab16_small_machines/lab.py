@@ -563,7 +563,7 @@ shown[["megabytes", "accuracy", "change", "change_low", "change_high"]].mean().r
 
 # %% locked="watch"
 new = small_machines.load_new_kind(LANGUAGE)
-at_most = by_scale(tiny=30, cpu=1000, gpu=1000)
+at_most = by_scale(tiny=30, cpu=None, gpu=None)
 kinds = {"usual, not trained on": sentences["validation"], "usual, later": test, "new": new["test"]}
 known = {kind: np.array([small.known_share(text) for text in rows["text"][:at_most]]) for kind, rows in kinds.items()}
 print("mean share of known pieces:", {kind: round(float(values.mean()), 3) for kind, values in known.items()})
@@ -663,8 +663,12 @@ record.groupby(["watched", "share"], sort=False)[["alarms", "psi_above_0.1", "ps
 # One alarm in 100 usual windows was asked for. In Hausa the share of known pieces rings in *every* usual window (100 in
 # 100): in week 1, before anything new has come in. The reason is in the data: the model knows 0.32 of the pieces of a
 # validation tweet and 0.37 of a test tweet. The two parts are not of one kind, and an alarm that was set on the first rings
-# on the second. The rate of false alarms is only as good as the texts it was set on. The confidence rings in 3 usual
-# windows of 100, and in 19 when four texts of ten are in Nigerian Pidgin.
+# on the second. The rate of false alarms is only as good as the texts it was set on.
+#
+# So set it anew, on one half of the test tweets, and watch the other half. Now 1 usual window in 100 rings, as was asked
+# for. But when four texts of ten are in Nigerian Pidgin, only 3 windows in 100 ring: of such a text the model knows 0.36 of
+# the pieces, nearly as many as of a test tweet. The alarm on the confidence, set anew in the same way, rings in 2 usual windows, and in 25 when
+# four of ten are in Pidgin (10, 32 and 33 in three runs). Here it is the better one, and it still misses most weeks.
 #
 # In Swahili the two parts are alike. There the share of known pieces rings in 3 usual windows of 100; when four texts of ten
 # are in Nigerian Pidgin in 94, two of ten in 30, one of ten in 4. In English it gives 2 in 100 (0, 1 and 5 in three
@@ -919,10 +923,10 @@ memory.join(times, how="outer").round(4)
 # of memory (measured with the English file), 0.9 points less than all pieces (from −2.1 to +0.2). On held-out Hausa tweets
 # its macro-F1 is 0.702 ± 0.015; on the station's own messages nothing is measured yet. A day has 300 messages: 0.3 times the
 # watt-hours of the table, far below one, if the machine draws 6 to 10 W while it computes (assumed; waiting costs more). An
-# alarm on the share of known pieces, at one false alarm in 100 weeks, set on the station's own messages of some usual weeks
-# that were not trained on; then I count its rings in other usual weeks. It misses small shares of new texts. Answers: SmolLM2
-# in Q4_0 would run, but it reads English, and nobody has measured its answers. First I would label 300 own messages, compare
-# with the most frequent class, and take the times on the Pi itself.
+# alarm on the confidence, at one false alarm in 100 weeks, set on the station's own messages of some usual weeks that were not
+# trained on; then I count its rings in other usual weeks. It will miss much: with four texts of ten in Pidgin it rang in 25
+# windows of 100. Answers: SmolLM2 in Q4_0 would run, but it reads English, and nobody has measured its answers. First I would
+# label 300 own messages, compare with the most frequent class, and take the times on the Pi itself.
 # ### END SOLUTION
 
 # %% [markdown]
@@ -931,8 +935,8 @@ memory.join(times, how="outer").round(4)
 # 1. Four bits need a scale for every few numbers. Where the sixteen values stand matters, too.
 # 2. A classifier that needs no framework is a file of a few hundred kilobytes and a page of code. Measure what it loses, on
 #    the same texts.
-# 3. Choose the rate of false alarms before you watch, on texts that the model was not trained on; and check the rate on other
-#    usual texts. In Hausa it does not hold, in Swahili and English it nearly does.
+# 3. Choose the rate of false alarms before you watch, on texts of the kind that will come in, and not those of the training.
+#    Check the rate on other usual texts, and how many new texts the alarm needs.
 #
 # **Sources.** Dettmers et al., 2023, *QLoRA* (NF4) · the description of GGUF (https://github.com/ggml-org/ggml) · Gerganov et al.,
 # *llama.cpp* · Rabanser et al., 2019, *Failing loudly: an empirical study of methods for detecting dataset shift* · Leviathan et

@@ -373,6 +373,8 @@ if WITH_LLAMA and importlib.util.find_spec("xllamacpp"):
 # needs NumPy alone**, and a file that a phone can load. scikit-learn finds the weights once, on a larger computer:
 
 # %% locked="fit"
+language_model = None  # makes room; section 9 loads it again
+runtime.free_memory()
 pipeline = evaluation.tfidf_classifier("characters").fit(list(train["text"]), list(train["label"]))
 whole = small_machines.from_pipeline(pipeline, names, LANGUAGE)
 print(f"{len(whole.pieces):,} pieces; as 32-bit numbers {whole.weight.size * 4 / 1e6:.1f} MB of weights")
@@ -802,7 +804,8 @@ message = "Dear clinic, my appointmnt is on Monday at nine in Kisumu. Please tel
 question = [{"role": "user", "content": f"Correct the spelling of this message and write it again: {message}"}]
 prompt = list(tokenizer.apply_chat_template(question, add_generation_prompt=True)["input_ids"])
 length = by_scale(tiny=3, cpu=26, gpu=60)
-language_model = None  # the rounded one makes room
+language_model = None  # makes room
+runtime.free_memory()
 language_model = models.load_causal_lm()
 greedy, plain = speculative_decode(small_machines.CachedModel(language_model), prompt, length, lambda tokens: [])
 drafted, fewer = speculative_decode(small_machines.CachedModel(language_model), prompt, length,

@@ -669,8 +669,8 @@ record.groupby(["watched", "share"], sort=False)[["alarms", "psi_above_0.1", "ps
 # printed above.) The two parts are not of one kind, and an alarm that was set on the first rings on the second. The
 # rate of false alarms is only as good as the texts it was set on.
 #
-# So set it anew, on one half of the test tweets, and watch the other half. Now 1 usual window in 100 rings, as was
-# asked for. But when four texts of ten are in Nigerian Pidgin, only 3 windows in 100 ring: of such a text the
+# So in the record it is also set on one half of the test tweets, and watches the other half. Now 1 usual window in 100
+# rings, as was asked for. But when four texts of ten are in Nigerian Pidgin, only 3 windows in 100 ring: of such a text the
 # record's model knows 0.36 of the pieces, nearly as many as of a test tweet. The alarm on the confidence, set anew in
 # the same way, rings in 2 usual windows, and in 25 when four of ten are in Pidgin (10, 32 and 33 in three draws of
 # windows). Here it is the better one, and it still misses most weeks.

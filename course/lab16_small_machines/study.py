@@ -1,8 +1,8 @@
 """The studies of lab 16: `make calibrate LAB=lab16_small_machines` runs them, the lab plots them, marks rest on `main`.
 
 A seed draws four fifths of the training texts. The number of pieces and the bits were chosen on validation texts of English
-and Hausa; test texts are seen in `sizes`, `drift` and `known` alone, and the grader's in `main` alone. Times are of one
-core, the ways in turns. `engines` needs llama.cpp: the extra `llama`.
+and Hausa; test texts are seen in `sizes`, `drift`, `set_anew` and `known` alone, and the grader's in `main` alone. Times are
+of one core, the ways in turns. `engines` needs llama.cpp: the extra `llama`.
 """
 
 import functools
@@ -147,6 +147,19 @@ def drift(seed, language, watched, share):
     alarms = [small_machines.ks_distance(reference, window) > level for window in found]
     return {"level": level, "alarms": float(np.mean(alarms)), "psi_above_0.1": float((stability > 0.1).mean()),
             "psi_above_0.25": float((stability > 0.25).mean())}
+
+
+@study([{"language": "hau", "watched": watched, "share": share} for watched in WATCHED for share in SHARES], seeds=range(3))
+def set_anew(seed, language, watched, share):
+    """The same alarms in Hausa where the level is set on one half of the test texts, and the usual ones are of the other."""
+    _, usual, new = numbers_of(language, watched)
+    order = np.random.default_rng(seed).permutation(len(usual))
+    reference, rest = usual[order[: len(usual) // 2]], usual[order[len(usual) // 2 :]]
+    level = small_machines.alarm_level(reference, WINDOW, RATE, 1000, seed)
+    windows = small_machines.mixed_stream(len(rest), len(new), [share] * 100, WINDOW, seed)
+    found = [np.array([(rest if kind == "usual" else new)[row] for kind, row in window]) for window in windows]
+    alarms = [small_machines.ks_distance(reference, window) > level for window in found]
+    return {"level": level, "alarms": float(np.mean(alarms))}
 
 
 @study([{"language": language} for language in ("eng", "hau", "swa")], seeds=[0])

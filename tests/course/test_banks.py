@@ -15,6 +15,7 @@ from leaplm.grading.judge.banks import FEWEST_RIGHT, FEWEST_WRONG, Answer, Workb
 from leaplm.translation import catalog_path, english_left, is_unfinished, list_locales, load_catalogs
 from mini import MINI, ROOT, make_course
 from quick import kept_quickly, trained_quickly
+from solved import NEEDS
 from wrong_kinds import sources
 
 SEEDS = range(int(os.environ.get("LEAPLM_SEEDS", "1")))
@@ -61,7 +62,7 @@ def _built(course: Path, lab: str, tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(("course", "lab", "check"), CHECKS, ids=lambda part: part if isinstance(part, str) else "")
 def test_the_check_tells_right_from_wrong(benches, needs_asset, tmp_path_factory, course, lab, check):
-    for name in {"lab0_start": ["sib200"], "lab1_pretraining": ["afrisenti"], "lab13_transfer": ["sib200"]}.get(lab, []):
+    for name in (NEEDS | dict.fromkeys(("lab1_pretraining", "lab11_transformer"), ["afrisenti"])).get(lab, []):
         needs_asset(name)
     bench = benches(course, lab)
     entries = [answer for answer in load_bank(lab, course) if answer.check == check]

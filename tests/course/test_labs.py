@@ -18,7 +18,7 @@ from leaplm.grading.judge.probes import learning_rates_by_update, sgd_of_groups
 from leaplm.grading.judge.tiny_models import tiny_classifier, vector_classifier
 from quick import HIDDEN
 from repo import ROOT
-from solved import assert_handed_in, solved_lab
+from solved import NEEDS, assert_handed_in, set_language, solved_lab
 
 LABS = list_labs(ROOT)
 LANGUAGES = os.environ.get("LEAPLM_LANGUAGES", "").split()  # `make languages` takes all of them
@@ -28,10 +28,10 @@ CODE = rf"(?<![\w.-])({'|'.join(data.NAMES)})(?![\w.-])"
 
 @pytest.fixture(autouse=True)
 def needs_the_sentences(request, needs_asset):
-    """Labs 0 and 13 need sentences in many languages that a machine without GitHub does not have."""
+    """Labs whose own language is not English need sentences that a machine without GitHub does not have."""
     lab = request.node.callspec.params.get("lab") if hasattr(request.node, "callspec") else None
-    if lab in ("lab0_start", "lab13_transfer") and "shallow" in request.fixturenames:
-        needs_asset("sib200")
+    for asset in NEEDS.get(lab, []) if "shallow" in request.fixturenames else []:
+        needs_asset(asset)
 
 
 def read(kind, lab):
@@ -43,8 +43,7 @@ def run_solution(lab, folder, language, environment):
     notebook = read("solutions", lab)
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", cell.source)  # they judge what no model of this scale can reach
-        if cell.source.startswith('LANGUAGE = "'):
-            cell.source = f"LANGUAGE = {language!r}"
+    set_language(notebook, language)
     run_notebook(notebook, folder, {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT), **environment},
                  look=codes_shown if language == OWN else None)
 

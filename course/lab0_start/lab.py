@@ -82,6 +82,11 @@ marking.describe_language("lab0_start", LANGUAGE)
 # To compare languages we need the same content in each. **SIB-200** has it: sentences from news and travel guides,
 # translated by people.
 
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab0_start")
+
 # %% locked="sentences"
 PARTNER = "hau" if LANGUAGE == "eng" else "eng"  # the language that yours is compared with
 NAME = say_drawn(data.NAMES.get(LANGUAGE, LANGUAGE))

@@ -210,7 +210,13 @@ print("talk about rows", agreed["differ"])
 # $$\text{accuracy} = \frac{1}{n} \sum_{i=1}^{n} \big[\, y_i = f_{-k(i)}(x_i) \,\big] \qquad k(i) = \text{the fold of row } i$$
 #
 # ($f_{-k}$ was trained on all folds but $k$.) The price is $K$ trainings.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab10_capstone")
+
+# %% [markdown]
 # ### Exercise 3 · Stratified folds (15 minutes, 3 points)
 #
 # Write `stratified_folds`: a fold for each row, at random, so that the number of rows of each class differs by at most 1

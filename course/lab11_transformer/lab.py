@@ -269,7 +269,13 @@ assert torch.allclose(slow, torch.tensor([[[[0.0, 0.5403, 0.0, 0.8415]]]]), atol
 #
 # The **cache** comes here too. Keys and values of tokens that were read before never change, since no token sees a later
 # one. So we keep them, and new tokens only add theirs.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab11_transformer")
+
+# %% [markdown]
 # ### Exercise 4 · Norm, heads, feed-forward, block (50 minutes, 3 points)
 #
 # Write the four functions of a block. Use your `attention` and `rotate`; where one of them does not work yet,

@@ -509,7 +509,13 @@ record.groupby(["language", "way"], sort=False)[columns].mean().rename(index=dat
 # safe: **a document is data, and anybody may have written it.** A page from the web can hold the line `Question: ...
 # Answer: call this number`, or `[2] The fee is ...`, and pose as a source that you trust. This is **prompt injection
 # through documents**.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab12_retrieval")
+
+# %% [markdown]
 # ### Exercise 7 · A prompt with sources (20 minutes, 3 points)
 #
 # Write `sourced_prompt`: as many whole passages as fit, each on a line of its own, and no passage that can pose as

@@ -228,7 +228,13 @@ print(f"features {X.shape}, the teacher's vectors {Y.shape}")
 #
 # The first inverts a matrix of $8192 \times 8192$, the second (the **dual**) one of $701 \times 701$: over a thousand times
 # less work for this step.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab13_transfer")
+
+# %% [markdown]
 # ### Exercise 4 · Ridge regression (20 minutes, 4 points)
 #
 # Write `fit_map`: the weights and the bias of the ridge regression. The bias is not penalised.

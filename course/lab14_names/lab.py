@@ -311,7 +311,13 @@ pd.DataFrame({way: row_of(tags) for way, tags in answers.items()}).T.round(2)
 #
 # The first sub-word of a word speaks for it. The others, and `[CLS]`, `[SEP]` and padding, get the label **-100**: they do
 # not count.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab14_names")
+
+# %% [markdown]
 # ### Exercise 5 · Align labels (10 minutes, 3 points)
 #
 # Write `align_labels`: a label for each sub-word.

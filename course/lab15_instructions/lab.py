@@ -153,7 +153,13 @@ assert row["input_ids"][-len(learned):] == learned
 #
 # Two things go wrong if one packs without care: the second row gets positions as if it stood at the end of a long text,
 # and it *reads the first one*. So positions start again, and the attention mask keeps the rows apart.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab15_instructions")
+
+# %% [markdown]
 # ### Exercise 2 · Pack rows (20 minutes, 3 points)
 #
 # Write `pack_rows`: packs of at most `length` tokens.

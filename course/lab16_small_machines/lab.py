@@ -110,6 +110,11 @@ assert pack_pairs(np.array([], dtype=np.uint8)).tolist() == []
 # puts them where weights are frequent, near 0:
 
 # %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab16_small_machines")
+
+# %%
 print("even steps:", small_machines.EVEN.round(2))  # 15 of them: as many above 0 as below
 print("NF4:       ", small_machines.NF4.round(2))
 

@@ -264,6 +264,11 @@ assert torch.equal(inputs, same) and not torch.equal(inputs, other), "the masks 
 # the natural logarithm: a loss of 1 nat is a right piece with the probability $1/e$, which is 37 %. The other places do not
 # count, so we need not compute their scores. With MiniLM's 30,522 pieces this is half of all the work.
 
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab1_pretraining")
+
 # %% [markdown]
 # ### Exercise 3 · The loss of masked language modelling (5 minutes, 3 points)
 #

@@ -238,6 +238,11 @@ del encoder
 # surprise at the right answer: $-\log p(\text{right class})$, averaged over the batch. It is measured in nats.
 
 # %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab2_finetuning")
+
+# %%
 runtime.set_seed(0)
 model = models.load_sequence_classifier(names)
 print(model.classifier)

@@ -92,6 +92,11 @@ print("accuracy to beat:", {name: round(score, 3) for name, score in baselines.i
 # By hand, with $m = n = 2$ and $r = 1$:
 
 # %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab3_lora")
+
+# %%
 B, A = torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0, -1.0]])
 print(B @ A, " rank:", int(torch.linalg.matrix_rank(B @ A)))
 

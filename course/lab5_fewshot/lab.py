@@ -255,6 +255,11 @@ except ValueError:
 # ($n$ texts of $T$ tokens, $c$ classes, $P$ tokens of prefix.)
 
 # %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab5_fewshot")
+
+# %%
 n, c, P, T = 300, len(names), 8 * 40, 40
 print(f"tokens through the model: {n * c * (P + T + 1):,} or {P + n * T:,}: "
       f"{n * c * (P + T + 1) / (P + n * T):.0f} times fewer")

@@ -230,6 +230,11 @@ assert 600 < len(many) < 800 and [int(word) for word in many] == sorted(int(word
 # in a row were not better than the best one. Only a smaller loss is better. (You write this in exercise 5.)
 
 # %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab6_overfitting")
+
+# %%
 losses = [row["loss"] for row in plain.validation]
 keep, run = regularization.early_stopping(losses, patience=2)
 print(f"validation losses: {np.round(losses, 3)} -> keep epoch {keep} of {run} that are run")

@@ -116,6 +116,11 @@ pd.DataFrame(baselines).round(2)
 #
 # "Earlier tasks" are all but the last one: the last one had no time to be forgotten.
 
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab7_continual")
+
 # %% [markdown]
 # ### Exercise 1 · Three numbers of a stream (10 minutes, 4 points)
 #

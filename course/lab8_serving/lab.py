@@ -569,6 +569,11 @@ print("\n".join(service.log()[-3:]))
 # raise requests.Problem(503, "busy", "too many texts are waiting", retry_after=2)
 # ```
 
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab8_serving")
+
 # %% [markdown]
 # ### Exercise 4 · Read a request (10 minutes, 2 points)
 #

@@ -335,7 +335,13 @@ print(f"{features.shape[0]} texts, {features.shape[1]} numbers each ({kind})")
 #
 # In exercises 3 to 7 you write all of it, about 60 lines: the gradients, the noisy step, the accountant, the search for
 # $\sigma$, and the loop that stops in time. All arrays are NumPy's.
-#
+
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab9_responsible")
+
+# %% [markdown]
 # ### Exercise 3 · Per-example gradients (10 minutes, 2 points)
 #
 # An ordinary training step needs the *mean* gradient only. We must cut each one, so we need each one. For a head it is

@@ -472,32 +472,58 @@ TUNED = Record({"template": Text(), "method": Text(), "macro_f1": Number(), "hel
 
 @check(points=4, contract=Contract("score templates texts labels folds", TUNED, arrays="numpy"))
 def tune_prompt(student, rng):
-    """Parts of different size; another choice by accuracy, in each part, and by other rules for the vote; then equals."""
+    """Parts of different size; another choice by accuracy, in each part, and by other rules for the vote; equals; few texts."""
     wrong = {}
-    for n, folds, equals in ((14, 4, False), (13, 5, True)):
-        labels, tables = telling_tables(rng, n, folds, equals)
+    for n, folds, drawn in ((14, 4, "telling"), (13, 5, "equals"), (6, 8, "few")):
+        labels, tables = few_tables(rng, n) if drawn == "few" else telling_tables(rng, n, folds, drawn == "equals")
         names = [f"{letter}{rng.integers(100)}" for letter in "zmaq"]  # not in the order of the alphabet
         templates = {name: f"template {i}" for i, name in enumerate(names)}
         texts = [f"text {i} of {rng.integers(10**6)}" for i in range(n)]
         by_template = dict(zip(templates.values(), tables, strict=True))
         scorer = student.build(f"{PROBES}template_scorer", texts, by_template)
         given = (scorer, templates, texts, labels, *(() if folds == 5 else (folds,)))
-        got = student.call("tune_prompt", *given)
         want = prompting.tune_prompt(lambda template, _, known=by_template: known[template], templates, texts, labels, folds)
+        try:
+            got = student.call("tune_prompt", *given)
+        except StudentError as error:
+            if drawn != "few":
+                raise
+            wrong |= dict.fromkeys(["with more folds than texts some hold no text: go on with the next",
+                                    str(error).removesuffix(".")])
+            break
         if not isinstance(got, dict) or set(want) - set(got):
             return 0, f"`tune_prompt` should return a dict with the keys {', '.join(f'`{key}`' for key in want)}"
-        if (got["template"], got["method"]) != (want["template"], want["method"]):
-            told = "among equals the template that comes first should win, then the method" if equals else \
-                "the largest macro-F1 (not accuracy) on all texts should choose template and method"
-            if not equals:
-                return 0, told
-            wrong[told] = None
-        times = student.read(scorer, f"{PROBES}templates_asked")
-        if len(times) != len(templates):
-            wrong["call `score` once for each template, with all texts"] = None
-        wrong |= dict.fromkeys(told_by(judge_measures, got, want, equals and bool(wrong)))
+        told = told_of_choice(got, want, drawn, names)
+        if told and drawn == "telling":
+            return 0, told[0]
+        if len(student.read(scorer, f"{PROBES}templates_asked")) != len(templates):
+            told.append("call `score` once for each template, with all texts")
+        if student.read(scorer, f"{PROBES}scores_changed"):
+            told.append("the arrays that `score` gives are still needed: leave them as they are")
+        told += told_by(judge_measures, got, want, drawn != "telling" and bool(wrong or told))
+        wrong |= dict.fromkeys(told)
     return max(4 - len(wrong), 1), f"the choice is right; {'; '.join(wrong)}" if wrong else \
         "the prompt is chosen, and what the choice is worth is told on texts left out"
+
+
+def told_of_choice(got, want, drawn, names):
+    """What is wrong with the template and method that were chosen."""
+    if (got["template"], got["method"]) == (want["template"], want["method"]):
+        return []
+    if drawn == "few":
+        return ["the macro-F1 is that of `evaluation.macro_f1`: a class that is only predicted counts too"]
+    if drawn == "equals" and (got["template"], got["method"]) in {(names[at // 4], WAYS[at % 4]) for at in EQUALS}:
+        return ["among equals the template that comes first should win, then the method"]
+    return ["the largest macro-F1 (not accuracy) on all texts should choose template and method"]
+
+
+def few_tables(rng, n):
+    """Two classes. The first prompt says once a class that is no label; the second is as often wrong, with a larger macro-F1."""
+    labels = rng.permutation(np.arange(n) % 2)
+    absent, other = labels.copy(), labels.copy()
+    absent[np.flatnonzero(labels == 1)[0]], other[np.flatnonzero(labels == 0)[0]] = 2, 1
+    found = [np.full(n, 2)] * 5 + [absent, other] + [np.full(n, 2)] * 9
+    return labels, [{way: np.eye(3)[found[4 * i + j]] + i for j, way in enumerate(WAYS)} for i in range(4)]
 
 
 def judge_measures(got, want, other_choice):
@@ -519,56 +545,73 @@ def judge_measures(got, want, other_choice):
     return found
 
 
-WAYS = ("sum", "prior", "mean")
+# In no known order. Of the equals the first has a method in the middle of the alphabet, and a template too.
+WAYS = ("calibrated", "prior", "sum", "mean")
+EQUALS = (5, 6, 7, 8, 12)  # templates 1 (with all methods but the first), 2 and 3 (with the first): 4 * template + method
 
 
 def telling_tables(rng, n, folds, equals):
     """(labels, [{method: scores} for each of four templates]), drawn until each likely mistake gives another result.
 
-    equals: the second template with its last method is as good as the third one with its first.
+    equals: the same predictions, the best, come from EQUALS. Some texts have scores whose exp is 0.
     """
     while True:
         labels = np.where(rng.random(n) < 0.55, 0, rng.integers(1, 3, size=n))
-        right = rng.random((4, len(WAYS), n)) < rng.uniform(0.4, 0.8, size=(4, len(WAYS), 1))
+        skill = rng.uniform(0.4, 0.75 if equals else 0.8, size=(4, len(WAYS), 1))
+        skill[1, 1] = 0.85 if equals else skill[1, 1]
+        right = rng.random((4, len(WAYS), n)) < skill
         predicted = np.where(right, labels, rng.integers(3, size=(4, len(WAYS), n)))
         predicted[0, 0] = 0  # says the same of all: a good accuracy, little macro-F1
         if equals:
-            predicted[2, 0] = predicted[1, 2]
-        scores = rng.normal(size=(4, len(WAYS), n, 3))
-        order = np.argsort(scores, axis=-1)[..., ::-1]
-        best = np.take_along_axis(order, np.zeros((*order.shape[:-1], 1), int), -1)
-        scores = np.where(np.arange(3) == predicted[..., None], np.take_along_axis(scores, best, -1) + 0.1, scores)
-        scores = scores * rng.uniform(0.3, 4, size=(4, 1, 1, 1)) + rng.normal(scale=4, size=(4, 1, n, 1)) - 9
-        if telling(labels, predicted, scores, folds, equals):
-            return labels, [dict(zip(WAYS, table, strict=True)) for table in scores]
+            predicted.reshape(-1, n)[list(EQUALS)] = predicted[1, 1]
+        if not telling(labels, predicted, folds, equals):
+            continue
+        for _ in range(20):
+            scores = scores_for(rng, predicted)
+            if equals or telling_votes(labels, scores[:, 0]):
+                scores = np.round(64 * scores) / 64 - np.where(np.arange(n) % 3 == 1, 1500, 0)[:, None]
+                return labels, [dict(zip(WAYS, table, strict=True)) for table in scores]
 
 
-def telling(labels, predicted, scores, folds, equals):
+def scores_for(rng, predicted):
+    """Scores (templates, methods, n, 3) with these predictions; some templates are surer than others."""
+    scores = rng.normal(size=(*predicted.shape, 3))
+    top = scores.max(-1, keepdims=True) + 0.1
+    scores = np.where(np.arange(3) == predicted[..., None], top, scores)
+    templates, _, n = predicted.shape
+    return scores * rng.uniform(0.3, 4, size=(templates, 1, 1, 1)) + rng.normal(scale=4, size=(templates, 1, n, 1)) - 9
+
+
+def telling(labels, predicted, folds, equals):
+    """Whether the choice, and the one without each part, is another by each likely mistake."""
     flat, place = predicted.reshape(-1, len(labels)), np.arange(len(labels)) % folds
 
     def values(rows, metric=evaluation.macro_f1):
         return np.array([metric(labels[rows], one[rows]) for one in flat])
 
-    def best(rows, metric=evaluation.macro_f1):
-        return int(values(rows, metric).argmax())
-
     everywhere = values(place >= 0)
     first = int(everywhere.argmax())
-    if (first, sum(everywhere == everywhere.max())) != (5, 2) if equals else \
-            sum(everywhere == everywhere.max()) > 1 or best(place >= 0, evaluation.accuracy) == first:
+    if equals:
+        return tuple(np.flatnonzero(everywhere == everywhere.max())) == EQUALS
+    if sum(everywhere == everywhere.max()) > 1 or values(place >= 0, evaluation.accuracy).argmax() == first:
         return False
     inside = {k: values(place != k) for k in range(folds)}
     choices = {k: int(found.argmax()) for k, found in inside.items()}
-    if len(set(choices.values())) == 1 or not equals and any(sum(v == v.max()) > 1 for v in inside.values()):
+    if len(set(choices.values())) == 1 or any(sum(v == v.max()) > 1 for v in inside.values()):
         return False
+    blocks = np.sort(place)
+
+    def left_out(rows_of, metric=evaluation.macro_f1, parts=place):
+        chosen = {k: int(values(rows_of(k), metric).argmax()) for k in range(folds)}
+        return evaluation.macro_f1(labels, np.array([flat[chosen[k]][i] for i, k in enumerate(parts)]))
+
     found = np.array([flat[choices[k]][i] for i, k in enumerate(place)])
-    value, blocks = evaluation.macro_f1(labels, found), np.sort(place)
-    choices_of_blocks = [best(blocks != k) for k in range(folds)]
+    value = evaluation.macro_f1(labels, found)
     others = (np.mean([evaluation.macro_f1(labels[place == k], found[place == k]) for k in choices]),
-              evaluation.macro_f1(labels, np.array([flat[choices_of_blocks[k]][i] for i, k in enumerate(blocks)])),
-              evaluation.accuracy(labels, found), evaluation.macro_f1(labels, flat[first]),
-              evaluation.macro_f1(labels, np.array([flat[best(place == k)][i] for i, k in enumerate(place)])))
-    return not any(np.isclose(value, other) for other in others) and (equals or telling_votes(labels, scores[:, 0]))
+              left_out(lambda k: blocks != k, parts=blocks), left_out(lambda k: place == k),
+              left_out(lambda k: place != k, evaluation.accuracy),
+              evaluation.accuracy(labels, found), evaluation.macro_f1(labels, flat[first]))
+    return not any(np.isclose(value, other) for other in others)
 
 
 def telling_votes(labels, scores):
@@ -579,47 +622,66 @@ def telling_votes(labels, scores):
     return right not in others
 
 
-GREETING = "Ɗan'uwa, ẸGBẸ́ WA, প্রিয় বন্ধু! "
+SENTENCES = ("{}", "Ɗan'uwa Musa, প্রিয় বন্ধু!\tWrite to Grace ({}), please.", " Ask {}, or {}; {}.\n2024 was good \n", '"{}"\n3 bags ')
+
+
+def forms(rng):
+    """{kind: [(what must go, the placeholders that are right for it)]}: every form of the docstring."""
+    def digits(pattern):
+        return re.sub("#", lambda _: str(rng.integers(10)), re.sub("~", lambda _: str(rng.integers(1, 9)), pattern))
+
+    def name():
+        return "".join(rng.choice(list("bdgkmntz")) + rng.choice(list("aeiou")) for _ in range(4))
+
+    phones = {"Nigeria": ("08~3 ~## ####", "+234 803 ~## ####"), "Kenya": ("07~2 ### ###", "+254 712 ### ###"),
+              "Bangladesh": ("017~2 ######", "+880 17~2 ######"), "Peru": ("9~# ### ###", "+51 9~# ### ###")}
+    found = {country: [(digits(pattern.replace(" ", gap)), ("PHONE",) if gap else ("PHONE", "ID", "+ID"))
+                       for pattern in patterns for gap in (" ", "-", "")] for country, patterns in phones.items()}
+    found["Bangladesh"].append((digits("+880 17~2-######"), ("PHONE",)))
+    some = int(rng.integers(9, 14))
+    return found | {
+        "ID": [(digits("~" + "#" * 7), ("ID", "PHONE")), *((digits("~" + "#" * (size - 1)), ("ID",)) for size in (some, 14, 17)),
+               (digits("A########"), ("ID",)), (digits("Z" + "#" * int(rng.integers(14, 18))), ("ID",))],
+        "URL": [(f"{start}{name()}.{end}", ("URL",)) for start, end in (
+            ("http://", "ng"), ("https://", f"co.ke/{name()}?item=2&page=1"), ("www.", f"com/{name()}/a-b_2.html"),
+            ("https://www.", "org"), (f"http://{name()}-2.", f"pe/{name()}/"))],
+        "EMAIL": [(f"{local}@{domain}", ("EMAIL",)) for local, domain in (
+            (name(), f"{name()}.com"), (f"{name()}.{name()}", f"{name()}.co.ke"), (f"{name().title()}+2", f"{name()}.ng"),
+            (f"{name()}-a_7", f"{name()}-shop.com.bd"), (f"9{name()}{rng.integers(99)}", f"Mail.{name()}.pe"))],
+        "HANDLE": [(f"@{name()}", ("HANDLE",)), (f"@{name().title()}_{rng.integers(9)}", ("HANDLE",)), ("@kz", ("HANDLE",))]}
+
+
+HARMLESS = ("1,500 naira on 12/05/2024 at 10:30", "1 250 000 shillings", "the years 2019-2024, on 12-05-2024", "order 4512345",
+            "AB12345678 on the box", "a code of 483920174650281937 letters", "room 38-40; Amina and Grace in Kano",
+            "3 of 4 bags @ 500 soles", "email me: Cusco, 45 %", "http is not a web address, www neither")
 
 
 @check(points=4, contract=Contract("text", Text()))
 def redact(student, rng):
-    """200 made-up messages: secrets must go, and what is harmless must stay. Then two of them in one text."""
-    messages = [prompting.private_message(rng) for _ in range(200)]
-    texts = [text for text, _, _ in messages]
-    cleaned = {text: str(student.call("redact", text)) for text in ["", *texts]}
+    """Made-up messages as in the lab; then each form of the docstring in several sentences, and what must stay."""
+    messages = [prompting.private_message(rng) for _ in range(60)]
+    cleaned = {text: str(student.call("redact", text)) for text, _, _ in messages}
     recall, precision = prompting.redaction_scores(cleaned.get, messages)
     told = f"recall {recall:.2f}, precision {precision:.2f} on {len(messages)} messages"
+    wrong = [f"`{kind}`" for kind, found in forms(rng).items() if not all(
+        gone(student, secret, names, sentence) for i, (secret, names) in enumerate(found)
+        for sentence in (SENTENCES[:2] if i % 2 else SENTENCES[2:]))]
+    missed = ["not each form of these is found whole, wherever it stands, and gets its own placeholder, with all else as it "
+              f"was: {', '.join(wrong)}"] if wrong else []
+    for text in ("", *HARMLESS, f" {HARMLESS[0]}\n\n{HARMLESS[1]}  "):
+        if len(missed) == bool(wrong) and student.call("redact", text) != text:
+            missed.append("a text without personal data (prices, dates, names, longer or shorter numbers) should stay as it is")
     if min(recall, precision) < 0.95:
-        return (2 if min(recall, precision) >= 0.75 else 0), f"{told}; 0.95 of both was wanted"
-    if share(is_named(cleaned[text], text, secrets) for text, secrets, _ in messages) < 0.95:
-        return 2, f"{told}; but the placeholder should name what was there (a phone with gaps is a [PHONE], a web address " \
-                  "a [URL] ...), and everything else should stay as it is"
-    both = {f"{GREETING}{first}\n{second}": f"{GREETING}{cleaned[first]}\n{cleaned[second]}"
-            for first, second in zip(texts[::2], texts[1::2], strict=True)}
-    if share(student.call("redact", text) == want for text, want in both.items()) < 0.9 or cleaned[""]:
-        return 2, f"{told}; in a longer text with other letters and two lines, the same secrets should go and all else stay"
-    return 4, told
+        return (2 if min(recall, precision) >= 0.75 and len(wrong) < 5 else 0), f"{told}; {'; '.join(missed)}" if missed else told
+    return (max(4 - len(missed) - (len(wrong) > 1), 2), f"{told}; {'; '.join(missed)}") if missed else (4, told)
 
 
-def share(holds):
-    return np.mean(list(holds))
-
-
-def is_named(cleaned, text, secrets):
-    """Whether each secret became a placeholder of its kind and the rest stayed; a mark behind a secret may go with it."""
-    pattern = re.escape(text)
-    for secret in secrets:
-        pattern = re.sub(re.escape(re.escape(secret)) + "([,;]?)", rf"{placeholder(secret)}(?:\1)?", pattern)
-    return re.fullmatch(pattern, cleaned) is not None
-
-
-def placeholder(secret):
-    """A pattern of what may stand for a secret. Digits without gaps can be a phone or an identity number."""
-    if re.fullmatch(r"[A-Z]?\d+", secret):
-        return r"\\[(?:PHONE|ID)\\]"
-    kinds = {r"https?://|www\.": "URL", "@": "HANDLE", r".+@": "EMAIL", "": "PHONE"}
-    return rf"\\[{next(kind for start, kind in kinds.items() if re.match(start, secret))}\\]"
+def gone(student, secret, names, sentence):
+    """Whether a text with a secret, as often as the sentence has places, has a right placeholder there and is else the same."""
+    places = sentence.count("{}")
+    got = student.call("redact", sentence.format(*[secret] * places))
+    wanted = {sentence.format(*[f"+[{name[1:]}]" if name[0] == "+" else f"[{name}]"] * places) for name in names}
+    return got in wanted
 
 
 @check(points=4, seconds=120, contract=NOTHING_CALLED)

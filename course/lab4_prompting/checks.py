@@ -622,7 +622,8 @@ def telling_votes(labels, scores):
     return right not in others
 
 
-SENTENCES = ("{}", "Ɗan'uwa Musa, প্রিয় বন্ধু!\tWrite to Grace ({}), please.", " Ask {}, or {}; {}.\n2024 was good \n", '"{}"\n3 bags ')
+SENTENCES = ("{}", "Ɗan'uwa Musa, প্রিয় বন্ধু!\tWrite to Grace ({}), please.", " Ask {}, or {}; {}.\n2024 was good \n",
+             "Amina said {} or\n{}\n30 bags ")
 
 
 def forms(rng):
@@ -634,13 +635,13 @@ def forms(rng):
         return "".join(rng.choice(list("bdgkmntz")) + rng.choice(list("aeiou")) for _ in range(4))
 
     phones = {"Nigeria": ("08~3 ~## ####", "+234 803 ~## ####"), "Kenya": ("07~2 ### ###", "+254 712 ### ###"),
-              "Bangladesh": ("017~2 ######", "+880 17~2 ######"), "Peru": ("9~# ### ###", "+51 9~# ### ###")}
+              "Bangladesh": ("017~2 ######", "+880 17~2 ######"), "Peru": ("9~# ~## ~##", "+51 9~# ~## ~##")}
     found = {country: [(digits(pattern.replace(" ", gap)), ("PHONE",) if gap else ("PHONE", "ID", "+ID"))
                        for pattern in patterns for gap in (" ", "-", "")] for country, patterns in phones.items()}
     found["Bangladesh"].append((digits("+880 17~2-######"), ("PHONE",)))
-    some = int(rng.integers(9, 14))
     return found | {
-        "ID": [(digits("~" + "#" * 7), ("ID", "PHONE")), *((digits("~" + "#" * (size - 1)), ("ID",)) for size in (some, 14, 17)),
+        "ID": [(digits("~" + "#" * 7), ("ID", "PHONE")), *((digits("~" + "#" * (size - 1)), ("ID",)) for size in (14, 17)),
+               (digits("~" + "#" * int(rng.integers(8, 13))), ("ID", "PHONE")),
                (digits("A########"), ("ID",)), (digits("Z" + "#" * int(rng.integers(14, 18))), ("ID",))],
         "URL": [(f"{start}{name()}.{end}", ("URL",)) for start, end in (
             ("http://", "ng"), ("https://", f"co.ke/{name()}?item=2&page=1"), ("www.", f"com/{name()}/a-b_2.html"),

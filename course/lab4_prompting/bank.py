@@ -200,8 +200,8 @@ for why, change in {
     "the mask the wrong way round": (MASK, MASK.replace("[1]", "[2]").replace("[0]", "[1]").replace("[2]", "[0]")),
     "the ids stay on the processor": (", device=model.device", ""),
     "the mask stays on the processor": (").to(model.device)", ")"),
-    "on the first card, whatever the model's device is": ("device=model.device", "device='cuda' if torch.cuda.is_available() "
-                                                                               "else 'cpu'"),
+    "on the first card, whatever the model's device is": (
+        "device=model.device", "device='cuda' if torch.cuda.is_available() else 'cpu'"),
     "the log of the softmax": (".log_softmax(-1)", ".softmax(-1).log()"),
     "a small number added to each probability": (".log_softmax(-1)", ".softmax(-1).add(1e-8).log()"),
     "probabilities of at least a millionth": (".log_softmax(-1)", ".softmax(-1).clamp(1e-6).log()"),
@@ -212,11 +212,13 @@ for why, change in {
     "one row has no first dimension": ("[..., 0]", ".squeeze()"),
     "the answer of the first equal prompt": ("for i, (p, a) in enumerate(zip(prompts, answers))",
                                              "for i, p, a in ((prompts.index(p), p, a) for p, a in zip(prompts, answers))"),
-    "equal prompts have the sum of the last": ("    return sums,", "    last = {{tuple(p): s for p, s in zip(prompts, sums)}}\n"
-                                               "    sums = torch.stack([last[tuple(p)] for p in prompts])\n    return sums,"),
+    "equal prompts have the sum of the last": (
+        "    return sums,", "    last = {{tuple(p): s for p, s in zip(prompts, sums)}}\n"
+        "    sums = torch.stack([last[tuple(p)] for p in prompts])\n    return sums,"),
 }.items():
     wrong.cell("batch_log_probs", why, instead(BATCH, change).format(pad=PAD, part=PART, tokens=TOKENS))
-wrong.cell("batch_log_probs", "fills up with 0", BATCH.format(pad=PAD.replace("pad_token_id", "0"), part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "fills up with 0", BATCH.format(
+    pad=PAD.replace("pad_token_id", "0"), part=PART, tokens=TOKENS))
 right.cell("batch_log_probs", "equal rows go through the model once", BATCH.replace("    longest", "    places = {{}}\n"
     "    where = [places.setdefault(tuple(row), len(places)) for row in rows]\n    rows = [list(row) for row in places]\n"
     "    longest").format(pad=PAD, part=PART.replace("every[i", "every[where[i]"), tokens=TOKENS))
@@ -420,8 +422,8 @@ def in_numpy(sums, tokens, method, premise_sums=None, empty_sums=None):
 
 
 right.cell("class_scores", "the largest sum is taken out of each row; what is not needed is not looked at", scored(
-    ("sums.log_softmax(-1), empty", "sums - sums.amax(-1, keepdim=True), empty"), ('method == "prior" and premise_sums is not None',
-        'method == "prior" and torch.is_tensor(premise_sums)')))
+    ("sums.log_softmax(-1), empty", "sums - sums.amax(-1, keepdim=True), empty"),
+    ('method == "prior" and premise_sums is not None', 'method == "prior" and torch.is_tensor(premise_sums)')))
 
 
 @right("class_scores", "with match and clones, the division itself")
@@ -768,7 +770,8 @@ for why, changes in {
         ("for method in tables[name]]", "for method in sorted(tables[name], reverse=True)]")],
     "methods in the order of METHODS": [
         ("for method in tables[name]]", "for method in prompting.METHODS if method in tables[name]]")],
-    "the template that is last in the alphabet": [("for name in tables for", "for name in sorted(tables, reverse=True) for")],
+    "the template that is last in the alphabet": [
+        ("for name in tables for", "for name in sorted(tables, reverse=True) for")],
     "the largest of value and names": [("    everything, left = choose(np.arange(n))",
         "    def choose(rows):\n"
         "        return max((evaluation.macro_f1(labels[rows], classes[k][rows]), *k) for k in keys)[1:]\n\n"
@@ -780,10 +783,11 @@ for why, changes in {
         "                np.sum(labels[rows] == c) + np.sum(classes[key][rows] == c)) for c in set(labels[rows])])")],
     "a part without texts is an error": [("        rest =", "        assert len(out)\n        rest =")],
     "normalises the scores in place": [("        stack =",
-        "        for name in tables:\n            tables[name][method] -= tables[name][method].max(-1, keepdims=True)\n        stack =")],
+        "        for found in tables.values():\n            found[method] -= found[method].max(-1, keepdims=True)\n"
+        "        stack =")],
     "exp of scores far below 0": [(VOTE, "(stack.exp() / stack.exp().sum(2, keepdim=True)).mean(dim=0).argmax(dim=1)")],
-    "exp of scores far below the largest of all": [(VOTE, "((stack - stack.max()).exp() / (stack - stack.max()).exp().sum(2, "
-                                                          "keepdim=True)).mean(dim=0).argmax(dim=1)")],
+    "exp of scores far below the largest of all": [(
+        VOTE, "((stack - stack.max()).exp() / (stack - stack.max()).exp().sum(2, keepdim=True)).mean(dim=0).argmax(dim=1)")],
     "shuffles the texts before it makes the parts": [
         ("    for k in range(folds):\n",
             "    mixed = np.random.default_rng(0).permutation(n)\n    for k in range(folds):\n"),
@@ -907,8 +911,7 @@ def redact(text):
     return re.sub(r"(?<!\w)[+A-Z]?\d+(?:[ -]\d+)*(?!\w)", number, text)
 '''
 right.cell("redact", "one rule for numbers, which counts digits; then the rest", SHAPE)
-wrong.cell("redact", "seven digits or more are a phone", instead(SHAPE, ('        return "[PHONE]" if len(digits) in usual else found',
-    '        return "[PHONE]" if len(digits) > 6 else found')))
+wrong.cell("redact", "seven digits or more are a phone", instead(SHAPE, ("len(digits) in usual", "len(digits) > 6")))
 
 
 @wrong("redact", "the same placeholder for everything")

@@ -93,7 +93,7 @@ def told_of_prompts(got, want):
     """What is wrong with prompts that have neither instruction nor demonstrations."""
     if len(got) == len(want) and [prompt.strip("\n") for prompt in got] == [prompt.strip("\n") for prompt in want] and \
             all(len(prompt) > len(other) for prompt, other in zip(got, want, strict=True)):
-        return "without instruction and demonstrations a prompt is the filled item alone, with no empty line before or after it"
+        return "without instruction and demonstrations a prompt is the filled item alone, without empty lines around it"
     if len(got) != len(want):
         return f"{len(want)} texts, of which some are equal, gave {len(got)} prompts: one for each text is wanted"
     return "a text or an item comes out changed: only {text} in the item is special, and all letters, blanks and lines stay"
@@ -246,7 +246,7 @@ def drawn_scores(rng):
 
 @check(points=3, contract=SCORES)
 def class_scores(student, rng):
-    """Each method with what it needs and no more, and with all there is. Scores are far below 0, as log-probabilities are."""
+    """Each method with what it needs and no more, and with all there is. Scores are far below 0, as such sums are."""
     wrong, faults, drawn = {}, [], drawn_scores(rng)
     for method in ("sum", "mean", "prior", "calibrated"):
         for sums, tokens, bare, empty in drawn:
@@ -299,7 +299,7 @@ def drawn_classifier(rng):
     """
     tokenizer = tiny_models.chat_tokenizer(VOCABULARY, PADDING)
     while True:
-        seed, (small, large) = int(rng.integers(10**6)), (rng.permutation(list(half)).tolist() for half in ("abcde", "ABCDE"))
+        seed, small, large = int(rng.integers(10**6)), *(rng.permutation(list(half)).tolist() for half in ("abcde", "ABCDE"))
         words = [large[0], f"{small[0]} {large[1]} {small[1]}", small[2]]
         texts = [" ".join(rng.choice(list(LETTERS), size=size)) for size in (3, 1, 40, 2, 4, 6, 2, 3)]
         texts[1], texts[3] = f"  {texts[1]} \n", f"\n{texts[3]} "
@@ -413,8 +413,8 @@ def judge_again(student, classifier, model, texts, want):
     """Calls with the texts in another order and some twice, then with fewer. As the classifier's own scores say."""
     own = asked(student, classifier, model, texts, ["sum", "mean"])[0]
     own = {name: scores_of(own, name, want) for name in ("sum", "mean")}
-    for order, told in (([7, 3, 0, 6, 1, 2, 5, 4], "a later call with other texts goes wrong: does the classifier keep something "
-                                                   "of the first?"),
+    for order, told in (([7, 3, 0, 6, 1, 2, 5, 4],
+                         "a later call with other texts goes wrong: does the classifier keep something of the first?"),
                         ([7, 3, 3, 0, 7], "texts that come twice in a call should have two rows of scores"),
                         ([3, 0], "a later call with fewer texts goes wrong")):
         wanted = {name: own[name][order] for name in own}
@@ -445,7 +445,8 @@ def judge_plain(student, parts, ours, texts):
     if not close(scores_of(got, "sum", want), want["sum"]):
         return [told]
     seen = asked(student, classifier, parts[0], texts[2:], ["sum"])[1]
-    return [] if in_batches(seen, len(texts) - 2, 2, 4) else ["without batch_size, 4 prompts should go through the model in one call"]
+    return [] if in_batches(seen, len(texts) - 2, 2, 4) else \
+        ["without batch_size, 4 prompts should go through the model in one call"]
 
 
 def judge_padding(student, model, pad):
@@ -472,7 +473,7 @@ TUNED = Record({"template": Text(), "method": Text(), "macro_f1": Number(), "hel
 
 @check(points=4, contract=Contract("score templates texts labels folds", TUNED, arrays="numpy"))
 def tune_prompt(student, rng):
-    """Parts of different size; another choice by accuracy, in each part, and by other rules for the vote; equals; few texts."""
+    """Parts of different size; another choice by accuracy, in each part, by other rules for the vote; equals; few texts."""
     wrong = {}
     for n, folds, drawn in ((14, 4, "telling"), (13, 5, "equals"), (6, 8, "few")):
         labels, tables = few_tables(rng, n) if drawn == "few" else telling_tables(rng, n, folds, drawn == "equals")
@@ -518,7 +519,7 @@ def told_of_choice(got, want, drawn, names):
 
 
 def few_tables(rng, n):
-    """Two classes. The first prompt says once a class that is no label; the second is as often wrong, with a larger macro-F1."""
+    """Two classes. The first prompt says once a class that is no label; the second is as often wrong, with more macro-F1."""
     labels = rng.permutation(np.arange(n) % 2)
     absent, other = labels.copy(), labels.copy()
     absent[np.flatnonzero(labels == 1)[0]], other[np.flatnonzero(labels == 0)[0]] = 2, 1
@@ -640,8 +641,8 @@ def forms(rng):
                        for pattern in patterns for gap in (" ", "-", "")] for country, patterns in phones.items()}
     found["Bangladesh"].append((digits("+880 17~2-######"), ("PHONE",)))
     return found | {
-        "ID": [(digits("~" + "#" * 7), ("ID", "PHONE")), *((digits("~" + "#" * (size - 1)), ("ID",)) for size in (14, 17)),
-               (digits("~" + "#" * int(rng.integers(8, 13))), ("ID", "PHONE")),
+        "ID": [(digits("~" + "#" * 7), ("ID", "PHONE")), (digits("~" + "#" * 13), ("ID",)),
+               (digits("~" + "#" * 16), ("ID",)), (digits("~" + "#" * int(rng.integers(8, 13))), ("ID", "PHONE")),
                (digits("A########"), ("ID",)), (digits("Z" + "#" * int(rng.integers(14, 18))), ("ID",))],
         "URL": [(f"{start}{name()}.{end}", ("URL",)) for start, end in (
             ("http://", "ng"), ("https://", f"co.ke/{name()}?item=2&page=1"), ("www.", f"com/{name()}/a-b_2.html"),
@@ -652,8 +653,8 @@ def forms(rng):
         "HANDLE": [(f"@{name()}", ("HANDLE",)), (f"@{name().title()}_{rng.integers(9)}", ("HANDLE",)), ("@kz", ("HANDLE",))]}
 
 
-HARMLESS = ("1,500 naira on 12/05/2024 at 10:30", "1 250 000 shillings", "the years 2019-2024, on 12-05-2024", "order 4512345",
-            "AB12345678 on the box", "a code of 483920174650281937 letters", "room 38-40; Amina and Grace in Kano",
+HARMLESS = ("1,500 naira on 12/05/2024 at 10:30", "1 250 000 shillings", "the years 2019-2024, on 12-05-2024",
+            "order 4512345", "AB12345678 on the box", "a code of 483920174650281937 letters", "room 38-40; Amina and Grace in Kano",
             "3 of 4 bags @ 500 soles", "email me: Cusco, 45 %", "http is not a web address, www neither")
 
 
@@ -671,14 +672,15 @@ def redact(student, rng):
               f"was: {', '.join(wrong)}"] if wrong else []
     for text in ("", *HARMLESS, f" {HARMLESS[0]}\n\n{HARMLESS[1]}  "):
         if len(missed) == bool(wrong) and student.call("redact", text) != text:
-            missed.append("a text without personal data (prices, dates, names, longer or shorter numbers) should stay as it is")
+            missed.append("a text without personal data (prices, dates, names, longer or shorter numbers) should stay "
+                          "as it is")
     if min(recall, precision) < 0.95:
-        return (2 if min(recall, precision) >= 0.75 and len(wrong) < 5 else 0), f"{told}; {'; '.join(missed)}" if missed else told
-    return (max(4 - len(missed) - (len(wrong) > 1), 2), f"{told}; {'; '.join(missed)}") if missed else (4, told)
+        return 2 if min(recall, precision) >= 0.75 and len(wrong) < 5 else 0, "; ".join([told, *missed])
+    return 4 if not missed else max(4 - len(missed) - (len(wrong) > 1), 2), "; ".join([told, *missed])
 
 
 def gone(student, secret, names, sentence):
-    """Whether a text with a secret, as often as the sentence has places, has a right placeholder there and is else the same."""
+    """Whether a text with a secret at each place of a sentence has a right placeholder there and is else the same."""
     places = sentence.count("{}")
     got = student.call("redact", sentence.format(*[secret] * places))
     wanted = {sentence.format(*[f"+[{name[1:]}]" if name[0] == "+" else f"[{name}]"] * places) for name in names}

@@ -112,9 +112,10 @@ print(f"accuracy on {len(test_labels)} test texts: majority {majority:.2f}, TF-I
 def render_prompts(item, texts, words, instruction="", demonstrations=()):
     """A list of prompts, one for each text (equal texts too). item: holds `{text}` once; nothing else in it is special.
 
-    Item, texts, words and instruction go in letter by letter. words: the word of each class. demonstrations: pairs (text, class number). Parts are joined by an
-    empty line: the instruction (if it is not ""), then each demonstration, as the filled item, a space,
-    and the word of its class; last the filled item.
+    Item, texts, words and instruction go in letter by letter. words: the word of each class.
+    demonstrations: pairs (text, class number). Parts are joined by an empty line: the instruction (if it
+    is not ""), then each demonstration, as the filled item, a space, and the word of its class; last the
+    filled item.
     Raises a ValueError if the item does not hold `{text}` exactly once, or if two words are equal, even for no texts.
 
     Example: render_prompts("Text: {text}\\nMood:", ["Nice"], ["sad", "glad"], "Judge.", [("Bad", 0)])

@@ -654,7 +654,8 @@ def forms(rng):
 
 
 HARMLESS = ("1,500 naira on 12/05/2024 at 10:30", "1 250 000 shillings", "the years 2019-2024, on 12-05-2024",
-            "order 4512345", "AB12345678 on the box", "a code of 483920174650281937 letters", "room 38-40; Amina and Grace in Kano",
+            "order 4512345", "AB12345678 on the box", "a code of 483920174650281937 letters",
+            "room 38-40; Amina and Grace in Kano",
             "3 of 4 bags @ 500 soles", "email me: Cusco, 45 %", "http is not a web address, www neither")
 
 

@@ -67,6 +67,24 @@ wrong.cell("render_prompts", "a generator, which can be read once", rendered(
     ("    return [", "    return ("), ("for text in texts]", "for text in texts)")))
 
 
+for why, change in {
+    "equal texts come once": ("for text in texts]", "for text in dict.fromkeys(texts)]"),
+    "other quotes in the texts": (FILLED, "item.replace('{text}', text.replace('\"', \"'\"))"),
+    "only letters without marks": (FILLED, "item.replace('{text}', text.encode('ascii', 'ignore').decode())"),
+    "long texts are cut": (FILLED, "item.replace('{text}', text[:200])"),
+    "the item loses its blank ends": ("    parts = [inst", "    item = item.strip()\n    parts = [inst"),
+    "a demonstration loses its new line": ('shown) + " "', 'shown).rstrip() + " "'),
+    "the word in small letters": ("words[label])", "words[label].lower())"),
+    "the word without its blanks": ("words[label])", "words[label].strip())"),
+    "words that differ in capitals are equal": ("set(words)", "set(map(str.lower, words))"),
+    "a blank instruction is left out": ("if instruction else", "if instruction.strip() else"),
+    "no texts, no prompts, but an error": ("len(set(words)) < len(words):", "len(set(words)) < len(words) or not texts:"),
+    "without texts no error": ("len(set(words)) < len(words):", "len(set(words)) < len(words):\n        if not texts:\n"
+                               "            return []"),
+}.items():
+    wrong.cell("render_prompts", why, rendered(change))
+
+
 @wrong("render_prompts", "calls the library's template")
 def by_library(item, texts, words, instruction="", demonstrations=()):
     template = PromptTemplate(item, instruction)
@@ -132,8 +150,8 @@ BATCH = '''
 def batch_log_probs(model, prompts, answers, pad_token_id):
     rows = [p + a for p, a in zip(prompts, answers)]
     longest = max(map(len, rows))
-    ids = torch.tensor([{pad}])
-    mask = torch.tensor([[1] * len(r) + [0] * (longest - len(r)) for r in rows])
+    ids = torch.tensor([{pad}], device=model.device)
+    mask = torch.tensor([[1] * len(r) + [0] * (longest - len(r)) for r in rows]).to(model.device)
     with torch.no_grad():
         log_probs = model(ids, attention_mask=mask).logits.log_softmax(-1)
     every = log_probs[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
@@ -143,6 +161,7 @@ def batch_log_probs(model, prompts, answers, pad_token_id):
 PAD = "r + [pad_token_id] * (longest - len(r)) for r in rows"
 PART = "every[i, len(p) - 1 : len(p) + len(a) - 1].sum()"
 TOKENS = "[len(a) for a in answers]"
+MASK = "torch.tensor([[1] * len(r) + [0] * (longest - len(r)) for r in rows]).to(model.device)"
 
 wrong.cell("batch_log_probs", "takes the last positions of the padded row",
            BATCH.format(pad=PAD, part="every[i, -len(a):].sum()", tokens=TOKENS))
@@ -161,7 +180,7 @@ wrong.cell("batch_log_probs", "numbers of tokens of whole rows", BATCH.format(
 
 
 wrong.cell("batch_log_probs", "the mask is made from the ids, so that real tokens are hidden too", BATCH.replace(
-    "torch.tensor([[1] * len(r) + [0] * (longest - len(r)) for r in rows])", "(ids != pad_token_id).long()").format(
+    MASK, "(ids != pad_token_id).long()").format(
     pad=PAD, part=PART, tokens=TOKENS))
 wrong.cell("batch_log_probs", "pads on the left, where the mask and the places fit", BATCH.replace(
     "[1] * len(r) + [0] * (longest - len(r))", "[0] * (longest - len(r)) + [1] * len(r)").format(
@@ -175,13 +194,41 @@ wrong.cell("batch_log_probs", "lengthens the caller's prompts", BATCH.replace(
     pad=PAD, part="every[i, lengths[i] - 1 : lengths[i] + len(a) - 1].sum()", tokens=TOKENS))
 wrong.cell("batch_log_probs", "the numbers of different tokens", BATCH.format(
     pad=PAD, part=PART, tokens="[len(set(a)) for a in answers]"))
+for why, change in {
+    "no mask": (", attention_mask=mask", ""),
+    "a mask of ones": (MASK, "torch.ones_like(ids)"),
+    "the mask the wrong way round": (MASK, MASK.replace("[1]", "[2]").replace("[0]", "[1]").replace("[2]", "[0]")),
+    "the ids stay on the processor": (", device=model.device", ""),
+    "the mask stays on the processor": (").to(model.device)", ")"),
+    "on the first card, whatever the model's device is": (
+        "device=model.device", "device='cuda' if torch.cuda.is_available() else 'cpu'"),
+    "the log of the softmax": (".log_softmax(-1)", ".softmax(-1).log()"),
+    "a small number added to each probability": (".log_softmax(-1)", ".softmax(-1).add(1e-8).log()"),
+    "probabilities of at least a millionth": (".log_softmax(-1)", ".softmax(-1).clamp(1e-6).log()"),
+    "logits less the log of the sum of exp": ("log_probs = model(ids, attention_mask=mask).logits.log_softmax(-1)",
+        "z = model(ids, attention_mask=mask).logits\n        log_probs = z - z.exp().sum(-1, keepdim=True).log()"),
+    "rounded to two places": ("    return sums,", "    sums = sums.round(decimals=2)\n    return sums,"),
+    "the numbers of tokens first": ("    return sums, torch.tensor({tokens})", "    return torch.tensor({tokens}), sums"),
+    "one row has no first dimension": ("[..., 0]", ".squeeze()"),
+    "the answer of the first equal prompt": ("for i, (p, a) in enumerate(zip(prompts, answers))",
+                                             "for i, p, a in ((prompts.index(p), p, a) for p, a in zip(prompts, answers))"),
+    "equal prompts have the sum of the last": (
+        "    return sums,", "    last = {{tuple(p): s for p, s in zip(prompts, sums)}}\n"
+        "    sums = torch.stack([last[tuple(p)] for p in prompts])\n    return sums,"),
+}.items():
+    wrong.cell("batch_log_probs", why, instead(BATCH, change).format(pad=PAD, part=PART, tokens=TOKENS))
+wrong.cell("batch_log_probs", "fills up with 0", BATCH.format(
+    pad=PAD.replace("pad_token_id", "0"), part=PART, tokens=TOKENS))
+right.cell("batch_log_probs", "equal rows go through the model once", BATCH.replace("    longest", "    places = {{}}\n"
+    "    where = [places.setdefault(tuple(row), len(places)) for row in rows]\n    rows = [list(row) for row in places]\n"
+    "    longest").format(pad=PAD, part=PART.replace("every[i", "every[where[i]"), tokens=TOKENS))
 right.cell("batch_log_probs", "a full tensor, filled; the numbers as lists", '''
 def batch_log_probs(model, prompts, answers, pad_token_id):
     lengths = [len(p) + len(a) for p, a in zip(prompts, answers)]
-    ids = torch.full((len(lengths), max(lengths)), pad_token_id)
+    ids = torch.full((len(lengths), max(lengths)), pad_token_id, device=model.device)
     for i, (p, a) in enumerate(zip(prompts, answers)):
         ids[i, : lengths[i]] = torch.tensor(p + a)
-    mask = (torch.arange(ids.shape[1])[None] < torch.tensor(lengths)[:, None]).long()
+    mask = (torch.arange(ids.shape[1])[None] < torch.tensor(lengths)[:, None]).long().to(ids.device)
     with torch.inference_mode():
         log_probs = model(input_ids=ids, attention_mask=mask).logits.log_softmax(dim=-1)
     sums = []
@@ -196,7 +243,8 @@ def batch_log_probs(model, prompts, answers, pad_token_id):
     asked = np.array([[0] * len(p) + [1] * len(a) + [0] * (width - len(p) - len(a)) for p, a in zip(prompts, answers)])
     real = np.array([[1] * (len(p) + len(a)) + [0] * (width - len(p) - len(a)) for p, a in zip(prompts, answers)])
     with torch.no_grad():
-        logits = model(torch.from_numpy(ids), attention_mask=torch.from_numpy(real)).logits.numpy()
+        given = [torch.from_numpy(part).to(model.device) for part in (ids, real)]
+        logits = model(given[0], attention_mask=given[1]).logits.numpy(force=True)
     z = logits[:, :-1] - logits[:, :-1].max(-1, keepdims=True)
     z = z - np.log(np.exp(z).sum(-1, keepdims=True))
     every = np.take_along_axis(z, ids[:, 1:, None], 2)[..., 0]
@@ -233,15 +281,16 @@ wrong.cell("batch_log_probs", "looks for the answer's first token, which the pro
     pad=PAD, part="every[i, max((p + a).index(a[0]), 1) - 1 :][: len(a)].sum()", tokens=TOKENS))
 
 
-@right("batch_log_probs", "labels of -100 and cross_entropy; no attention mask, since padding comes last")
+@right("batch_log_probs", "labels of -100 and cross_entropy")
 def with_ignored_labels(model, prompts, answers, pad_token_id):
     rows = [torch.tensor(p + a) for p, a in zip(prompts, answers)]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id).to(model.device)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row)) for row in rows], batch_first=True).to(model.device)
     labels = torch.full_like(ids, -100)
     for i, (p, a) in enumerate(zip(prompts, answers)):
         labels[i, len(p) : len(p) + len(a)] = torch.tensor(a)
     with torch.no_grad():
-        logits = model(ids).logits
+        logits = model(ids, attention_mask=mask).logits
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
     return -losses.sum(dim=1), (labels != -100).sum(dim=1)
 
@@ -256,7 +305,8 @@ def all_places_at_once(model, prompts, answers, pad_token_id):
         kept[i, len(p) : len(p) + len(a)] = True
         real[i, : len(p) + len(a)] = 1
     with torch.no_grad():
-        logits = model(ids, attention_mask=real).logits[:, :-1]
+        ids = ids.to(model.device)
+        logits = model(ids, attention_mask=real.to(model.device)).logits[:, :-1]
     scores = logits.gather(-1, ids[:, 1:].unsqueeze(-1)).squeeze(-1) - torch.logsumexp(logits, -1)
     return [scores.masked_fill(~kept[:, 1:], 0.0).sum(1).tolist(), kept.sum(1).tolist()]
 
@@ -265,8 +315,9 @@ def all_places_at_once(model, prompts, answers, pad_token_id):
 def longest_row_first(model, prompts, answers, pad_token_id):
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]) - len(answers[i]))
     rows = [torch.tensor([*prompts[i], *answers[i]]) for i in order]
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id).to(model.device)
     mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+    mask = mask.to(ids.device)
     scores = model(ids, attention_mask=mask).logits.log_softmax(-1).detach()
     sums = torch.zeros(len(rows))
     for place, i in enumerate(order):
@@ -329,6 +380,15 @@ for why, change in {
     "one empty text for each text": (BIAS, "empty_sums.softmax(-1)"),
     "the mean over the words in place of the texts": (BIAS, "empty_sums.softmax(-1).mean(1)"),
     "the median of the empty texts": (BIAS, "empty_sums.softmax(-1).median(0).values"),
+    "one empty text has no first dimension": (BIAS, "empty_sums.softmax(-1).squeeze().mean(0)"),
+    "calibrated asks for the premise too": ("empty_sums is not None", "empty_sums is not None and premise_sums is not None"),
+    "the prior goes by the empty texts where there are some": (
+        "sums - premise_sums", "sums - (premise_sums if empty_sums is None else empty_sums.mean(0))"),
+    "the mean goes without the premise where there is one": (
+        "sums / tokens", "(sums - (0 if premise_sums is None else premise_sums)) / tokens"),
+    "exp of sums far below 0 is 0": (SCALED, "(sums.exp() / bias / (sums.exp() / bias).sum(-1, keepdim=True)).log()"),
+    "probabilities of at least a small number": (SCALED, "(p - bias.log()).softmax(-1).clamp(min=1e-12).log()"),
+    "takes the largest sum out, in place": (SCALED, "(sums.sub_(sums.max()) - bias.log()).log_softmax(-1)"),
 }.items():
     wrong.cell("class_scores", why, scored(change))
 wrong.cell("class_scores", "calls the library's function", """
@@ -359,6 +419,11 @@ def in_numpy(sums, tokens, method, premise_sums=None, empty_sums=None):
         q = softmax(sums) @ np.diag(1 / softmax(np.asarray(empty_sums, dtype=float)).mean(0))
         return np.log(q / q.sum(1, keepdims=True))
     return {"sum": sums, "mean": sums / tokens}[method]
+
+
+right.cell("class_scores", "the largest sum is taken out of each row; what is not needed is not looked at", scored(
+    ("sums.log_softmax(-1), empty", "sums - sums.amax(-1, keepdim=True), empty"),
+    ('method == "prior" and premise_sums is not None', 'method == "prior" and torch.is_tensor(premise_sums)')))
 
 
 @right("class_scores", "with match and clones, the division itself")
@@ -523,6 +588,34 @@ for why, changes in {
          "return [self.words[i] for i in self(texts, [method])[method].argmax(-1)]")],
     "has no predict": [("def predict", "def classify")],
     "the mean of a word counts the prompt's tokens": [("tokens[:n], method", "tokens[:n] + 1, method")],
+    "equal texts come once": [("        empty = list", "        texts = list(dict.fromkeys(texts))\n        empty = list")],
+    "the default of batch_size is another": [("batch_size=4", "batch_size=16")],
+    "batches of three, whatever was asked for": [("self.demonstrations, self.batch_size = demonstrations, batch_size",
+                                                  "self.demonstrations, self.batch_size = demonstrations, 3")],
+    "predicts by the mean if nothing is said": [('method="sum"', 'method="mean"')],
+    "predicts by calibrated scores if nothing is said": [('method="sum"', 'method="calibrated"')],
+    "predicts a column": [(".argmax(dim=-1)", ".argmax(dim=-1, keepdim=True)")],
+    "predict asks for all methods": [("self(texts, [method])", "self(texts)")],
+    "predicts between two classes": [("return self(texts, [method])[method].argmax(dim=-1)",
+                                      "s = self(texts, [method])[method]\n        return (s[:, 1] > s[:, 0]).long()")],
+    "sums without the numbers of tokens": [
+        (f"return {VIEW}, tokens.view(len(prompts), len(answers))", f"self.k = tokens.view(len(prompts), len(answers))\n"
+         f"        return {VIEW}"), ("sums, tokens = self.sums(prompts)\n        premise",
+        "sums, tokens = self.sums(prompts), self.k\n        premise"), (PREMISE, PREMISE.replace("[0][0]", "[0]"))],
+    "the numbers of tokens in one row": [("tokens.view(len(prompts), len(answers))\n", "tokens[: len(answers)][None]\n"),
+                                         ("tokens[:n]", "tokens")],
+    "keeps the premise's sums": [(f"premise = {PREMISE}", "premise = self.__dict__.get('kept')\n"
+                                  f"            self.kept = premise = {PREMISE} if premise is None else premise")],
+    "keeps the empty texts' sums, which are right": [("        sums, tokens = self.sums(prompts)\n        premise",
+        "        made = self.sums(prompts)\n        sums, tokens = made\n"
+        "        self.kept = getattr(self, 'kept', None) if 'calibrated' not in methods else "
+        "getattr(self, 'kept', sums[len(texts):])\n        premise"), ("premise, sums[n:])", "premise, self.kept)")],
+    "words in small letters": [('" " + word)', '" " + word.lower())')],
+    "prompts are cut at 64 tokens": [('"]\n\n    def sums', '"][:64]\n\n    def sums')],
+    "texts are cut at 48 tokens": [("list(texts) + empty", "prompting.shorten(texts, self.tokenizer) + empty")],
+    "texts without their blanks": [("list(texts) + empty", "[text.strip() for text in texts] + empty")],
+    "rows are filled up with 0": [("self.tokenizer.pad_token_id", "0")],
+    "rows are filled up with the end of a text": [("self.tokenizer.pad_token_id", "self.tokenizer.eos_token_id")],
     "adds the empty texts to the caller's list": [
         ("        prompts = render", "        texts += empty\n        prompts = render"), ("list(texts) + empty", "texts"),
         ("len(texts), {}", "len(texts) - len(empty), {}")],
@@ -572,6 +665,10 @@ class PromptClassifier:
     def predict(self, texts, method="sum"):
         return [int(row.argmax()) for row in self(texts, (method,))[method]]
 ''')
+right.cell("prompt_classifier", "equal texts go through the model once, and have a row each", whole(
+    ("        prompts = render", "        rows = {text: i for i, text in enumerate(dict.fromkeys(texts))}\n"
+     "        back, texts = [rows[text] for text in texts], list(rows)\n        prompts = render"),
+    ("        return found\n", "        return {method: scores[back] for method, scores in found.items()}\n")))
 right.cell("prompt_classifier", "short prompts first, put back in order", whole(
     ("        answers, parts =", "        order = sorted(range(len(prompts)), key=lambda i: len(self.ids(prompts[i])))\n"
      "        prompts = [prompts[i] for i in order]\n        answers, parts ="),
@@ -667,6 +764,30 @@ for why, changes in {
     "keeps the tables of the first call": [
         ("def tune_prompt", "KEPT = {}\ndef tune_prompt"),
         ("    keys =", "    tables = KEPT.setdefault('tables', tables)\n    templates = dict.fromkeys(tables)\n    keys =")],
+    "the last method among equals": [("for method in tables[name]]", "for method in reversed(tables[name])]")],
+    "the method that is first in the alphabet": [("for method in tables[name]]", "for method in sorted(tables[name])]")],
+    "the method that is last in the alphabet": [
+        ("for method in tables[name]]", "for method in sorted(tables[name], reverse=True)]")],
+    "methods in the order of METHODS": [
+        ("for method in tables[name]]", "for method in prompting.METHODS if method in tables[name]]")],
+    "the template that is last in the alphabet": [
+        ("for name in tables for", "for name in sorted(tables, reverse=True) for")],
+    "the largest of value and names": [("    everything, left = choose(np.arange(n))",
+        "    def choose(rows):\n"
+        "        return max((evaluation.macro_f1(labels[rows], classes[k][rows]), *k) for k in keys)[1:]\n\n"
+        "    everything, left = choose(np.arange(n))")],
+    "accuracy chooses for the texts left out": [(CHOSEN,
+        "classes[max(keys, key=lambda k: evaluation.accuracy(labels[rest], classes[k][rest]))][out]")],
+    "a macro-F1 of the labels' classes only": [("value = evaluation.macro_f1(labels[rows], classes[key][rows])",
+        "value = np.mean([2 * np.sum((labels[rows] == c) & (classes[key][rows] == c)) / (\n"
+        "                np.sum(labels[rows] == c) + np.sum(classes[key][rows] == c)) for c in set(labels[rows])])")],
+    "a part without texts is an error": [("        rest =", "        assert len(out)\n        rest =")],
+    "normalises the scores in place": [("        stack =",
+        "        for found in tables.values():\n            found[method] -= found[method].max(-1, keepdims=True)\n"
+        "        stack =")],
+    "exp of scores far below 0": [(VOTE, "(stack.exp() / stack.exp().sum(2, keepdim=True)).mean(dim=0).argmax(dim=1)")],
+    "exp of scores far below the largest of all": [(
+        VOTE, "((stack - stack.max()).exp() / (stack - stack.max()).exp().sum(2, keepdim=True)).mean(dim=0).argmax(dim=1)")],
     "shuffles the texts before it makes the parts": [
         ("    for k in range(folds):\n",
             "    mixed = np.random.default_rng(0).permutation(n)\n    for k in range(folds):\n"),
@@ -774,14 +895,23 @@ def two_kinds_missing(text):
     return text
 
 
-@right("redact", "two rules for numbers: seven digits or more, with gaps; then the rest")
-def by_counting_digits(text):
-    text = re.sub(r"(https?://|www\.)[^\s;,]+", "[URL]", text)
-    text = re.sub(r"[\w.+-]+@\w+(\.\w+)+", "[EMAIL]", text)
-    text = re.sub(r"@\w+", "[HANDLE]", text)
+SHAPE = r'''
+def redact(text):
+    text = re.sub(r"(https?://|www\.)[^\s;,)]*[\w/]", "[URL]", text)
+    text = re.sub(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", "[EMAIL]", text)
+    text = re.sub(r"@\w{2,}", "[HANDLE]", text)
     def number(match):
-        return "[PHONE]" if sum(c.isdigit() for c in match[0]) >= 8 else match[0]
+        found, digits = match[0], re.sub(r"\D", "", match[0])
+        if found[0] == "+" and digits.startswith(("234", "254", "880", "51")) and 11 <= len(digits) <= 13:
+            return "[PHONE]"
+        if re.fullmatch(r"[A-Z]?\d{8,17}", found):
+            return "[ID]"
+        usual = {"0": (10, 11), "9": (9,)}.get(found[0], ())
+        return "[PHONE]" if len(digits) in usual else found
     return re.sub(r"(?<!\w)[+A-Z]?\d+(?:[ -]\d+)*(?!\w)", number, text)
+'''
+right.cell("redact", "one rule for numbers, which counts digits; then the rest", SHAPE)
+wrong.cell("redact", "seven digits or more are a phone", instead(SHAPE, ("len(digits) in usual", "len(digits) > 6")))
 
 
 @wrong("redact", "the same placeholder for everything")
@@ -794,25 +924,68 @@ def one_placeholder(text):
     return text
 
 
-PER_COUNTRY = '''
-RULES = [("URL", r"\\b(?:https?://|www\\.)[^\\s;,]+"), ("EMAIL", r"[\\w.]+@[\\w.]+\\w"), ("HANDLE", r"@\\w+"),
-         ("PHONE", r"\\+(?:234|254|880|51)(?:[ -]?\\d+)+"), ("PHONE", r"\\b0[78]\\d\\d[ -]?\\d{3}[ -]?\\d{3,4}\\b"),
-         ("PHONE", r"\\b01\\d{3}-?\\d{6}\\b"), ("PHONE", r"\\b9\\d\\d[ -]?\\d{3}[ -]?\\d{3}\\b"),
-         ("ID", r"\\b[A-Z]?\\d{8,17}\\b")]
+PER_COUNTRY = r'''
+RULES = [("URL", r"\b(?:https?://|www\.)[^\s;,]*[\w/]"), ("EMAIL", r"[\w.+-]+@[\w.-]+\w"), ("HANDLE", r"@\w\w+"),
+         ("PHONE", r"\+(?:234|254|880|51)(?:[ -]?\d+)+"), ("PHONE", r"\b0[78]\d\d[ -]?\d{3}[ -]?\d{3,4}\b"),
+         ("PHONE", r"\b01\d{3}[ -]?\d{6}\b"), ("PHONE", r"\b9\d\d[ -]?\d{3}[ -]?\d{3}\b"),
+         ("ID", r"\b[A-Z]?\d{8,17}\b")]
 
 def redact(text):
     for kind, rule in RULES:
-        text = re.sub(rule, f"[{kind}]", text%s)
-    return text%s
+        text = re.sub(rule, f"[{kind}]", text)
+    return text
 '''
-right.cell("redact", "one rule per country", PER_COUNTRY % ("", ""))
-wrong.cell("redact", "only the first of each kind", PER_COUNTRY % (", count=1", ""))
-wrong.cell("redact", "small letters for all the rest", PER_COUNTRY % ("", "[:1] + text[1:].replace('[', '\\0').lower()"))
-wrong.cell("redact", "loses the letters of other alphabets", PER_COUNTRY % ("", ".encode('ascii', 'ignore').decode()"))
-wrong.cell("redact", "looks at the first line only", PER_COUNTRY % ("", ".split('\\n')[0]"))
-wrong.cell("redact", "the spaces become one", PER_COUNTRY % ("", " and ' '.join(text.split())"))
-wrong.cell("redact", "every number is a phone, every at-sign a handle", PER_COUNTRY.replace(
-    '"EMAIL"', '"HANDLE"').replace('"ID"', '"PHONE"').replace('"URL"', '"HANDLE"') % ("", ""))
+
+
+def by_country(*changes):
+    return instead(PER_COUNTRY, *changes)
+
+
+right.cell("redact", "one rule per country", PER_COUNTRY)
+for why, change in {
+    "only the first of each kind": (", text)", ", text, count=1)"),
+    "two of each kind": (", text)", ", text, count=2)"),
+    "small letters for all the rest": ("    return text", "    return text[:1] + text[1:].replace('[', '\\0').lower()"),
+    "loses the letters of other alphabets": ("    return text", "    return text.encode('ascii', 'ignore').decode()"),
+    "looks at the first line only": ("    return text", "    return text.split('\\n')[0]"),
+    "the spaces become one": ("    return text", "    return ' '.join(text.split())"),
+    "strips the text": ("    return text", "    return text.strip()"),
+    "hides names": ("    return text", "    return re.sub(r'(?<=\\w )[A-Z][a-z]{3,}', '[NAME]', text)"),
+    "an identity number is a phone": ('("ID", ', '("PHONE", '),
+    "an e-mail is a handle": ('("EMAIL", ', '("HANDLE", '),
+    "only https": ("https?", "https"),
+    "addresses that end in .com": (r"[^\s;,]*[\w/]", r"\w+\.com(?:/\w+)?"),
+    "no question in an address": (r"[^\s;,]*[\w/]", r"[\w./-]*[\w/]"),
+    "one name and one folder in an address": (r"[^\s;,]*[\w/]", r"\w+\.\w+(?:/\w+)?"),
+    "the full stop goes with the address": (r"[^\s;,]*[\w/]", r"\S+"),
+    "the full stop goes with the e-mail": (r"@[\w.-]+\w", r"@\S+"),
+    "the full stop goes with the handle": (r"@\w\w+", r"@[\w.]+"),
+    "a handle needs a space before it": (r"@\w\w+", r"(?<=\s)@\w\w+"),
+    "an e-mail has letters only": (r"[\w.+-]+@[\w.-]+\w", r"[A-Za-z._+-]+@[\w.-]+\w"),
+    "an e-mail in small letters": (r"[\w.+-]+@[\w.-]+\w", r"[a-z0-9._+-]+@[\w.-]+\w"),
+    "an e-mail without full stop or plus before the @": (r"[\w.+-]+@", r"\w+@"),
+    "an e-mail without a hyphen before the @": (r"[\w.+-]+@", r"[\w.+]+@"),
+    "an e-mail without a plus": (r"[\w.+-]+@", r"[\w.-]+@"),
+    "an e-mail without a hyphen behind the @": (r"@[\w.-]+\w", r"@[\w.]+\w"),
+    "no +234": ("234|254", "254"),
+    "no +254": ("234|254", "234"),
+    "no +880": ("|880", ""),
+    "no +51": ("|51", ""),
+    "any gap in a phone, a new line too": (r"(?:[ -]?\d+)+", r"(?:[\s.,/-]?\d+)+"),
+    "Nigeria's numbers only": ("0[78]", "08"),
+    "a hyphen only in Bangladesh": (r"01\d{3}[ -]?", r"01\d{3}-?"),
+    "Peru's numbers with gaps only in spaces": (r"9\d\d[ -]?\d{3}[ -]?\d{3}", r"9\d\d ?\d{3} ?\d{3}"),
+    "Peru's numbers with 98": (r"9\d\d[", r"98\d["),
+    "Peru's numbers with the space behind them": (r"[ -]?\d{3}\b", r"[ -]?\d{3}\b ?"),
+    "identity numbers of up to 13 digits": ("{8,17}", "{8,13}"),
+    "identity numbers of up to 16 digits": ("{8,17}", "{8,16}"),
+    "identity numbers from 7 digits": ("{8,17}", "{7,17}"),
+    "identity numbers without an end": ("{8,17}", "{8,}"),
+    "identity numbers in a longer one": (r"\b[A-Z]?\d{8,17}\b", r"[A-Z]?\d{8,17}"),
+    "several letters before an identity number": ("[A-Z]?", "[A-Z]*"),
+    "eight digits with gaps are a phone": (r"\b9\d\d[ -]?\d{3}[ -]?\d{3}\b", r"(?<!\w)\d[\d -]{6,}\d"),
+}.items():
+    wrong.cell("redact", why, by_country(change))
 
 
 @wrong("redact", "calls the library's function")
@@ -822,7 +995,7 @@ def librarys_redact(text):
 
 @right("redact", "one pattern with names, and a function for the replacement")
 def with_one_pattern(text):
-    pattern = (r"(?P<URL>(?:https?://|\bwww\.)[^\s,;]+)|(?P<EMAIL>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)|(?P<HANDLE>@\w+)"
+    pattern = (r"(?P<URL>(?:https?://|\bwww\.)[^\s,;]*[\w/])|(?P<EMAIL>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)|(?P<HANDLE>@\w{2,})"
                r"|(?P<ID>(?<!\w)[A-Z]\d{8,17}(?!\w))"
                r"|(?P<PHONE>(?<![\w+])(?:\+\d{1,3}[ -]?|0|9)\d{2,4}(?:[ -]?\d{3,6}){1,3}(?!\w))"
                r"|(?P<NUMBER>(?<!\w)\d{8,17}(?!\w))")
@@ -836,11 +1009,12 @@ def word_by_word(text):
         if re.match(r"https?://|www\.", found):
             return "[URL]"
         if "@" in found:
-            return "[HANDLE]" if found[0] == "@" else "[EMAIL]"
+            return found if found == "@" else "[HANDLE]" if found[0] == "@" else "[EMAIL]"
         return "[ID]" if re.fullmatch(r"[A-Z]?\d{8,17}", found) else found
-    text = re.sub(r"[^\s,;]+", word, text)
-    phone = r"(?<![\w+])(?:\+\d{2,3}[ -])?[09]?\d{2,4}[ -]\d{3}[ -]\d{3,4}\b|(?:\+880 )?\b0?1\d{3}-\d{6}"
-    return re.sub(phone, "[PHONE]", text)
+    text = re.sub(r"[^\s,;()]*[^\s,;().]", word, text)
+    phone = (r"(?<![\w+])(?:\+(?:234|254|51)[ -]?)?[09]?\d{2,3}[ -]?\d{3}[ -]?\d{3,4}\b"
+             r"|(?<!\w)(?:\+880[ -]?|0)1\d{3}[ -]?\d{6}\b")
+    return re.sub(phone, lambda m: "[PHONE]" if m[0][0] in "+09" else m[0], text)
 
 
 # -- prompt (the artifact) --------------------------------------------------------------------------------------------

@@ -108,15 +108,17 @@ print(f"accuracy on {len(test_labels)} test texts: majority {majority:.2f}, TF-I
 # ### Exercise 1 · Step 1: fill a template (10 minutes, 3 points)
 #
 # Write `render_prompts`, which puts instruction, demonstrations and a text together into one prompt, for each of many texts.
+# Do it without the library's `PromptTemplate`, which comes after this exercise.
 
 # %% answer="render_prompts"
 def render_prompts(item, texts, words, instruction="", demonstrations=()):
-    """A list of prompts, one for each text. item: holds `{text}` once; nothing else in it is special.
+    """A list of prompts, one for each text (equal texts too). item: holds `{text}` once; nothing else in it is special.
 
-    words: the word of each class. demonstrations: pairs (text, class number). Parts are joined by an
-    empty line: the instruction (if it is not ""), then each demonstration, as the filled item, a space,
-    and the word of its class; last the filled item.
-    Raises a ValueError if the item does not hold `{text}` exactly once, or if two words are equal.
+    Item, texts, words and instruction go in letter by letter. words: the word of each class.
+    demonstrations: pairs (text, class number). Parts are joined by an empty line: the instruction (if it
+    is not ""), then each demonstration, as the filled item, a space, and the word of its class; last the
+    filled item.
+    Raises a ValueError if the item does not hold `{text}` exactly once, or if two words are equal, even for no texts.
 
     Example: render_prompts("Text: {text}\\nMood:", ["Nice"], ["sad", "glad"], "Judge.", [("Bad", 0)])
     gives ["Judge.\\n\\nText: Bad\\nMood: sad\\n\\nText: Nice\\nMood:"]
@@ -213,9 +215,10 @@ toy_model.device = "cpu"
 def batch_log_probs(model, prompts, answers, pad_token_id):
     """Sums of log-probabilities (n,), without gradients (`torch.no_grad()`), and numbers of answer tokens (n,).
 
-    prompts, answers: n lists of token ids, of any lengths. Pad on the right; the padding id can be a
-    token that also occurs in the answers. Call `model(input_ids, attention_mask=mask)` once, with both
-    (n, tokens) on `model.device`: its `.logits` have the shape (n, tokens, vocabulary).
+    prompts, answers: n lists of token ids, none empty, of any lengths; some may be equal. Pad on the
+    right with pad_token_id, which can be a token that also occurs in the answers. Call
+    `model(input_ids, attention_mask=mask)` once, with both (n, tokens) on `model.device`; the mask is
+    1 on the tokens of a row and 0 on its padding. `.logits` have the shape (n, tokens, vocabulary).
 
     Example: toy_model, prompts [[2, 0], [3]], answers [[3, 1], [0]]: after 0 comes 3 with 0.4, after 3
     comes 1 with 0.1; after 3 comes 0 with 0.7. So sums [-3.219, -0.357] (log 0.4 + log 0.1; log 0.7)
@@ -292,6 +295,11 @@ print(f"majority {majority:.2f} · TF-IDF with 1,000 labels {tfidf:.2f}")
 # $$q_c(x) \;\propto\; \frac{p_c(x)}{\bar p_c} \qquad
 # \bar p_c = \frac{1}{m} \sum_{j=1}^{m} p_c(\text{empty text } j) \qquad p = \text{softmax over the } C \text{ words}$$
 
+# %%
+from leaplm.drawings import show_drawing
+
+show_drawing("lab4_prompting")
+
 # %% [markdown]
 # ### Exercise 3 · Step 3: scores of the classes (15 minutes, 3 points)
 #
@@ -304,7 +312,8 @@ def class_scores(sums, tokens, method, premise_sums=None, empty_sums=None):
     method: "sum"; "mean"; "prior", which needs premise_sums (c,): log p(word | premise); or
     "calibrated", which needs empty_sums (m, c): log p(word | empty text). Its rows are
     log-probabilities: their exp adds up to 1. The bias is the mean of the m probabilities.
-    Any other method raises a ValueError, and so does one whose sums are missing (None).
+    Any other method raises a ValueError, and so does one whose sums are missing (None). What a method
+    does not need may be missing, or be given all the same.
 
     Examples: sums [[-2., -6.]], tokens [[1, 2]], premise_sums [-1., -4.] give
     [[-2., -6.]] for "sum", [[-2., -3.]] for "mean", [[-1., -2.]] for "prior".
@@ -362,13 +371,15 @@ for method in ("median", "prior"):
 #
 # ### Exercise 4 · Step 4: `PromptClassifier` (20 minutes, 4 points)
 #
-# Write the class. It is made once and called with any texts, so it may keep nothing of one call for the next.
+# Write the class. It is made once and called with any texts, and its model may learn between two calls, so it may keep
+# nothing of one call for the next.
 #
 # * Tokens of the prompt, and of a space and the word: `tokenizer(text, add_special_tokens=False)["input_ids"]`; padding with
 #   `tokenizer.pad_token_id`.
 # * `batch_size` prompts, each with all words, go through the model in one call; the last call may have fewer.
 # * The premise of `prior` is the text `prompting.premise_of(template)`, unchanged: without instruction and demonstrations.
-#   `calibrated` takes the whole prompts of the texts in `prompting.CONTENT_FREE`. Each text goes through the model once for all methods, and what no method needs is not asked.
+#   `calibrated` takes the whole prompts of the texts in `prompting.CONTENT_FREE`. Each text goes through the model once for all
+#   methods, and what no method needs is not asked (in `predict` too). Nothing is cut off; texts that are equal have a row each.
 
 # %% answer="PromptClassifier"
 class PromptClassifier:
@@ -562,10 +573,12 @@ plots.plot_bars(summary, "One template or all of them, English (5 parts of the d
 def tune_prompt(score, templates, texts, labels, folds=5):
     """Choose a template and a score by n labelled texts; returns a dict.
 
-    score(template, texts) gives {method: scores (n, c)}; call it once for each template.
-    templates: {name: template}. labels (n,): class numbers, a NumPy array. The keys of the dict:
-    "template", "method": those with the largest macro-F1 on all texts. Among equals the template that
-      comes first in `templates` wins, then the method that comes first in {method: scores}.
+    score(template, texts) gives {method: scores (n, c)}; call it once for each template, and leave
+    these scores as they are. templates: {name: template}. labels (n,): class numbers, a NumPy array.
+    folds: 2 or more, perhaps more than n. The keys of the dict:
+    "template", "method": those with the largest macro-F1 (`evaluation.macro_f1`) on all texts. Among
+      equals the template that comes first in `templates` wins, then the method that comes first in
+      {method: scores}.
     "macro_f1": theirs, on all texts.
     "held_out_macro_f1": for each k below `folds`, the same choice is made without the texts k,
       k + folds, k + 2 folds, ... and predicts these; the macro-F1 of all n predictions together.
@@ -809,19 +822,24 @@ for text, secrets, harmless in messages[:4]:
 # %% [markdown]
 # ### Exercise 6 · Redaction (25 minutes, 4 points)
 #
-# Write `redact`, which puts `[URL]`, `[EMAIL]`, `[HANDLE]`, `[PHONE]` or `[ID]` in the place of personal data. Aim at a
-# **recall** of 0.95 (share of secrets that are hidden) and a **precision** of 0.95 (of all pieces that you
-# hide, the share that really are secrets).
+# Write `redact`, which puts `[URL]`, `[EMAIL]`, `[HANDLE]`, `[PHONE]` or `[ID]` in the place of personal data. For full points
+# it finds **each form that the docstring names**, wherever it stands in a text, and changes nothing else. On the messages above,
+# which do not hold all forms, that is a **recall** of 1.0 (share of secrets that are hidden) and a **precision** of 1.0 (of all
+# pieces that you hide, the share that really are secrets).
 
 # %% answer="redact"
 def redact(text):
-    """The text with placeholders for personal data; everything else stays as it is.
+    """The text with placeholders for personal data; everything else stays as it is, letter by letter.
 
     Phones, with spaces, hyphens or nothing between the groups: Nigeria 0803 123 4567, Kenya
-    0712 345 678, Bangladesh 01712-345678, Peru 984 123 456, or with +234, +254, +880, +51.
-    Identity numbers: 8 to 17 digits in a row, perhaps with one capital letter before them. (Where
-    a phone is written without gaps, either placeholder is right.) Web addresses begin with
-    http://, https:// or www. Prices, dates, times, years and other short numbers stay.
+    0712 345 678, Bangladesh 01712-345678, Peru 984 123 456, or with +234, +254, +880, +51 (in the
+    place of the 0). Identity numbers: 8 to 17 digits in a row, perhaps with one capital letter before
+    them. (Where a phone is written without gaps, or an identity number could be one, either
+    placeholder is right; a longer one, or one with a letter, is an [ID].)
+    Web addresses begin with http://, https:// or www. and go on to a space; a full stop, comma,
+    semicolon or bracket at their end is no part of them. E-mail: letters, digits, and . _ + - before
+    the @, and behind it names of letters, digits and - with dots between. Handles: @ and two or more
+    letters, digits or _. Prices, dates, times, years, and numbers that are shorter or longer stay.
     Example: "Call 0712 345 678 or @amina" gives "Call [PHONE] or [HANDLE]".
     """
     ### BEGIN SOLUTION

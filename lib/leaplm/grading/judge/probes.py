@@ -71,14 +71,16 @@ class TemplateScorer:
     """score(template, texts) -> {method: scores (texts, classes)} out of tables; it remembers what it was asked for."""
 
     def __init__(self, texts: list[str], tables: dict[str, dict[str, np.ndarray]]) -> None:
-        self.rows, self.tables, self.asked = {text: i for i, text in enumerate(texts)}, tables, []
+        self.rows, self.tables, self.asked, self.given = {text: i for i, text in enumerate(texts)}, tables, [], []
 
     def __call__(self, template: str, texts: list[str]) -> dict[str, np.ndarray]:
         if template not in self.tables:
             raise ValueError(f"there is no template {template!r} (is it the name of one?)")
         self.asked.append(template)
         rows = [self.rows[text] for text in texts]
-        return {method: np.asarray(table)[rows] for method, table in self.tables[template].items()}
+        found = {method: np.asarray(table)[rows] for method, table in self.tables[template].items()}
+        self.given.append((found, {method: table.copy() for method, table in found.items()}))
+        return found
 
 
 def template_scorer(texts: list[str], tables: dict[str, dict[str, np.ndarray]]) -> TemplateScorer:
@@ -89,9 +91,21 @@ def templates_asked(scorer: TemplateScorer) -> list[str]:
     return scorer.asked
 
 
-def predictions(classifier: Any, texts: list[str], method: str) -> list[int]:
-    """What `classifier.predict(texts, method)` gives, as whole numbers."""
-    return [int(label) for label in classifier.predict(texts, method)]
+def scores_changed(scorer: TemplateScorer) -> bool:
+    """Whether an array or a dict that a scorer has given was changed afterwards."""
+    return any(list(now) != list(then) or any(not np.array_equal(now[method], then[method]) for method in then)
+               for now, then in scorer.given)  # fmt: skip
+
+
+def predictions(classifier: Any, texts: list[str], *method: str) -> list[int]:
+    """What `classifier.predict(texts, method)` gives, as whole numbers; of another shape than (n,) there are none."""
+    labels = [np.asarray(label) for label in classifier.predict(texts, *method)]
+    return [int(label) for label in labels] if all(label.ndim == 0 for label in labels) else []
+
+
+def tables_of_sums(classifier: Any, prompts: list[str]) -> list[np.ndarray]:
+    """What `classifier.sums(prompts)` gives, as arrays."""
+    return [np.asarray(part) for part in classifier.sums(prompts)]
 
 
 def linear(inputs: int, outputs: int, seed: int = 0, bias: bool = True) -> torch.nn.Linear:

@@ -21,7 +21,7 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import CausalLMOutput, SequenceClassifierOutput
 
 
 def tiny_classifier(
@@ -87,24 +87,35 @@ def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout
         return BertForMaskedLM(config).train()
 
 
-def tiny_causal_lm(seed: int = 0, vocab_size: int = 40, initializer_range: float = 0.5) -> LlamaForCausalLM:
-    """A generative model with random and large weights, in evaluation mode: its next tokens are far from uniform."""
+def tiny_causal_lm(
+    seed: int = 0, vocab_size: int = 40, initializer_range: float = 0.5, scale: float = 1.0
+) -> LlamaForCausalLM:
+    """A generative model with random and large weights, in evaluation mode: its next tokens are far from uniform.
+
+    scale: the logits are multiplied by it; some hundreds are more than `exp` can take in 32 bits.
+    """
     config = LlamaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
                          intermediate_size=64, max_position_embeddings=64, initializer_range=initializer_range)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config).eval()
+        model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight *= scale
+    return model
 
 
-def counting_causal_lm(seed: int = 0) -> LlamaForCausalLM:
-    """A `tiny_causal_lm` that notes the tokens that go through it (see `tokens_seen`, `inputs_seen`)."""
-    model = tiny_causal_lm(seed)
-    model.tokens_seen, model.inputs_seen = 0, []
+def counting_causal_lm(seed: int = 0, scale: float = 1.0) -> LlamaForCausalLM:
+    """A `tiny_causal_lm` that notes what goes through it (see `tokens_seen`, `inputs_seen`, `masks_seen`)."""
+    model = tiny_causal_lm(seed, scale=scale)
+    model.tokens_seen, model.inputs_seen, model.masks_seen = 0, [], []
 
     def count(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         model.tokens_seen += 0 if ids is None else ids.numel()
         model.inputs_seen.append(np.zeros((0, 0), dtype=int) if ids is None else ids.numpy(force=True).copy())
+        mask = kwargs.get("attention_mask")
+        of_rows = isinstance(mask, Tensor) and ids is not None and mask.shape == ids.shape
+        model.masks_seen.append(mask.bool().numpy(force=True).copy() if of_rows else np.zeros((0, 0), dtype=bool))
 
     model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     return model
@@ -202,6 +213,34 @@ def inputs_seen(model: torch.nn.Module) -> list[np.ndarray]:
     return model.inputs_seen
 
 
+def masks_seen(model: torch.nn.Module) -> list[np.ndarray]:
+    """The attention mask of each of these passes, True where a token counts; (0, 0) where none of (rows, tokens) came."""
+    return model.masks_seen
+
+
+class FarModel(torch.nn.Module):
+    """A generative model on torch's `meta` device, where tensors have a shape and no numbers; it notes where inputs are."""
+
+    def __init__(self, vocab_size: int = 40) -> None:
+        super().__init__()
+        self.weight, self.vocab_size = torch.nn.Parameter(torch.zeros(1, device="meta")), vocab_size
+        self.device, self.devices_seen = self.weight.device, []
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **settings: Any) -> CausalLMOutput:
+        self.devices_seen += [str(getattr(given, "device", "cpu")) for given in (input_ids, attention_mask)
+                              if given is not None]  # fmt: skip
+        return CausalLMOutput(logits=torch.zeros(*input_ids.shape, self.vocab_size, device="meta"))
+
+
+def far_model() -> FarModel:
+    return FarModel().eval()
+
+
+def devices_seen(model: FarModel) -> list[str]:
+    """The devices of the ids and masks that a `far_model` was given."""
+    return model.devices_seen
+
+
 def tiny_encoder(seed: int = 0, dropout: float = 0.0, initializer_range: float = 0.5) -> torch.nn.Module:
     """The encoder of a `tiny_classifier`, in training mode: input_ids -> last_hidden_state (batch, tokens, 16)."""
     return tiny_classifier(seed, dropout=dropout, initializer_range=initializer_range).bert
@@ -244,10 +283,11 @@ def tiny_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, special, strict=True)))
 
 
-def chat_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
+def chat_tokenizer(words: list[str], pad: str = "[PAD]") -> PreTrainedTokenizerFast:
     """A `tiny_tokenizer` with a chat form of its own: <system> ... <end> <user> ... <end> <assistant>; [SEP] ends an answer.
 
-    White space is not lost, as in language models: each blank is a token (5), each line end another (6).
+    White space is not lost, as in language models: each blank is a token (5), each line end another (6). pad: the token
+    that fills rows.
 
     >>> tokenizer = chat_tokenizer(["yes"])
     >>> tokenizer.apply_chat_template([{"role": "user", "content": "yes"}], tokenize=False, add_generation_prompt=True)
@@ -258,7 +298,7 @@ def chat_tokenizer(words: list[str]) -> PreTrainedTokenizerFast:
     roles = ["<system>", "<user>", "<assistant>", "<end>"]
     tokenizer = tiny_tokenizer([" ", "\n", *roles, *words])
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s"), "isolated")
-    tokenizer.eos_token = "[SEP]"
+    tokenizer.eos_token, tokenizer.pad_token = "[SEP]", pad
     tokenizer.chat_template = ("{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} <end> "
                                "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}")
     return tokenizer

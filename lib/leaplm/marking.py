@@ -227,11 +227,20 @@ def rows_marked_on(lab, language):
 def remedy(lab, language):
     """What makes a lab's model marked in a language where it is not."""
     if lab == "lab0_start":
-        return say(NEEDS_SENTENCES, languages=", ".join(data.SIB200))
+        return say(NEEDS_SENTENCES, languages=as_typed(data.SIB200))
     if language in NEAR_GUESSING.get(lab, ()):
         return say(NEAR)
     if language in data.MARKED:
         return say(NEEDS_RUNS, language=language)
     if not data.is_own_file(language):
-        return say(NO_TEXTS, languages=", ".join(data.MARKED))
+        return say(NO_TEXTS, languages=as_typed(data.MARKED))
     return say(NEEDS_UNSEEN, language=language)
+
+
+def as_typed(languages):
+    """Codes as one types them behind LANGUAGE.
+
+    >>> as_typed(["eng", "hau"])
+    '"eng", "hau"'
+    """
+    return ", ".join(f'"{language}"' for language in languages)

@@ -23,7 +23,7 @@ from solved import NEEDS, assert_handed_in, set_language, solved_lab
 LABS = list_labs(ROOT)
 LANGUAGES = os.environ.get("LEAPLM_LANGUAGES", "").split()  # `make languages` takes all of them
 OWN = "mine.csv"
-CODE = rf"(?<![\w.-])({'|'.join(data.NAMES)})(?![\w.-])"
+CODE = rf"(?<![\w.\"-])({'|'.join(data.NAMES)})(?![\w.\"-])"  # in quotes it is what one types
 
 
 @pytest.fixture(autouse=True)

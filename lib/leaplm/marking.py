@@ -136,7 +136,7 @@ def threshold(lab, language, measure):
     Fewer than five runs take their spread from all languages of the lab that have five.
 
     >>> round(threshold("lab9_responsible", "eng", "heldout_macro_f1"), 2)
-    0.72
+    0.73
     """
     found = runs(lab, language)
     if found.empty or len(found) >= FEWEST_RUNS:

@@ -256,7 +256,7 @@ def class_scores(student, rng):
                 try:
                     got = as_array(student.call("class_scores", sums, tokens, method, *more), want.shape, "class_scores")
                 except StudentError as error:
-                    faults.append(str(error).removesuffix("."))
+                    faults.append(str(error))
                     got = np.full(want.shape, np.nan)
                 if method not in wrong and not close(got, want):
                     wrong[method] = close(evaluation.log_softmax(got), want)
@@ -375,7 +375,7 @@ def told_by(judge_part, *given):
     try:
         return judge_part(*given)
     except StudentError as error:
-        return [str(error).removesuffix(".")]
+        return [str(error)]
 
 
 ASKED = "each text with each word should go through the model once, for all methods together, and only texts that they need"
@@ -490,7 +490,7 @@ def tune_prompt(student, rng):
             if drawn != "few":
                 raise
             wrong |= dict.fromkeys(["with more folds than texts some hold no text: go on with the next",
-                                    str(error).removesuffix(".")])
+                                    str(error)])
             break
         if not isinstance(got, dict) or set(want) - set(got):
             return 0, f"`tune_prompt` should return a dict with the keys {', '.join(f'`{key}`' for key in want)}"

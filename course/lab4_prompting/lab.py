@@ -576,9 +576,8 @@ def tune_prompt(score, templates, texts, labels, folds=5):
     score(template, texts) gives {method: scores (n, c)}; call it once for each template, and leave
     these scores as they are. templates: {name: template}. labels (n,): class numbers, a NumPy array.
     folds: 2 or more, perhaps more than n. The keys of the dict:
-    "template", "method": those with the largest macro-F1 (`evaluation.macro_f1`) on all texts. Among
-      equals the template that comes first in `templates` wins, then the method that comes first in
-      {method: scores}.
+    "template", "method": those with the largest macro-F1 (`evaluation.macro_f1`) on all texts. Among equals
+      the template that comes first in `templates` wins, then the method that comes first in {method: scores}.
     "macro_f1": theirs, on all texts.
     "held_out_macro_f1": for each k below `folds`, the same choice is made without the texts k,
       k + folds, k + 2 folds, ... and predicts these; the macro-F1 of all n predictions together.

@@ -31,6 +31,16 @@ def show_drawing(lab):
     display(SVG(drawing.replace("<svg ", ON_WHITE, 1)))
 
 
+def described(drawing):
+    """What a drawing says of itself to those who do not see it; "" if nothing.
+
+    >>> described('<svg><desc id="d">Two arrows.</desc></svg>')
+    'Two arrows.'
+    """
+    found = re.search(r"<desc\b[^>]*>([^<]*)<", drawing)
+    return found[1].strip() if found else ""
+
+
 def labels(path):
     """The words of a drawing, with its title and description; none where there is no such file."""
     drawing = path.read_text(encoding="utf-8") if path.is_file() else ""

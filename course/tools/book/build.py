@@ -107,8 +107,11 @@ def shown(output):
 
 
 def picture_in_words(output):
-    """What a figure of ours says of itself; "" for any other output."""
-    png = output.get("data", {}).get("image/png")
+    """What a figure or drawing of ours says of itself; "" for any other output."""
+    data = output.get("data", {})
+    if "image/svg+xml" in data:
+        return drawings.described(data["image/svg+xml"])
+    png = data.get("image/png")
     return Image.open(io.BytesIO(base64.b64decode(png))).info.get(captions.KEY, "") if png else ""
 
 

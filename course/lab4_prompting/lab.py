@@ -953,7 +953,7 @@ shown = data.sample_few_shot(sentences["train"], by_scale(tiny=1, cpu=2, gpu=4))
 pairs = list(zip(prompting.shorten(shown["text"], tokenizer), shown["label"], strict=True))
 few_shot = prompting.predict_few_shot(model, tokenizer, test_texts, chosen_template, verbalizer, pairs, best_method)
 few_shot_accuracy = evaluation.accuracy(test_labels, few_shot)
-model = None  # half a gigabyte that is not needed any more
+model = small = None  # half a gigabyte that is not needed any more
 runtime.free_memory()
 
 # %% check="prompt" points=4

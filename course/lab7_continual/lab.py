@@ -904,6 +904,8 @@ springs.groupby("strength")[["known_average", "known_backward_transfer", "averag
 # `replay, replay_model = run(streams.Replay(collate, config, capacity=200, num_replay=16), tasks)`.
 
 # %% locked="save"
+ewc = adapted = adapters = None
+runtime.free_memory()
 reference = models.load_sequence_classifier(classes)
 words = [name.split(": ", 1)[1] for name in tasks[-1].names]
 card = {"lab": "lab7_continual", "language": LANGUAGE, "labels": words, "classes": classes, "scale": runtime.scale(),

@@ -5,10 +5,9 @@ import re
 
 import numpy as np
 from leaplm.assets import store
-from leaplm.calibration import study
+from leaplm.calibration import right_and_wrong, study
 from leaplm.data import (
     AFRISENTI,
-    MARKED,
     DynamicPaddingCollator,
     domains,
     heldout_rows,
@@ -27,6 +26,7 @@ from leaplm.evaluation import (
     predict_logits,
     tfidf_classifier,
 )
+from leaplm.marking import marked_languages
 from leaplm.models import load_masked_lm, load_sequence_classifier, load_tokenizer
 from leaplm.pretraining.masking import MaskingCollator
 from leaplm.runtime import set_seed
@@ -75,12 +75,7 @@ def epochs_for(size, batch_size=16, at_least=40):
 
 def scores(model, dataset):
     predictions = predict_logits(model, tokenize(dataset), collate).argmax(-1)
-    return {**score_predictions(dataset["label"], predictions), "right": right(dataset["label"], predictions)}
-
-
-def right(labels, predictions):
-    """Each text right (1) or wrong (0), as in "0110": intervals over seeds and texts, and paired ones, need them."""
-    return "".join(str(int(hit)) for hit in np.asarray(labels) == predictions)
+    return {**score_predictions(dataset["label"], predictions), "right": right_and_wrong(dataset["label"], predictions)}
 
 
 def score_predictions(labels, predictions, prefix=""):
@@ -139,7 +134,7 @@ def settings_for(language):
     return {} if language == "eng" else {"freeze": None, "embedding_learning_rate": 1e-3, "epochs": 5}
 
 
-@study([{"language": language} for language in MARKED if language != "amh"], seeds=range(5))
+@study([{"language": language} for language in marked_languages("lab2_finetuning")], seeds=range(5))
 def main(seed, language):
     """The lab's own run (section 7): test scores on every kind of text, and the score on the grader's rows."""
     data = sentiment(language)

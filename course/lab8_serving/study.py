@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from leaplm import artifacts
 from leaplm.assets import store
-from leaplm.calibration import study
+from leaplm.calibration import right_and_wrong, study
 from leaplm.compression import (
     NF4,
     TeacherCollator,
@@ -27,8 +27,9 @@ from leaplm.compression import (
 from leaplm.compression.checkpoint import load_compressed, save_compressed
 from leaplm.compression.engine import load_classifier
 from leaplm.compression.onnx import export_onnx, quantize_onnx
-from leaplm.data import MARKED, DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
+from leaplm.data import DynamicPaddingCollator, heldout_rows, load_sentiment, subsample, tokenize
 from leaplm.evaluation import accuracy, evaluate, macro_f1, majority_baseline, predict_logits, tfidf_classifier
+from leaplm.marking import marked_languages
 from leaplm.models import load_sequence_classifier, load_tokenizer
 from leaplm.runtime import set_seed
 from leaplm.training import TrainingConfig, train
@@ -120,7 +121,7 @@ def taught(language, seed, count):
     return np.load(path)
 
 
-@study([{"language": language} for language in MARKED if language != "amh"], seeds=range(5))
+@study([{"language": language} for language in marked_languages("lab8_serving")], seeds=range(5))
 def main(seed, language):
     """Teacher, smaller vocabulary, student, 8 bits: the score after each step, and that of the file on the grader's rows."""
     big, heldout = teacher(language, seed % TEACHERS), heldout_rows(language)
@@ -207,8 +208,8 @@ def rounding_paired(seed, numbers):
     elif WAYS[numbers] is not None:
         fake_quantize(model, **WAYS[numbers])
     rows = tokenize(subsample(sentiment("eng")["test"], 1200), load_tokenizer(), LENGTH)
-    right = predict_logits(model, rows, collate).argmax(-1) == np.array([row["label"] for row in rows])
-    return {"accuracy": float(right.mean()), "right": "".join("1" if hit else "0" for hit in right)}
+    labels, predictions = [row["label"] for row in rows], predict_logits(model, rows, collate).argmax(-1)
+    return {"accuracy": accuracy(labels, predictions), "right": right_and_wrong(labels, predictions)}
 
 
 # -- memory of a fresh program ----------------------------------------------------------------------------------------------

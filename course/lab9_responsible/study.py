@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 from leaplm import data, evaluation, fewshot, models, prompting
-from leaplm.calibration import study
+from leaplm.calibration import right_and_wrong, study
 from leaplm.responsible import explanations, fairness, memorization, privacy
 from leaplm.runtime import free_memory
 
@@ -126,11 +126,6 @@ def topic_vectors(language, marks=True):
     return embed(train_rows["text"]), embed(texts if marks else [fairness.without_marks(text) for text in texts])
 
 
-def right_and_wrong(predictions, labels):
-    """'1' for each sentence that is right, '0' otherwise: what a paired comparison needs."""
-    return "".join("1" if p == y else "0" for p, y in zip(predictions, labels, strict=True))
-
-
 @study([{"language": language, "method": method} for language in TOPIC_LANGUAGES
         for method in ("MiniLM + head", "TF-IDF, characters")], seeds=range(5))
 def languages(seed, language, method):
@@ -149,7 +144,7 @@ def languages(seed, language, method):
         model = evaluation.tfidf_classifier("characters").fit(list(rows["text"]), list(rows["label"]))
         full, plain = model.predict(texts), model.predict([fairness.without_marks(text) for text in texts])
     return {**score(labels, full), "accuracy_without_marks": evaluation.accuracy(labels, plain),
-            "right": right_and_wrong(full, labels), "right_without_marks": right_and_wrong(plain, labels)}
+            "right": right_and_wrong(labels, full), "right_without_marks": right_and_wrong(labels, plain)}
 
 
 @functools.cache

@@ -77,6 +77,15 @@ def settings_of(function, language=None):
     return listed or [{**setting, "language": language} for setting in function.grid if setting.get("language") == "hau"]
 
 
+def right_and_wrong(labels, predictions):
+    """Each text right (1) or wrong (0), for a row of a record: intervals over seeds and texts, and paired ones, need them.
+
+    >>> right_and_wrong([0, 1, 1], [0, 1, 0])
+    '110'
+    """
+    return "".join("1" if label == found else "0" for label, found in zip(labels, predictions, strict=True))
+
+
 def run_one(function, seed, setting):
     started = time.monotonic()
     measures = function(seed=seed, **setting)
@@ -172,6 +181,11 @@ def summarize(rows, by, metric, texts=None):
     texts: how many test texts, the same in all runs, an accuracy rests on; then there is `half`, see `half_interval`.
     """
     found = rows.groupby(by, sort=False)[metric].agg(mean="mean", sd="std", seeds="count").reset_index()
+    return with_half(found, texts)
+
+
+def with_half(found, texts):
+    """A summary with its column `half`, see `half_interval`; as it is where the number of test texts is None."""
     return found if texts is None else found.assign(half=half_interval(found["mean"], found.sd, found.seeds, texts))
 
 
@@ -198,7 +212,7 @@ def bars(rows, columns, texts=None):
     values = rows[list(columns.values())]
     found = pd.DataFrame({"name": list(columns), "mean": values.mean().to_numpy(), "sd": values.std().to_numpy(),
                           "seeds": values.count().to_numpy()})
-    return found if texts is None else found.assign(half=half_interval(found["mean"], found.sd, found.seeds, texts))
+    return with_half(found, texts)
 
 
 def main():

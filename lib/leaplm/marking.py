@@ -109,6 +109,15 @@ NEAR_GUESSING = {"lab2_finetuning": ("amh",), "lab3_lora": ("amh", "pcm"), "lab8
                  "lab16_small_machines": ("pcm",)}
 
 
+def marked_languages(lab):
+    """The languages of `data.MARKED` that a lab marks: those its study has to run.
+
+    >>> [language for language in data.MARKED if language not in marked_languages("lab3_lora")]
+    ['amh', 'pcm']
+    """
+    return [language for language in data.MARKED if language not in NEAR_GUESSING.get(lab, ())]
+
+
 def study_of(lab, language):
     """The name of the study whose runs set a lab's threshold in a language."""
     return "methods" if (lab, language) == ("lab7_continual", "eng") else MARKS[lab].study

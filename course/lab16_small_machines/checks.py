@@ -629,14 +629,8 @@ def small_predictor(student, rng):
     return judge_score(score, record["heldout_macro_f1"], wanted, rows["label"], len(content))
 
 
-def most_by_guessing(labels):
-    """What 99 of 100 guesses with the classes' own frequencies stay below: macro-F1."""
-    labels, rng = np.asarray(labels), np.random.default_rng(0)
-    return float(np.quantile([evaluation.macro_f1(labels, rng.permutation(labels)) for _ in range(300)], 0.99))
-
-
 def judge_score(score, runs, wanted, labels, size):
-    count, guessing = len(labels), most_by_guessing(labels)
+    count, guessing = len(labels), marking.most_by_guessing(labels)
     wanted = max(wanted, guessing)
     standing.note("macro-F1", score, wanted, runs)
     told = f"macro-F1 {score:.3f} on {count} held-out texts, {size / 1e6:.2f} MB"

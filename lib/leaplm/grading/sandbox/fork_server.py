@@ -187,7 +187,6 @@ def preload(modules: list[str]) -> None:
     """Imports the heavy modules, and what these would import later."""
     import_all(modules)
     import_all([later for name in LATER.keys() & sys.modules.keys() for later in LATER[name]])
-    gc.collect()
     gc.freeze()  # so that the collector does not touch, and so copy, every page in each child
 
 

@@ -336,10 +336,11 @@ def save_while_graded(work: Work) -> None:
 
 @fault("F30", by="killed from outside", points=(2, 6), states=STOPPED)
 def no_signals(work: Work) -> None:
-    """Blocks all signals and computes in one call of a C function that never ends."""
+    """Blocks all signals, computes for seconds in one call of a C function, and waits in another that never ends."""
     work.inside("""
         signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
-        re.match("(a+)+b", "a" * 60)
+        re.match("(a+)+b", "a" * 26)
+        signal.sigwait([signal.SIGKILL])
     """)
 
 
@@ -355,8 +356,10 @@ def stop_the_clock(work: Work) -> None:
         for limit in (resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_NPROC):
             attempt(resource.setrlimit, limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         time.monotonic = time.time = time.perf_counter = lambda: 0.0
-        while True:
+        while time.process_time() < 5:  # far above the limit of a call; then it waits
             pass
+        while True:
+            time.sleep(1)
     """)
 
 

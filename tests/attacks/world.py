@@ -8,7 +8,7 @@ import hashlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,8 +54,13 @@ def files_below(*folders: Path) -> dict[str, str]:
     found = {}
     for path in (path for folder in folders for path in folder.rglob("*")):
         kind = "link" if path.is_symlink() else "file" if path.is_file() else "other"
-        found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if kind == "file" else kind
+        found[str(path)] = _hash(path) if kind == "file" else kind
     return found
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def marked(free_port: int) -> set[str]:
@@ -109,15 +114,30 @@ class Watch:
 
     def _look(self) -> None:
         ours, at_start = own_namespace(), psutil.virtual_memory().shared
-        while not self._done.wait(2.0):  # what Linux tells of shared pages costs it much
-            sandboxed = 0.0
+        while not self._done.wait(2.0):
+            sandboxed = []
             with contextlib.suppress(psutil.Error):
                 for process in [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]:
                     with contextlib.suppress(psutil.Error, OSError):
                         inside = os.readlink(f"/proc/{process.pid}/ns/pid") != ours
                         if inside:
-                            sandboxed += process.memory_full_info().pss / 1e6
+                            sandboxed.append(process)
                         else:
                             self.grader_mb = max(self.grader_mb, process.memory_info().rss / 1e6)
-            self.sandbox_mb = max(self.sandbox_mb, sandboxed)
+            self._count(sandboxed)
             self.shared_mb = max(self.shared_mb, (psutil.virtual_memory().shared - at_start) / 1e6)
+
+    def _count(self, sandboxed: list[psutil.Process]) -> None:
+        """What Linux tells of shared pages costs it much: it is asked only if all of them are more than ever before."""
+        if _sum_mb(sandboxed, lambda process: process.memory_info().rss) > self.sandbox_mb:
+            held = _sum_mb(sandboxed, lambda process: process.memory_full_info().pss)
+            self.sandbox_mb = max(self.sandbox_mb, held)
+
+
+def _sum_mb(processes: list[psutil.Process], held: Callable[[psutil.Process], int]) -> float:
+    """What processes hold together; those that have ended, nothing."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            total += held(process) / 1e6
+    return total

@@ -31,12 +31,14 @@ from dataclasses import dataclass
 
 from leaplm.grading.course import import_all
 from leaplm.grading.sandbox import keyring, syscalls, walls
-from leaplm.grading.sandbox.memory import used_mb
+from leaplm.grading.sandbox.memory import is_above
 from leaplm.grading.sandbox.walls import Limits
 
 # What libraries import at their first use only, so in every child again: a second for torch's first optimizer.
 LATER = {"torch": ("torch._dynamo",), "numpy": ("numpy.random",), "leaplm.data": ("datasets",),
-         "IPython": ("IPython.core.completer", "IPython.extensions.storemagic")}  # fmt: skip
+         "IPython": ("IPython.core.application", "IPython.core.completer", "IPython.core.completerlib",
+                     "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic",
+                     "bdb", "pygments.formatters.terminal256", "stack_data")}  # fmt: skip
 MOST_DOORS = 4
 TICK = 0.1  # s between two looks at the children
 END_SECONDS = 1.0  # for a child to end by itself, so that we learn how it ended
@@ -122,7 +124,7 @@ class Zygote:
                 self.kill(child, "killed")
             elif len(pids) > self.limits.processes:
                 self.kill(child, "processes")
-            elif used_mb(pids, self.limits.memory_mb, mapped=not child.grouped) > self.limits.memory_mb:
+            elif is_above(self.limits.memory_mb, pids, mapped=not child.grouped):
                 self.kill(child, "memory")
 
     def tell(self, message: dict) -> None:
@@ -185,9 +187,11 @@ def run_child(fd: int, limits: Limits, walled: bool) -> None:
 
 def preload(modules: list[str]) -> None:
     """Imports the heavy modules, and what these would import later."""
+    gc.disable()  # a library leaves so little garbage that to look for it is not worth a second
     import_all(modules)
     import_all([later for name in LATER.keys() & sys.modules.keys() for later in LATER[name]])
     gc.freeze()  # so that the collector does not touch, and so copy, every page in each child
+    gc.enable()
 
 
 def count_threads() -> int:

@@ -49,9 +49,12 @@ def test_bare_python_without_any_package_still_reports(tmp_path):
     assert run(str(python), PYTHONPATH=str(ROOT / "lib"), LEAPLM_LOCALE="fr") == (code, report)  # no catalogue can be read
 
 
-def test_the_report_is_in_the_readers_language(assets_ready):
+def test_the_report_is_in_the_readers_language(assets_ready, monkeypatch, capsys):
+    """In this process, where the libraries that it looks at are imported already."""
+    monkeypatch.setenv("LEAPLM_COURSE", str(ROOT))
     for locale in list_locales(ROOT):
-        code, report = run(LEAPLM_LOCALE=locale, LEAPLM_COURSE=str(ROOT))
+        monkeypatch.setenv("LEAPLM_LOCALE", locale)
+        code, report = check.main(), capsys.readouterr().out
         ready = look_up("This machine is ready for the labs.", load_catalogs(ROOT, COMMON, locale))
         assert code == 0 and report.splitlines()[-1] == ready and "core(s)" not in report
 

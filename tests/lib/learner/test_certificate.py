@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html import unescape
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -57,14 +58,25 @@ def solved(labs, course):
 
 
 @pytest.fixture(scope="module")
-def records(course, tmp_path_factory):
-    """The grader's record of the solved lab; skips where its sandbox cannot be."""
-    folder = tmp_path_factory.mktemp("marked")
+def certified(course, tmp_path_factory):
+    """A solved folder with its page, and the grader's records; skips where its sandbox cannot be."""
+    folder, said, records = tmp_path_factory.mktemp("marked"), [], {}
     (folder / LAB).mkdir()
-    try:
-        return certificate.grade(course, certificate.find_works(course, fill(folder, answered(course))), lambda line: None)
-    except certificate.NoSandbox as problem:
-        pytest.skip(str(problem))
+    grade = certificate.grade
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAPLM_COURSE", str(course))
+        patch.delenv("LEAPLM_LOCALE", raising=False)
+        patch.setattr(certificate, "grade", lambda *args: records.update(grade(*args)) or records)
+        assert certificate.run("Amina <Bello>", fill(folder, answered(course)), None, said.append) == 0
+    if "NOT marked" in said[-1]:
+        pytest.skip(said[-1])
+    return folder, records
+
+
+@pytest.fixture
+def records(certified):
+    """The grader's record of the solved lab."""
+    return certified[1]
 
 
 def fill(labs, notebook):
@@ -75,13 +87,9 @@ def fill(labs, notebook):
 
 
 @pytest.fixture
-def page(solved):
-    """Its page; skips where the grader's sandbox cannot be."""
-    said = []
-    assert certificate.run("Amina <Bello>", solved, None, said.append) == 0
-    if "NOT marked" in said[-1]:
-        pytest.skip(said[-1])
-    return solved / certificate.PAGE
+def page(certified, solved):
+    """The page of the same work."""
+    return Path(shutil.copy(certified[0] / certificate.PAGE, solved))
 
 
 def verify(page, folder):

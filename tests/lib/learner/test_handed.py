@@ -10,11 +10,13 @@ import unicodedata
 
 import nbformat
 import pytest
+from leaplm.cli.app import app
 from leaplm.grading.intake.collect import collect
 from leaplm.grading.intake.people import fold
 from leaplm.learner import handed, progress
 from mini import LAB, ROOT
 from mini_learner import answered
+from typer.testing import CliRunner
 
 
 def work_in(labs, notebook, artifact=True):
@@ -83,21 +85,31 @@ def test_a_notebook_that_no_one_can_read_is_no_zip(labs, course, content):
     assert not list(labs.glob("*.zip")) and not list(labs.glob("*.part"))
 
 
-def command(labs, *words):
-    return subprocess.run([sys.executable, "-m", "leaplm", "hand-in", *words], cwd=labs, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("short", ["0", "lab0", LAB])
-def test_the_command(labs, course, short):
+def test_the_program(labs, course):
     work_in(labs, answered(course))
-    done = command(labs, short, "Amina")
+    words = [sys.executable, "-m", "leaplm", "hand-in", "lab0", "Amina"]
+    done = subprocess.run(words, cwd=labs, capture_output=True, text=True)
     assert done.returncode == 0 and (labs / "Amina-lab0.zip").is_file(), done.stdout + done.stderr
 
 
+def command(*words):
+    """The same in this process."""
+    return CliRunner().invoke(app, ["hand-in", *words])
+
+
+@pytest.mark.parametrize("short", ["0", "lab0", LAB])
+def test_the_command(labs, course, short, monkeypatch):
+    work_in(labs, answered(course))
+    monkeypatch.chdir(labs)
+    done = command(short, "Amina")
+    assert done.exit_code == 0 and (labs / "Amina-lab0.zip").is_file(), done.output
+
+
 @pytest.mark.parametrize("words", [["7", "Amina"], ["lab0", "Amina"]])
-def test_nothing_to_hand_in_is_an_error_that_says_what_to_do(labs, words):
-    done = command(labs, *words)
-    assert done.returncode == 1 and ("'7'; there are: lab0_mini" in done.stdout or "name its folder" in done.stdout)
+def test_nothing_to_hand_in_is_an_error_that_says_what_to_do(labs, words, monkeypatch):
+    monkeypatch.chdir(labs)
+    done = command(*words)
+    assert done.exit_code == 1 and ("'7'; there are: lab0_mini" in done.stdout or "name its folder" in done.stdout)
 
 
 def test_own_data_with_an_ending_in_capitals_goes_into_the_zip_too(tmp_path):

@@ -213,20 +213,52 @@ def try_sandbox() -> None:
             forks.close()
 
 
-class Examiner:
-    """An examiner process, from outside."""
+class ExaminerServer:
+    """The process that has imported what an assignment's checks need, from outside: examiners are forked from it."""
 
-    def __init__(self) -> None:
-        self._end, inner = socket.socketpair()
+    def __init__(self, checks: Path) -> None:
+        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(START_SECONDS)
         own = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
         self._scratch = Scratch()  # what libraries leave in a temporary folder goes with it
         own |= {"TMPDIR": str(self._scratch.path), "LEAPLM_SCALE": "tiny", "HF_HUB_OFFLINE": "1",
-                "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
-        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno())]
-        self.process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+                "TOKENIZERS_PARALLELISM": "false", **sandbox.NO_THREAD}  # fmt: skip
+        words = [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", str(inner.fileno()), str(checks)]
+        self._process = subprocess.Popen(words, pass_fds=[inner.fileno()], env=own, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         inner.close()
-        self._channel = Channel(self._end, most=MOST_FRAME)
+        self._lock = threading.Lock()
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def start(self) -> Examiner:
+        """A new examiner; waits until the server has imported all."""
+        ours, theirs = socket.socketpair()
+        scratch = Scratch()
+        try:
+            with theirs, self._lock:
+                socket.send_fds(self._control, [os.fsencode(scratch.path)], [theirs.fileno()])
+                return Examiner(ours, int(self._control.recv(32)), scratch)
+        except (OSError, ValueError, psutil.NoSuchProcess) as error:
+            ours.close()
+            scratch.close()
+            self._process.kill()  # it could answer later, to another question
+            raise Infrastructure(f"no examiner could be started ({error})") from None
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+        self._scratch.close()
+
+
+class Examiner:
+    """An examiner process, from outside."""
+
+    def __init__(self, end: socket.socket, pid: int, scratch: Scratch) -> None:
+        self._end, self.process, self._scratch = end, psutil.Process(pid), scratch
+        self._channel = Channel(end, most=MOST_FRAME)
 
     def examine(self, task: dict, student: socket.socket, seconds: float) -> dict:
         try:
@@ -245,12 +277,13 @@ class Examiner:
 
     def is_swollen(self) -> bool:
         """Whether it holds much more memory than its models need; a fresh one is started then."""
-        return psutil.Process(self.process.pid).memory_info().rss / 1e6 > EXAMINER_MB
+        return self.process.memory_info().rss / 1e6 > EXAMINER_MB
 
     def close(self) -> None:
         self._end.close()
-        self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended already
+            self.process.kill()
+            self.process.wait()
         self._scratch.close()
 
 
@@ -279,6 +312,7 @@ class Engine:
         self._assets = self._scratch.path if self.assignment.plain else assets or _assets_of_labs()
         self._kernels = KernelSpecManager()
         self._forks: ForkServer | None = None
+        self._examiner_server: ExaminerServer | None = None
         self._lock = threading.Lock()
         self._examiners: queue.Queue = queue.Queue()
         for _ in range(self.jobs):
@@ -319,7 +353,7 @@ class Engine:
         forks, examiner = self.fork_server(), self._examiners.get()
         fine = False
         try:
-            examiner = examiner or Examiner()
+            examiner = examiner or self._new_examiner()
             result, why = self._examine(forks, examiner, submission, seed, full, skip)
             if result["left_out"]:
                 result, why = self._examine(forks, examiner, submission, seed, True, skip)
@@ -364,6 +398,17 @@ class Engine:
                     test_walls(self._forks, self.course, self.scale)
             return self._forks
 
+    def _new_examiner(self) -> Examiner:
+        """Forked from the running server of examiners, which is started where there is none."""
+        with self._lock:
+            if self._examiner_server and not self._examiner_server.alive():
+                self._examiner_server.close()
+                self._examiner_server = None
+            if self._examiner_server is None:
+                self._examiner_server = ExaminerServer(lab_file(self.course, self.assignment.name, "checks.py"))
+            server = self._examiner_server
+        return server.start()
+
     def _kernel(self, submission: Submission) -> dict | None:
         """The kernelspec of a notebook whose tests stand in its cells, None for this Python. Infrastructure without one.
 
@@ -385,6 +430,8 @@ class Engine:
         while not self._examiners.empty():
             if examiner := self._examiners.get():
                 examiner.close()
+        if self._examiner_server:
+            self._examiner_server.close()
 
 
 def _assets_of_labs() -> Path:

@@ -1,6 +1,6 @@
 """The examiner: a trusted process that takes one submission after another through the sandbox and judges it.
 
-    python -m leaplm.grading.judge.examiner SOCKET_FD
+    python -m leaplm.grading.judge.examiner CONTROL_FD CHECKS_FILE
 
 It rebuilds the notebook on our release, has the student's process run its cells one by one, and at each check cell runs
 the check here, with a `RemoteStudent` that asks that process for values. Checks, labels and references stay here.
@@ -11,10 +11,12 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import gc
 import json
 import os
 import re
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -453,12 +455,43 @@ def serve(end: socket.socket) -> None:
             student.close()
 
 
+def be_examiner(end: socket.socket, scratch: str) -> None:
+    """In a forked process: examines, and never returns. `scratch`: its temporary folder."""
+    status = 1
+    try:
+        os.setsid()  # its own share of the processors, where the kernel shares them by session
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.environ["TMPDIR"] = tempfile.tempdir = scratch
+        serve(end)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
 def main() -> None:
+    """Imports what the checks import, once for all examiners; forks one for each socket it is sent, and tells its number."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     os.environ.setdefault("LEAPLM_SCALE", "tiny")
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    control = socket.socket(fileno=int(sys.argv[1]))
+    with contextlib.suppress(OSError, SyntaxError, ValueError):  # no checks, or none that can be read: an examiner says so
+        import_all(imported(ast.parse(Path(sys.argv[2]).read_text(encoding="utf-8"))))
+    gc.freeze()  # so that the collector does not touch, and so copy, every page in each examiner
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel keeps nothing of one that has ended
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 4096, 1)
+        if not message:
+            return
+        with socket.socket(fileno=fds[0]) as end:
+            number = os.fork()
+            if number == 0:
+                control.close()
+                be_examiner(end, os.fsdecode(message))
+        with contextlib.suppress(BrokenPipeError):  # main has ended meanwhile
+            control.send(str(number).encode())
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ INSTALL = {
     "zypper": "sudo zypper install bubblewrap",
     "apk": "sudo apk add bubblewrap",
 }
+NO_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # pyarrow's allocator would start one
 UNSAFE = "Or grade with --unsafe: then student code runs with your rights, as in plain nbgrader."
 
 
@@ -98,7 +99,7 @@ def environment(scale: str) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's allocator would start one
+        **NO_THREAD,
     }
 
 

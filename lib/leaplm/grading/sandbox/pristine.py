@@ -119,7 +119,8 @@ class Pristine:
             if kind is FunctionType and id(value) not in self._insides:
                 self._insides[id(value)] = value, _inside(value), dict(value.__kwdefaults__ or {})
                 self._known.add(id(value.__code__))
-                waiting += self._note_cells(value.__closure__ or ())
+                if value.__closure__:
+                    waiting += self._note_cells(value.__closure__)
             elif kind is staticmethod or kind is classmethod:
                 waiting.append(value.__func__)
             elif kind is property:
@@ -129,7 +130,7 @@ class Pristine:
 
     def _note_cells(self, cells: Iterable[CellType]) -> list[Any]:
         """Keeps the functions that a function has from around it, as a decorator's has the decorated one."""
-        found = [(cell, _content(cell)) for cell in cells if callable(_content(cell))]
+        found = [(cell, content) for cell in cells if callable(content := _content(cell))]
         self._cells |= {id(cell): (cell, content) for cell, content in found}
         return [content for _, content in found]
 

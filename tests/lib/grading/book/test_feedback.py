@@ -7,13 +7,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import nbformat
 import nbgrader
 import pytest
+import quickstart
 from jinja2 import Environment
 from leaplm.grading.book.feedback import (
     FRAME,
@@ -333,10 +333,8 @@ def feedback(course, student, config=""):
     """The page that `nbgrader generate_feedback` makes, under nbgrader's own configuration and ours."""
     own = (course / "nbgrader_config.py").read_text()
     (course / "nbgrader_config.py").write_text(own + config)
-    command = [sys.executable, "-m", "nbgrader", "generate_feedback", LAB, "--force", f"--student={student}"]
-    done = subprocess.run(command, cwd=course, capture_output=True, text=True)
+    quickstart.nbgrader(course, "generate_feedback", LAB, "--force", f"--student={student}")
     (course / "nbgrader_config.py").write_text(own)
-    assert done.returncode == 0, done.stderr
     return course / WORK / "feedback" / student / LAB / f"{LAB}.html"
 
 

@@ -2,8 +2,6 @@
 
 import copy
 import os
-import subprocess
-import sys
 import zipfile
 
 import nbformat
@@ -11,6 +9,7 @@ import pytest
 from leaplm.grading.intake.extractor import SafeExtractor, sweep
 from leaplm.grading.intake.receipts import WORK, read_collected, submitted_folder
 from mini import LAB, make_course
+from quickstart import nbgrader
 
 NAME = f"{LAB}.ipynb"
 SLOPE = b'{"slope": 2.0}'
@@ -59,10 +58,7 @@ def collected(course, work):
     (archive / "bad.zip").write_bytes(b"PK\3\4no")
     (archive / "bare.ipynb").write_bytes(text(work))
     os.mkfifo(archive / "pipe.ipynb")
-    command = [sys.executable, "-m", "nbgrader", "zip_collect", LAB]
-    done = subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    return nbgrader(course, "zip_collect", LAB)
 
 
 def test_each_student_is_collected_and_none_stops_it(course, collected):

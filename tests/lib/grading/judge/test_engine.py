@@ -37,6 +37,12 @@ def engine(course):
 
 
 @pytest.fixture(scope="module")
+def patient(course):
+    with Engine(course, LAB, jobs=1, limits=PATIENT) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def solved(course, tmp_path_factory):
     trained = tmp_path_factory.mktemp("trained")
     (trained / "slope-cpu.json").write_bytes(SLOPE["artifacts/slope-cpu.json"])
@@ -74,13 +80,12 @@ def test_honest_work_gets_its_marks_and_a_notebook_to_read(engine, solved):
 
 
 @needs_sandbox
-def test_warm_and_cold_give_equal_verdicts(course, solved):
+def test_warm_and_cold_give_equal_verdicts(course, patient, solved):
     submissions = [hand_in(solved), with_source(solved, "def train_step(m, b, o):\n    return 0.5"),
                    with_source(solved, "import os\nos._exit(3)")]  # fmt: skip
-    records = []
-    for warm in (True, False):
-        with Engine(course, LAB, jobs=1, warm=warm) as engine:
-            records.append([engine.grade(submission, seed=5).record for submission in submissions])
+    records = [[patient.grade(submission, seed=5).record for submission in submissions]]
+    with Engine(course, LAB, jobs=1, limits=PATIENT, warm=False) as cold:
+        records.append([cold.grade(submission, seed=5).record for submission in submissions])
     assert records[0] == records[1]
     assert [record["points"] for record in records[0]] == [9, 5, 5]
 
@@ -108,11 +113,10 @@ def test_each_end_is_told_and_keeps_earlier_marks(engine, solved, kind):
 
 
 @needs_sandbox
-def test_memory_taken_in_steps_is_told_and_keeps_earlier_marks(course, solved):
+def test_memory_taken_in_steps_is_told_and_keeps_earlier_marks(patient, solved):
     """With time enough: on a virtual machine that never used its memory, a first touch of 900 MB takes seconds."""
     steps = "held = []\nwhile True:\n    held.append(bytearray(b'x') * 2**26)"
-    with Engine(course, LAB, jobs=1, limits=PATIENT) as engine:
-        graded = engine.grade(with_source(solved, steps), seed=1)
+    graded = patient.grade(with_source(solved, steps), seed=1)
     assert (graded.record["state"], points(graded)) == ("out of memory", [3, 0, 2]) and graded.record["reason"]
 
 
@@ -152,12 +156,23 @@ def test_a_dead_examiner_costs_nobody_a_mark(engine, solved):
 
 
 @needs_sandbox
-def test_a_dead_fork_server_is_started_again(course, solved):
-    with Engine(course, LAB, jobs=1, limits=LIMITS) as engine:
-        first = engine.grade(hand_in(solved), seed=1)
-        engine._forks._process.kill()
-        engine._forks._process.wait()
-        assert engine.grade(hand_in(solved), seed=1).record == first.record
+def test_a_dead_fork_server_is_started_again(engine, solved):
+    first = engine.grade(hand_in(solved), seed=1)
+    engine._forks._process.kill()
+    engine._forks._process.wait()
+    assert engine.grade(hand_in(solved), seed=1).record == first.record
+
+
+@needs_sandbox
+def test_a_dead_server_of_examiners_is_started_again(engine, solved):
+    first = engine.grade(hand_in(solved), seed=1)
+    engine._examiner_server._process.kill()
+    engine._examiner_server._process.wait()
+    for _ in range(engine.jobs):  # so that a new one is needed
+        examiner = engine._examiners.get()
+        examiner and examiner.close()
+        engine._examiners.put(None)
+    assert engine.grade(hand_in(solved), seed=1).record == first.record
 
 
 @needs_sandbox
@@ -181,17 +196,16 @@ def test_walls_with_a_hole_are_noticed(course, monkeypatch):
     """The same sandbox, but with the course shown in it: the self-test sees it, and nothing is graded."""
     whole = sandbox.python_folders()
     monkeypatch.setattr(sandbox, "python_folders", lambda: [*whole, course])
-    with Engine(course, LAB, jobs=1) as engine, pytest.raises(sandbox.NoSandbox, match="read the course"):
+    with Engine(course, LAB, jobs=1, warm=False) as engine, pytest.raises(sandbox.NoSandbox, match="read the course"):
         engine.fork_server()
 
 
 @needs_sandbox
-def test_where_no_group_can_be_made_any_more_the_watch_holds_the_limits(course, solved, tmp_path):
-    with Engine(course, LAB, jobs=1, limits=PATIENT) as engine:
-        engine.fork_server().groups = Groups(1, (tmp_path / "gone",))
-        assert engine.grade(hand_in(solved), seed=1).record["state"] == "graded"
-        greedy = "kept = [bytearray(b'x') * 2**26 for _ in range(40)]"
-        assert engine.grade(with_source(solved, greedy), seed=1).record["state"] == "out of memory"
+def test_where_no_group_can_be_made_any_more_the_watch_holds_the_limits(patient, solved, tmp_path, monkeypatch):
+    monkeypatch.setattr(patient.fork_server(), "groups", Groups(1, (tmp_path / "gone",)))
+    assert patient.grade(hand_in(solved), seed=1).record["state"] == "graded"
+    greedy = "kept = [bytearray(b'x') * 2**26 for _ in range(40)]"
+    assert patient.grade(with_source(solved, greedy), seed=1).record["state"] == "out of memory"
 
 
 def test_unsafe_grades_without_a_sandbox_and_leaves_no_file(course, solved):

@@ -175,13 +175,14 @@ def by_uv(extra):
 def settle_jupyter():
     """JupyterLab for students: it asks for no news, shows START.md as a page, and hides what only teachers use.
 
+    Nor does it ask Node, where that is, whether to build itself anew: a second at each start, and nothing here needs it.
     Our extension is copied: what setup.py puts beside the packages does not come with an editable installation.
     """
     shutil.copytree(os.path.join(ROOT, *EXTENSION.split("/")),
                     os.path.join(VENV, "share", "jupyter", "labextensions", "leaplm"), dirs_exist_ok=True)
     hidden = dict.fromkeys(("@jupyterlab/apputils-extension:announcements", *TEACHERS_PANELS), True)
     pages = {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}
-    for path, content in (("etc/jupyter/labconfig/page_config.json", {"disabledExtensions": hidden}),
+    for path, content in (("etc/jupyter/labconfig/page_config.json", {"disabledExtensions": hidden, "buildCheck": False}),
                           ("share/jupyter/lab/settings/overrides.json", pages)):
         path = os.path.join(VENV, *path.split("/"))
         os.makedirs(os.path.dirname(path), exist_ok=True)

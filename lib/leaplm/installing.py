@@ -138,9 +138,11 @@ LOADED = ("torch", "transformers", "peft", "datasets", "sklearn.linear_model", "
 def load_once(python):
     """Load what the labs load: the first lab then starts fast, and what this computer cannot load is known today.
 
-    Python keeps the compiled form of what it loads. python: the new environment's. Returns what failed, in words, or "".
+    Python keeps the compiled form of what it loads; what it has loaded it need not collect. python: the new environment's.
+    Returns what failed, in words, or "".
     """
-    done = subprocess.run([python, "-I", "-c", "import " + ", ".join(LOADED)], env=own_environment(os.environ),
+    code = "import gc; gc.disable(); import " + ", ".join(LOADED)
+    done = subprocess.run([python, "-I", "-c", code], env=own_environment(os.environ),
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     said = done.stderr.decode(errors="replace").strip().splitlines()
     failure = (said or [f"Python ended with {done.returncode}"])[-1]

@@ -1,5 +1,6 @@
 """A headless Chromium, and a folder for its screenshots (build/screenshots)."""
 
+import contextlib
 import shutil
 import subprocess
 import tarfile
@@ -28,14 +29,22 @@ def chromium():
 
 @pytest.fixture
 def page(chromium):
-    """A page of desktop width that keeps a screenshot when the test fails or not: page.shoot("name")."""
+    """A page of desktop width that keeps screenshots: page.shoot("name"), and "last" of a test that fails."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(60_000)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.shoot = lambda name: page.screenshot(path=SCREENSHOTS / f"{name}.png")
     yield page
-    page.shoot("last")
     page.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.when == "call" and report.failed and "page" in item.funcargs:
+        with contextlib.suppress(Exception):  # a page that has crashed has no picture
+            item.funcargs["page"].shoot("last")
+    return report
 
 
 AXE = "axe-core@4.10.3"  # finds what keeps people out: contrast, keyboard, names; for tests alone, in no list of ours
@@ -63,7 +72,8 @@ def violations(axe_source):
     """What of WCAG 2.2 AA the page that is open does not keep: (rule, what is wrong, the first place)."""
     def look(page):
         page.evaluate(axe_source)
-        found = page.evaluate("levels => axe.run(document, {runOnly: levels})", LEVELS)["violations"]
+        options = {"runOnly": LEVELS, "resultTypes": ["violations"]}  # it need not describe every place that is right
+        found = page.evaluate("options => axe.run(document, options)", options)["violations"]
         return [(each["id"], len(each["nodes"]), each["nodes"][0]["html"][:120]) for each in found]
 
     return look

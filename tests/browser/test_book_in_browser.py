@@ -1,19 +1,14 @@
 """The book on a phone and on a desk: nothing is wider than the screen, nothing fails to load, and the search finds."""
 
-
+import books
 import pytest
-from leaplm.grading.course import load_module
-from repo import ROOT
 
-build = load_module(ROOT / "course" / "tools" / "book" / "build.py")
 WIDTHS = {"phone": (360, 740), "desk": (1280, 900)}
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory, assets_ready):
-    out = tmp_path_factory.mktemp("book")
-    build.main(["--labs", "lab5_fewshot", "--scale", "tiny", "--locale", "", "--out", str(out)])
-    return out / "html"
+    return books.web_site(tmp_path_factory)
 
 
 @pytest.mark.parametrize("place", ["index", "chapters/lab5_fewshot", "labs/lab5_fewshot"])
@@ -64,11 +59,7 @@ def test_the_search_finds_a_lab(book, page, words):
 
 @pytest.fixture(scope="module")
 def chinese(tmp_path_factory, assets_ready):
-    out = tmp_path_factory.mktemp("chinese")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEAPLM_LOCALE", "")  # the build sets it; this brings it back
-        build.main(["--labs", "lab5_fewshot", "--scale", "tiny", "--locale", "zh_CN", "--out", str(out)])
-    return out / "zh_CN" / "html"
+    return books.web_site(tmp_path_factory, "zh_CN")
 
 
 @pytest.mark.parametrize("words", ["分类", "微调", "LoRA", "少样本与零样本"])

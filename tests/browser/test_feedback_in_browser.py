@@ -1,5 +1,6 @@
 """A feedback page, as nbgrader's own template and our exporter make it: nobody is kept out, and it is read from its side."""
 
+import functools
 from pathlib import Path
 
 import nbformat
@@ -18,7 +19,13 @@ PICTURE = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgoAAAAN
 MESSAGE = "the premium differs: the sum of the first list over the sum of the second"
 
 
-def feedback(folder, locale):
+@pytest.fixture(scope="module")
+def feedback(tmp_path_factory):
+    """feedback(locale) gives the address of the page of a graded lab 0; each is made once."""
+    return functools.cache(lambda locale: make_feedback(tmp_path_factory.mktemp("feedback"), locale).as_uri())
+
+
+def make_feedback(folder, locale):
     """The page of a graded lab 0 with a message under each check."""
     place = ROOT / "labs" / "languages" / locale if locale else ROOT / "labs"
     notebook = nbformat.read(place / "lab0_start" / "lab0_start.ipynb", as_version=4)
@@ -37,8 +44,8 @@ def feedback(folder, locale):
 
 
 @pytest.mark.parametrize(("locale", "side"), [("", "left"), ("ar", "right")])
-def test_nobody_is_kept_out_and_text_begins_at_its_side(page, violations, tmp_path, locale, side):
-    page.goto(feedback(tmp_path, locale).as_uri())
+def test_nobody_is_kept_out_and_text_begins_at_its_side(page, feedback, violations, locale, side):
+    page.goto(feedback(locale))
     page.shoot(f"feedback-{locale or 'en'}")
     assert violations(page) == []
     begins = """selector => { const part = document.querySelector(selector), style = getComputedStyle(part);
@@ -66,8 +73,8 @@ SQUEEZED = """() => [...document.querySelectorAll("div.nbgrader_cell")].flatMap(
 
 @pytest.mark.parametrize("width", [320, 360, 700, 1200])
 @pytest.mark.parametrize("locale", ["", "ar", "sw", "zh_CN"])
-def test_name_score_and_code_of_a_graded_cell_can_be_read_on_every_width(page, tmp_path, locale, width):
+def test_name_score_and_code_of_a_graded_cell_can_be_read_on_every_width(page, feedback, locale, width):
     page.set_viewport_size({"width": width, "height": 900})
-    page.goto(feedback(tmp_path, locale).as_uri())
+    page.goto(feedback(locale))
     assert page.evaluate("document.querySelectorAll('div.nbgrader_cell').length") > 7
     assert page.evaluate(SQUEEZED) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -19,7 +19,7 @@ def convert_gguf(folder: Path, target: Path) -> None:
 
     logging.disable_progress_bar()
     (gguf_file,) = folder.glob("*.gguf")
-    with _names_once():
+    with _read_once():
         _convert(folder, {"gguf_file": gguf_file.name, "local_files_only": True}, target)
 
 
@@ -34,26 +34,28 @@ def _convert(folder: Path, read: dict, target: Path) -> None:
     weights = {name: weight.to(torch.bfloat16) for name, weight in quantized.state_dict().items()}
     generation_config = quantized.generation_config
     del quantized       # two fp32 copies at once would be too much for a machine with 2 GB
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
-    model.load_state_dict(weights)
+    model = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=weights, dtype=torch.bfloat16)
     model.generation_config = generation_config
     _save(model, target)
-    config.dtype = torch.float32
-    config.save_pretrained(target)
+    model.config.dtype = torch.float32
+    model.config.save_pretrained(target)
     AutoTokenizer.from_pretrained(folder, **read).save_pretrained(target)
 
 
 @contextlib.contextmanager
-def _names_once():
-    """transformers lists the names of the tensors anew for each of its 397 modules: a quarter of the time."""
+def _read_once():
+    """transformers reads the file anew for the configuration, the weights and the tokenizer, and lists the names of the
+    tensors anew for each of its 397 modules: half of the time."""
     import gguf
 
-    usual = gguf.get_tensor_name_map
-    gguf.get_tensor_name_map = functools.cache(usual)
+    usual = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in usual.items():
+        setattr(gguf, name, functools.cache(function))
     try:
         yield
     finally:
-        gguf.get_tensor_name_map = usual
+        for name, function in usual.items():
+            setattr(gguf, name, function)
 
 
 def _save(model, target: Path) -> None:

@@ -135,10 +135,8 @@ def install(bundle, into):
     os.makedirs(into, exist_ok=True)
     python = make_venv(os.path.join(into, ".venv"))
     say("installing the packages (a few minutes) ...")
-    run_pip(python, ["install", "--quiet", "--no-index", *bundle.pip_words(), "leaplm[grade,serve]"])
-    # It would ask about news and look for updates, which both want the internet.
-    run([python, "-I", "-m", "jupyter", "labextension", "disable", "--level=sys_prefix",
-         "@jupyterlab/apputils-extension:announcements"], "JupyterLab could not be set up")
+    run_pip(python, ["install", "--quiet", "--no-warn-conflicts", "--no-index", *bundle.pip_words(), "leaplm[grade,serve]"])
+    ask_for_no_news(os.path.join(into, ".venv"))
     say("loading them once ...")
     failure = installing.load_once(python)
     if failure:
@@ -181,6 +179,18 @@ def pip_trouble(said):
                 f"{sys.version_info[0]}.{sys.version_info[1]}). Use another version of Python, or ask for a bundle that was "
                 "made with that version and `leaplm bundle --platform`")
     return installing.explain(said) or "Its last lines say why"
+
+
+def ask_for_no_news(environment):
+    """JupyterLab would ask about news and look for updates, which both want the internet.
+
+    The file is the one that `jupyter labextension disable` writes, which loads all of JupyterLab for it.
+    """
+    folder = os.path.join(environment, "etc", "jupyter", "labconfig")
+    os.makedirs(folder, exist_ok=True)
+    news = {"@jupyterlab/apputils-extension:announcements": True}
+    with open(os.path.join(folder, "page_config.json"), "w", encoding="utf-8") as file:
+        json.dump({"disabledExtensions": news, "lockedExtensions": news}, file, indent=2)
 
 
 def copy_labs(bundle, into):

@@ -219,7 +219,8 @@ def test_installs_and_runs_a_lab_where_only_that_server_is_within_reach(tmp_path
     (tmp_path / "run.py").write_text(RUN.format(solution=solution))
     script = IN_THE_ROOM.format(python=sys.executable, here=tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LEAPLM_HOME": str(tmp_path / "store"),
-                   "LANG": "C.UTF-8", "LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT)}
+                   "LANG": "C.UTF-8", "LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT),
+                   "OMP_NUM_THREADS": "1"}  # as for all tests that run beside others: waiting threads take a core
     walls = [find_bwrap(), "--dev-bind", "/", "/", "--unshare-net", "--unshare-pid", "--proc", "/proc", "--die-with-parent"]
     done = subprocess.run([*walls, "bash", "-c", script], env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0 and "the lab ran 1" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]

@@ -58,10 +58,10 @@ def knowing_nothing(labels):
 
 def most_by_guessing(labels):
     """What 99 of 100 guesses with the classes' own frequencies stay below: macro-F1."""
-    return _most_by_guessing(tuple(np.asarray(labels).tolist()))
+    return _most_by_guessing(tuple(labels))
 
 
-@functools.lru_cache  # each learner of a class is marked on the same texts
+@functools.lru_cache  # an examiner marks a whole class on the same rows
 def _most_by_guessing(labels):
     labels, rng = np.array(labels), np.random.default_rng(0)
     return float(np.quantile([evaluation.macro_f1(labels, rng.permutation(labels)) for _ in range(300)], 0.99))

@@ -1,5 +1,6 @@
 """The manifest `assets.toml`, read into frozen records."""
 
+import functools
 import hashlib
 import json
 import os
@@ -87,8 +88,13 @@ class Asset:
 def load_manifest(path: Path | None = None) -> dict[str, Asset]:
     """The assets by name, from `path`, the file LEAPLM_MANIFEST names, or the course's own manifest."""
     path = Path(path or os.environ.get("LEAPLM_MANIFEST") or MANIFEST)
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: _asset(name, dict(table)) for name, table in tables.items()}
+    return dict(_assets(path.read_text(encoding="utf-8")))
+
+
+@functools.lru_cache(maxsize=4)
+def _assets(text: str) -> dict[str, Asset]:
+    """Read once: each search for an asset asks for them, and the parser takes ten milliseconds."""
+    return {name: _asset(name, dict(table)) for name, table in tomllib.loads(text).items()}
 
 
 def _asset(name: str, table: dict) -> Asset:

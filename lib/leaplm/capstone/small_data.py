@@ -351,18 +351,26 @@ def agreement(first, second, rounds=1000, seed=0):
     >>> found["share"], round(found["kappa"], 2), found["differ"]
     (0.75, 0.5, [2])
     """
-    import warnings
-
-    from sklearn.metrics import cohen_kappa_score
-
     first, second = np.asarray(first), np.asarray(second)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
         raise ValueError(f"labels {first.shape} and {second.shape} must be equally long lists, not empty: two for each row")
     draws = np.random.default_rng(seed).integers(0, len(first), (rounds, len(first)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a draw with one class alone has no kappa and is left out
-        kappas = [cohen_kappa_score(first[rows], second[rows]) for rows in draws]
-        kappa = float(cohen_kappa_score(first, second))
+    names, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
+    pairs = numbers[: len(first)] * len(names) + numbers[len(first) :]
+    counts = np.array([np.bincount(pairs[rows], minlength=len(names) ** 2) for rows in (slice(None), *draws)])
+    kappa, *kappas = cohens_kappa(counts.reshape(-1, len(names), len(names))).tolist()
     low, high = np.nanquantile(kappas, [0.025, 0.975]) if not np.isnan(kappas).all() else (np.nan, np.nan)
     return {"share": float(np.mean(first == second)), "kappa": kappa, "low": float(low), "high": float(high),
             "differ": np.flatnonzero(first != second).tolist()}
+
+
+def cohens_kappa(tables):
+    """Cohen's kappa (n,) of tables (n, classes, classes): how many rows have which two labels; NaN where all have the same.
+
+    >>> cohens_kappa(np.array([[[1, 1], [0, 2]]])).tolist()
+    [0.5]
+    """
+    differ = ~np.eye(tables.shape[1], dtype=bool)
+    by_chance = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :] / tables.sum(axis=(1, 2))[:, None, None]
+    with np.errstate(invalid="ignore"):
+        return 1 - tables[:, differ].sum(axis=1) / by_chance[:, differ].sum(axis=1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from leaplm.locales import say
+from leaplm.runtime import seeded
 from leaplm.text import find_words, normalize, split_words
 
 
@@ -18,11 +19,17 @@ def macro_f1(labels, predictions):
     A class that is never predicted counts as 0. Equals scikit-learn's `f1_score(average="macro", zero_division=0)`.
     """
     labels, predictions = check_pair(labels, predictions)
-    scores = []
-    for c in np.union1d(labels, predictions):
-        hits = np.sum((labels == c) & (predictions == c))
-        scores.append(2 * hits / (np.sum(labels == c) + np.sum(predictions == c)))
-    return float(np.mean(scores))
+    numbers = _numbered(np.concatenate([labels, predictions]))
+    times = np.bincount(numbers)
+    hits = np.bincount(numbers[: len(labels)][labels == predictions], minlength=len(times))
+    return float(np.mean(2 * hits[times > 0] / times[times > 0]))
+
+
+def _numbered(values):
+    """The place of each value among the different ones; small whole numbers as they are, which spares the sorting."""
+    if values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 1000:
+        return values
+    return np.unique(values, return_inverse=True)[1]
 
 
 def check_pair(labels, predictions):
@@ -212,8 +219,7 @@ def masked_lm_loss(model, rows, collate_fn, batch_size=32, seed=0):
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     total = count = 0
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.inference_mode(), seeded(seed):
         for i in range(0, len(rows), batch_size):
             batch = {k: v.to(device) for k, v in collate_fn(rows[i : i + batch_size]).items() if k != "next_sentence_label"}
             hidden = int((batch["labels"] != -100).sum())

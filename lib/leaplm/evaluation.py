@@ -3,6 +3,7 @@
 import numpy as np
 
 from leaplm.locales import say
+from leaplm.runtime import seeded
 from leaplm.text import find_words, normalize, split_words
 
 
@@ -26,7 +27,7 @@ def macro_f1(labels, predictions):
 
 def small_numbers(classes):
     """Each class as a number from 0, in their order; classes that are small numbers stay, since sorting takes time."""
-    if classes.dtype.kind == "i" and classes.min() >= 0 and classes.max() < 1000:
+    if classes.dtype.kind in "iu" and classes.min() >= 0 and classes.max() < 1000:
         return classes
     return np.unique(classes, return_inverse=True)[1]
 
@@ -221,8 +222,7 @@ def masked_lm_loss(model, rows, collate_fn, batch_size=32, seed=0):
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     total = count = 0
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.inference_mode(), seeded(seed):
         for i in range(0, len(rows), batch_size):
             batch = {k: v.to(device) for k, v in collate_fn(rows[i : i + batch_size]).items() if k != "next_sentence_label"}
             hidden = int((batch["labels"] != -100).sum())

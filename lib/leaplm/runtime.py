@@ -92,12 +92,28 @@ def mixed_precision():
 def set_seed(seed):
     """Seed Python, NumPy and PyTorch, so that a run can be repeated. Returns the seed."""
     import numpy as np
-    import torch
 
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    seed_torch(seed)
     return seed
+
+
+def seed_torch(seed):
+    """As torch.manual_seed, which without a GPU puts the seed by for one to come, with the text of a traceback."""
+    import torch
+
+    torch.manual_seed(seed) if has_gpu() else torch.default_generator.manual_seed(int(seed))
+
+
+@contextlib.contextmanager
+def seeded(seed):
+    """PyTorch's random numbers in the block are those of a seed; after it they go on as before."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        seed_torch(seed)
+        yield
 
 
 def quiet():

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from leaplm.data import LengthBucketSampler, ShuffledSampler
 from leaplm.locales import say
-from leaplm.runtime import free_memory, get_device, mixed_precision, set_seed, trim_memory
+from leaplm.runtime import free_memory, get_device, mixed_precision, seeded, set_seed, trim_memory
 
 CHECKPOINT = "checkpoint"
 STOPPED = "Stopped at step {step} of {steps}. Run the cell again to go on from here."
@@ -288,8 +288,7 @@ class Run:
 
     def collate(self, indices, step):
         """The whole batch of all processes. What is random in it (masks) depends on seed and step alone."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed * 1_000_003 + step)
+        with seeded(self.config.seed * 1_000_003 + step):
             return self.collate_fn([self.rows[i] for i in indices])
 
     def to_device(self, batch):

@@ -3,6 +3,7 @@
 LEAPLM_SEEDS is the number of seeds that each answer is judged with; `make banks` takes many, after a check was changed.
 """
 
+import functools
 import os
 import re
 import zlib
@@ -131,13 +132,19 @@ def _judge_all(bench: Workbench, check: str, entries: list[Answer], seed: int) -
             assert verdict.points < full, f"wrong, {answer.why}: {verdict}"
 
 
+@functools.cache  # many answers get the same message
 def untranslated(lab: str, message: str) -> list[tuple[str, str]]:
     """(language, words) that a message of a lab would leave in English; a single word is a name in the code."""
-    locales = [locale for locale in list_locales(ROOT)
-               if catalog_path(ROOT, lab, locale).is_file() and not is_unfinished(ROOT, lab, locale)]
-    left = ((locale, part) for locale in locales for parts in english_left(message, load_catalogs(ROOT, lab, locale))
+    left = ((locale, part) for locale in finished(lab) for parts in english_left(message, load_catalogs(ROOT, lab, locale))
             for part in parts.split(", "))  # fmt: skip
     return [(locale, part) for locale, part in left if " " in part.strip()]
+
+
+@functools.cache
+def finished(lab: str) -> list[str]:
+    """The languages whose catalogue of a lab no translator is still at work on."""
+    return [locale for locale in list_locales(ROOT)
+            if catalog_path(ROOT, lab, locale).is_file() and not is_unfinished(ROOT, lab, locale)]
 
 
 def test_every_bank_entry_names_a_check():

@@ -116,6 +116,8 @@ class Workbench:
         self.release = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
         self._trained = Path(trained) if trained else None  # a folder of artifacts
         self._namespace: dict[str, Any] = {}
+        self._files: dict[str, bytes] = {}  # of the trained folder, once read
+        self._put: tuple[dict, dict] | None = None  # what was put under artifacts/, with its stamps
         self.skipped: dict[str, str] = {}  # cell id -> error
 
     def __enter__(self) -> Workbench:
@@ -162,9 +164,9 @@ class Workbench:
 
     def trained_files(self) -> dict[str, bytes]:
         """The artifacts of the trained solution by name; empty when there are none."""
-        if self._trained is None or not self._trained.is_dir():
-            return {}
-        return {path.name: path.read_bytes() for path in sorted(self._trained.iterdir()) if path.is_file()}
+        if not self._files and self._trained is not None and self._trained.is_dir():  # else not trained yet
+            self._files = {path.name: path.read_bytes() for path in sorted(self._trained.iterdir()) if path.is_file()}
+        return dict(self._files)
 
     def solved(self, name: str) -> Any:
         """What the solution's cells have made of a name; None if nothing."""
@@ -200,10 +202,20 @@ class Workbench:
 
     def _put_files(self, files: dict[str, bytes]) -> None:
         folder = self.folder / ARTIFACTS
+        if (files, _stamps(folder)) == self._put:
+            return  # the same again, which no answer has touched: mostly the trained model, of many megabytes
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name, data in files.items():
             (folder / name).write_bytes(data)
+        self._put = files, _stamps(folder)
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, ...]]:
+    """What tells whether a folder, or anything in it, was changed; nothing where there is none."""
+    found = {path: path.lstat() for path in (folder, *folder.iterdir())} if folder.is_dir() else {}
+    return {path.name: (info.st_ino, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+            for path, info in found.items()}  # fmt: skip
 
 
 def _source(made: Callable | type) -> str:

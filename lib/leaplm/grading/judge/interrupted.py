@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from leaplm.grading.sandbox.observe import global_random_states, restore_random_states, seed_globals
+from leaplm.runtime import seed_torch, seeded
 
 ROWS, WIDTH, CLASSES = 11, 5, 3
 
@@ -52,10 +53,9 @@ class SmallModel(torch.nn.Module):
 
 def small_model(head_seed: int = 0, dropout: float = 0.0, spare: int = 0) -> SmallModel:
     """A `SmallModel`; what is frozen is the same in all of them."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+    with seeded(7):
         model = SmallModel(dropout, spare)
-        torch.manual_seed(head_seed)
+        seed_torch(head_seed)
         torch.nn.init.normal_(model.head.weight)
         torch.nn.init.normal_(model.head.bias)
     return model.train()

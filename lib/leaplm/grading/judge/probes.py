@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from leaplm.runtime import seeded
+
 
 class CountingDecoder(torch.nn.Linear):
     """A vocabulary head (width -> vocabulary) that counts the positions it has scored, in `rows`."""
@@ -33,8 +35,7 @@ class CountingDecoder(torch.nn.Linear):
 
 
 def counting_decoder(width: int, vocab_size: int, seed: int = 0) -> CountingDecoder:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return CountingDecoder(width, vocab_size)
 
 
@@ -110,8 +111,7 @@ def tables_of_sums(classifier: Any, prompts: list[str]) -> list[np.ndarray]:
 
 def linear(inputs: int, outputs: int, seed: int = 0, bias: bool = True) -> torch.nn.Linear:
     """A linear layer with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return torch.nn.Linear(inputs, outputs, bias=bias)
 
 
@@ -478,8 +478,7 @@ class ModalLinear(torch.nn.Module):
 
 
 def modal_linear(vocabulary: int, outputs: int, seed: int = 0) -> ModalLinear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ModalLinear(vocabulary, outputs)
 
 
@@ -502,8 +501,7 @@ class ModalHead(torch.nn.Module):
 
 
 def modal_head(width: int, classes: int, seed: int = 0) -> ModalHead:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ModalHead(width, classes)
 
 
@@ -566,8 +564,7 @@ class ModalTagger(torch.nn.Module):
 
 
 def modal_tagger(width: int, tags: int, seed: int = 0) -> ModalTagger:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ModalTagger(width, tags)
 
 
@@ -610,8 +607,7 @@ class ModalScorer(torch.nn.Module):
 
 
 def modal_scorer(width: int, seed: int = 0) -> ModalScorer:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ModalScorer(width)
 
 
@@ -819,8 +815,7 @@ class ModalMaskedLM(torch.nn.Module):
 
 
 def modal_masked_lm(vocabulary: int, width: int, seed: int = 0) -> ModalMaskedLM:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ModalMaskedLM(vocabulary, width)
 
 

@@ -23,6 +23,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import CausalLMOutput, SequenceClassifierOutput
 
+from leaplm.runtime import seeded
+
 
 def tiny_classifier(
     seed: int = 0,
@@ -49,8 +51,7 @@ def tiny_classifier(
         attention_probs_dropout_prob=dropout,
         initializer_range=initializer_range,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return BertForSequenceClassification(config).train()
 
 
@@ -66,8 +67,7 @@ def vector_classifier(width: int, classes: int, seed: int = 0, scaled: bool = Fa
             return (args[0] * model.scale, *args[1:]), kwargs
         return args, kwargs | {"vectors": kwargs["vectors"] * model.scale}
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = VectorClassifier(width, classes)
         if scaled:
             model.scale = torch.nn.Parameter(torch.ones(width))
@@ -82,8 +82,7 @@ def tiny_masked_lm(seed: int = 0, vocab_size: int = 40, width: int = 16, dropout
     config = BertConfig(vocab_size=vocab_size, hidden_size=width, num_hidden_layers=1, num_attention_heads=2,
                         intermediate_size=2 * width, max_position_embeddings=64, hidden_dropout_prob=dropout,
                         attention_probs_dropout_prob=dropout, initializer_range=0.5)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return BertForMaskedLM(config).train()
 
 
@@ -96,8 +95,7 @@ def tiny_causal_lm(
     """
     config = LlamaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
                          intermediate_size=64, max_position_embeddings=64, initializer_range=initializer_range)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = LlamaForCausalLM(config).eval()
     with torch.no_grad():
         model.lm_head.weight *= scale
@@ -128,8 +126,7 @@ def tiny_llama(seed: int = 0, heads: int = 4, kv_heads: int = 2, blocks: int = 2
                          num_attention_heads=heads, num_key_value_heads=kv_heads, intermediate_size=20, rms_norm_eps=eps,
                          rope_parameters={"rope_theta": theta, "rope_type": "default"}, initializer_range=0.5,
                          max_position_embeddings=256, tie_word_embeddings=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = LlamaForCausalLM(config).eval()
         for name, parameter in model.named_parameters():
             if "norm" in name:
@@ -345,8 +342,7 @@ class SimilarNames(torch.nn.Module):
 
 
 def similar_names(seed: int = 0) -> SimilarNames:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return SimilarNames()
 
 

@@ -18,6 +18,7 @@ import signal
 import stat
 import threading
 import traceback
+from _signal import signal as set_handler  # signal.signal makes an Enum of what it is given and gives: most of a short call
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -312,7 +313,7 @@ def time_limit(seconds: float, most_rings: float = math.inf, by_clock: float | N
 
     by_clock = by_clock or PATIENCE * seconds
     timers = ((signal.SIGPROF, signal.ITIMER_PROF, seconds), (signal.SIGALRM, signal.ITIMER_REAL, by_clock))
-    before = [signal.signal(number, ring) for number, _, _ in timers]
+    before = [set_handler(number, ring) for number, _, _ in timers]
     for _, timer, limit in timers:
         signal.setitimer(timer, limit, 1.0)
     try:
@@ -321,4 +322,4 @@ def time_limit(seconds: float, most_rings: float = math.inf, by_clock: float | N
         running = False
         for (number, timer, _), handler in zip(timers, before, strict=True):
             signal.setitimer(timer, 0)
-            signal.signal(number, handler)
+            set_handler(number, handler)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import functools
 import importlib
 import inspect
 import os
@@ -46,16 +47,12 @@ class CallWatch:
     """
 
     def __init__(self, names: Iterable[str], entry: CodeType) -> None:
+        names = tuple(names)
         self.found: set[str] = set()
         self._entry = entry
-        self._codes: dict[Any, str] = {}  # fingerprint of code -> name
-        self._builtins: list[tuple[Any, str]] = []
-        self._names = {"setprofile", "getprofile"}  # of built-ins that are looked for
-        self._known: dict[int, tuple[CodeType, str | None]] = {}  # keeps the code alive, so that its id is not used again
+        self._sought = sought(names)
+        self._builtins, self._passed = self._sought.names, self._sought.passed
         self._patterns = [name for name in names if name.startswith("torch.")]
-        for name in names:
-            for found, thing in resolve(name):
-                self._add(found, thing)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[CallWatch]:
@@ -71,36 +68,22 @@ class CallWatch:
                 sys.setprofile(before)
                 threading.setprofile(None)
 
-    def _add(self, name: str, thing: Any) -> None:
-        if isinstance(thing, type):
-            members = [member for member in vars(thing).values() if inspect.isfunction(member)]
-        else:
-            members = [inspect.unwrap(thing)]
-        for member in members:
-            if inspect.isfunction(member):
-                self._codes[fingerprint(member.__code__)] = name
-            else:
-                self._builtins.append((member, name))
-                self._names.add(getattr(member, "__name__", None))
-
     def _event(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "call":
-            name = self._of_code(frame.f_code)
+        """What comes for each call, and for each return: of thousands, few go further than one look."""
+        if event == "c_call":
+            if arg.__name__ in self._builtins:
+                self._note_builtin(frame, arg)
+        elif event == "call" and id(frame.f_code) not in self._passed:
+            name = self._sought.of_code(frame.f_code)
             if name and self._is_the_answers(frame.f_back):
                 self.found.add(name)
-        elif event == "c_call" and getattr(arg, "__name__", None) in self._names:  # of thousands of calls, few go further
-            if arg in (sys.setprofile, sys.getprofile) and frame.f_code not in OURS and self._is_the_answers(frame):
-                self.found.add(TAMPERING)
-            for builtin, name in self._builtins:
-                if is_same_builtin(arg, builtin) and self._is_the_answers(frame):
-                    self.found.add(name)
 
-    def _of_code(self, code: CodeType) -> str | None:
-        known = self._known.get(id(code))
-        if known is None:
-            not_typed = is_library(code.co_filename) or code.co_filename == "<string>"  # of exec and eval
-            known = self._known[id(code)] = (code, self._codes.get(fingerprint(code)) if not_typed else None)
-        return known[1]
+    def _note_builtin(self, frame: FrameType, called: Any) -> None:
+        if called in (sys.setprofile, sys.getprofile) and frame.f_code not in OURS and self._is_the_answers(frame):
+            self.found.add(TAMPERING)
+        for builtin, name in self._sought.builtins:
+            if is_same_builtin(called, builtin) and self._is_the_answers(frame):
+                self.found.add(name)
 
     def _is_the_answers(self, frame: FrameType | None) -> bool:
         """Whether the code of a notebook, or of the answer's caller, made a call; through other libraries or not."""
@@ -133,6 +116,45 @@ class CallWatch:
         for pattern in self._patterns:
             if fnmatch.fnmatchcase(plain, pattern.rpartition(".")[2]) and self._is_the_answers(caller):
                 self.found.add(f"{pattern.rpartition('.')[0]}.{plain}")
+
+
+class Sought:
+    """What a watch looks for, given by dotted names, and which code was seen to be something else."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.builtins: list[tuple[Any, str]] = []
+        self.names = {"setprofile", "getprofile"}  # of built-ins
+        self.passed: dict[int, CodeType] = {}  # not looked for, by its id; it is kept, so that the id is not used again
+        self._codes: dict[Any, str] = {}  # fingerprint of code -> name
+        for name in names:
+            for found, thing in resolve(name):
+                self._add(found, thing)
+
+    def _add(self, name: str, thing: Any) -> None:
+        if isinstance(thing, type):
+            members = [member for member in vars(thing).values() if inspect.isfunction(member)]
+        else:
+            members = [inspect.unwrap(thing)]
+        for member in members:
+            if inspect.isfunction(member):
+                self._codes[fingerprint(member.__code__)] = name
+            else:
+                self.builtins.append((member, name))
+                self.names.add(getattr(member, "__name__", None))
+
+    def of_code(self, code: CodeType) -> str | None:
+        """The name of what is looked for if this is its code, typed by nobody."""
+        not_typed = is_library(code.co_filename) or code.co_filename == "<string>"  # of exec and eval
+        name = self._codes.get(fingerprint(code)) if not_typed else None
+        if name is None:
+            self.passed[id(code)] = code
+        return name
+
+
+@functools.cache
+def sought(names: tuple[str, ...]) -> Sought:
+    """What these names stand for, found once for all calls of a function: that takes longer than most of the calls."""
+    return Sought(names)
 
 
 OURS: set[CodeType] = {CallWatch.watching.__wrapped__.__code__}

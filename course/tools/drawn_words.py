@@ -5,6 +5,7 @@ shown (`leaplm.learner.tables`); the code stays as it is, so that the name of a 
 """
 
 import ast
+import functools
 import json
 import re
 
@@ -41,8 +42,8 @@ def texts(root):
 
 def of_modules():
     for name in MODULES:
-        tree = ast.parse(module_file(f"leaplm.{name}").read_text(encoding="utf-8"))
-        yield from ((words, f"leaplm.{name}") for words in shown(tree))
+        source = module_file(f"leaplm.{name}").read_text(encoding="utf-8")
+        yield from ((words, f"leaplm.{name}") for words in shown(source))
 
 
 def of_labs(root):
@@ -52,17 +53,18 @@ def of_labs(root):
         for cell in (cell for cell in cells if cell.cell_type == "code"):
             drawn = DRAWING.search(cell.source)
             if drawn or TABLING.search(cell.source):
-                yield from ((words, f"labs/{lab}#{cell.id}") for words in shown(ast.parse(cell.source))
+                yield from ((words, f"labs/{lab}#{cell.id}") for words in shown(cell.source)
                             if drawn or not (words in told or is_name(words)))  # what the text calls by its name keeps it
 
 
-def shown(tree):
+@functools.cache
+def shown(source):
     """The strings of some code but those that are printed, raised or documented, or that name something in the code."""
+    tree = ast.parse(source)
     skipped = {id(part) for node in hidden(tree) for part in ast.walk(node)}
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
-        if is_text(node) and id(node) not in skipped | inside:
-            yield wording(node)
+    skipped |= inside
+    return [wording(node) for node in ast.walk(tree) if is_text(node) and id(node) not in skipped]
 
 
 def hidden(tree):

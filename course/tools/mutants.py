@@ -13,6 +13,7 @@ import ast
 import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -221,9 +222,12 @@ def earns_all(bench: Workbench, name: str, mutant: Mutant, seed: int) -> bool:
     return verdict.points == bench.checks[name].points
 
 
+parsed = functools.cache(ast.parse)  # the checks of a lab, for each of its cells
+
+
 def fingerprint(source: str, checks: Path, names: list[str]) -> str:
     """Of all that decides the mutants of a cell and their marks, without comments: the cell, and the checks `names`."""
-    tree = ast.parse(checks.read_text(encoding="utf-8"))
+    tree = parsed(checks.read_text(encoding="utf-8"))
     code = [ast.dump(ast.parse(source)), *(ast.dump(statement) for statement in used_by(names, tree))]
     return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
 

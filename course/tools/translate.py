@@ -121,8 +121,14 @@ def texts_of_cell(source, in_code):
 
 def shared_texts(root):
     """The words of code that stand in several labs, with one place each; (words, place)."""
+    labs = tuple(list_labs(root))
+    return _shared_texts(root, labs, notebooks.states(root, labs))
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_texts(root, labs, states):
     found = {}
-    for lab in list_labs(root):
+    for lab in labs:
         for cell_id, words, in_code in cell_texts(root, lab):
             if in_code:
                 found.setdefault(words, {})[lab] = f"labs/{lab}#{cell_id}{IN_CODE}"

@@ -413,8 +413,8 @@ def codes_of_languages():
 def _by_template(words, catalogs, kind, across=False):
     """By the first template that leaves nothing in English, else the one that leaves least; None where none fits."""
     best = None
-    for template, fixed, longest, string in _templates(catalogs, kind):
-        if longest not in words or not all(part in words for part in fixed):
+    for template, fixed, string in _templates(catalogs, kind):
+        if fixed[0] not in words or not all(part in words for part in fixed):
             continue  # most templates: no pattern needs to be made
         pattern, names = _pattern(template, across)
         if found := pattern.fullmatch(words):
@@ -440,12 +440,12 @@ def _fill(template, parts):
 
 @functools.cache
 def _templates(catalogs, kind):
-    """(template, the fixed words between its placeholders, the longest of them, translation); most fixed text first."""
+    """(template, the fixed words between its placeholders, longest first, translation); those with most such text first."""
     templates = []
     for message in (message for catalog in catalogs for message in catalog if message.id and message.string):
-        fixed = PLACEHOLDER.split(message.id)
+        fixed = sorted(PLACEHOLDER.split(message.id), key=len, reverse=True)
         if not message.fuzzy and is_of(message, kind) and any(re.search(r"\w{2}", part) for part in fixed):
-            templates.append((message.id, fixed, max(fixed, key=len), message.string))
+            templates.append((message.id, fixed, message.string))
     return sorted(templates, key=lambda template: -sum(map(len, template[1])))
 
 

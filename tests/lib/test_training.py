@@ -5,18 +5,20 @@ import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+import socket
 import time
 
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from leaplm import training
 from leaplm.data import DynamicPaddingCollator, shuffled_rows
 from leaplm.evaluation import evaluate
 from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.training import TrainingConfig, train, warmup_linear
+from torch.multiprocessing import start_processes
 
 FORKS = multiprocessing.get_context("fork")
 COLLATE = DynamicPaddingCollator(pad_token_id=0)
@@ -234,30 +236,24 @@ def test_kill_minus_nine_then_resume_gives_the_same_weights(tmp_path):
     assert torch.equal(straight["weights"], cut["weights"])
 
 
-TWO_PROCESSES = """
-import sys
-import torch
-sys.path.insert(0, {tests!r})
-from test_training import COLLATE, config, make_rows, weights
-from leaplm.grading.judge.tiny_models import tiny_classifier
-from leaplm.training import train
-from accelerate import PartialState
-
-model = tiny_classifier()
-history = train(model, make_rows(50), COLLATE, config(gradient_accumulation_steps=2))
-state = PartialState()
-assert state.num_processes == 2
-if state.is_main_process:
-    torch.save(dict(weights=weights(model), losses=[row["loss"] for row in history.train]), {result!r})
-"""
+def train_as_one_of_two(rank, port, result):
+    """A process as torchrun starts it, but a fork: it need not import PyTorch again."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
+    torch.set_num_threads(1)  # OpenMP's threads do not live on in a fork
+    AcceleratorState._reset_state(reset_partial_state=True)  # of the tests before
+    model = tiny_classifier()
+    history = train(model, make_rows(50), COLLATE, config(gradient_accumulation_steps=2))
+    state = PartialState()
+    assert state.num_processes == 2
+    if state.is_main_process:
+        torch.save({"weights": weights(model), "losses": [row["loss"] for row in history.train]}, result)
 
 
 def test_two_processes_equal_one(tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(TWO_PROCESSES.format(tests=os.path.dirname(__file__), result=str(tmp_path / "two.pt")))
-    # On a CPU `accelerate launch` starts several processes only through MPI; torchrun needs nothing beside torch.
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    subprocess.run(launch, check=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start_processes(train_as_one_of_two, (port, tmp_path / "two.pt"), nprocs=2, start_method="fork")
     two = torch.load(tmp_path / "two.pt", weights_only=True)
     model = tiny_classifier()
     history = train(model, make_rows(50), COLLATE, config())

@@ -1,5 +1,6 @@
 """Mutants: the operators make what they say; the records are of today's sources; a sample of the killed ones is killed."""
 
+import functools
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from repo import ROOT
 tool = load_module(ROOT / "course" / "tools" / "mutants.py")
 UNDER_CONTRACT = [lab for lab in list_labs(ROOT)
                   if all(one.contracts is not None for one in load_checks(lab, ROOT).values())]  # fmt: skip
+mutants = functools.cache(tool.mutants)
 SAMPLE = 6  # mutants a lab that are judged again, on one seed after another
 
 OPERATORS = {
@@ -48,14 +50,13 @@ def test_every_mutant_has_a_name_of_its_own():
 @pytest.mark.parametrize("lab", UNDER_CONTRACT)
 def test_the_record_is_of_todays_sources_and_every_survivor_is_judged(lab):
     scores = tool.load_scores(lab)
-    with tool.open_bench(lab) as bench:
-        cells = tool.answer_cells(bench)
+    cells = tool.answer_cells(tool.open_bench(lab))
     assert list(scores) == list(cells), f"run: make mutants LAB={lab}"
     for cell, (source, checks) in cells.items():
         now = (tool.fingerprint(source, lab_file(ROOT, lab, "checks.py"), checks), checks)
         recorded = (scores[cell]["fingerprint"], scores[cell]["checks"])
         assert recorded == now, f"{cell} or checks.py changed; run: make mutants LAB={lab}"
-        assert scores[cell]["made"] == len(tool.mutants(source))
+        assert scores[cell]["made"] == len(mutants(source))
         assert scores[cell]["made"] == scores[cell]["killed"] + len(scores[cell]["equivalent"])
     assert not tool.unjudged(scores)
 
@@ -65,7 +66,7 @@ def test_a_sample_of_mutants_is_killed_as_recorded(lab):
     scores, rng = tool.load_scores(lab), random.Random(lab)
     with tool.open_bench(lab) as bench:
         cells = tool.answer_cells(bench)
-        made = [(cell, checks, mutant) for cell, (source, checks) in cells.items() for mutant in tool.mutants(source)]
+        made = [(cell, checks, mutant) for cell, (source, checks) in cells.items() for mutant in mutants(source)]
         for cell, checks, mutant in rng.sample(made, SAMPLE):
             recorded = mutant.change in scores[cell]["equivalent"]
             assert tool.survives(bench, checks, mutant) == recorded, f"{cell}: {mutant.change}"

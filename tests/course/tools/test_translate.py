@@ -3,6 +3,7 @@
 import ast
 import codecs
 import copy
+import functools
 import io
 import json
 import os
@@ -82,8 +83,18 @@ def course(tmp_path_factory):
 
 
 def release(course, locale="", lab=LAB):
+    """A lab's notebook; everybody gets the same one, so whoever changes it takes a copy."""
     folder = course / "labs" / LANGUAGES / locale if locale else course / "labs"
-    return nbformat.read(folder / lab / f"{lab}.ipynb", as_version=4)
+    return translate.notebooks.read(folder / lab / f"{lab}.ipynb")
+
+
+@functools.cache
+def made(lab, locale):
+    """A lab of the course in another language, as JSON, made of the catalogues of today."""
+    return translate.translated(ROOT, lab, locale)
+
+
+read_catalog = functools.cache(translate.read_catalog)  # of the course; nobody changes them
 
 
 def test_a_text_is_its_units_whatever_its_line_breaks():
@@ -184,7 +195,7 @@ def test_nothing_of_the_course_is_without_its_translation(locale):
 def test_the_committed_labs_are_those_of_the_catalogues(locale, tmp_path):
     for lab in list_labs(ROOT):
         committed = ROOT / "labs" / "languages" / locale / lab / f"{lab}.ipynb"
-        assert committed.read_text(encoding="utf-8") == translate.translated(ROOT, lab, locale), \
+        assert committed.read_text(encoding="utf-8") == made(lab, locale), \
             f"{committed} is old: python course/tools/translate.py build"
 
 
@@ -213,6 +224,7 @@ def test_code_is_the_same_letter_by_letter_but_for_its_words(locale):
         assert bare_code(ours) == bare_code(theirs)
 
 
+@functools.cache
 def bare_code(source):
     """The tokens of some code without strings and comments, and, in any order, what stands in braces of its f-strings."""
     kinds = (tokenize.COMMENT, tokenize.NL, tokenize.STRING, getattr(tokenize, "FSTRING_START", -1))
@@ -250,6 +262,7 @@ def test_no_line_of_a_docstring_ends_within_a_literal(locale):
     assert seen > 50
 
 
+@functools.cache
 def docstrings_of(source):
     documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     return [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
@@ -414,7 +427,7 @@ def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monke
 @needs_sandbox
 def test_how_a_run_ended_is_said_in_the_language_of_the_notebook(course, monkeypatch):
     monkeypatch.setenv("LEAPLM_LOCALE", "fr")
-    ending = release(course, "fr")
+    ending = copy.deepcopy(release(course, "fr"))
     next(cell for cell in ending.cells if cell.id == "mean_square").source = "import os\nos._exit(3)"
     why = "The notebook file is empty. Open the notebook, save it, download it and hand it in again."
     refused = Submission(LAB, "bello", None, {}, None, (), why)
@@ -618,10 +631,10 @@ def test_what_has_a_translation_is_translated_in_the_lab(locale):
     left = []
     for lab in list_labs(ROOT):
         paths = [translate.catalog_path(ROOT, name, locale) for name in (lab, translate.COMMON)]
-        whole = [translate.read_catalog(path, locale) for path in paths]
-        made = {cell.id: cell.source for cell in nbformat.reads(translate.translated(ROOT, lab, locale), as_version=4).cells}
+        whole = [read_catalog(path, locale) for path in paths]
+        sources = {cell["id"]: "".join(cell["source"]) for cell in json.loads(made(lab, locale))["cells"]}
         for cell_id, words, in_code in translate.cell_texts(ROOT, lab):
             found = translate.look_up(words, whole)
-            if in_code and found and found != words and words in translate.texts_of_cell(made[cell_id], True):
+            if in_code and found and found != words and words in translate.texts_of_cell(sources[cell_id], True):
                 left.append((lab, cell_id, words))
     assert left == []

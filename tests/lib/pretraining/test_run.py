@@ -1,7 +1,6 @@
 """Pretraining: heads equal transformers' own, losses have the right zero, two processes equal one, a kill loses nothing."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -134,26 +133,23 @@ def test_a_batch_without_a_hidden_token_does_no_harm(tokenizer, texts):
     assert all(torch.isfinite(weights).all() for weights in model.parameters())
 
 
-COMMAND = ["-m", "leaplm.pretraining.run", "--language", "hadisai.csv", "--start", "new", "--layers", "1", "--width", "64",
-           "--vocab-size", "60", "--steps", "60", "--learning-rate", "5e-3", "--batch-size", "8", "--block-size", "16",
-           "--eval-steps", "20"]
+OPTIONS = ["--language", "hadisai.csv", "--start", "new", "--layers", "1", "--width", "64", "--vocab-size", "60",
+           "--steps", "60", "--learning-rate", "5e-3", "--batch-size", "8", "--block-size", "16", "--eval-steps", "20"]
 
 
-def run_pretrain(launcher, folder, output):
-    environment = {**os.environ, "LEAPLM_SCALE": "cpu", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *COMMAND, "--output-dir", output], cwd=folder, env=environment,
-                          capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((folder / output / "pretraining.json").read_text()), done.stdout
-
-
-def test_two_processes_equal_one_at_the_same_global_batch(texts, tmp_path):
+def test_two_processes_equal_one_at_the_same_global_batch(texts, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEAPLM_SCALE", "cpu")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     lines = [f'{text} {i},{"good" if i % 2 else "bad"}' for i, text in enumerate(texts)]
     (tmp_path / "hadisai.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
-    one, said = run_pretrain([sys.executable], tmp_path, "one")
+    pretrain.main([*OPTIONS, "--output-dir", "one"])  # as in a process of its own, but PyTorch is imported already
+    said = capfd.readouterr().out
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--mixed_precision",
-              "no", "--main_process_port", "0"]
-    two, _ = run_pretrain(launch, tmp_path, "two")
+              "no", "--main_process_port", "0", "-m", "leaplm.pretraining.run"]
+    done = subprocess.run([*launch, *OPTIONS, "--output-dir", "two"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one, two = (json.loads((tmp_path / name / "pretraining.json").read_text()) for name in ("one", "two"))
     assert [row["loss"] for row in one["train"]] == pytest.approx([row["loss"] for row in two["train"]], abs=2e-4)
     assert [row["loss"] for row in one["validation"]] == pytest.approx([row["loss"] for row in two["validation"]], abs=2e-3)
     assert one["tokens"] == two["tokens"]

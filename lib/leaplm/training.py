@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils.memory import clear_device_cache
 from tqdm.auto import tqdm
 
 from leaplm.data import LengthBucketSampler, ShuffledSampler
@@ -421,9 +422,9 @@ class Run:
             tracker.finish()
         if self.config.output_dir and self.accelerator.is_main_process:
             shutil.rmtree(Path(self.config.output_dir) / CHECKPOINT, ignore_errors=True)
-        self.best_weights = self.optimizer = None
-        self.accelerator.free_memory()  # the optimizer holds twice the memory of the weights
-        free_memory()
+        self.best_weights = self.optimizer = self.scheduler = self.accelerator = None  # with twice the memory of the weights
+        free_memory()  # the accelerator's own would look for garbage first, and then let its optimizer go
+        clear_device_cache()
         return self.history
 
 

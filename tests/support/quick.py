@@ -32,7 +32,7 @@ INSTEAD = {
     "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600", "cpu=privacy.ROWS": "cpu=1200"},
     "lab11_transformer": {"else 400  # a small": "else 320  # a small"},
     "lab12_retrieval": {"cpu=6, gpu=30": "cpu=1, gpu=30"},
-    "lab13_transfer": {"tiny=120, cpu=701": "tiny=120, cpu=500", "tiny=60, cpu=701": "tiny=60, cpu=600",
+    "lab13_transfer": {"tiny=120, cpu=701": "tiny=120, cpu=250", "tiny=60, cpu=701": "tiny=60, cpu=300",
                        "tiny=20, cpu=204": "tiny=20, cpu=20", "tiny=2, cpu=8, gpu=20": "tiny=1, cpu=1, gpu=20"},
     "lab14_names": {"tiny=1, cpu=6": "tiny=1, cpu=1"},
     "lab15_instructions": {"tiny=6, cpu=400": "tiny=6, cpu=64", '["test"][: min(few, 40)]': '["test"][:2]',

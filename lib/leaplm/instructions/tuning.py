@@ -118,8 +118,9 @@ def restored(scorer):
 
 def run_layers(layers, rotary, vectors, position_ids, segments):
     """Decoder layers, one after the other, on packed rows: each token sees the earlier ones of its own segment."""
-    mask = torch.zeros(packed_mask(segments).shape, dtype=vectors.dtype, device=vectors.device)
-    mask = mask.masked_fill_(~packed_mask(segments), torch.finfo(vectors.dtype).min)[:, None]
+    seen = packed_mask(segments)
+    mask = torch.zeros(seen.shape, dtype=vectors.dtype, device=vectors.device)
+    mask = mask.masked_fill_(~seen, torch.finfo(vectors.dtype).min)[:, None]
     turned = rotary(vectors, position_ids)
     for layer in layers:
         vectors = layer(vectors, attention_mask=mask, position_ids=position_ids, position_embeddings=turned)

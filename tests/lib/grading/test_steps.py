@@ -1,14 +1,13 @@
 """Faults of single submissions, in one class run by `nbgrader autograde`: each student gets a mark, none stops it."""
 
 import copy
-import subprocess
-import sys
 
 import nbformat
 import pytest
 from leaplm.grading.demo import Classroom
 from mini import LAB, make_course
 from nbgrader.api import Gradebook
+from quickstart import nbgrader
 
 WORK = ".nbgrader-work"
 IMPATIENT = """
@@ -24,12 +23,6 @@ def put(course, student, content, artifacts=True):
     (folder / f"{LAB}.ipynb").write_bytes(content if isinstance(content, bytes) else nbformat.writes(content).encode())
     if artifacts:
         (folder / "artifacts" / "slope-cpu.json").write_bytes(SLOPE)
-
-
-def nbgrader(course, *command):
-    run = subprocess.run([sys.executable, "-m", "nbgrader", *command], cwd=course, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return run.stdout + run.stderr
 
 
 def marks(course):

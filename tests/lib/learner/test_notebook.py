@@ -38,13 +38,16 @@ def marks(outputs):
 
 @pytest.fixture(scope="module")
 def worked(course, tmp_path_factory):
-    """A notebook half right, with an exercise that never ends; its outputs, and the folder of labs."""
+    """A notebook half right, with an exercise that never ends, and a table; its outputs, and the folder of labs."""
     labs = tmp_path_factory.mktemp("worked") / "labs"
     (labs / LAB).mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAPLM_COURSE", str(course))
         patch.delenv("LEAPLM_LOCALE", raising=False)
-        return run(answered(course, mean_square=HALF, train_step=ENDLESS), labs), labs
+        notebook = answered(course, mean_square=HALF, train_step=ENDLESS)
+        shown = 'import pandas as pd\nprint(pd.DataFrame({"answer": ["ab " * 60 + "end"]}).to_html())'
+        notebook.cells.append(nbformat.v4.new_code_cell(shown, id="shown"))
+        return run(notebook, labs), labs
 
 
 def test_each_check_has_its_mark_below_the_asserts(worked):
@@ -135,8 +138,5 @@ def test_the_graders_shell_loads_nothing():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_tables_show_texts_to_their_end(course, labs):
-    notebook = answered(course)
-    shown = 'import pandas as pd\nprint(pd.DataFrame({"answer": ["ab " * 60 + "end"]}).to_html())'
-    notebook.cells = [*notebook.cells, nbformat.v4.new_code_cell(shown, id="shown")]
-    assert "ab end" in str(run(notebook, labs)["shown"])
+def test_tables_show_texts_to_their_end(worked):
+    assert "ab end" in str(worked[0]["shown"])

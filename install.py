@@ -175,7 +175,7 @@ def by_uv(extra):
 def settle_jupyter():
     """JupyterLab for students: it asks for no news, shows START.md as a page, and hides what only teachers use.
 
-    Nor does it ask Node, where that is, whether to build itself anew: a second at each start, and nothing here needs it.
+    Nor does it ask Node, where that is, whether to build itself anew: that takes time, and nothing here needs it.
     Our extension is copied: what setup.py puts beside the packages does not come with an editable installation.
     """
     shutil.copytree(os.path.join(ROOT, *EXTENSION.split("/")),

@@ -27,23 +27,39 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def page(chromium):
-    """A page of desktop width that keeps screenshots: page.shoot("name"), and "last" of a test that fails."""
+def new_page(chromium):
+    """A page of desktop width in a profile of its own; page.shoot("name") keeps a screenshot."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(60_000)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.shoot = lambda name: page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    return page
+
+
+@pytest.fixture
+def page(chromium):
+    """The page of a test."""
+    page = new_page(chromium)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def lasting_page(chromium):
+    """A page for the tests of a file that open a document at a width of their own, and only look: a new one takes time."""
+    page = new_page(chromium)
     yield page
     page.close()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
+    """The screenshot "last" shows the page of a test that failed."""
     report = yield
-    if report.when == "call" and report.failed and "page" in item.funcargs:
+    page = next((item.funcargs[name] for name in ("page", "lasting_page") if name in item.funcargs), None)
+    if page and report.when == "call" and report.failed:
         with contextlib.suppress(Exception):  # a page that has crashed has no picture
-            item.funcargs["page"].shoot("last")
+            page.shoot("last")
     return report
 
 

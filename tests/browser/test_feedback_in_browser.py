@@ -73,8 +73,9 @@ SQUEEZED = """() => [...document.querySelectorAll("div.nbgrader_cell")].flatMap(
 
 @pytest.mark.parametrize("width", [320, 360, 700, 1200])
 @pytest.mark.parametrize("locale", ["", "ar", "sw", "zh_CN"])
-def test_name_score_and_code_of_a_graded_cell_can_be_read_on_every_width(page, feedback, locale, width):
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto(feedback(locale))
-    assert page.evaluate("document.querySelectorAll('div.nbgrader_cell').length") > 7
-    assert page.evaluate(SQUEEZED) == [] and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+def test_name_score_and_code_of_a_graded_cell_can_be_read_on_every_width(lasting_page, feedback, locale, width):
+    lasting_page.set_viewport_size({"width": width, "height": 900})
+    lasting_page.goto(feedback(locale))
+    assert lasting_page.evaluate("document.querySelectorAll('div.nbgrader_cell').length") > 7
+    assert lasting_page.evaluate(SQUEEZED) == []
+    assert lasting_page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -221,34 +221,43 @@ from leaplm import plots
 plots.plot_bars(pd.DataFrame({"name": ["Hausa"], "mean": [0.5], "sd": [0.02]}), "Loss during training");"""
 
 
-def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(page, tmp_path):
+@pytest.fixture(scope="module")
+def students(tmp_path_factory):
+    """(labs, address): JupyterLab on a copy of the labs, with the extension that an installation brings."""
+    home = tmp_path_factory.mktemp("students")
+    without = shutil.ignore_patterns("languages", "artifacts", "runs", ".ipynb_checkpoints")
+    labs = shutil.copytree(ROOT / "labs", home / "labs", ignore=without)
+    shutil.copytree(ROOT / "lib" / "leaplm" / "labextension", home / "labextensions" / "leaplm")
+    with jupyter(labs, home, JUPYTER_PATH=str(home)) as address:
+        yield labs, address
+
+
+def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(students, page):
     """In JupyterLab and in Jupyter Notebook, by the extension that an installation brings."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DRAWING)])
     NotebookClient(notebook).execute(env={**os.environ, "LEAPLM_LOCALE": "fr", "LEAPLM_COURSE": str(ROOT)})
-    (tmp_path / "labs").mkdir()
-    nbformat.write(notebook, tmp_path / "labs" / "figure.ipynb")
-    shutil.copytree(ROOT / "lib" / "leaplm" / "labextension", tmp_path / "labextensions" / "leaplm")
+    labs, address = students
+    nbformat.write(notebook, labs / "figure.ipynb")
     [words] = [output.metadata["image/png"]["alt"] for output in notebook.cells[0].outputs]
-    with jupyter(tmp_path / "labs", tmp_path, JUPYTER_PATH=str(tmp_path)) as address:
-        no_news(page)
-        for place in ("lab/tree", "notebooks"):
-            page.goto(f"{address}/{place}/figure.ipynb?reset")
-            figure = page.locator(".jp-RenderedImage img")
-            figure.wait_for()
-            assert figure.get_attribute("alt") == words and words.startswith("La perte pendant l'entraînement")
-        page.shoot("figure-in-notebook")
+    no_news(page)
+    for place in ("lab/tree", "notebooks"):
+        page.goto(f"{address}/{place}/figure.ipynb?reset")
+        figure = page.locator(".jp-RenderedImage img")
+        figure.wait_for()
+        assert figure.get_attribute("alt") == words and words.startswith("La perte pendant l'entraînement")
+    page.shoot("figure-in-notebook")
 
 
-def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(page, tmp_path):
-    with jupyter(ROOT / "labs", tmp_path) as address:
-        no_news(page)
-        page.goto(f"{address}/lab/tree/START.md?reset")
-        page.get_by_role("menuitem", name="Nbgrader").click()
-        page.get_by_role("menuitem", name="Assignment List").wait_for()
-        assert page.get_by_role("menuitem", name="Formgrader").count() == 0
-        assert page.get_by_role("menuitem", name="Create Assignment").count() == 0
-        page.keyboard.press("Escape")
-        page.shoot("start")
-        page.get_by_role("link", name="2 · Full fine-tuning").click()
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-        page.shoot("start-lab2")
+def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(students, page):
+    _, address = students
+    no_news(page)
+    page.goto(f"{address}/lab/tree/START.md?reset")
+    page.get_by_role("menuitem", name="Nbgrader").click()
+    page.get_by_role("menuitem", name="Assignment List").wait_for()
+    assert page.get_by_role("menuitem", name="Formgrader").count() == 0
+    assert page.get_by_role("menuitem", name="Create Assignment").count() == 0
+    page.keyboard.press("Escape")
+    page.shoot("start")
+    page.get_by_role("link", name="2 · Full fine-tuning").click()
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.shoot("start-lab2")

@@ -31,21 +31,21 @@ def long_labs(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("locale", "labs"), DECKS, ids=[locale for locale, _ in DECKS])
-def test_every_slide_shows_all_of_it_in_large_letters(page, tmp_path, locale, labs):
-    page.set_viewport_size({"width": 1280, "height": 720})
+def test_every_slide_shows_all_of_it_in_large_letters(lasting_page, tmp_path, locale, labs):
+    lasting_page.set_viewport_size({"width": 1280, "height": 720})
     for lab in labs:
-        page.goto(slides.write(ROOT, lab, "" if locale == "en" else locale, tmp_path).as_uri())
-        assert page.evaluate(TOO_MUCH) == [], lab
-        assert page.evaluate(SMALLEST) >= 22, lab  # of 720: a thirty-third of the height
+        lasting_page.goto(slides.write(ROOT, lab, "" if locale == "en" else locale, tmp_path).as_uri())
+        assert lasting_page.evaluate(TOO_MUCH) == [], lab
+        assert lasting_page.evaluate(SMALLEST) >= 22, lab  # of 720: a thirty-third of the height
 
 
 @pytest.mark.parametrize("locale", [pseudo.MARKED, pseudo.FROM_THE_RIGHT])
-def test_slides_of_a_language_with_longer_words_show_all_of_it(page, long_labs, tmp_path, locale):
-    page.set_viewport_size({"width": 1280, "height": 720})
+def test_slides_of_a_language_with_longer_words_show_all_of_it(lasting_page, long_labs, tmp_path, locale):
+    lasting_page.set_viewport_size({"width": 1280, "height": 720})
     for lab in LONG:
-        page.goto(slides.write(long_labs, lab, locale, tmp_path).as_uri())
-        assert page.evaluate(TOO_MUCH) == [], lab
-        assert page.evaluate(SMALLEST) >= 22, lab
+        lasting_page.goto(slides.write(long_labs, lab, locale, tmp_path).as_uri())
+        assert lasting_page.evaluate(TOO_MUCH) == [], lab
+        assert lasting_page.evaluate(SMALLEST) >= 22, lab
 
 
 def test_keys_and_clicks_turn_slides(page, tmp_path):

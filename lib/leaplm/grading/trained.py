@@ -13,7 +13,6 @@ import copy
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -24,6 +23,7 @@ from filelock import FileLock
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
+import leaplm
 from leaplm.assets.places import store
 from leaplm.grading.judge.scratch import Scratch, sweep
 from leaplm.grading.rebuild.exercises import role
@@ -146,8 +146,6 @@ def imported(source: str) -> Iterable[Path]:
 
 @functools.cache
 def module_file(name: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # a name of a module that is no package
-        return None
-    return Path(spec.origin) if spec and spec.origin else None
+    """The file of a module of leaplm, found without an import of its packages, which takes seconds; None if it is none."""
+    path = Path(leaplm.__file__).parent.joinpath(*name.split(".")[1:])
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)

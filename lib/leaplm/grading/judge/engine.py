@@ -488,6 +488,10 @@ def default_jobs(limits: Limits) -> int:
     return max(1, min(processors(), int(fitting)))
 
 
+# What a figure takes. Not the notebook's own backend: only where a shell is there at its import does that show figures.
+PICTURES = ["matplotlib.pyplot", "matplotlib.backends.backend_agg"]
+
+
 def heavy_modules(assignment: Assignment, course: Path) -> list[str]:
     """What the cells of our release, our tests and the probes of our checks import: the fork server does before it forks."""
     checks = lab_file(course, assignment.name, "checks.py")
@@ -495,7 +499,7 @@ def heavy_modules(assignment: Assignment, course: Path) -> list[str]:
     found = dict.fromkeys(["leaplm.grading.sandbox.worker", *probes])
     found |= dict.fromkeys(reached(assignment.code()))
     pictures = any(name.partition(".")[0] == "matplotlib" for name in found) or not assignment.plain
-    return [*found, *["matplotlib_inline.backend_inline"] * pictures]
+    return [*found, *PICTURES * pictures]
 
 
 def modules_named(checks: str) -> list[str]:

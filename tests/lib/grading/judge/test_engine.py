@@ -1,5 +1,6 @@
 """The engine on the mini lab: real sandbox, real processes; how each end of a student's program is told."""
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -10,7 +11,7 @@ import pytest
 from leaplm.grading.assignment import lab_assignment
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge import engine as engine_module
-from leaplm.grading.judge.engine import Engine, ForkServer, heavy_modules
+from leaplm.grading.judge.engine import PICTURES, Engine, ForkServer, heavy_modules
 from leaplm.grading.sandbox import bubblewrap as sandbox
 from leaplm.grading.sandbox.control_groups import Groups
 from leaplm.grading.sandbox.remote import Line
@@ -250,16 +251,45 @@ new = sorted(set(sys.modules) - before)
 """
 
 
-@needs_sandbox
-def test_what_is_imported_at_its_first_use_is_there_before_the_fork(tmp_path):
-    forks = ForkServer(tmp_path, ["leaplm.data", "leaplm.training"], Limits(), unsafe=False, scale="tiny")
-    try:
-        forks.wait_until_ready()
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """run(source) asks a new fork of a server that has imported what labs and pictures take: the line it is asked on."""
+    modules = ["leaplm.data", "leaplm.training", "pandas", "tqdm.auto", *PICTURES]
+    forks = ForkServer(tmp_path_factory.mktemp("assets"), modules, Limits(), unsafe=False, scale="tiny")
+
+    @contextlib.contextmanager
+    def run(source):
         number, student = forks.spawn()
         with student:
             line = Line(Channel(student), 60)
-            assert line.ask("run", FIRST_USE, seconds=60)["ended"] == "ok"
-            assert len(line.ask("get", "new", seconds=10)) < 10  # hundreds where one of them is missing
+            yield line, line.ask("run", source, seconds=60)
         forks.end(number)
+
+    try:
+        forks.wait_until_ready()
+        yield run
     finally:
         forks.close()
+
+
+@needs_sandbox
+def test_what_is_imported_at_its_first_use_is_there_before_the_fork(warm):
+    with warm(FIRST_USE) as (line, told):
+        assert told["ended"] == "ok"
+        assert len(line.ask("get", "new", seconds=10)) < 10  # hundreds where one of them is missing
+
+
+@needs_sandbox
+@pytest.mark.parametrize(("source", "kinds"), [
+    ("import matplotlib.pyplot as plt\nplt.plot([1, 2]);", ["display_data"]),
+    ("import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()", ["display_data"]),
+    ("%matplotlib inline\nfrom matplotlib import pyplot\npyplot.plot([1])\npyplot.show()", ["display_data"]),
+    ("from leaplm import plots\nplots.new_axes('Loss', 'update', 'loss')", ["execute_result", "display_data"]),
+    ("import pandas\npandas.DataFrame({'a': [1]})", ["execute_result"]),
+    ("import pandas\npandas.Series([1, 2]).plot();", ["display_data"]),
+    ("from tqdm.auto import tqdm\nfor _ in tqdm([1]): pass", ["stream"]),
+])  # fmt: skip
+def test_a_cell_shows_what_it_does_where_nothing_was_imported_before(warm, source, kinds):
+    """Some libraries look for the notebook's shell when they are imported, and there is none before the fork."""
+    with warm(source) as (_, told):
+        assert [output["output_type"] for output in told["outputs"]] == kinds, told

@@ -47,7 +47,7 @@ class Colab:
                 made.write_text(course)
 
     def make(self):
-        subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder], check=True)   # pip comes by VERSIONS
         theirs = Path(self.pythonic("import sysconfig; print(sysconfig.get_path('purelib'))"))
         for pattern in TORCH:
             for path in Path(sysconfig.get_path("purelib")).glob(pattern):

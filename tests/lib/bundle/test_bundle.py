@@ -225,3 +225,5 @@ def test_installs_and_runs_a_lab_where_only_that_server_is_within_reach(tmp_path
     done = subprocess.run([*walls, "bash", "-c", script], env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0 and "the lab ran 1" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "course" / "start.sh").is_file()
+    set_up = json.loads((tmp_path / "course/.venv/etc/jupyter/labconfig/page_config.json").read_text())
+    assert set_up["disabledExtensions"] == {"@jupyterlab/apputils-extension:announcements": True}

@@ -4,6 +4,7 @@
     describe_aim("lab9_responsible", LANGUAGE)          # where its model is handed in
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -57,7 +58,12 @@ def knowing_nothing(labels):
 
 def most_by_guessing(labels):
     """What 99 of 100 guesses with the classes' own frequencies stay below: macro-F1."""
-    labels, rng = np.asarray(labels), np.random.default_rng(0)
+    return _most_by_guessing(tuple(labels))
+
+
+@functools.lru_cache  # an examiner marks a whole class on the same rows
+def _most_by_guessing(labels):
+    labels, rng = np.array(labels), np.random.default_rng(0)
     return float(np.quantile([evaluation.macro_f1(labels, rng.permutation(labels)) for _ in range(300)], 0.99))
 
 

@@ -135,7 +135,7 @@ def train_and_attack(members, others, epochs=10, seed=0, output_dir=None, progre
 
 
 MOST_STEPS = 2000
-RDP_ORDERS = list(range(2, 33))  # of `rdp_epsilon`
+RDP_ORDERS = tuple(range(2, 33))  # of `rdp_epsilon`
 
 
 @dataclasses.dataclass
@@ -318,22 +318,26 @@ def rdp_epsilon(noise_multiplier, sample_rate, steps, delta):
     >>> round(rdp_epsilon(1.0, 0.1, 100, 1e-5), 2)
     7.97
     """
-    from opacus.accountants.analysis import rdp
-
     if noise_multiplier <= 0:
         return math.inf
-    spent = steps * step_divergences(noise_multiplier, sample_rate)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "optimal order is the largest alpha": the bound is then loose, and still true
-        return max(0.0, float(rdp.get_privacy_spent(orders=RDP_ORDERS, rdp=spent, delta=delta)[0]))
+    return max(0.0, smallest_epsilon(RDP_ORDERS, steps * step_divergences(noise_multiplier, sample_rate, RDP_ORDERS), delta))
 
 
-@functools.lru_cache(4096)
-def step_divergences(noise_multiplier, sample_rate):
-    """The Renyi divergences of one step at the orders RDP_ORDERS, an array."""
+@functools.lru_cache(4096)  # at all of Opacus's orders a tenth of a second of computing
+def step_divergences(noise_multiplier, sample_rate, orders):
+    """The Renyi divergences of one step at these orders (a tuple), an array."""
     from opacus.accountants.analysis import rdp
 
-    return rdp.compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=RDP_ORDERS)
+    return rdp.compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders)
+
+
+def smallest_epsilon(orders, spent, delta):
+    """The smallest epsilon that follows from the divergences `spent` at these orders."""
+    from opacus.accountants.analysis import rdp
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "optimal order is the largest alpha": the bound is then loose, and still true
+        return float(rdp.get_privacy_spent(orders=orders, rdp=spent, delta=delta)[0])
 
 
 def find_noise(spent, epsilon, within=0.001):
@@ -354,7 +358,6 @@ def find_noise(spent, epsilon, within=0.001):
     return high
 
 
-@functools.lru_cache(256)  # a second of computing
 def epsilon_spent(noise_multiplier, sample_rate, steps, delta):
     """The epsilon of so many steps of DP-SGD, by Opacus's accountant of Renyi differential privacy.
 
@@ -364,15 +367,17 @@ def epsilon_spent(noise_multiplier, sample_rate, steps, delta):
     >>> round(epsilon_spent(1.0, 0.1, 100, 1e-5), 1)
     7.9
     """
-    from opacus.accountants import RDPAccountant
-
     if noise_multiplier <= 0:
         return math.inf
-    accountant = RDPAccountant()
-    accountant.history = [(noise_multiplier, sample_rate, steps)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "optimal order is the largest alpha": the bound is then loose, and still true
-        return float(accountant.get_epsilon(delta=delta))
+    orders = opacus_orders()
+    return smallest_epsilon(orders, steps * step_divergences(noise_multiplier, sample_rate, orders), delta)
+
+
+def opacus_orders():
+    """The orders that Opacus's accountant tries."""
+    from opacus.accountants import RDPAccountant
+
+    return tuple(RDPAccountant.DEFAULT_ALPHAS)
 
 
 def most_found(false_alarms, epsilon, delta):
@@ -393,14 +398,9 @@ def privacy_profile(noise_multiplier, sample_rate, steps):
 
     A pair alone, such as the customary one at 1e-5, tells little of it: `most_found` of the best pair is the promise.
     """
-    from opacus.accountants import RDPAccountant
-    from opacus.accountants.analysis import rdp
-
-    orders, deltas = RDPAccountant.DEFAULT_ALPHAS, np.logspace(-6, -0.3, 58)
-    spent = rdp.compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=steps, orders=orders)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "optimal order is the largest alpha": the bound is then loose, and still true
-        return [(float(rdp.get_privacy_spent(orders=orders, rdp=spent, delta=delta)[0]), float(delta)) for delta in deltas]
+    orders = opacus_orders()
+    spent = steps * step_divergences(noise_multiplier, sample_rate, orders)
+    return [(smallest_epsilon(orders, spent, delta), float(delta)) for delta in np.logspace(-6, -0.3, 58)]
 
 
 @functools.cache

@@ -36,7 +36,9 @@ from leaplm.grading.sandbox.walls import Limits
 
 # What libraries import at their first use only, so in every child again: a second for torch's first optimizer.
 LATER = {"torch": ("torch._dynamo",), "numpy": ("numpy.random",), "leaplm.data": ("datasets",),
-         "IPython": ("IPython.core.completer", "IPython.extensions.storemagic")}  # fmt: skip
+         "IPython": ("IPython.core.application", "IPython.core.completer", "IPython.core.completerlib",
+                     "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic",
+                     "bdb", "pygments.formatters.terminal256", "stack_data")}  # fmt: skip
 MOST_DOORS = 4
 TICK = 0.1  # s between two looks at the children
 END_SECONDS = 1.0  # for a child to end by itself, so that we learn how it ended

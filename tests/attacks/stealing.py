@@ -63,9 +63,9 @@ def solutions_and_others(work: Work) -> None:
         around = [COURSE + "/" + name for name in ("solutions", "course", ".nbgrader-work")]
         around += ["../..", "../../..", "/proc/1/cwd", "/proc/1/root" + COURSE]
         def take(name):
-            for path in files(*around):
-                own = path.endswith((".ipynb", ".py")) and "site-packages" not in path
-                if own and "CANARY" in (text := read(path)):
+            for path in files(*dict.fromkeys(map(os.path.abspath, around))):
+                library = "/lib/python" in path
+                if path.endswith((".ipynb", ".py")) and not library and "CANARY" in (text := read(path)):
                     loot(text)
                     for cell in (attempt(json.loads, text) or {}).get("cells", []) if "solutions/" in path else []:
                         if f"def {name}" in (source := "".join(cell["source"])):

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from leaplm.grading.course import import_all
 from leaplm.grading.sandbox import keyring, syscalls, walls
-from leaplm.grading.sandbox.memory import used_mb
+from leaplm.grading.sandbox.memory import is_above
 from leaplm.grading.sandbox.walls import Limits
 
 # What libraries import at their first use only, so in every child again: a second for torch's first optimizer.
@@ -124,7 +124,7 @@ class Zygote:
                 self.kill(child, "killed")
             elif len(pids) > self.limits.processes:
                 self.kill(child, "processes")
-            elif used_mb(pids, self.limits.memory_mb, mapped=not child.grouped) > self.limits.memory_mb:
+            elif is_above(self.limits.memory_mb, pids, mapped=not child.grouped):
                 self.kill(child, "memory")
 
     def tell(self, message: dict) -> None:

@@ -15,6 +15,22 @@ from collections.abc import Iterable
 MB = 2**20
 MOST_TABLES = 0.1  # of the memory allowed: real work needs one page of them for 512 of its own, and walking them is slow
 PIPE_MB = 64 / 1024  # of a pipe as it is made; larger ones are bounded for all together by the kernel
+ROUGHLY = 0.9  # of a limit: some kernels are a little behind with the number of a process's pages
+
+
+def is_above(limit: float, pids: Iterable[int], mapped: bool = True) -> bool:
+    """Whether some processes together hold more than `limit` MB; `mapped` as for `used_mb`.
+
+    To say which part of a shared page is whose, the kernel walks all pages. It is asked only where all of them, each
+    process's counted in full, could be too many.
+
+    >>> is_above(1, [os.getpid()]), is_above(10**6, [os.getpid()])
+    (True, False)
+    """
+    pids = list(pids)
+    if mapped and used_mb(pids, limit, mapped=False) + sum(map(resident_mb, pids)) < ROUGHLY * limit:
+        return False
+    return used_mb(pids, limit, mapped) > limit
 
 
 def used_mb(pids: Iterable[int], enough: float = float("inf"), mapped: bool = True) -> float:
@@ -38,6 +54,10 @@ def used_mb(pids: Iterable[int], enough: float = float("inf"), mapped: bool = Tr
 
 def page_tables_mb(pid: int) -> float:
     return sum(_field(f"/proc/{pid}/status", "VmPTE:"))
+
+
+def resident_mb(pid: int) -> float:
+    return sum(_field(f"/proc/{pid}/status", "VmRSS:"))
 
 
 def mapped_mb(pid: int) -> float:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from leaplm.grading.sandbox.memory import used_mb
+from leaplm.grading.sandbox.memory import is_above, used_mb
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 
@@ -52,7 +52,9 @@ def started():
 @pytest.mark.parametrize("way", HOLDS)
 def test_memory_counts_however_it_is_held(way, started):
     empty = used_mb([started("")])
-    assert 0 < empty < 50 and used_mb([started(HOLDS[way])]) > empty + 95
+    full = started(HOLDS[way])
+    assert 0 < empty < 50 and used_mb([full]) > empty + 95
+    assert is_above(empty + 95, [full]) and not is_above(10**5, [full])
 
 
 def test_what_processes_share_counts_once(started):
@@ -62,6 +64,14 @@ def test_what_processes_share_counts_once(started):
     with open(f"/proc/{forked}/task/{forked}/children") as file:
         family = [forked, *map(int, file.read().split())]
     assert len(family) == 5 and used_mb(family) < used_mb([alone]) + 60
+
+
+def test_what_processes_share_is_not_too_much(started):
+    share = "kept = bytearray(b'x') * (100 << 20)\n"
+    forked = started(f"{share}for _ in range(4):\n    if os.fork() == 0:\n        sys.stdin.read()\n        os._exit(0)")
+    with open(f"/proc/{forked}/task/{forked}/children") as file:
+        family = [forked, *map(int, file.read().split())]
+    assert len(family) == 5 and is_above(95, family) and not is_above(250, family)
 
 
 def test_a_process_that_has_ended_holds_nothing():

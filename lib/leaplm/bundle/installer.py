@@ -135,6 +135,8 @@ def install(bundle, into):
     os.makedirs(into, exist_ok=True)
     python = make_venv(os.path.join(into, ".venv"))
     say("installing the packages (a few minutes) ...")
+    # The pip that comes with Python can be years old, and takes half as long again for the rest.
+    run_pip(python, ["install", "--quiet", "--no-index", *bundle.pip_words(), "--upgrade", "pip"])
     run_pip(python, ["install", "--quiet", "--no-warn-conflicts", "--no-index", *bundle.pip_words(), "leaplm[grade,serve]"])
     ask_for_no_news(os.path.join(into, ".venv"))
     say("loading them once ...")

@@ -66,7 +66,7 @@ def for_this_machine(root, folder):
     if platform.system() == "Linux" and not shutil.which("nvidia-smi"):
         pip("download", "--no-deps", "--dest", str(folder), build, check=False)
     said = pip("download", "--dest", str(folder), "--find-links", str(folder), "--constraint", str(constraints),
-               f"leaplm[{EXTRAS}]")
+               f"leaplm[{EXTRAS}]", "pip")
     return {folder / Path(line).name for line in SAVED.findall(said)}
 
 
@@ -80,7 +80,7 @@ def for_platform(root, folder, name):
         uv_compile(root, target, pins)
         chosen = [f"--platform={tag}" for tag in tags]
         said = pip("download", "--no-deps", "--only-binary=:all:", "--implementation=cp", "--python-version",
-                   platform.python_version(), *chosen, "--dest", str(folder), "--requirement", str(pins))
+                   platform.python_version(), *chosen, "--dest", str(folder), "--requirement", str(pins), "pip")
     return {folder / Path(line).name for line in SAVED.findall(said)}
 
 

@@ -100,10 +100,18 @@ def set_seed(seed):
 
 
 def seed_torch(seed):
-    """As torch.manual_seed, which without a GPU puts the seed by for one to come, with the text of a traceback."""
+    """As torch.manual_seed, which without an accelerator puts the seed by for one to come, with the text of a traceback."""
     import torch
 
-    torch.manual_seed(seed) if has_gpu() else torch.default_generator.manual_seed(int(seed))
+    torch.manual_seed(seed) if has_accelerator() else torch.default_generator.manual_seed(int(seed))
+
+
+@functools.cache
+def has_accelerator():
+    """True if PyTorch can use a device of any kind here (CUDA, Apple's, ...) beside the processor."""
+    import torch
+
+    return torch.accelerator.is_available()
 
 
 @contextlib.contextmanager

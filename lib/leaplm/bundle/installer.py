@@ -135,8 +135,7 @@ def install(bundle, into):
     os.makedirs(into, exist_ok=True)
     python = make_venv(os.path.join(into, ".venv"))
     say("installing the packages (a few minutes) ...")
-    # The pip that comes with Python can be years old, and takes half as long again for the rest.
-    run_pip(python, ["install", "--quiet", "--no-index", *bundle.pip_words(), "--upgrade", "pip"])
+    renew_pip(python, bundle)
     run_pip(python, ["install", "--quiet", "--no-warn-conflicts", "--no-index", *bundle.pip_words(), "leaplm[grade,serve]"])
     ask_for_no_news(os.path.join(into, ".venv"))
     say("loading them once ...")
@@ -162,6 +161,12 @@ def make_venv(folder):
             stop(f"could not make {folder}: {problem}. On Debian or Ubuntu: sudo apt install python3-venv. Otherwise use "
                  "the Python of python.org")
     return python
+
+
+def renew_pip(python, bundle):
+    """The pip that comes with Python can be years old, and takes half as long again. If it cannot be renewed, it does."""
+    command = [python, "-I", "-m", "pip", "install", "--quiet", "--no-index", *bundle.pip_words(), "--upgrade", "pip"]
+    subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=installing.pip_environment({}))
 
 
 def run_pip(python, words):

@@ -238,18 +238,28 @@ class ExaminerServer:
         scratch = Scratch()
         try:
             with theirs, self._lock:
-                socket.send_fds(self._control, [os.fsencode(scratch.path)], [theirs.fileno()])
-                return Examiner(ours, int(self._control.recv(32)), scratch)
+                return Examiner(ours, self._ask(scratch.path, theirs), scratch)
         except (OSError, ValueError, psutil.NoSuchProcess) as error:
             ours.close()
             scratch.close()
-            self._process.kill()  # it could answer later, to another question
             raise Infrastructure(f"no examiner could be started ({error})") from None
 
-    def close(self) -> None:
-        self._control.close()
+    def _ask(self, folder: Path, end: socket.socket) -> int:
+        """The number of a new process with this temporary folder and this end of its channel."""
+        try:
+            socket.send_fds(self._control, [os.fsencode(folder)], [end.fileno()])
+            return int(self._control.recv(32))
+        except (OSError, ValueError):
+            self._end()  # before anyone else asks: it could answer later, to another question
+            raise
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def close(self) -> None:
+        self._end()
+        self._control.close()
         self._scratch.close()
 
 
@@ -281,9 +291,9 @@ class Examiner:
 
     def close(self) -> None:
         self._end.close()
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended already
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
             self.process.kill()
-            self.process.wait()
+            self.process.wait(5)  # s; where its server has gone, it may be that nobody takes note of its end
         self._scratch.close()
 
 

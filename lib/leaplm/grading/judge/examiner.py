@@ -1,6 +1,6 @@
 """The examiner: a trusted process that takes one submission after another through the sandbox and judges it.
 
-    python -m leaplm.grading.judge.examiner CONTROL_FD CHECKS_FILE
+    python -m leaplm.grading.judge.examiner CONTROL_FD [CHECKS_FILE]
 
 It rebuilds the notebook on our release, has the student's process run its cells one by one, and at each check cell runs
 the check here, with a `RemoteStudent` that asks that process for values. Checks, labels and references stay here.
@@ -39,6 +39,7 @@ from leaplm.grading.rebuild.language import language_of
 from leaplm.grading.rebuild.plan import Plan, names_asked
 from leaplm.grading.rebuild.repair import Repair, rebuild
 from leaplm.grading.sandbox.cell_tests import as_python
+from leaplm.grading.sandbox.fork_server import count_threads
 from leaplm.grading.sandbox.outputs import KEPT_TYPES
 from leaplm.grading.sandbox.pristine import modules_in
 from leaplm.grading.sandbox.remote import GRACE, NOT_REACHED, Ended, Line, RemoteFault, RemoteStudent
@@ -476,11 +477,27 @@ def main() -> None:
 
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     os.environ.setdefault("LEAPLM_SCALE", "tiny")
+    import_for_checks(sys.argv[2:])
     control = socket.socket(fileno=int(sys.argv[1]))
-    with contextlib.suppress(OSError, SyntaxError, ValueError):  # no checks, or none that can be read: an examiner says so
-        import_all(imported(ast.parse(Path(sys.argv[2]).read_text(encoding="utf-8"))))
     gc.freeze()  # so that the collector does not touch, and so copy, every page in each examiner
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel keeps nothing of one that has ended
+    with contextlib.suppress(ConnectionError):  # main has ended
+        fork_examiners(control)
+
+
+def import_for_checks(files: list[str]) -> None:
+    """Imports what the checks of a file import. If that has started threads, this begins anew without it.
+
+    A process with threads cannot be forked safely; then each examiner imports for itself.
+    """
+    with contextlib.suppress(OSError, SyntaxError, ValueError):  # no checks, or none that can be read: an examiner says so
+        for file in files:
+            import_all(imported(ast.parse(Path(file).read_text(encoding="utf-8"))))
+    if files and count_threads() > 1:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "leaplm.grading.judge.examiner", sys.argv[1]])
+
+
+def fork_examiners(control: socket.socket) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(control, 4096, 1)
         if not message:
@@ -490,8 +507,7 @@ def main() -> None:
             if number == 0:
                 control.close()
                 be_examiner(end, os.fsdecode(message))
-        with contextlib.suppress(BrokenPipeError):  # main has ended meanwhile
-            control.send(str(number).encode())
+        control.send(str(number).encode())
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ import contextlib
 import copy
 import dataclasses
 import json
+import shutil
 import sys
 
 import nbformat
+import psutil
 import pytest
 from leaplm.grading.assignment import lab_assignment
+from leaplm.grading.course import lab_file
 from leaplm.grading.demo import Classroom
 from leaplm.grading.judge import engine as engine_module
 from leaplm.grading.judge.engine import PICTURES, Engine, ForkServer, heavy_modules
@@ -174,6 +177,25 @@ def test_a_dead_server_of_examiners_is_started_again(engine, solved):
         examiner and examiner.close()
         engine._examiners.put(None)
     assert engine.grade(hand_in(solved), seed=1).record == first.record
+
+
+THREAD = """
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
+@needs_sandbox
+def test_checks_whose_modules_start_a_thread_are_no_trouble(course, solved, tmp_path, monkeypatch):
+    """A process with threads cannot be forked safely: each examiner imports them for itself."""
+    (tmp_path / "threaded.py").write_text(THREAD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    own = shutil.copytree(course, tmp_path / "course")
+    checks = lab_file(own, LAB, "checks.py")
+    checks.write_text(checks.read_text() + "\nimport threaded  # noqa\n")
+    with Engine(own, LAB, jobs=1) as engine:
+        assert engine.grade(hand_in(solved), seed=1).record["points"] == 9
+        assert str(checks) not in psutil.Process(engine._examiner_server._process.pid).cmdline()
 
 
 @needs_sandbox

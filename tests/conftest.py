@@ -9,8 +9,8 @@ import sys
 # Many containers set it; then each of the hundreds of processes of these tests compiles pandas and IPython anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # several workers share the cores; set before torch is imported
+# Several workers share the cores, and OpenMP's threads do not live on in the forks of some tests; before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["LEAPLM_STUDENT"] = "seed 0"  # the same models on every machine

@@ -47,14 +47,19 @@ def load_module(path: Path) -> ModuleType:
 
 
 def import_all(modules: Iterable[str]) -> None:
-    """Imports these modules; one that is not there is left to the code that needs it, which says so better."""
+    """Imports these modules; one that is not there is left to the code that needs it, which says so better.
+
+    They stay, and leave next to no garbage: the collector looks for none meanwhile, which takes a tenth of the time, nor
+    among them later. So it does not touch, and so copy, their pages in a fork.
+    """
     collects = gc.isenabled()
-    gc.disable()  # a library's first million objects are no garbage, and looking at them again and again takes a tenth
+    gc.disable()
     try:
         for name in modules:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
     finally:
+        gc.freeze()
         if collects:
             gc.enable()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
-import gc
 import json
 import os
 import re
@@ -479,7 +478,6 @@ def main() -> None:
     os.environ.setdefault("LEAPLM_SCALE", "tiny")
     import_for_checks(sys.argv[2:])
     control = socket.socket(fileno=int(sys.argv[1]))
-    gc.freeze()  # so that the collector does not touch, and so copy, every page in each examiner
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel keeps nothing of one that has ended
     with contextlib.suppress(ConnectionError):  # main has ended
         fork_examiners(control)

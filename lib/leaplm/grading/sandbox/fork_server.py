@@ -16,7 +16,6 @@ group holds a child (see `control_groups`) it watches what some kernels do not c
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import math
 import os
@@ -187,11 +186,8 @@ def run_child(fd: int, limits: Limits, walled: bool) -> None:
 
 def preload(modules: list[str]) -> None:
     """Imports the heavy modules, and what these would import later."""
-    gc.disable()  # a library leaves so little garbage that to look for it is not worth a second
     import_all(modules)
     import_all([later for name in LATER.keys() & sys.modules.keys() for later in LATER[name]])
-    gc.freeze()  # so that the collector does not touch, and so copy, every page in each child
-    gc.enable()
 
 
 def count_threads() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import socket
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import numpy as np
 from leaplm.grading.course import import_all
 from leaplm.grading.sandbox.cell_tests import run_tests, told
 from leaplm.grading.sandbox.event_loop import EventLoop, run_cell
+from leaplm.grading.sandbox.observe import seed_globals
 from leaplm.grading.sandbox.outputs import Outputs, make_shell
 from leaplm.grading.sandbox.pristine import Pristine
 from leaplm.grading.sandbox.student import Clock, Student, StudentError, time_limit
@@ -189,9 +189,4 @@ def settle() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    seed = int.from_bytes(os.urandom(4), "little")
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].default_generator.manual_seed(seed)  # that of a graphics card seeds itself at its first use
+    seed_globals(int.from_bytes(os.urandom(4), "little"))

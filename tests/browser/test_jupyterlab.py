@@ -68,6 +68,15 @@ def no_news(page):
     page.add_locator_handler(page.get_by_role("button", name="No", exact=True), lambda button: button.click())
 
 
+def open_afresh(page, address):
+    """Open a place in JupyterLab with nothing else beside it.
+
+    The reset goes on after the page can be used, and loads it anew where a click has changed its address in between.
+    """
+    page.goto(f"{address}?reset")
+    page.wait_for_url(lambda url: "?reset" not in url)
+
+
 def assignments(page):
     """The assignment list of nbgrader's menu."""
     page.get_by_role("menuitem", name="Nbgrader").click()
@@ -102,7 +111,7 @@ def fetch_solve_validate_submit(school, page):
     solution = nbformat.read(ROOT / "solutions" / LAB / f"{LAB}.ipynb", as_version=4)
     with jupyter(school.home, school.settings["student"], LEAPLM_SCALE="tiny") as address:
         no_news(page)
-        page.goto(f"{address}/lab?reset")
+        open_afresh(page, f"{address}/lab")
         assignments(page)
         page.get_by_role("button", name="Fetch").click()
         page.get_by_role("button", name="Submit").wait_for()
@@ -122,7 +131,7 @@ def fetch_solve_validate_submit(school, page):
         page.wait_for_selector("#submitted_assignments_list .list_item, #submitted_assignments_list a")
         page.shoot("lab0-submitted")
         page.get_by_role("tab", name=f"{LAB}.ipynb").click()
-        take_home_and_bring_back(school.home, page, f"{address}/lab/tree/{LAB}/{LAB}.ipynb?reset")
+        take_home_and_bring_back(school.home, page, f"{address}/lab/tree/{LAB}/{LAB}.ipynb")
 
 
 def run_in_a_new_cell(page, code):
@@ -150,12 +159,12 @@ def take_home_and_bring_back(labs, page, notebook):
     for path in (*began, progress):
         path.unlink()
     shutil.copy(ROOT / "labs" / LAB / f"{LAB}.ipynb", labs / LAB)
-    page.goto(notebook)
+    open_afresh(page, notebook)
     wait_for_kernel(page)
     page.locator(".jp-Notebook .jp-Cell").first.click()
     back = run_in_a_new_cell(page, "from leaplm import learner; learner.bring_back('../leaplm-work.zip')")
     back.get_by_text("files are back in").wait_for()
-    page.goto(notebook)
+    open_afresh(page, notebook)
     page.locator(".leaplm-mark").first.wait_for()
     page.shoot("lab0-back")
     assert {path: path.read_bytes() for path in began} == began
@@ -210,7 +219,7 @@ def test_training_shows_its_progress_and_its_plots(page, shallow, tmp_path):
     shutil.copytree(ROOT / "solutions" / lab, tmp_path / lab, ignore=shutil.ignore_patterns("artifacts", "runs"))
     with jupyter(tmp_path, settings, LEAPLM_SCALE="tiny", LEAPLM_COURSE=str(ROOT), **shallow) as address:
         no_news(page)
-        page.goto(f"{address}/lab/tree/{lab}/{lab}.ipynb?reset")
+        open_afresh(page, f"{address}/lab/tree/{lab}/{lab}.ipynb")
         wait_for_kernel(page)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -257,7 +266,7 @@ def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(students, 
 def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(students, page):
     _, address = students
     no_news(page)
-    page.goto(f"{address}/lab/tree/START.md?reset")
+    open_afresh(page, f"{address}/lab/tree/START.md")
     page.get_by_role("menuitem", name="Nbgrader").click()
     page.get_by_role("menuitem", name="Assignment List").wait_for()
     assert page.get_by_role("menuitem", name="Formgrader").count() == 0

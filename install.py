@@ -6,6 +6,7 @@ reach the installation). Running it again costs a second when nothing changed.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import importlib.util
 import json
@@ -36,15 +37,30 @@ def main():
     parser.add_argument("--dev", action="store_true", help="install what the tests need, too")
     parser.add_argument("--no-fetch", action="store_true", help="leave the models and data for later")
     options = parser.parse_args()
-    extra = "dev" if options.dev else "grade,serve"
-    if read(STAMP) not in wanted_stamps(extra):
-        make_venv()
-        upgrade_pip()
-        install_torch()
-        install_course(extra)
-        load_once()
-    if not options.no_fetch:
-        sys.exit(subprocess.call([PYTHON, "-P", "-m", "leaplm", "fetch"], env=installing.own_environment(os.environ)))
+    with concurrent.futures.ThreadPoolExecutor() as beside:
+        loading = None
+        if read(STAMP) not in wanted_stamps("dev" if options.dev else "grade,serve"):
+            install("dev" if options.dev else "grade,serve")
+            say("loading the packages once")
+            loading = beside.submit(installing.load_once, PYTHON)
+            if not installing.has_room_for_two():
+                loading.result()
+        code = 0 if options.no_fetch else fetch()
+        if loading and loading.result():
+            say(loading.result())
+    sys.exit(code)
+
+
+def install(extra):
+    make_venv()
+    upgrade_pip()
+    install_torch()
+    install_course(extra)
+
+
+def fetch():
+    """The models and data, mostly from the network: the packages are loaded meanwhile. How the command ended."""
+    return subprocess.call([PYTHON, "-P", "-m", "leaplm", "fetch"], env=installing.own_environment(os.environ))
 
 
 def wanted_stamps(extra):
@@ -145,13 +161,6 @@ def install_course(extra):
         stop(f"pip could not install the packages; its words are above. {meaning or 'Its last lines say why'}")
     settle_jupyter()
     write_stamp(extra)
-
-
-def load_once():
-    say("loading the packages once")
-    failure = installing.load_once(PYTHON)
-    if failure:
-        say(failure)
 
 
 def write_stamp(extra):

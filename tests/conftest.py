@@ -31,7 +31,7 @@ LAB = re.compile(r"\b(lab\d+_[a-z]+)\b")
 # Groups that take minutes go first, in this order, so that the processes end together; the bundle's tests wait the most.
 LONGEST = ("tests/lib/bundle/", "tests/course/test_banks.py lab1_", "tests/attacks/", "tests/course/test_colab.py",
            "tests/course/test_banks.py lab", "tests/lib/grading/test_", "tests/browser/", "tests/course/",
-           "tests/lib/serve/")
+           "tests/lib/serve/", "tests/test_install.py")
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ def has_room_for_two(limits=("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory
     except (AttributeError, OSError, ValueError):       # Windows, or a system that does not say
         return False
     for path in limits:
-        with contextlib.suppress(OSError, ValueError), open(path) as file:      # "max" is no limit
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:  # "max" is no limit
             sizes.append(int(file.read()))
     return min(sizes) >= 6e9
 

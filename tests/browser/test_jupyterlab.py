@@ -69,7 +69,7 @@ def no_news(page):
 
 
 def open_afresh(page, address):
-    """Open a place in JupyterLab with nothing else beside it, where something has been opened before.
+    """Open a place in JupyterLab with nothing else beside it.
 
     The reset goes on after the page can be used, and loads it anew where a click has changed its address in between.
     """
@@ -111,7 +111,7 @@ def fetch_solve_validate_submit(school, page):
     solution = nbformat.read(ROOT / "solutions" / LAB / f"{LAB}.ipynb", as_version=4)
     with jupyter(school.home, school.settings["student"], LEAPLM_SCALE="tiny") as address:
         no_news(page)
-        page.goto(f"{address}/lab")
+        open_afresh(page, f"{address}/lab")
         assignments(page)
         page.get_by_role("button", name="Fetch").click()
         page.get_by_role("button", name="Submit").wait_for()

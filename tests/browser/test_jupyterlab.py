@@ -219,7 +219,7 @@ def test_training_shows_its_progress_and_its_plots(page, shallow, tmp_path):
     shutil.copytree(ROOT / "solutions" / lab, tmp_path / lab, ignore=shutil.ignore_patterns("artifacts", "runs"))
     with jupyter(tmp_path, settings, LEAPLM_SCALE="tiny", LEAPLM_COURSE=str(ROOT), **shallow) as address:
         no_news(page)
-        page.goto(f"{address}/lab/tree/{lab}/{lab}.ipynb")
+        open_afresh(page, f"{address}/lab/tree/{lab}/{lab}.ipynb")
         wait_for_kernel(page)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -256,7 +256,7 @@ def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(students, 
     [words] = [output.metadata["image/png"]["alt"] for output in notebook.cells[0].outputs]
     no_news(page)
     for place in ("lab/tree", "notebooks"):
-        page.goto(f"{address}/{place}/figure.ipynb")
+        page.goto(f"{address}/{place}/figure.ipynb?reset")
         figure = page.locator(".jp-RenderedImage img")
         figure.wait_for()
         assert figure.get_attribute("alt") == words and words.startswith("La perte pendant l'entraînement")

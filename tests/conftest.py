@@ -17,6 +17,7 @@ os.environ["LEAPLM_STUDENT"] = "seed 0"  # the same models on every machine
 
 import gc  # noqa: E402
 
+gc.set_threshold(10_000, 20, 20)  # a model of torch is ten thousand objects, none of them garbage
 gc.disable()  # until all is imported and collected: it stays, and looking at it again and again takes as long as the rest
 import re  # noqa: E402
 
@@ -69,8 +70,15 @@ def pytest_collection_finish():
     """The modules and tests stay to the end: the collector need not look at them again and again, here or in a fork."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)  # a model of torch is ten thousand objects, none of them garbage
     gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_stays():
+    """What a file's tests have imported and keep: the collector need not look at it in all tests to come."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def group_of(nodeid):

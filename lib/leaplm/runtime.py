@@ -18,6 +18,8 @@ from leaplm.identity import student_seed
 from leaplm.locales import say
 
 SCALES = ("tiny", "cpu", "gpu")
+USUALLY = gc.get_threshold()  # how many new objects let the collector look for garbage
+RARELY = (100_000, *USUALLY[1:])
 COURSE_SECRET = "LEAPLM_COURSE_SECRET"  # environment of the teacher: see data.is_heldout
 
 
@@ -141,10 +143,18 @@ def quiet():
     keep_modules()
 
 
+def expect_modules():
+    """Look for garbage rarely until `keep_modules`: imports leave next to none, and looking is a fifth of their time."""
+    if not keep_modules.cache_info().currsize:
+        gc.set_threshold(*RARELY)
+
+
 @functools.cache
 def keep_modules():
     """Take what is imported out of the collector's sight, once: it stays for ever, and a look at it takes half a second."""
     gc.freeze()  # without a look for garbage first: there is none, and looking takes the same time
+    if gc.get_threshold() == RARELY:
+        gc.set_threshold(*USUALLY)
 
 
 def peak_memory_mb():

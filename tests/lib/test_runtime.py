@@ -1,5 +1,6 @@
 """The one dial."""
 
+import gc
 import multiprocessing
 import os
 import random
@@ -147,3 +148,17 @@ def test_nobody_else_counts_memory_or_processors():
     sources = [path for folder in ("lib", "course") for path in (ROOT / folder).rglob("*.py")]
     asking = {path.relative_to(ROOT).as_posix() for path in sources if counts.search(path.read_text(encoding="utf-8"))}
     assert asking == {"lib/leaplm/runtime.py", "course/tools/binder.py"}     # binder.py gives one processor away
+
+
+def test_the_collector_rests_until_modules_are_kept_and_then_is_as_it_was():
+    before = gc.get_threshold()
+    try:
+        runtime.keep_modules.cache_clear()
+        runtime.expect_modules()
+        assert gc.get_threshold() == runtime.RARELY
+        runtime.keep_modules()
+        assert gc.get_threshold() == runtime.USUALLY
+        runtime.expect_modules()  # too late: nothing would end it
+        assert gc.get_threshold() == runtime.USUALLY
+    finally:
+        gc.set_threshold(*before)

@@ -61,7 +61,9 @@ def fetch(
     """Bring models and data here, once; verified; offline ever after."""
     from leaplm.assets import AssetError
     from leaplm.assets import fetch as fetch_assets
+    from leaplm.runtime import expect_modules
 
+    expect_modules()  # PyTorch's, where a model is converted
     try:
         fetch_assets(names, everything=everything, mirror=mirror)
     except (AssetError, KeyError) as problem:

@@ -32,6 +32,9 @@ def load_ipython_extension(shell: Any) -> None:
     graders = type(shell).__module__.startswith("leaplm.")  # a notebook's shell in all else
     if graders or not hasattr(shell, "kernel"):
         return
+    from leaplm.runtime import expect_modules
+
+    expect_modules()  # the lab's, in this cell and the next
     import pandas as pd
 
     from leaplm.learner import notebook, tables

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from leaplm.runtime import expect_modules
 from leaplm.small_machines.predictor import FORMAT, load_predictor, read_card
 
 
@@ -18,6 +19,7 @@ def load_engine(path, engine="torch", threads=None):
             return load_predictor(path)
         except ValueError as error:
             raise ValueError(f"{path} cannot be served: {error}") from None
+    expect_modules()
     from leaplm.compression.engine import load_engine as load_encoder  # and PyTorch with it
 
     return load_encoder(path, engine, threads)

@@ -25,14 +25,19 @@ def prepare(path, host="127.0.0.1", port=8000, keys=None, engine="torch", thread
                          "or stay on 127.0.0.1")
     settings = Settings(**limits)
     known = read_keys(keys) if keys else []
+    listen(host, port).close()  # a port that is taken is said before the seconds that loading takes
     made = load_engine(path, engine, threads)
+    return create_app(made, settings, known, make_logger()), listen(host, port)
+
+
+def listen(host, port):
+    """An open socket; an OSError says what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror or error}. Is another program there? "
                       "Choose another with --port, or 0 for any free one") from None
-    return create_app(made, settings, known, make_logger()), listening
 
 
 def server_settings():

@@ -27,7 +27,8 @@ import nbformat
 from jinja2 import Environment, pass_context
 from jinja2.ext import Extension
 from jinja2.runtime import Context
-from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters import HTMLExporter, TemplateExporter
+from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
@@ -90,6 +91,8 @@ body summary { display: list-item; line-height: 24px }
 FRAME = ("Student's answer", "Student's task", "Grade cell:", "Test cell", "Coding free-response", "Written response",
          "Task", "Task:", "Comment", "Comments:", "Late submission penalty", "Score:", "(Top)")  # fmt: skip
 FRAME_FOLDER = "feedback"  # of nbgrader's templates
+WORDLESS = re.compile(r'<img(?![^>]*? alt=")')
+NO_WORDS = "No description has been provided for this image"  # as nbconvert says
 LOCALE_NAME = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]{2,4})*")
 
 
@@ -172,10 +175,21 @@ class FeedbackExporter(HTMLExporter):
         locale = language.replace("-", "_")
         with speaking(locale):
             words = {FrameWords.KEY: {words: spaced(say(words)) for words in FRAME}}
-            page, resources = super().from_notebook_node(nb, {**(resources or {}), **words}, **more)
+            page, resources = self._page(nb, {**(resources or {}), **words}, **more)
         head = f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}"/>\n<style>{STYLE}</style>'
         start = f'<html lang="{language}" dir="{direction(locale)}">'
         return re.sub(r"<html[^>]*>", start, page, count=1).replace("<head>", head, 1), resources
+
+    def _page(self, nb: NotebookNode, resources: dict, **more: Any) -> tuple[str, dict]:
+        """The page as its template writes it.
+
+        HTMLExporter would parse it once more, half of the time, to find pictures that have no text in their place.
+        """
+        told = nb.metadata.get("language_info", {})
+        lexer = told.get("pygments_lexer", told.get("name"))
+        self.register_filter("highlight_code", Highlight2HTML(pygments_lexer=lexer, parent=self))
+        page, resources = TemplateExporter.from_notebook_node(self, nb, self._init_resources(resources), **more)
+        return WORDLESS.sub(f'<img alt="{NO_WORDS}"', page), resources
 
 
 def spaced(words: str) -> str:

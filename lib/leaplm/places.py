@@ -19,12 +19,12 @@ INSTALLED = Path(leaplm.__file__).parent / "learner" / "course"  # setup.py puts
 def find_course(start: str | os.PathLike = ".") -> Path:
     """The course root: LEAPLM_COURSE, else the nearest folder at or above `start` whose folder course/ holds labs."""
     if named := os.environ.get(COURSE):
-        if list_labs(Path(named)):
+        if holds_labs(Path(named)):
             return Path(named)
         raise FileNotFoundError(f"{COURSE}={named} holds no lab, course/labN_topic/lab.py")
     here = Path(start).resolve()
     for folder in (here, *here.parents):
-        if list_labs(folder):
+        if holds_labs(folder):
             return folder
     raise FileNotFoundError(f"no course at or above {here}: set {COURSE} to the folder that holds course/labN_topic/lab.py")
 
@@ -38,6 +38,11 @@ def find_root() -> Path | None:
         return next((place for place in (INSTALLED, clone) if known_labs(place)), None)
 
 
+def holds_labs(root: Path) -> bool:
+    """Whether `list_labs` names one: asked at every cell of a notebook, so it looks no further than the first."""
+    return any(LAB_NAME.fullmatch(path.parent.name) for path in (root / "course").glob("lab*_*/lab.py"))
+
+
 def list_labs(root: Path) -> list[str]:
     """The names of the labs of a course, in the order of their numbers: each is a folder course/labN_topic."""
     return in_order(path.parent.name for path in (root / "course").glob("lab*_*/lab.py"))
@@ -47,6 +52,12 @@ def known_labs(root: Path) -> list[str]:
     """The labs that have a release and checks here, in the order of their numbers."""
     return in_order(path.parent.name for path in (root / "labs").glob("lab*_*/lab*_*.ipynb")
                     if (root / "course" / path.parent.name / "checks.py").is_file())  # fmt: skip
+
+
+def is_known(root: Path, lab: str) -> bool:
+    """Whether `known_labs` names a lab, without a look at the others."""
+    return bool(LAB_NAME.fullmatch(lab)) and (root / "course" / lab / "checks.py").is_file() and any(
+        (root / "labs" / lab).glob("lab*_*.ipynb"))  # fmt: skip
 
 
 def in_order(names) -> list[str]:

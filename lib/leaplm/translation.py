@@ -279,6 +279,12 @@ def list_locales(root):
                   | {path.parent.name for path in folder.glob(f"locale/*/{COMMON}.po")})
 
 
+def is_begun(root, locale):
+    """Whether `list_locales` names a language, without a look at the others."""
+    folder = Path(root) / "course"
+    return catalog_path(root, COMMON, locale).is_file() or any(folder.glob(f"lab*_*/locale/{locale}.po"))
+
+
 @functools.cache
 def load_catalogs(root, lab, locale):
     """The catalogues of a lab: its own and the common one. FileNotFoundError if the course has no such locale."""

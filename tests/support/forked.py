@@ -15,6 +15,7 @@ import traceback
 
 # What the labs import, and what libraries import at their first use: once here, for all forks.
 import datasets.packaged_modules  # noqa: F401
+import IPython.core.completer  # noqa: F401
 import leaplm.grading.judge.probes  # noqa: F401
 import matplotlib
 import matplotlib.pyplot

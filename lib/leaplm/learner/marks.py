@@ -25,7 +25,7 @@ from leaplm.learner.listener import Listener, until
 from leaplm.learner.releases import Task
 from leaplm.learner.undisturbed import undisturbed
 from leaplm.locales import catalogs_of
-from leaplm.places import find_root, known_labs
+from leaplm.places import find_root, is_known
 from leaplm.translation import translate_message, translate_metric
 
 SECONDS = 2.0  # for one mark, with the search for the mistake
@@ -63,7 +63,7 @@ def bank_of(root: Path, lab: str) -> list[Answer]:
 def prepare(lab: str) -> None:
     """Reads a lab's checks and bank now, so that its first mark need not."""
     root = find_root()
-    if root and lab in known_labs(root):
+    if root and is_known(root, lab):
         checks_of(root, lab), bank_of(root, lab)
 
 

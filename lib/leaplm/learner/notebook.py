@@ -26,7 +26,7 @@ from leaplm.learner.words import BEGIN, MODEL, NOTHING_YET, STOPPED, TITLE
 from leaplm.locales import say, say_problem, speak
 from leaplm.places import find_root, known_labs
 from leaplm.runtime import available_memory_mb, free_memory
-from leaplm.translation import list_locales
+from leaplm.translation import is_begun
 
 NBGRADER = "NBGRADER_EXECUTION"  # environment: set while nbgrader runs a notebook
 WRITE_EVERY = 60  # s, of the time worked; marks are written at once
@@ -82,8 +82,9 @@ class Session:
         Below English cells the learner may have asked for another language.
         """
         found = languages_of(source, lab)
-        if len(found) == 1 and found <= {"", *list_locales(find_root())}:
-            speak(min(found) or None)
+        locale = min(found) if len(found) == 1 else None
+        if locale == "" or locale and is_begun(find_root(), locale):
+            speak(locale or None)
 
     def after_cell(self, result: Any) -> None:
         """Below a check: its mark. Below other cells: nothing."""

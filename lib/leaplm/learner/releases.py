@@ -27,7 +27,7 @@ from leaplm.grading.rebuild.exercises import check_name, is_changed, role
 from leaplm.grading.texts import plain
 from leaplm.learner.given_out import TEXT_STUB, as_given_out
 from leaplm.locales import learner_locale, say
-from leaplm.places import find_root, known_labs
+from leaplm.places import find_root, is_known, known_labs
 from leaplm.translation import find_catalogs, translate_markdown, wrapped
 
 MARKS = "LEAPLM_MARKS"  # environment: off for no marks in notebooks
@@ -215,7 +215,7 @@ def _code(root: Path) -> dict[int, frozenset[tuple[str, str]]]:
 def find_task(source: str, lab: str, cell_id: str | None = None) -> Task | None:
     """The check of a lab whose cell has this text; or this id, since a learner may add a line to a cell."""
     root = find_root()
-    found = tasks(root, lab) if root and lab in known_labs(root) else ()
+    found = tasks(root, lab) if root and is_known(root, lab) else ()
     checks = {other.check for locale in (languages_of(source, lab) if found else ())
               for other in tasks(root, lab, locale) if plain(other.source) == plain(source)}  # fmt: skip
     same = [task for task in found if task.check in checks]

@@ -50,9 +50,12 @@ def test_the_script_installs_the_course_and_fetches(assets_ready, tmp_path):
         shutil.copytree(ROOT / folder, copy / folder)
     for file in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-TEXT"):
         shutil.copy(ROOT / file, copy)
-    venv.create(tmp_path / "env", with_pip=True)
+    venv.create(tmp_path / "env")
     [packages] = (tmp_path / "env" / "lib").glob("python*/site-packages")
     (packages / "listed.pth").write_text(sysconfig.get_path("purelib"))
+    pip = tmp_path / "env" / "bin" / "pip"
+    pip.write_text(f"#!/bin/sh\nexec {pip.parent / 'python'} -m pip \"$@\"\n")  # that of the list
+    pip.chmod(0o755)
     path = f"{tmp_path / 'env' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["binder/postBuild"], cwd=copy, env=os.environ | {"PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

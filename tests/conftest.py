@@ -51,6 +51,27 @@ def shallow(assets_ready, tmp_path_factory):
     return {"LEAPLM_HOME": str(make_shallow_store(tmp_path_factory.mktemp("store")))}
 
 
+@pytest.fixture(scope="session")
+def kinds_of_servers():
+    """What tests/support/shared_servers.py puts in the place of the engine's servers."""
+    from shared_servers import KINDS
+
+    yield KINDS
+    for kind in KINDS.values():
+        kind.close()
+
+
+@pytest.fixture(scope="module")
+def shared_servers(kinds_of_servers):
+    """Engines share their servers (see there). Not for tests that end them, count them, or look for what they leave."""
+    from leaplm.grading.judge import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, kind in kinds_of_servers.items():
+            patch.setattr(engine, name, kind)
+        yield
+
+
 @pytest.fixture
 def needs_asset():
     """needs_asset("afrisenti") gives the asset's folder, or skips the test where it has not been fetched."""

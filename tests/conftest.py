@@ -52,6 +52,36 @@ def shallow(assets_ready, tmp_path_factory):
     return {"LEAPLM_HOME": str(make_shallow_store(tmp_path_factory.mktemp("store")))}
 
 
+@pytest.fixture(scope="session")
+def kinds_of_servers():
+    """What tests/support/shared_servers.py puts in the place of the engine's servers."""
+    from shared_servers import KINDS
+
+    yield KINDS
+    for kind in KINDS.values():
+        kind.close()
+
+
+@pytest.fixture(scope="module")
+def shared_examiners(kinds_of_servers):
+    """Engines share the servers that examiners are forked from."""
+    from leaplm.grading.judge import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "ExaminerServer", kinds_of_servers["ExaminerServer"])
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_servers(kinds_of_servers, shared_examiners):
+    """Engines share all their servers. Not for tests that end them, change what they are started with, or use several."""
+    from leaplm.grading.judge import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "ForkServer", kinds_of_servers["ForkServer"])
+        yield
+
+
 @pytest.fixture
 def needs_asset():
     """needs_asset("afrisenti") gives the asset's folder, or skips the test where it has not been fetched."""

@@ -69,6 +69,7 @@ def test_code_is_isolated_where_the_language_is_written_from_the_right(course):
 
 
 @needs_sandbox
+@pytest.mark.usefixtures("shared_servers")
 def test_work_in_the_language_is_graded_and_told_in_it(course, tmp_path):
     (tmp_path / "slope-cpu.json").write_bytes(b'{"slope": 2.0}')
     solved = Classroom(LAB, course, tmp_path).perfect().notebook

@@ -401,6 +401,7 @@ def test_messages_are_filled_in_and_their_parts_translated(tmp_path):
 
 
 @needs_sandbox
+@pytest.mark.usefixtures("shared_servers")
 def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monkeypatch, tmp_path):
     (tmp_path / "slope-cpu.json").write_bytes(b'{"slope": 2.0}')
     solved = Classroom(LAB, course, tmp_path).perfect().notebook
@@ -425,6 +426,7 @@ def test_work_in_french_gets_the_same_marks_and_messages_in_french(course, monke
 
 
 @needs_sandbox
+@pytest.mark.usefixtures("shared_servers")
 def test_how_a_run_ended_is_said_in_the_language_of_the_notebook(course, monkeypatch):
     monkeypatch.setenv("LEAPLM_LOCALE", "fr")
     ending = copy.deepcopy(release(course, "fr"))

@@ -20,7 +20,7 @@ from leaplm.grading.judge import likeness
 from mini import LAB, make_course
 from walled import needs_sandbox
 
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, pytest.mark.usefixtures("shared_servers")]
 WORK = ".nbgrader-work"
 RIGHT, WRONG, SLOW = b"x * x", b"x + x", b"(__import__('time').sleep(1), x * x)[1]"
 CLASS = {"amina": RIGHT, "bello": WRONG, "chipo": RIGHT, "dede": SLOW, "efua": WRONG, "fatou": SLOW}

@@ -16,6 +16,7 @@ from nbgrader.api import Gradebook
 from quickstart import answer, cell, check, generate, hand_in, nbgrader, notebook, put_source, quickstart, task, written
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.usefixtures("shared_servers")
 RIGHT = {"double": "def double(x):\n    return 2 * x", "mean": "def mean(rows):\n    return sum(rows) / len(rows)"}
 HIDE = "### BEGIN HIDDEN TESTS\nassert {}\n### END HIDDEN TESTS"
 NUMBERS = notebook(

@@ -13,7 +13,7 @@ from leaplm.grading.sandbox.walls import Limits
 from mini import LAB, make_course
 from walled import needs_sandbox
 
-pytestmark = needs_sandbox
+pytestmark = [needs_sandbox, pytest.mark.usefixtures("shared_servers")]
 WORK = ".nbgrader-work"
 OURS = "infrastructure"
 STAGES = {"intake": "ungradable", "store": "graded", "engine": OURS, "examiner": OURS, "rebuild": OURS, "judge": OURS,

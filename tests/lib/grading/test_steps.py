@@ -9,6 +9,7 @@ from mini import LAB, make_course
 from nbgrader.api import Gradebook
 from quickstart import nbgrader
 
+pytestmark = pytest.mark.usefixtures("shared_servers")
 WORK = ".nbgrader-work"
 IMPATIENT = """
 c.GradeSubmission.limits = {"cell_seconds": 1.0}

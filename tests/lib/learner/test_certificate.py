@@ -15,6 +15,7 @@ from mini import LAB, ROOT, build, make_course
 from mini_learner import answered
 from walled import needs_sandbox
 
+pytestmark = pytest.mark.usefixtures("shared_servers")
 OTHER = "lab1_other"
 LAB_PY = '''# %% [markdown]
 # # Another lab

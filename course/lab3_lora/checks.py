@@ -607,7 +607,7 @@ def adapter(student, rng):
         artifacts.apply_artifact(model, tensors)
     except (ValueError, KeyError, TypeError) as error:
         return 0, f"the artifact cannot be used: {error}"
-    return judge_classifier(model, heldout, language)
+    return judge_classifier(lora.merge_model(model), heldout, language)  # one model, however its update is written
 
 
 def with_places(model, settings):

@@ -25,6 +25,7 @@ from leaplm.grading import (
     check,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
+from leaplm.grading.judge.remembered import computed_once
 
 CLOSE = 1e-4
 HELDOUT_ROWS = 150
@@ -292,6 +293,7 @@ CLASSIFIER = {"PromptClassifier": Contract("model tokenizer template words demon
               "PromptClassifier()": Contract("texts methods", MapOf(Numbers("float", dims=2)), gradient="none", own=WHOLE)}
 
 
+@computed_once
 def drawn_classifier(rng):
     """(seed, texts, pairs, ours, scores): a model and texts whose sums give another class than each other method somewhere.
 
@@ -476,14 +478,9 @@ def tune_prompt(student, rng):
     """Parts of different size; another choice by accuracy, in each part, by other rules for the vote; equals; few texts."""
     wrong = {}
     for n, folds, drawn in ((14, 4, "telling"), (13, 5, "equals"), (6, 8, "few")):
-        labels, tables = few_tables(rng, n) if drawn == "few" else telling_tables(rng, n, folds, drawn == "equals")
-        names = [f"{letter}{rng.integers(100)}" for letter in "zmaq"]  # not in the order of the alphabet
-        templates = {name: f"template {i}" for i, name in enumerate(names)}
-        texts = [f"text {i} of {rng.integers(10**6)}" for i in range(n)]
-        by_template = dict(zip(templates.values(), tables, strict=True))
+        labels, by_template, templates, texts, want, other_interval = choices(rng, n, folds, drawn)
         scorer = student.build(f"{PROBES}template_scorer", texts, by_template)
         given = (scorer, templates, texts, labels, *(() if folds == 5 else (folds,)))
-        want = prompting.tune_prompt(lambda template, _, known=by_template: known[template], templates, texts, labels, folds)
         try:
             got = student.call("tune_prompt", *given)
         except StudentError as error:
@@ -494,18 +491,29 @@ def tune_prompt(student, rng):
             break
         if not isinstance(got, dict) or set(want) - set(got):
             return 0, f"`tune_prompt` should return a dict with the keys {', '.join(f'`{key}`' for key in want)}"
-        told = told_of_choice(got, want, drawn, names)
+        told = told_of_choice(got, want, drawn, list(templates))
         if told and drawn == "telling":
             return 0, told[0]
         if len(student.read(scorer, f"{PROBES}templates_asked")) != len(templates):
             told.append("call `score` once for each template, with all texts")
         if student.read(scorer, f"{PROBES}scores_changed"):
             told.append("the arrays that `score` gives are still needed: leave them as they are")
-        told += told_by(judge_measures, got, want, drawn != "telling" and bool(wrong or told),
-                        accuracy_interval(tables, labels, folds))
+        told += told_by(judge_measures, got, want, drawn != "telling" and bool(wrong or told), other_interval)
         wrong |= dict.fromkeys(told)
     return max(4 - len(wrong), 1), f"the choice is right; {'; '.join(wrong)}" if wrong else \
         "the prompt is chosen, and what the choice is worth is told on texts left out"
+
+
+@computed_once
+def choices(rng, n, folds, drawn):
+    """(labels, scores of each template, templates, texts, what is right, the interval by accuracy)."""
+    labels, tables = few_tables(rng, n) if drawn == "few" else telling_tables(rng, n, folds, drawn == "equals")
+    names = [f"{letter}{rng.integers(100)}" for letter in "zmaq"]  # not in the order of the alphabet
+    templates = {name: f"template {i}" for i, name in enumerate(names)}
+    texts = [f"text {i} of {rng.integers(10**6)}" for i in range(n)]
+    by_template = dict(zip(templates.values(), tables, strict=True))
+    want = prompting.tune_prompt(lambda template, _: by_template[template], templates, texts, labels, folds)
+    return labels, by_template, templates, texts, want, accuracy_interval(tables, labels, folds)
 
 
 def accuracy_interval(tables, labels, folds):
@@ -676,7 +684,7 @@ HARMLESS = ("1,500 naira on 12/05/2024 at 10:30", "1 250 000 shillings", "the ye
 @check(points=4, contract=Contract("text", Text()))
 def redact(student, rng):
     """Made-up messages as in the lab; then each form of the docstring in several sentences, and what must stay."""
-    messages = [prompting.private_message(rng) for _ in range(60)]
+    messages = some_messages(rng)
     cleaned = {text: str(student.call("redact", text)) for text, _, _ in messages}
     recall, precision = prompting.redaction_scores(cleaned.get, messages)
     told = f"recall {recall:.2f}, precision {precision:.2f} on {len(messages)} messages"
@@ -692,6 +700,11 @@ def redact(student, rng):
     if min(recall, precision) < 0.95:
         return 2 if min(recall, precision) >= 0.75 and len(wrong) < 5 else 0, "; ".join([told, *missed])
     return 4 if not missed else max(4 - len(missed) - (len(wrong) > 1), 2), "; ".join([told, *missed])
+
+
+@computed_once
+def some_messages(rng):
+    return [prompting.private_message(rng) for _ in range(60)]
 
 
 def gone(student, secret, names, sentence):
@@ -712,23 +725,27 @@ def prompt(student, rng):
         return 0, f"the prompt cannot be used: {error}"
     if found["labels"] != heldout.features["label"].names:
         return 0, f"the classes of the prompt are not those of language {found['language']!r}"
-    predictions = ask(found["template"], found["verbalizer"], found["method"], tuple(found["demonstrations"]),
-                      found["language"])
-    return judge_predictions(np.array(heldout["label"]), np.array(predictions), found["language"])
+    words = found["verbalizer"].words
+    scores = ask(found["template"], tuple(sorted(words)), found["method"], tuple(found["demonstrations"]), found["language"])
+    predictions = scores[:, [sorted(words).index(word) for word in words]].argmax(-1)
+    return judge_predictions(np.array(heldout["label"]), predictions, found["language"])
 
 
 @functools.lru_cache(maxsize=32)
-def ask(template, verbalizer, method, demonstrations, language):
-    """Predictions on the held-out texts; the same prompt is asked once. The model is not kept: it is half a gigabyte."""
+def ask(template, words, method, demonstrations, language):
+    """Scores (n, words) of the held-out texts; the same prompt is asked once, whichever class each word stands for.
+
+    The model is not kept: it is half a gigabyte.
+    """
     from leaplm.runtime import free_memory
 
     tokenizer = models.load_tokenizer("smollm2")
     texts = prompting.shorten(data.heldout_rows(language, HELDOUT_ROWS)["text"], tokenizer)
     model = models.load_causal_lm("smollm2")
-    found = prompting.class_log_probs(model, tokenizer, texts, template, verbalizer, method, demonstrations)
+    found = prompting.class_log_probs(model, tokenizer, texts, template, prompting.Verbalizer(words), method, demonstrations)
     del model
     free_memory()
-    return tuple(found.argmax(-1).tolist())
+    return found
 
 
 def judge_predictions(labels, predictions, language):

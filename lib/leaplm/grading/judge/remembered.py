@@ -1,5 +1,7 @@
 """What an encoder made of held-out texts, remembered: the same weights, handed in twice, are not computed twice.
 
+And what a check computes for itself, whatever the answer: many answers judged with one seed share it.
+
 A class whose models are heads on one frozen encoder, a second mark in the notebook, a notebook handed in again with the
 model of last week: each costs seconds of computing for numbers that are known. An examiner and a learner's notebook keep the
 last few.
@@ -7,11 +9,16 @@ last few.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 MOST = 16  # results kept
+MOST_OWN = 64  # results kept of each function of a check's own
 _known: dict[tuple, Any] = {}  # by weights and data; the oldest first
 
 
@@ -49,6 +56,41 @@ def scored_once(model: Any, held_out: str, compute: Callable[[], Any]) -> Any:
             del _known[next(iter(_known))]
         _known[key] = compute()
     return _known[key]
+
+
+def computed_once(work: Callable) -> Callable:
+    """Decorator for what a check draws or computes, whatever the answer: the same arguments again, and it is known.
+
+    A numpy.random.Generator among them goes on as after the first call. Arguments and result are pickled, so each caller
+    gets a result of its own.
+
+    >>> @computed_once
+    ... def thrown(rng, sides):
+    ...     print("thrown")
+    ...     return rng.integers(sides, size=3)
+    >>> rngs = [np.random.default_rng(7) for _ in range(2)]
+    >>> first, again = [[*thrown(rng, 6), *rng.integers(6, size=3)] for rng in rngs]
+    thrown
+    >>> first == again
+    True
+    """
+    known: dict[bytes, bytes] = {}
+
+    @functools.wraps(work)
+    def recall(*args: Any, **kwargs: Any) -> Any:
+        key = pickle.dumps((args, kwargs))
+        drawn_from = [one.bit_generator for one in (*args, *kwargs.values()) if isinstance(one, np.random.Generator)]
+        if key not in known:
+            while len(known) >= MOST_OWN:
+                del known[next(iter(known))]
+            result = work(*args, **kwargs)
+            known[key] = pickle.dumps((result, [source.state for source in drawn_from]))
+        result, states = pickle.loads(known[key])
+        for source, state in zip(drawn_from, states, strict=True):
+            source.state = state
+        return result
+
+    return recall
 
 
 def fingerprint(model: Any) -> str:

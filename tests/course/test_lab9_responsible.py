@@ -178,6 +178,13 @@ def test_opacus_spends_the_same_and_learns():
     assert privacy.noise_trace(weight) == pytest.approx(privacy.expected_trace(config, noise, len(x), 3), rel=0.4)
 
 
+@pytest.mark.parametrize(("epsilon", "sample_rate", "steps"),
+                         [(0.25, 0.01, 100), (1, 0.25, 100), (3, 0.25, 100), (300, 0.5, 3)])
+def test_few_orders_find_the_noise_of_all(epsilon, sample_rate, steps):
+    settings = epsilon, 1e-5, sample_rate, steps
+    assert privacy.noise_for(*settings) == privacy.search_noise(*settings, privacy.opacus_orders())
+
+
 def test_bad_settings_and_empty_lists_are_said():
     with pytest.raises(ValueError, match="epsilon"):
         privacy.PrivateConfig(epsilon=0)

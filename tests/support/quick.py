@@ -48,7 +48,8 @@ INSTEAD = {
                              'runtime.scale() != "tiny" and': 'runtime.scale() == "gpu" and'},
     "lab10_capstone": {"tiny=24, cpu=150": "tiny=24, cpu=60",
                        'results = small_data.compare({"LoRA"': '# ({"LoRA"',
-                       'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"'},
+                       'results = small_data.compare({"full fine-tuning"': '# ({"full fine-tuning"',
+                       'methods["prompt without examples"]}': 'methods["TF-IDF, words"]}'},
 }  # fmt: skip
 # Fewer texts than in the lab's own language.
 IN_SWAHILI = ("lab1_pretraining", "lab11_transformer", "lab14_names", "lab16_small_machines")

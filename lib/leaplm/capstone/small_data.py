@@ -6,6 +6,7 @@ seen it, nor a near-duplicate of it. Sources: Kohavi, 1995 (stratified cross-val
 of cost-sensitive learning*; Cohen, 1960, *A coefficient of agreement for nominal scales*.
 """
 
+import functools
 import hashlib
 import json
 import time
@@ -238,13 +239,19 @@ def summarize_results(results):
     for name in dict.fromkeys(run["method"] for run in results["runs"]):
         runs = [run for run in results["runs"] if run["method"] == name]
         scores = [accuracy(true, run["predictions"]) for run in runs]
-        low, high = seeds_and_texts_interval([np.array(run["predictions"]) == true for run in runs])
+        low, high = interval_of_runs(tuple(results["true"]), *(tuple(run["predictions"]) for run in runs))
         found.append({
             "method": name, "accuracy": float(np.mean(scores)), "low": low, "high": high, "seeds": len(runs),
             "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
             "macro_f1": float(np.mean([macro_f1(true, run["predictions"]) for run in runs])),
             "seconds": float(np.mean([run["seconds"] for run in runs])), "megabytes": max(r["megabytes"] for r in runs)})
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def interval_of_runs(true, *predictions):
+    """`seeds_and_texts_interval`, remembered: after each new run the summary of all methods is made again."""
+    return seeds_and_texts_interval([np.equal(run, true) for run in predictions])
 
 
 def results_table(results):

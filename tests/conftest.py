@@ -105,8 +105,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="module", autouse=True)
 def what_stays():
-    """What a file's tests have imported and keep: the collector need not look at it in all tests to come."""
-    yield
+    """What the tests of files before this one have imported and keep: the collector need not look at it in each test."""
     gc.collect()
     gc.freeze()
 

@@ -84,6 +84,14 @@ def pip_settings(python=sys.executable):
     >>> pip_settings()                              # doctest: +SKIP
     {'index-url': 'https://pypi.example.org/simple', 'find-links': '/opt/wheels'}
     """
+    settings = {} if os.environ.get("PIP_CONFIG_FILE") == os.devnull else _settings_in_files(python)
+    variables = ((key[4:].lower().replace("_", "-"), value) for key, value in os.environ.items() if key[:4] == "PIP_")
+    settings.update((key, value) for key, value in variables if value)
+    return settings
+
+
+def _settings_in_files(python):
+    """What stands in pip's files: pip itself is asked. It reads none where PIP_CONFIG_FILE is os.devnull."""
     command = [python, "-I", "-m", "pip", "--disable-pip-version-check", "config", "list"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
                           env={**own_environment(os.environ), "PYTHONUTF8": "1"})
@@ -95,8 +103,6 @@ def pip_settings(python=sys.executable):
     for section in ("global", "install", "download"):
         mine = ((key[len(section) + 1:], value) for key, _, value in entries if key.startswith(section + "."))
         settings.update((key, ast.literal_eval(value)) for key, value in mine)
-    variables = ((key[4:].lower().replace("_", "-"), value) for key, value in os.environ.items() if key[:4] == "PIP_")
-    settings.update((key, value) for key, value in variables if value)
     return settings
 
 

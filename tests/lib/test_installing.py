@@ -89,6 +89,17 @@ def test_a_file_of_settings_that_pip_cannot_read_is_said(tmp_path, monkeypatch):
         installing.pip_settings()
 
 
+def test_pip_itself_reads_no_file_where_it_is_told_so(tmp_path, monkeypatch):
+    """So it need not be asked."""
+    (tmp_path / ".pip").mkdir()
+    (tmp_path / ".pip/pip.conf").write_text("[global]\nproxy = http://proxy.example\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
+    assert installing._settings_in_files(sys.executable)["proxy"] == installing.pip_settings()["proxy"]
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    assert installing._settings_in_files(sys.executable) == {} and "proxy" not in installing.pip_settings()
+
+
 # ---- failures --------------------------------------------------------------------------------------------------
 
 NONE = "ERROR: No matching distribution found for torch==2.13.0"

@@ -62,13 +62,22 @@ def kinds_of_servers():
 
 
 @pytest.fixture(scope="module")
-def shared_servers(kinds_of_servers):
-    """Engines share their servers (see there). Not for tests that end them, count them, or look for what they leave."""
+def shared_examiners(kinds_of_servers):
+    """Engines share the servers that examiners are forked from."""
     from leaplm.grading.judge import engine
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, kind in kinds_of_servers.items():
-            patch.setattr(engine, name, kind)
+        patch.setattr(engine, "ExaminerServer", kinds_of_servers["ExaminerServer"])
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_servers(kinds_of_servers, shared_examiners):
+    """Engines share all their servers. Not for tests that end them, change what they are started with, or use several."""
+    from leaplm.grading.judge import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "ForkServer", kinds_of_servers["ForkServer"])
         yield
 
 

@@ -20,7 +20,10 @@ class Shared:
     def __call__(self, *args):
         key = self._same(*args)
         server = self._running.pop(key, None)
-        if not (server and server.alive()):
+        if server and not server.alive():
+            server.close_it()
+            server = None
+        if not server:
             server = self._make(*args)
             server.close_it, server.close = server.close, lambda: None
         self._running[key] = server  # the newest is the last
@@ -29,7 +32,7 @@ class Shared:
 
     def close(self, but=0):
         """Ends all but the newest."""
-        for key in list(self._running)[: len(self._running) - but]:
+        for key in list(self._running)[:-but or None]:
             self._running.pop(key).close_it()
 
 

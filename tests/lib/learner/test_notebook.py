@@ -104,7 +104,7 @@ def test_asserts_that_never_end_are_stopped_and_the_notebook_goes_on(course, lab
     notebook = answered(course, mean_square="def mean_square(x):\n    while True:\n        pass")
     last = next(number for number, cell in enumerate(notebook.cells) if cell.id == "check_train_step")
     notebook.cells = notebook.cells[: last + 1]  # the cells below call it, too, and are no checks
-    notebook.cells[1].source += "\nfrom leaplm.learner import notebook\nnotebook.ASSERTS_SECONDS = 1"
+    notebook.cells[1].source += "\nfrom leaplm.learner import notebook\nnotebook.ASSERTS_SECONDS = notebook.SECONDS = 1"
     outputs = run(notebook, labs)
     [stopped] = [output for output in outputs["check_mean_square"] if output.output_type == "error"]
     assert stopped.ename == "NeverEnds" and "stopped after 1 seconds" in stopped.evalue

@@ -24,6 +24,7 @@ from leaplm.grading.submission import Submission
 from mini import LAB, make_course
 from walled import needs_sandbox
 
+pytestmark = pytest.mark.usefixtures("shared_examiners")
 SLOPE = {"artifacts/slope-cpu.json": b'{"slope": 2.0}'}
 LIMITS = Limits(memory_mb=900, processes=40, cell_seconds=1, submission_seconds=20, disk_mb=64, output_bytes=20_000)
 PATIENT = dataclasses.replace(LIMITS, cell_seconds=30, submission_seconds=60)  # for memory, so that it ends before the time

@@ -112,27 +112,8 @@ ELSEWHERE = """
             super().__init__(name, *more, **options)
     ctypes.CDLL = CDLL
 """
-FIRST = "import gc, leaplm, distributed, nbformat, nbgrader.apps, psutil, torch, transformers, typer; gc.freeze()"
-EACH = """
-import json, os, sys, tempfile
-{first}
-def tell(case):
-    with tempfile.TemporaryFile("w+") as said:
-        if (child := os.fork()) == 0:
-            os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
-            platform, unsafe = case
-            exec({program!r}, {{"platform": platform, "unsafe": unsafe}})
-        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said.seek(0)
-        return ended, said.read()
-print(json.dumps([tell(case) for case in {cases!r}]))
-"""
-GRADE = """
-    sys.argv = ["leaplm", "grade", "lab2_finetuning", *unsafe]
-    runpy.run_module("leaplm", run_name="__main__")
-"""
 OURS = """
-import gc, importlib, pkgutil, sys
+import gc, importlib, json, os, pkgutil, sys, tempfile
 import leaplm
 gc.disable()      # nothing of it is garbage
 found = [module.name for module in pkgutil.walk_packages(leaplm.__path__, "leaplm.")]
@@ -141,8 +122,24 @@ for name in ours:
     importlib.import_module(name)
 for name in [name for name in sys.modules if name.startswith("leaplm")]:
     del sys.modules[name]
+gc.freeze()
+def tell(program, **given):
+    with tempfile.TemporaryFile("w+") as said:
+        if (child := os.fork()) == 0:
+            os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
+            exec(program, {"ours": ours, **given})
+            sys.stdout.flush()
+            os._exit(0)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said.seek(0)
+        return ended, said.read()
+"""
+GRADE = """
+    sys.argv = ["leaplm", "grade", "lab2_finetuning", *unsafe]
+    runpy.run_module("leaplm", run_name="__main__")
 """
 AGAIN = """
+    import importlib
     for name in ours:
         importlib.import_module(name)
     print("all are here")
@@ -152,23 +149,32 @@ AGAIN = """
 NAMES = {"darwin": "macOS", "win32": "Windows: use WSL 2"}
 
 
-def test_grading_elsewhere_than_on_linux_is_one_sentence():
-    """Forks of a process, from which all that such a system lacks is taken away."""
-    cases = [(platform, unsafe) for platform in NAMES for unsafe in ([], ["--unsafe"])]
-    program = EACH.format(first=FIRST, program=textwrap.dedent(ELSEWHERE + GRADE), cases=cases)
+@pytest.fixture(scope="module")
+def elsewhere():
+    """What is said where all is gone that such a system lacks, and how it ended: of each platform's grading, and imports.
+
+    Each in a fork of a process that has imported what ours needs.
+    """
+    grade, again = (textwrap.dedent(ELSEWHERE + program) for program in (GRADE, AGAIN))
+    cases = [(grade, {"platform": platform, "unsafe": unsafe}) for platform in NAMES for unsafe in ([], ["--unsafe"])]
+    cases.append((again, {"platform": "win32"}))
+    program = f"{OURS}print(json.dumps([tell(program, **given) for program, given in {cases!r}]))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    for (platform, _), (ended, said) in zip(cases, json.loads(done.stdout), strict=True):
+    return [(given["platform"], *told) for (_, given), told in zip(cases, json.loads(done.stdout), strict=True)]
+
+
+def test_grading_elsewhere_than_on_linux_is_one_sentence(elsewhere):
+    for platform, ended, said in elsewhere[:-1]:
         [line] = said.splitlines()
         assert ended == 1 and line.startswith("leaplm grade: Grading runs on Linux only, with --unsafe too. This is "
                                               f"{NAMES[platform]}")  # fmt: skip
 
 
-def test_every_module_can_be_imported_elsewhere():
+def test_every_module_can_be_imported_elsewhere(elsewhere):
     """So no command and no lab dies of what only grading needs."""
-    program = OURS + 'platform = "win32"\n' + textwrap.dedent(ELSEWHERE + AGAIN)
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "all are here\n", done.stderr[-3000:]
+    _, ended, said = elsewhere[-1]
+    assert ended == 0 and said == "all are here\n", said[-3000:]
 
 
 def test_check_elsewhere_than_on_linux_is_a_note_for_teachers(monkeypatch):

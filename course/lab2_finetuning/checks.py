@@ -21,7 +21,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
-from leaplm.grading.judge.remembered import class_scores
+from leaplm.grading.judge.remembered import class_scores, computed_once
 
 CLOSE = 1e-4
 PROBES, TINY = "leaplm.grading.judge.probes:", "leaplm.grading.judge.tiny_models:"
@@ -434,6 +434,7 @@ def run_fit(student, case):
     return history, student.read(model, f"{PROBES}state_dict")
 
 
+@computed_once
 def reference_fit(case, miss=""):
     """(history, weights) of the training that the lab asks for, or of a near miss."""
     model = tiny_models.vector_classifier(WIDTH, CLASSES, case["seed"], scaled=True)

@@ -21,7 +21,7 @@ from leaplm.grading import (
     first_artifact,
 )
 from leaplm.grading.judge import probes, standing, tiny_models
-from leaplm.grading.judge.remembered import class_scores
+from leaplm.grading.judge.remembered import class_scores, computed_once
 from leaplm.peft import lora
 from torch import nn
 
@@ -471,9 +471,7 @@ def serve_requests(student, rng):
     for training, asked, *batch_size in ((True, "ABACAABBAAC", 3), (False, "CCBCCB", 2), (True, "B" * 17), (True, "C", 4),
                                          (False, "", 4)):  # fmt: skip
         make, given = some_lora(rng, dropout=0.3, initializer_range=0.3)
-        adapters = {name: {key: tensor.numpy() for key, tensor in lora.get_adapter(
-            tiny_models.with_lora(make, **{**given, "seed": int(rng.integers(10**6)), "classes": classes})).items()}
-            for name, classes in (("B", 3), ("A", 2), ("D", 2), ("C", 3))}  # fmt: skip
+        adapters = some_adapters(rng, make, given)
         rows = [{"input_ids": rng.integers(5, 60, size=int(rng.integers(2, 9))).tolist()} for _ in range(3)]
         requests = [(name, rows[place % 3 if place < 6 else 0]) for place, name in enumerate(asked)]
         model, collate = student.build(f"{MODELS}with_lora", make, **given), student.build(f"{PROBES}counting_collator")
@@ -492,6 +490,14 @@ def serve_requests(student, rng):
     if not refuses_unknown(student, rng):
         wrong[UNKNOWN] = None
     return mark(3, list(wrong), "the answers are right", "each request has its adapter's answer, in few batches")
+
+
+@computed_once
+def some_adapters(rng, make, given):
+    """{name: tensors} of adapters with 2 and 3 classes."""
+    return {name: {key: tensor.numpy() for key, tensor in lora.get_adapter(
+        tiny_models.with_lora(make, **{**given, "seed": int(rng.integers(10**6)), "classes": classes})).items()}
+        for name, classes in (("B", 3), ("A", 2), ("D", 2), ("C", 3))}  # fmt: skip
 
 
 BATCHES = "the batches: the rows of one adapter go through together, batch_size at a time"

@@ -8,7 +8,7 @@ import torch
 from leaplm.data import DynamicPaddingCollator
 from leaplm.evaluation import predict_logits
 from leaplm.grading.judge import remembered
-from leaplm.grading.judge.remembered import class_scores, fingerprint, scored_once
+from leaplm.grading.judge.remembered import class_scores, computed_once, fingerprint, scored_once
 from leaplm.grading.judge.tiny_models import tiny_classifier
 from leaplm.peft.lora import inject_lora
 from torch import nn
@@ -84,3 +84,23 @@ def test_only_the_last_few_are_kept():
         count(one, str(number), calls)
     assert len(remembered._known) == remembered.MOST
     assert count(one, "0", calls) == remembered.MOST + 2, "the oldest went"
+
+
+def test_what_a_check_computes_is_its_callers_own():
+    """The second of two equal calls gets what the first got, whatever became of that, and draws the same afterwards."""
+    calls = []
+    drawn = computed_once(lambda rng, size, times=1: calls.append(1) or times * rng.random(size))
+    rngs = [np.random.default_rng(3) for _ in range(3)]
+    first = drawn(rngs[0], 4)
+    expected = first.copy()
+    first[:] = 0
+    assert np.array_equal(drawn(rngs[1], 4), expected) and len(calls) == 1
+    assert np.array_equal(drawn(rngs[2], 4, times=2), 2 * expected) and len(calls) == 2
+    assert len({rng.random() for rng in rngs}) == 1
+
+
+def test_only_the_last_few_of_a_check_are_kept():
+    calls = []
+    double = computed_once(lambda number: calls.append(number) or 2 * number)
+    assert [double(number) for number in (*range(remembered.MOST_OWN + 1), 1, 0)][-2:] == [2, 0]
+    assert calls == [*range(remembered.MOST_OWN + 1), 0], "the oldest went"

@@ -37,13 +37,14 @@ def main():
     parser.add_argument("--dev", action="store_true", help="install what the tests need, too")
     parser.add_argument("--no-fetch", action="store_true", help="leave the models and data for later")
     options = parser.parse_args()
+    extra = "dev" if options.dev else "grade,serve"
     with concurrent.futures.ThreadPoolExecutor() as beside:
         loading = None
-        if read(STAMP) not in wanted_stamps("dev" if options.dev else "grade,serve"):
-            install("dev" if options.dev else "grade,serve")
+        if read(STAMP) not in wanted_stamps(extra):
+            install(extra)
             say("loading the packages once")
             loading = beside.submit(installing.load_once, PYTHON)
-            if not installing.has_room_for_two():
+            if not has_room_for_two():
                 loading.result()
         code = 0 if options.no_fetch else fetch()
         if loading and loading.result():
@@ -56,6 +57,13 @@ def install(extra):
     upgrade_pip()
     install_torch()
     install_course(extra)
+
+
+def has_room_for_two():
+    """Whether two programs with PyTorch fit beside all else into this machine and its container: 6 GB. Unknown is a no."""
+    from leaplm import runtime  # not at the top: a Python that is too old for it is told so first
+
+    return runtime.memory_mb() >= 6000
 
 
 def fetch():

@@ -97,15 +97,16 @@ def needs_asset():
 
 
 def pytest_collection_finish():
-    """The modules and tests stay to the end: the collector need not look at them again and again, here or in a fork."""
-    gc.collect()
-    gc.freeze()
+    """From here on: see `what_stays`."""
     gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def what_stays():
-    """What the tests of files before this one have imported and keep: the collector need not look at it in each test."""
+    """All that is there when a file's tests begin, imported for them or kept by those before, stays to the end.
+
+    The collector need not look at it in each test, here or in a fork.
+    """
     gc.collect()
     gc.freeze()
 

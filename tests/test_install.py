@@ -162,6 +162,15 @@ def test_settings_that_were_made_for_other_installations_do_not_reach_this_one(t
     assert (installed / package["jupyterlab"]["_build"]["load"]).is_file()
 
 
+@pytest.mark.parametrize(("megabytes", "roomy"), [(2000, False), (0, False), (8000, True)])
+def test_two_programs_run_at_once_only_where_there_is_room_for_both(megabytes, roomy):
+    """Asked before there is any package; `memory_mb` gives the container's memory, or 0 where no one tells."""
+    code = (f"import install; from leaplm import runtime; assert runtime.memory_mb() >= 0; "
+            f"runtime.memory_mb = lambda: {megabytes}; print(install.has_room_for_two())")
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == [str(roomy)], done.stderr
+
+
 def test_what_is_promised_is_what_install_checks():
     """README, the table of systems and a bundle's page name the limits that the installers refuse by."""
     (oldest, newest) = (f"{major}.{minor}" for major, minor in installing.PYTHONS)

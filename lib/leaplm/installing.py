@@ -4,7 +4,6 @@ Needs the standard library alone: install.py runs this before anything is instal
 """
 
 import ast
-import contextlib
 import os
 import platform
 import re
@@ -154,18 +153,6 @@ def load_once(python):
     said = done.stderr.decode(errors="replace").strip().splitlines()
     failure = (said or [f"Python ended with {done.returncode}"])[-1]
     return f"the packages are here, but this computer cannot load them all: {failure}" if done.returncode else ""
-
-
-def has_room_for_two(limits=("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-    """Whether two programs with PyTorch fit beside all else into this machine and its container: 6 GB. Unknown is a no."""
-    try:
-        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, OSError, ValueError):       # Windows, or a system that does not say
-        return False
-    for path in limits:
-        with contextlib.suppress(OSError, ValueError), open(path, encoding="utf-8") as file:  # "max" is no limit
-            sizes.append(int(file.read()))
-    return min(sizes) >= 6e9
 
 
 def is_yes(value):

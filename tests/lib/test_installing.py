@@ -189,16 +189,3 @@ def test_a_console_with_few_signs_ends_no_command(command, tmp_path):
         console = {"PYTHONIOENCODING": code_page, "PYTHONUTF8": "0", "LEAPLM_HOME": str(tmp_path / "王芳")}
         done = subprocess.run([sys.executable, "-m", "leaplm", *command], capture_output=True, env=os.environ | console)
         assert b"Traceback" not in done.stderr + done.stdout and done.stdout
-
-
-@pytest.mark.parametrize(("limit", "roomy"), [("max\n", True), (f"{2**31}\n", False), (None, True)])
-def test_two_programs_run_at_once_only_where_the_container_has_room_for_both(monkeypatch, tmp_path, limit, roomy):
-    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**22}.get, raising=False)
-    if limit is not None:
-        (tmp_path / "limit").write_text(limit)
-    assert installing.has_room_for_two([tmp_path / "limit"]) is roomy
-
-
-def test_a_system_that_does_not_tell_its_memory_is_taken_for_small(monkeypatch):
-    monkeypatch.delattr(os, "sysconf", raising=False)
-    assert not installing.has_room_for_two([])

@@ -147,8 +147,7 @@ def test_nobody_else_counts_memory_or_processors():
     counts = re.compile(r"virtual_memory\(|cpu_count\(|sched_getaffinity\(|SC_PHYS_PAGES")
     sources = [path for folder in ("lib", "course") for path in (ROOT / folder).rglob("*.py")]
     asking = {path.relative_to(ROOT).as_posix() for path in sources if counts.search(path.read_text(encoding="utf-8"))}
-    # binder.py gives one processor away; installing.py, before there are packages, asks the container as well.
-    assert asking == {"lib/leaplm/runtime.py", "lib/leaplm/installing.py", "course/tools/binder.py"}
+    assert asking == {"lib/leaplm/runtime.py", "course/tools/binder.py"}     # binder.py gives one processor away
 
 
 def test_the_collector_rests_until_modules_are_kept_and_then_is_as_it_was():

@@ -46,10 +46,18 @@ def assets_ready():
 
 @pytest.fixture(scope="session")
 def shallow(assets_ready, tmp_path_factory):
-    """The environment of a run with models of two layers (see tests/support/shallow.py)."""
+    """The environment of a run with models of two layers and short texts (see tests/support/shallow.py)."""
     from shallow import make_shallow_store
 
     return {"LEAPLM_HOME": str(make_shallow_store(tmp_path_factory.mktemp("store")))}
+
+
+@pytest.fixture(scope="session")
+def short(assets_ready, tmp_path_factory):
+    """The environment of a run with short texts."""
+    from shallow import make_short_store
+
+    return {"LEAPLM_HOME": str(make_short_store(tmp_path_factory.mktemp("store")))}
 
 
 @pytest.fixture(scope="session")

@@ -86,21 +86,18 @@ class Colab:
         [wheel] = self.folder.glob("leaplm-*.whl")
         return {**os.environ, **QUICKER, "LEAPLM_SOURCE": wheel.as_uri(), "LEAPLM_SCALE": "tiny"}
 
-    def run(self, notebook, folder):
-        """Run a notebook in place, in a kernel of its own."""
+    def run(self, notebook, folder, environment=None):
+        """Run a notebook in place, in a kernel of its own; environment: what of it is to be different."""
         kernels = KernelSpecManager(kernel_dirs=[str(self.folder / "kernels")])
         manager = KernelManager(kernel_name="colab", kernel_spec_manager=kernels)
         client = NotebookClient(notebook, manager, timeout=900, resources={"metadata": {"path": str(folder)}})
         try:
-            client.execute(env=self.environment())
+            client.execute(env={**self.environment(), **(environment or {})})
         finally:
             manager.shutdown_kernel(now=True)
 
     def run_forked(self, notebook, folder, environment):
-        """The same in a fork of one process that has imported the libraries; AssertionError where a cell fails.
-
-        environment: what of it is to be different.
-        """
+        """The same in a fork of one process that has imported the libraries; AssertionError where a cell fails."""
         path = folder / "to_run.ipynb"
         nbformat.write(notebook, path)
         asked = [str(path), str(folder), {**self.environment(), **environment}]

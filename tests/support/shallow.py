@@ -18,10 +18,17 @@ NUMBER = re.compile(r"\blayers?\.(\d+)\.")
 
 def make_shallow_store(folder):
     """A store of assets (for LEAPLM_HOME) like the machine's own, with models of LAYERS layers and fewer, shorter texts."""
+    make_short_store(folder)
+    for model in [path for path in folder.iterdir() if (path / "config.json").is_file()]:
+        model.unlink()
+        make_shallow(store() / model.name, model)
+    return folder
+
+
+def make_short_store(folder):
+    """The same with the models as they are."""
     for asset in (path for path in store().iterdir() if (path / ".leaplm").is_file()):
-        if (asset / "config.json").is_file():
-            make_shallow(asset, folder / asset.name)
-        elif asset.name in ("afrisenti", "vader"):
+        if asset.name in ("afrisenti", "vader"):
             shutil.copytree(asset, folder / asset.name, copy_function=copy_short)
         else:
             (folder / asset.name).symlink_to(asset)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib import font_manager
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -43,6 +44,8 @@ class ScriptFigure(Figure):
             return plain(filename, *args, format=format, metadata=metadata, **settings)
 
         canvas.print_figure = print_figure
+        if type(canvas).draw_idle is FigureCanvasBase.draw_idle:  # no window: after each cell it would draw what nobody sees
+            canvas.draw_idle = lambda *_, **__: None
 
     def in_words(self):
         """What the figure shows, in the learner's language."""

@@ -201,6 +201,18 @@ def test_a_lab_goes_from_the_teacher_to_a_student_and_back(school, page):
         assert book.execute("select manual_score from grade where manual_score is not null").fetchall() == [(3,)]
 
 
+@pytest.fixture(scope="module")
+def students(tmp_path_factory, shallow):
+    """(labs, address): JupyterLab on a copy of the labs, with the extension that an installation brings and small models."""
+    home = tmp_path_factory.mktemp("students")
+    without = shutil.ignore_patterns("languages", "artifacts", "runs", ".ipynb_checkpoints")
+    labs = shutil.copytree(ROOT / "labs", home / "labs", ignore=without)
+    shutil.copytree(ROOT / "lib" / "leaplm" / "labextension", home / "labextensions" / "leaplm")
+    quick = {"LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT), **shallow}
+    with jupyter(labs, home, JUPYTER_PATH=str(home), **quick) as address:
+        yield labs, address
+
+
 def look_at(page, place, name):
     """Scroll to a place and wait until it is drawn: JupyterLab draws only what is near the screen."""
     place.evaluate("element => element.scrollIntoView({block: 'center'})")
@@ -211,24 +223,22 @@ def look_at(page, place, name):
     assert place.is_visible()
 
 
-def test_training_shows_its_progress_and_its_plots(page, shallow, tmp_path):
-    settings, lab = tmp_path / "settings", "lab2_finetuning"
-    cells = nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4).cells
+def test_training_shows_its_progress_and_its_plots(students, lasting_page):
+    lab, page, (labs, address) = "lab2_finetuning", lasting_page, students
+    shutil.copytree(ROOT / "solutions" / lab, labs / "solved" / lab, ignore=shutil.ignore_patterns("artifacts", "runs"))
+    cells = nbformat.read(labs / "solved" / lab / f"{lab}.ipynb", as_version=4).cells
     last = max(number for number, cell in enumerate(cells) if cell.cell_type == "code")
-    settings.mkdir()
-    shutil.copytree(ROOT / "solutions" / lab, tmp_path / lab, ignore=shutil.ignore_patterns("artifacts", "runs"))
-    with jupyter(tmp_path, settings, LEAPLM_SCALE="tiny", LEAPLM_COURSE=str(ROOT), **shallow) as address:
-        no_news(page)
-        open_afresh(page, f"{address}/lab/tree/{lab}/{lab}.ipynb")
-        wait_for_kernel(page)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_function(HAS_RUN, arg=last, timeout=240_000, polling=500)  # ms; else at every frame
-        bar = page.locator(".jp-OutputArea-output .widget-hprogress, .jp-OutputArea-output progress").first
-        look_at(page, bar, "lab2-progress")
-        look_at(page, page.locator(".jp-RenderedImage img").first, "lab2-plot")
-        assert page.locator(".jp-RenderedImage img").count() >= 3
-        assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    no_news(page)
+    open_afresh(page, f"{address}/lab/tree/solved/{lab}/{lab}.ipynb")
+    wait_for_kernel(page)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(HAS_RUN, arg=last, timeout=240_000, polling=500)  # ms; else at every frame
+    bar = page.locator(".jp-OutputArea-output .widget-hprogress, .jp-OutputArea-output progress").first
+    look_at(page, bar, "lab2-progress")
+    look_at(page, page.locator(".jp-RenderedImage img").first, "lab2-plot")
+    assert page.locator(".jp-RenderedImage img").count() >= 3
+    assert page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
 
 
 DRAWING = """import pandas as pd
@@ -236,25 +246,14 @@ from leaplm import plots
 plots.plot_bars(pd.DataFrame({"name": ["Hausa"], "mean": [0.5], "sd": [0.02]}), "Loss during training");"""
 
 
-@pytest.fixture(scope="module")
-def students(tmp_path_factory):
-    """(labs, address): JupyterLab on a copy of the labs, with the extension that an installation brings."""
-    home = tmp_path_factory.mktemp("students")
-    without = shutil.ignore_patterns("languages", "artifacts", "runs", ".ipynb_checkpoints")
-    labs = shutil.copytree(ROOT / "labs", home / "labs", ignore=without)
-    shutil.copytree(ROOT / "lib" / "leaplm" / "labextension", home / "labextensions" / "leaplm")
-    with jupyter(labs, home, JUPYTER_PATH=str(home)) as address:
-        yield labs, address
-
-
-def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(students, page):
+def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(students, lasting_page):
     """In JupyterLab and in Jupyter Notebook, by the extension that an installation brings."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DRAWING)])
     NotebookClient(notebook).execute(env={**os.environ, "LEAPLM_LOCALE": "fr", "LEAPLM_COURSE": str(ROOT)})
-    labs, address = students
+    page, (labs, address) = lasting_page, students
+    no_news(page)
     nbformat.write(notebook, labs / "figure.ipynb")
     [words] = [output.metadata["image/png"]["alt"] for output in notebook.cells[0].outputs]
-    no_news(page)
     for place in ("lab/tree", "notebooks"):
         page.goto(f"{address}/{place}/figure.ipynb?reset")
         figure = page.locator(".jp-RenderedImage img")
@@ -263,8 +262,8 @@ def test_a_figure_has_its_words_as_alternative_text_where_it_is_shown(students, 
     page.shoot("figure-in-notebook")
 
 
-def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(students, page):
-    _, address = students
+def test_the_start_page_leads_to_the_labs_and_shows_no_teachers_panels(students, lasting_page):
+    page, (_, address) = lasting_page, students
     no_news(page)
     open_afresh(page, f"{address}/lab/tree/START.md")
     page.get_by_role("menuitem", name="Nbgrader").click()

@@ -82,6 +82,17 @@ def test_a_broken_font_file_does_no_harm(tmp_path):
     bars([ORKHON, "yes"]).figure.savefig("a.png")
 
 
+def test_a_figure_without_a_window_is_drawn_only_when_it_is_kept(monkeypatch):
+    """A notebook draws what has changed after each cell, and then the same again for its picture."""
+    drawn = []
+    monkeypatch.setattr(Text, "draw", lambda text, renderer: drawn.append(text))
+    axes = bars(["yes"])
+    axes.figure.canvas.draw_idle()
+    assert not drawn
+    axes.figure.savefig("a.png")
+    assert drawn
+
+
 @pytest.mark.parametrize("shapes", [True, False], ids=["matplotlib shapes", "we shape"])
 def test_arabic_is_drawn_joined_and_from_the_right_and_stays_as_it_was_written(monkeypatch, shapes):
     drawn = []

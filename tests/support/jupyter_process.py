@@ -9,6 +9,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+STILL = "lab/user-settings/@jupyterlab/codemirror-extension/plugin.jupyterlab-settings"
+
+
+def keep_cursors_still(config):
+    """A setting: each cell of a notebook has a cursor of its own, and a browser looks at all that blink again and again."""
+    (config / STILL).parent.mkdir(parents=True)
+    (config / STILL).write_text('{"defaultConfig": {"cursorBlinkRate": 0}}')
+
 
 @contextlib.contextmanager
 def jupyter(folder, config, **environment):
@@ -17,6 +25,7 @@ def jupyter(folder, config, **environment):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
+    keep_cursors_still(config)
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(config), "JUPYTER_DATA_DIR": str(config),
                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **environment}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",

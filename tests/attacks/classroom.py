@@ -24,7 +24,9 @@ from attacks.work import ARTIFACT, Sheet, Work
 RECEIVED = 1_790_000_000  # when everything was handed in
 RECEIVED_TEXT = "2026-09-21T14:13:20+00:00"
 EVERY = 6  # rows, then a neighbour
-LIMITS = {"cell_seconds": 4, "submission_seconds": 25, "memory_mb": 1500}  # honest work takes a third of a second
+LIMITS = {"cell_seconds": 4, "submission_seconds": 15, "memory_mb": 1500}  # honest work takes a third of a second
+# Two submissions, and what several processes of one can fill together until the watch looks again.
+SANDBOX_MB = 8 * LIMITS["memory_mb"] + 2000
 SECONDS = 1800  # for the whole class
 KINDS = {"right": 9, "wrong": 0, "half": 7}  # of neighbours, with their marks
 
@@ -137,7 +139,7 @@ def run(group: Class) -> None:
     others = world.children()
     with world.keeping_orphans(), open(folder / "log", "wb") as log:
         process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        with world.Watch(process.pid) as group.watch:
+        with world.Watch(process.pid, SANDBOX_MB) as group.watch:
             try:
                 group.ended = process.wait(SECONDS)
             except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ from leaplm.grading.sandbox.control_groups import SWITCH, find_groups
 from mini import LAB, make_course
 from walled import needs_sandbox
 
-from attacks.classroom import KINDS, LIMITS, add_earlier, add_neighbours, add_rows, make_class, publish, run
+from attacks.classroom import KINDS, LIMITS, SANDBOX_MB, add_earlier, add_neighbours, add_rows, make_class, publish, run
 from attacks.ours import look, same_verdict
 from attacks.rows import ABSENT, load
 from attacks.table import BASELINE
@@ -100,7 +100,7 @@ def test_the_watch_alone_holds_what_takes_memory(watched, alone, listeners):
     assert {student: watched.records[student]["points"] for student in watched.neighbours} == {
         student: KINDS[kind] for student, kind in watched.neighbours.items()
     }
-    assert watched.watch.sandbox_mb < 8 * LIMITS["memory_mb"] + 2000
+    assert watched.watch.sandbox_mb < SANDBOX_MB
 
 
 def test_the_grader_came_to_its_end(group):
@@ -142,8 +142,7 @@ def test_nothing_is_left_behind_or_changed(group, alone, listeners):
 
 def test_memory_of_the_grader_is_bounded(group):
     assert group.watch.grader_mb < GRADER_MB
-    # Two submissions, and what several processes of one can fill together until the watch looks again.
-    assert group.watch.sandbox_mb < 8 * LIMITS["memory_mb"] + 2000
+    assert group.watch.sandbox_mb < SANDBOX_MB
     assert group.watch.shared_mb < 2 * LIMITS["memory_mb"] + 2000
 
 

@@ -18,6 +18,7 @@ from attacks.traps import MARK
 
 PR_SET_CHILD_SUBREAPER = 36
 SYSTEM_V_KEY = 0x1EA9 << 16  # of what the row about shared memory makes
+BLOCK = 2**20  # bytes of a file that are looked at together
 SHARED_PLACES = ("/", "/tmp", "/dev/shm", "/var/tmp", "/dev/mqueue")
 
 
@@ -59,8 +60,17 @@ def files_below(*folders: Path) -> dict[str, str]:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a file's size, and of each block that is not all zeros with its place; holes are not read."""
+    digest, place = hashlib.sha256(), 0
+    with path.open("rb") as file, contextlib.suppress(OSError):  # SEEK_DATA: there is nothing but a hole up to the end
+        while True:
+            place = os.lseek(file.fileno(), place, os.SEEK_DATA) // BLOCK * BLOCK
+            file.seek(place)
+            if (block := file.read(BLOCK)) != bytes(len(block)):
+                digest.update(f"{place} {len(block)} ".encode())
+                digest.update(block)
+            place += len(block)
+    return f"{path.stat().st_size} {digest.hexdigest()}"
 
 
 def marked(free_port: int) -> set[str]:
@@ -98,8 +108,9 @@ class Watch:
     """Looks at the processes below `pid`: the most memory of the grader's own, and of all sandboxed ones together."""
 
     pid: int
+    allowed_mb: float  # of all sandboxed processes together
     grader_mb: float = 0.0  # the largest of the trusted processes
-    sandbox_mb: float = 0.0
+    sandbox_mb: float = 0.0  # no less than it was, and more than allowed only if it was
     shared_mb: float = 0.0  # more memory of files and segments than at the start, on the whole machine
     _done: threading.Event = field(default_factory=threading.Event)
 
@@ -128,10 +139,11 @@ class Watch:
             self.shared_mb = max(self.shared_mb, (psutil.virtual_memory().shared - at_start) / 1e6)
 
     def _count(self, sandboxed: list[psutil.Process]) -> None:
-        """What Linux tells of shared pages costs it much: it is asked only if all of them are more than ever before."""
-        if _sum_mb(sandboxed, lambda process: process.memory_info().rss) > self.sandbox_mb:
+        """What Linux tells of shared pages costs it much: it is asked only if all of them, in full, would be too many."""
+        held = _sum_mb(sandboxed, lambda process: process.memory_info().rss)
+        if held > self.allowed_mb:
             held = _sum_mb(sandboxed, lambda process: process.memory_full_info().pss)
-            self.sandbox_mb = max(self.sandbox_mb, held)
+        self.sandbox_mb = max(self.sandbox_mb, held)
 
 
 def _sum_mb(processes: list[psutil.Process], held: Callable[[psutil.Process], int]) -> float:

@@ -3,6 +3,7 @@
 All that such a server knows is what it was started with; each submission, and each engine's examiner, is a fork of it.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -37,7 +38,11 @@ class Shared:
 
 
 def same_forks(assets, modules, limits, unsafe, scale):
-    """In the sandbox it knows nothing but this. Empty assets are those of plain assignments, a new folder for each."""
+    """In the sandbox it knows nothing but this. Empty assets are those of plain assignments, a new folder for each.
+
+    How long a judge may take is for examiners alone.
+    """
+    limits = dataclasses.replace(limits, judge_seconds=0)
     return any(assets.iterdir()) and assets, tuple(modules), limits, scale, unsafe and around()
 
 

@@ -50,8 +50,8 @@ def classroom(tmp_path_factory):
     put(course, "a_cut_off", b'{"cells": [')
     put(course, "b_not_text", b"\xff\xfe\x00")
     put(course, "c_new_schema", schema_99(perfect))
-    put(course, "d_cannot_be_stopped", with_answer("train_step", "while True:\n    try:\n        sum(range(10**6))\n"
-        "    except BaseException:\n        pass"))  # fmt: skip
+    put(course, "d_cannot_be_stopped", with_answer("train_step", "import time\nwhile True:\n    try:\n"
+        "        time.sleep(10**6)\n    except BaseException:\n        pass"))  # fmt: skip
     put(course, "e_warns", with_answer("mean_square", "import atexit, sys\nget_ipython().events.register("
         "'pre_run_cell', lambda info: print('careful', file=sys.stderr))"))  # fmt: skip
     put(course, "f_forges", with_answer("mean_square", FORGERY))

@@ -38,6 +38,7 @@ LATER = {"torch": ("torch._dynamo",), "numpy": ("numpy.random",), "leaplm.data":
          "IPython": ("IPython.core.application", "IPython.core.completer", "IPython.core.completerlib",
                      "IPython.core.logger", "IPython.core.oinspect", "IPython.extensions.storemagic",
                      "bdb", "pygments.formatters.terminal256", "stack_data")}  # fmt: skip
+WORKER = "leaplm.grading.sandbox.worker"  # what each child runs; named among the modules, it may come before others
 MOST_DOORS = 4
 TICK = 0.1  # s between two looks at the children
 END_SECONDS = 1.0  # for a child to end by itself, so that we learn how it ended
@@ -200,7 +201,7 @@ def main() -> None:
     if settings["walled"]:
         # A /proc without bubblewrap's covers: the kernel refuses a new one to the children below covered ones.
         walls.mount_proc()
-    preload(settings["preload"])
+    preload([*settings["preload"], WORKER])
     if count_threads() > 1 or threading.active_count() > 1:
         raise RuntimeError(f"{count_threads()} threads are running; a process with threads cannot be forked safely")
     Zygote(control, Limits(**settings["limits"]), settings["walled"]).serve()

@@ -14,6 +14,7 @@ from mini import LAB, make_course
 from safetensors.numpy import save
 from walled import needs_sandbox
 
+pytestmark = pytest.mark.usefixtures("shared_examiners")
 NAME = "artifacts/model-cpu.safetensors"
 
 

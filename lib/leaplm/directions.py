@@ -1,5 +1,6 @@
 """Pieces that are written from the left in a line that is written from the right: code and arithmetic."""
 
+import functools
 import re
 
 LEFT_TO_RIGHT, FROM_THE_RIGHT, ISOLATE_END = "\u2066", "\u2067", "\u2069"  # Unicode's marks around a piece of one direction
@@ -25,7 +26,7 @@ OPERATOR = (r"(?: (?:[-+−±×*/=≈≠<>≤≥–→]|&lt;|&gt;) | ?[+−±×=
 SHAPE = r"\(\d+,(?: ?\d+,?)*\)"  # of an array: (4, 128), (4,)
 ALONE = rf"(?:{SHAPE}|{SIGN}{AMOUNT}{POWER}?|{POINTED}{POWER}?|{NUMBER}{POWER}|{LIST}){PERCENT}"
 SUM = rf"(?:− ?)?(?:{WORD} ){{0,4}}(?:{PART}(?:{OPERATOR}{PART})+|{ALONE})(?: {WORD}){{0,4}}"
-PIECE = re.compile(rf"(?P<sum>{SUM})|(?P<code>{CODE})|{KEPT}|{FORMULA}", re.S)
+PIECE = rf"(?P<sum>{SUM})|(?P<code>{CODE})|{KEPT}|{FORMULA}"
 
 
 def isolated(text):
@@ -46,7 +47,13 @@ def with_isolates(line):
     >>> with_isolates("ا -0.8 ب 3–5 % ج 0.7").replace(LEFT_TO_RIGHT, "<").replace(ISOLATE_END, ">")
     'ا <-0.8> ب <3–5 %> ج 0.7'
     """
-    return PIECE.sub(_isolate, line)
+    return _piece().sub(_isolate, line)
+
+
+@functools.cache
+def _piece():
+    """Compiled at its first use, since that takes as long as importing the rest, and most languages are from the left."""
+    return re.compile(PIECE, re.S)
 
 
 def without_isolates(text):

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from leaplm.cli.words import SpokenGroup
+from leaplm.cli.words import SpokenApp, SpokenGroup
 from leaplm.locales import say, say_problem
 
 HELP = "Models, data, labs and grading of the course. What this machine lacks, `leaplm check` says."
-app = typer.Typer(cls=SpokenGroup, no_args_is_help=True, add_completion=False, help=HELP)
+app = SpokenApp(cls=SpokenGroup, no_args_is_help=True, add_completion=False, help=HELP)
 
 
 @app.callback(help=HELP)

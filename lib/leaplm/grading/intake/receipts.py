@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nbformat import NotebookNode
-from nbgrader.utils import parse_utc
 
 from leaplm.grading.assignment import Assignment
 from leaplm.grading.course import translated_releases
@@ -69,6 +68,8 @@ def read_collected(
 
 def stamped(folder: Path) -> str | None:
     """The time in a folder's timestamp.txt, as ISO 8601 in UTC; None without one that can be read."""
+    from nbgrader.utils import parse_utc  # with all of nbgrader, which `leaplm collect` does not need
+
     try:
         with open_regular(folder / "timestamp.txt") as file:
             text = file.read(200).decode().strip()

@@ -30,7 +30,7 @@ INSTEAD = {
     "lab8_serving": {"cpu=300, gpu=1000": "cpu=60, gpu=1000", "cpu=(30, 16, 5)": "cpu=(2, 2, 1)", "cpu=150": "cpu=60",
                      "versions.onnx_versions(student, small_tokenizer, names)": "{}",
                      'sentences["train"].shuffle(': 'sentences["train"].filter(lambda row: len(row["text"]) < 80).shuffle('},
-    "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600"},
+    "lab9_responsible": {"cpu=300, gpu=600": "cpu=60, gpu=600", "cpu=privacy.ROWS": "cpu=1200"},
     "lab11_transformer": {"else 400  # a small": "else 320  # a small"},
     "lab12_retrieval": {"cpu=6, gpu=30": "cpu=1, gpu=30"},
     "lab13_transfer": {"tiny=120, cpu=701": "tiny=120, cpu=250", "tiny=60, cpu=701": "tiny=60, cpu=300",

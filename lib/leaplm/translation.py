@@ -421,7 +421,7 @@ def _by_template(words, catalogs, kind, across=False):
     """By the first template that leaves nothing in English, else the one that leaves least; None where none fits."""
     best = None
     for template, fixed, string in _near(words, catalogs, kind):
-        if not all(part in words for part in fixed):
+        if fixed[0] not in words or not all(part in words for part in fixed):
             continue  # no pattern needs to be made
         pattern, names = _pattern(template, across)
         if found := pattern.fullmatch(words):

@@ -86,9 +86,28 @@ def bootstrap_interval(labels, predictions, metric=accuracy, level=0.95, rounds=
     labels, predictions = check_pair(labels, predictions)
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(labels), (rounds, len(labels)))
-    scores = [metric(labels[i], predictions[i]) for i in rows]
+    scores = resampled(metric, labels, predictions, rows)
     tail = (1 - level) / 2
     return tuple(float(q) for q in np.quantile(scores, [tail, 1 - tail]))
+
+
+def resampled(metric, labels, predictions, draws):
+    """metric(labels[rows], predictions[rows]) of each draw's rows: (rounds,). Our own metrics count all draws at once.
+
+    >>> draws = np.array([[0, 1, 2], [2, 2, 0]])
+    >>> resampled(macro_f1, np.array([0, 1, 1]), np.array([0, 1, 0]), draws).round(3).tolist()
+    [0.667, 0.25]
+    """
+    if metric is accuracy:
+        return (labels == predictions)[draws].mean(axis=1)
+    if metric is macro_f1:
+        codes = np.unique(np.concatenate([labels, predictions]), return_inverse=True)[1]
+        size = codes.max() + 1
+        pairs = codes[: len(labels)] * size + codes[len(labels) :]
+        tables = np.array([np.bincount(pairs[rows], minlength=size**2) for rows in draws]).reshape(-1, size, size)
+        counts, hits = tables.sum(axis=1) + tables.sum(axis=2), tables.diagonal(axis1=1, axis2=2)
+        return (2 * hits / np.maximum(counts, 1)).sum(axis=1) / (counts > 0).sum(axis=1)
+    return [metric(labels[rows], predictions[rows]) for rows in draws]
 
 
 def seeds_and_texts_interval(scores, level=0.95, rounds=1000, seed=0):

@@ -48,6 +48,7 @@ OUTSIDE = f"{WRAPPING_END}\n\n{{}}\n\n{RIGHT_TO_LEFT}"  # of the wrapping: block
 IN_CODE = "/code"  # ends the place of words that stand in a code cell
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 BRACE = re.compile(r"[{}]")
+WORD, WHOLE_WORD = re.compile(r"\w+"), re.compile(r"(?<=\W)\w+(?=\W)")  # the second: not at an end of the text
 SHORTEST = 8  # letters of a template such as `{first} or {second}` that fits much: it is taken where it fits all
 JOINT = "; "  # between several messages in one
 # The places whose texts can be a message or a part of one, and those of the words that figures show; of prose, code and
@@ -419,9 +420,9 @@ def codes_of_languages():
 def _by_template(words, catalogs, kind, across=False):
     """By the first template that leaves nothing in English, else the one that leaves least; None where none fits."""
     best = None
-    for template, fixed, string in _templates(catalogs, kind):
+    for template, fixed, string in _near(words, catalogs, kind):
         if fixed[0] not in words or not all(part in words for part in fixed):
-            continue  # most templates: no pattern needs to be made
+            continue  # no pattern needs to be made
         pattern, names = _pattern(template, across)
         if found := pattern.fullmatch(words):
             parts = {name: (part, []) if quoted else _translate(part, catalogs, kind)
@@ -434,6 +435,22 @@ def _by_template(words, catalogs, kind, across=False):
             if not best[1]:
                 break
     return best
+
+
+def _near(words, catalogs, kind):
+    """The templates whose longest whole word stands in `words`: of thousands, a few."""
+    templates, numbers = _templates(catalogs, kind), _numbers(catalogs, kind)
+    return [templates[number] for number in sorted(n for word in {"", *WORD.findall(words)} for n in numbers.get(word, ()))]
+
+
+@functools.cache
+def _numbers(catalogs, kind):
+    """{word: numbers of templates}: the longest word that no placeholder touches; "" for templates without one."""
+    found = {}
+    for number, (_, fixed, _) in enumerate(_templates(catalogs, kind)):
+        whole = [word for part in fixed for word in WHOLE_WORD.findall(part)]
+        found.setdefault(max(whole, key=len, default=""), []).append(number)
+    return found
 
 
 def _length_left(option):

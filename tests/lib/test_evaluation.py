@@ -55,6 +55,15 @@ def test_bootstrap_interval_covers_the_true_accuracy():
     assert 180 <= covered <= 198
 
 
+@pytest.mark.parametrize("metric", [evaluation.accuracy, evaluation.macro_f1])
+@pytest.mark.parametrize("names", [[0, 1], [-3, 5, 2000], ["a", "b", "c", "d"]])
+def test_bootstrap_interval_counts_all_draws_as_it_does_each(metric, names):
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.choice(names, (2, 12))  # so few that a draw may lack a class
+    each = evaluation.bootstrap_interval(labels, predictions, lambda *pair: metric(*pair), rounds=200)
+    assert evaluation.bootstrap_interval(labels, predictions, metric, rounds=200) == each
+
+
 def test_summarize_seeds_uses_the_sample_deviation():
     assert evaluation.summarize_seeds([1, 2, 3]) == {"mean": 2.0, "sd": 1.0, "seeds": 3}
     with pytest.raises(ValueError, match="no values"):

@@ -19,8 +19,13 @@ def macro_f1(labels, predictions):
     A class that is never predicted counts as 0. Equals scikit-learn's `f1_score(average="macro", zero_division=0)`.
     """
     labels, predictions = check_pair(labels, predictions)
-    codes = small_numbers(np.concatenate([labels, predictions]))
-    counts, hits = np.bincount(codes), np.bincount(codes[: len(labels)][labels == predictions], minlength=codes.max() + 1)
+    return mean_f1(small_numbers(np.concatenate([labels, predictions])).reshape(2, -1), labels == predictions)
+
+
+def mean_f1(codes, right):
+    """Macro-F1 of labels and predictions as numbers from 0, codes (2, n), and whether each prediction is right, (n,)."""
+    counts = np.bincount(codes.ravel())
+    hits = np.bincount(codes[0][right], minlength=len(counts))
     occurs = counts > 0
     return float(np.mean(2 * hits[occurs] / counts[occurs]))
 
@@ -86,27 +91,24 @@ def bootstrap_interval(labels, predictions, metric=accuracy, level=0.95, rounds=
     labels, predictions = check_pair(labels, predictions)
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(labels), (rounds, len(labels)))
-    scores = resampled(metric, labels, predictions, rows)
+    scores = scores_of_draws(metric, labels, predictions, rows)
     tail = (1 - level) / 2
     return tuple(float(q) for q in np.quantile(scores, [tail, 1 - tail]))
 
 
-def resampled(metric, labels, predictions, draws):
-    """metric(labels[rows], predictions[rows]) of each draw's rows: (rounds,). Our own metrics count all draws at once.
+def scores_of_draws(metric, labels, predictions, draws):
+    """metric(labels[rows], predictions[rows]) of each draw's rows; for our own metrics classes are compared once.
 
     >>> draws = np.array([[0, 1, 2], [2, 2, 0]])
-    >>> resampled(macro_f1, np.array([0, 1, 1]), np.array([0, 1, 0]), draws).round(3).tolist()
+    >>> np.round(scores_of_draws(macro_f1, np.array([0, 1, 1]), np.array([0, 1, 0]), draws), 3).tolist()
     [0.667, 0.25]
     """
+    right = labels == predictions
     if metric is accuracy:
-        return (labels == predictions)[draws].mean(axis=1)
+        return right[draws].mean(axis=1)
     if metric is macro_f1:
-        codes = np.unique(np.concatenate([labels, predictions]), return_inverse=True)[1]
-        size = codes.max() + 1
-        pairs = codes[: len(labels)] * size + codes[len(labels) :]
-        tables = np.array([np.bincount(pairs[rows], minlength=size**2) for rows in draws]).reshape(-1, size, size)
-        counts, hits = tables.sum(axis=1) + tables.sum(axis=2), tables.diagonal(axis1=1, axis2=2)
-        return (2 * hits / np.maximum(counts, 1)).sum(axis=1) / (counts > 0).sum(axis=1)
+        codes = small_numbers(np.concatenate([labels, predictions])).reshape(2, -1)
+        return [mean_f1(codes.take(rows, axis=1), right[rows]) for rows in draws]
     return [metric(labels[rows], predictions[rows]) for rows in draws]
 
 

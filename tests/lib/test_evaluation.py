@@ -1,5 +1,7 @@
 """Metrics agree with scikit-learn and torch; intervals cover what they promise."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -57,11 +59,20 @@ def test_bootstrap_interval_covers_the_true_accuracy():
 
 @pytest.mark.parametrize("metric", [evaluation.accuracy, evaluation.macro_f1])
 @pytest.mark.parametrize("names", [[0, 1], [-3, 5, 2000], ["a", "b", "c", "d"]])
-def test_bootstrap_interval_counts_all_draws_as_it_does_each(metric, names):
+def test_bootstrap_interval_is_that_of_each_draw_alone(metric, names):
     rng = np.random.default_rng(0)
     labels, predictions = rng.choice(names, (2, 12))  # so few that a draw may lack a class
     each = evaluation.bootstrap_interval(labels, predictions, lambda *pair: metric(*pair), rounds=200)
     assert evaluation.bootstrap_interval(labels, predictions, metric, rounds=200) == each
+
+
+def test_bootstrap_interval_of_many_classes_takes_little_memory():
+    labels, predictions = np.random.default_rng(0).integers(0, 300, (2, 600))
+    tracemalloc.start()
+    evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=200)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6  # bytes; the draws themselves are one million
 
 
 def test_summarize_seeds_uses_the_sample_deviation():

@@ -19,6 +19,7 @@ import gc  # noqa: E402
 
 gc.set_threshold(10_000, 20, 20)  # a model of torch is ten thousand objects, none of them garbage
 gc.disable()  # until all is imported and collected: it stays, and looking at it again and again takes as long as the rest
+import random  # noqa: E402
 import re  # noqa: E402
 
 import pytest  # noqa: E402
@@ -108,6 +109,27 @@ def pytest_collection_finish():
     """What was imported and collected stays, and hardly any of it is garbage; from here on: see `what_stays`."""
     gc.freeze()
     gc.enable()
+
+
+def seed_all():
+    """What a test draws without a seed of its own is the same in each run, also when other tests run before it."""
+    seed = int(os.environ.get("LEAPLM_TEST_SEED", 0))  # others: to see what only luck lets pass
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seed_of_file():
+    """For the models that a file's fixtures make."""
+    seed_all()
+
+
+@pytest.fixture(autouse=True)
+def seed_of_test():
+    seed_all()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -667,11 +667,11 @@ table.rename(index=data.NAMES)
 # %% [markdown]
 # ## 8. Hand in your classifier
 #
-# A file of about 6 megabytes: how rare the pieces are, the map, and the head. The grader reads texts in your language that you
-# never saw (the half of SIB-200's test part that is kept back), makes the features with the library, and measures macro-F1.
-# Full points at the level of our own five runs with 600 translations (mean minus 3 to 5 standard deviations, and in any case
-# above always one topic); half if it is clearly better than always one topic. You may learn the map or the head in another
-# way, with the translations and labels of this lab. Languages with a record: Hausa, Swahili, Yoruba, Amharic, Igbo, English,
+# A file of about 6 megabytes: how rare the pieces are, the map, and the head. The grader reads texts in your language that
+# you never saw (the half of SIB-200's test part that is kept back), makes the features with the library, and measures
+# macro-F1. Full points at the level of our own five runs with 600 translations (mean minus 3 to 5 standard deviations, and
+# in any case above guessing); half if it is clearly better than guessing. You may learn the map or the head in another way,
+# with the translations and labels of this lab. Languages with a record: Hausa, Swahili, Yoruba, Amharic, Igbo, English,
 # French, Portuguese, Quechua, Bengali.
 
 # %% locked="save"

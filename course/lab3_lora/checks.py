@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from leaplm import artifacts, data, evaluation, marking, models
+from leaplm import artifacts, data, models
 from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
@@ -20,7 +20,8 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import probes, standing, tiny_models
+from leaplm.grading.judge import probes, tiny_models
+from leaplm.grading.judge.class_points import judge_classes
 from leaplm.grading.judge.remembered import class_scores, computed_once
 from leaplm.peft import lora
 from torch import nn
@@ -629,26 +630,7 @@ def with_places(model, settings):
 
 
 def judge_classifier(model, heldout, language):
-    """Macro-F1, so that 'always neutral', right for six in ten Swahili tweets, earns nothing.
-
-    Half the points ask for clearly more than the better of two ways to know nothing: the majority class, and guessing.
-    """
     tokenizer = models.load_tokenizer()
     rows, labels = data.tokenize(heldout, tokenizer, max_length=64), np.array(heldout["label"])
     collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
-    predictions = class_scores(model, language, rows, collate).argmax(-1)
-    score = evaluation.macro_f1(labels, predictions)
-    majority = evaluation.macro_f1(labels, evaluation.majority_baseline(labels, labels))
-    ignorant = max(majority, 1 / len(heldout.features["label"].names))
-    record = marking.runs("lab3_lora", language)["heldout_macro_f1"]
-    if not len(record):
-        return 0, f"there is no record for language {language!r} yet: `leaplm add-language` makes one"
-    wanted = max(ignorant + 0.02, marking.threshold("lab3_lora", language, "heldout_macro_f1"))
-    told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
-    standing.note("macro-F1", score, wanted, record)
-    if score >= wanted:
-        return 6, f"{told}; at least {wanted:.3f} was wanted"
-    low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1)
-    if low > ignorant:
-        return 3, f"{told}: clearly above what guessing gives ({ignorant:.3f}), below the {wanted:.3f} that was wanted"
-    return 0, f"{told}: not clearly above what guessing gives ({ignorant:.3f})"
+    return judge_classes("lab3_lora", language, labels, class_scores(model, language, rows, collate).argmax(-1))

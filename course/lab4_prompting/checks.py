@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import torch
-from leaplm import data, evaluation, marking, models, prompting
+from leaplm import data, evaluation, models, prompting
 from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
@@ -24,7 +24,8 @@ from leaplm.grading import (
     as_number,
     check,
 )
-from leaplm.grading.judge import probes, standing, tiny_models
+from leaplm.grading.judge import probes, tiny_models
+from leaplm.grading.judge.class_points import judge_classes
 from leaplm.grading.judge.remembered import computed_once
 
 CLOSE = 1e-4
@@ -728,7 +729,7 @@ def prompt(student, rng):
     words = found["verbalizer"].words
     scores = ask(found["template"], tuple(sorted(words)), found["method"], tuple(found["demonstrations"]), found["language"])
     predictions = scores[:, [sorted(words).index(word) for word in words]].argmax(-1)
-    return judge_predictions(np.array(heldout["label"]), predictions, found["language"])
+    return judge_classes("lab4_prompting", found["language"], np.array(heldout["label"]), predictions)
 
 
 @functools.lru_cache(maxsize=32)
@@ -746,27 +747,3 @@ def ask(template, words, method, demonstrations, language):
     del model
     free_memory()
     return found
-
-
-def judge_predictions(labels, predictions, language):
-    majority = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
-    score = evaluation.macro_f1(labels, predictions)
-    wanted = wanted_score(language, majority)
-    standing.note("macro-F1", score, wanted, runs(language))
-    told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
-    if score >= wanted:
-        return 4, f"{told}; at least {wanted:.3f} was wanted"
-    low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1)
-    if low > majority:
-        return 2, f"{told}: clearly above the majority class ({majority:.3f}), below the {wanted:.3f} that was wanted"
-    return 0, f"{told}: not clearly above the majority class ({majority:.3f})"
-
-
-def runs(language):
-    return marking.runs("lab4_prompting", language)["heldout_macro_f1"]
-
-
-def wanted_score(language, majority):
-    """Mean minus three deviations of our own runs, but never less than the majority class gets."""
-    wanted = marking.threshold("lab4_prompting", language, "heldout_macro_f1") if len(runs(language)) > 1 else 0
-    return max(wanted, majority + 0.01)

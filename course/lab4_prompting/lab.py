@@ -933,10 +933,10 @@ print(f"test accuracy {final_accuracy:.2f} (95 % interval {low:.2f} to {high:.2f
 # record, prompts chosen at a macro-F1 of 0.78 on 50 texts reach 0.74 ± 0.05 on test texts.
 #
 # The file holds the template, the words, the score and, if you give some, demonstrations. Your teacher's computer asks its
-# own SmolLM2 with it, on 150 texts that you never saw. Full points at the level of our own runs (mean macro-F1 minus 3 to 5 standard
-# deviations, and above the majority class), half if it clearly beats the majority class. You may write a better prompt
-# than ours: change `chosen_template` or the words, or add `demonstrations=`, and run the cell again. If this model cannot do
-# your language (section 13), or you have brought your own file, hand in a prompt for English.
+# own SmolLM2 with it, on 150 texts that you never saw. Full points at the level of our own runs (mean macro-F1 minus 3 to 5
+# standard deviations, and above guessing), half if it is clearly better than guessing. You may write a better prompt than
+# ours: change `chosen_template` or the words, or add `demonstrations=`, and run the cell again. If this model cannot do your
+# language (section 13), or you have brought your own file, hand in a prompt for English.
 
 # %% locked="save"
 chosen_template = templates[best_name]

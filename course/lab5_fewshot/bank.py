@@ -1203,6 +1203,14 @@ def untrained(trained):
     return {name: changed(content, lambda t: t * 0) for name, content in trained.items()}
 
 
+@wrong.artifact("few_shot_classifier", "a head that was never trained: random numbers")
+def random_head(trained):
+    import torch
+
+    return {name: changed(content, lambda t: torch.randn(t.shape, generator=torch.Generator().manual_seed(1)))
+            for name, content in trained.items()}
+
+
 @wrong.artifact("few_shot_classifier", "no head in the file")
 def headless():
     import torch

@@ -1006,11 +1006,11 @@ encoder = None
 # %% [markdown]
 # ## 9. Hand in your classifier
 #
-# The head that you trained on 16 examples of each class, as a file of a few kilobytes. It is tested on 600 sentences
-# that you never saw, and the measure is macro-F1 (the mean over the classes). Full points at the level of our own ten
-# draws (mean minus 3 to 5 standard deviations, and in any case above a program that always says one class); half if it is
-# clearly better than guessing. You may train it in another way (your own trainer, the open task's head, fine-tuning, LoRA merged into
-# the weights, a better choice of examples): the rule is **at most 16 labelled examples of each class**.
+# The head that you trained on 16 examples of each class, as a file of a few kilobytes. It is tested on 600 sentences that
+# you never saw, and the measure is macro-F1 (the mean over the classes). Full points at the level of our own ten draws (mean
+# minus 3 to 5 standard deviations, and in any case above guessing); half if it is clearly better than guessing. You may
+# train it in another way (your own trainer, the open task's head, fine-tuning, LoRA merged into the weights, a better choice
+# of examples): the rule is **at most 16 labelled examples of each class**.
 
 # %% locked="save"
 reference = models.load_sequence_classifier(names)

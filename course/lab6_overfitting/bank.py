@@ -909,6 +909,22 @@ def one_class(trained):
     return {name: changed(content, say_first) for name, content in trained.items()}
 
 
+@wrong.artifact("few_label_classifier", "a model that was never trained: its head has random numbers")
+def random_head(trained):
+    import json
+
+    from leaplm.artifacts import CARD, read_artifact
+    from safetensors.torch import save
+
+    made = {}
+    for name, content in trained.items():
+        card, tensors = read_artifact(content)
+        heads = {part: torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)) for part, tensor in tensors.items()
+                 if part.startswith("classifier")}
+        made[name] = save(heads, metadata={CARD: json.dumps(card)})
+    return made
+
+
 @wrong.artifact("few_label_classifier", "trained on 1,000 examples, and the card says so")
 def too_many(trained):
     return {name: changed(content, lambda n, t: t, examples=1000) for name, content in trained.items()}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from leaplm import artifacts, data, evaluation, marking, models
+from leaplm import artifacts, data, evaluation, models
 from leaplm.grading import (
     FREE,
     NOTHING_CALLED,
@@ -27,7 +27,8 @@ from leaplm.grading import (
     check,
     first_artifact,
 )
-from leaplm.grading.judge import interrupted, probes, standing, tiny_models
+from leaplm.grading.judge import interrupted, probes, tiny_models
+from leaplm.grading.judge.class_points import judge_classes
 from leaplm.grading.judge.remembered import class_scores
 from leaplm.grading.sandbox.student import StudentError
 from leaplm.overfitting import memory, resumable
@@ -675,18 +676,4 @@ def judge_classifier(model, heldout, language):
     rows = data.tokenize(heldout, tokenizer)
     collate = data.DynamicPaddingCollator(tokenizer.pad_token_id)
     predictions = class_scores(model, language, rows, collate).argmax(-1)
-    labels = np.array(heldout["label"])
-    score = evaluation.macro_f1(labels, predictions)
-    one_class = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
-    record = marking.runs("lab6_overfitting", language)["heldout_macro_f1"]
-    if record.empty:
-        return 0, f"there is no record for language {language!r} yet: `leaplm add-language` makes one"
-    wanted = max(marking.threshold("lab6_overfitting", language, "heldout_macro_f1"), one_class + 0.02)
-    told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
-    standing.note("macro-F1", score, wanted, record)
-    if score >= wanted:
-        return 6, f"{told}; at least {wanted:.3f} was wanted"
-    low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=300)
-    if low > one_class:
-        return 3, f"{told}: clearly better than always the same class ({one_class:.3f}), below the {wanted:.3f} wanted"
-    return 0, f"{told}: not clearly better than always the same class ({one_class:.3f}); {wanted:.3f} was wanted"
+    return judge_classes("lab6_overfitting", language, np.array(heldout["label"]), predictions)

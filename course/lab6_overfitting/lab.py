@@ -480,7 +480,7 @@ print(f"{RECIPE}: test accuracy {own_accuracy:.3f} (95 % interval {low:.2f} to {
 # %% [markdown]
 # The file that you hand in holds what training changed, and a card. It is tested on 600 texts that you never saw; the
 # measure is macro-F1. Full points at the level of our own five runs (mean minus 3 to 5 standard deviations), half if it is
-# clearly better than always saying one class. The rule is **at most 100 labelled texts for training**.
+# clearly better than guessing. The rule is **at most 100 labelled texts for training**.
 
 # %% locked="save"
 reference = models.load_sequence_classifier(names)

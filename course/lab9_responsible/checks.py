@@ -4,7 +4,7 @@ import functools
 import math
 
 import numpy as np
-from leaplm import artifacts, data, evaluation, marking
+from leaplm import artifacts, data
 from leaplm.grading import (
     NOTHING_CALLED,
     Contract,
@@ -21,7 +21,7 @@ from leaplm.grading import (
     differs,
     first_artifact,
 )
-from leaplm.grading.judge import standing
+from leaplm.grading.judge.class_points import judge_classes
 from leaplm.responsible import fairness, memorization, privacy
 
 CLOSE = 1e-4
@@ -583,18 +583,5 @@ def heldout_features(language, kind):
 
 def judge_head(weight, language, kind):
     features, labels = heldout_features(language, kind)
-    predictions = privacy.head_logits(weight, features).argmax(1)
-    score = evaluation.macro_f1(labels, predictions)
-    one_class = evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
-    record = marking.runs("lab9_responsible", language)["heldout_macro_f1"]
-    if record.empty:
-        return 0, f"there is no record for language {language!r} yet: `leaplm add-language` makes one"
-    wanted = max(marking.threshold("lab9_responsible", language, "heldout_macro_f1"), one_class + 0.02)
-    told = f"epsilon holds; macro-F1 {score:.3f} on {len(labels)} held-out texts"
-    standing.note("macro-F1", score, wanted, record)
-    if score >= wanted:
-        return 6, f"{told}; at least {wanted:.3f} was wanted"
-    low, _ = evaluation.bootstrap_interval(labels, predictions, evaluation.macro_f1, rounds=300)
-    if low > one_class:
-        return 3, f"{told}: clearly above the majority class ({one_class:.3f}), below the {wanted:.3f} that was wanted"
-    return 0, f"{told}: not clearly above the majority class ({one_class:.3f}); {wanted:.3f} was wanted"
+    points, told = judge_classes("lab9_responsible", language, labels, privacy.head_logits(weight, features).argmax(1))
+    return points, f"epsilon holds; {told}"

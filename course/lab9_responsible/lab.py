@@ -1076,7 +1076,7 @@ for columns in (["town", "gender", "age"], ["town", "gender", "age group"], ["ag
 # * trains again from your card (rows, seed, steps, noise), and refuses a head that comes out otherwise: hand in the head of
 #   section 4, not one of the open task or of Opacus;
 # * tests the head on texts that you never saw. Full points at the level of our own runs (mean minus 3 to 5 standard
-#   deviations), half of them if it clearly beats the majority class.
+#   deviations), half of them if it is clearly better than guessing.
 #
 # What no card alone can prove: that each row was clipped, that the noise was really random, that the steps were really so
 # many. Here the grader has the texts and the seed and can train again. Elsewhere somebody who wants to cheat can. For this

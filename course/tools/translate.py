@@ -70,8 +70,8 @@ WORD = re.compile(r"(?<!\S)[a-z]{2,}[,;:.]?(?!\S)")
 # Modules of leaplm that speak to students.
 LIBRARY = ("grading.intake.clean_notebook", "grading.intake.ingest", "grading.intake.uploads", "grading.sandbox.student",
            "grading.sandbox.values", "grading.sandbox.remote", "grading.judge.checks", "grading.judge.contracts",
-           "grading.judge.returns", "grading.judge.watched", "grading.judge.examiner", "grading.judge.engine",
-           "learner.words", "marking", "training")
+           "grading.judge.returns", "grading.judge.class_points", "grading.judge.watched", "grading.judge.examiner",
+           "grading.judge.engine", "learner.words", "marking", "training")
 # Modules whose errors they read, and what they `say`.
 RAISING = ("artifacts", "data", "plain_json", "capstone.small_data", "compression.checkpoint", "prompting.templates",
            "small_machines.predictor", "tokens.costs", "transformer.language_model")

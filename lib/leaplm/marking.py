@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from leaplm import added, calibration, data, evaluation
+from leaplm.assets import AssetMissing
 from leaplm.locales import language_name, learner_locale, say
 
 ALL_POINTS = 30  # of most labs
@@ -20,15 +21,13 @@ WITH_OTHERS = 3  # by the spread of the lab's other languages as well: a mean ne
 
 # What is told: whole sentences, since another language may put its parts in another order.
 MARKED = "{name}: {what} is marked on {rows} {rows_of} ({points} of the lab's {all} points)."
-AGAINST_CLASS = ("{name}: {what} is marked on {rows} {rows_of}, against the most frequent class ({points} of the lab's "
-                 "{all} points).")
 NOT_MARKED = "{name}: {what} is not marked, {rest} of the lab's {all} points can be reached."
 NO_HELDOUT = "{name}: no mark of this lab rests on held-out texts; all {all} points can be reached."
 TOO_FEW = "{name}: what you hand in is not marked, for want of runs of ours to compare it with; all else is."
 BY_RUNS = "{name}: what you hand in is marked on rows that you have not seen, against {count} runs of ours."
 NEEDS_SENTENCES = "It needs sentences that are the same in every language, as in: {languages}."
 NEEDS_RUNS = "There are too few runs of ours to set a threshold. A teacher adds them with: leaplm add-language {language}"
-NEAR = "Our own runs in it are no better than guessing, so a mark would tell nothing."
+NEAR = "Our own runs in it are hardly better than guessing, so a mark would tell nothing."
 NO_TEXTS = "This lab has no texts in it; use one of {languages}, or a CSV file of your own."
 NEEDS_UNSEEN = ("It takes texts that you have not seen. If your teacher gave you this file, ask whether they are there; "
                 "else a teacher, or you for yourself, holds a part of it back with: leaplm add-language {language}")
@@ -46,14 +45,9 @@ def above_majority(labels):
     return np.bincount(labels).max() / len(labels) + 0.02
 
 
-def one_class(labels):
-    """The macro-F1 of always the most frequent class."""
-    return evaluation.macro_f1(labels, np.full(len(labels), np.bincount(labels).argmax()))
-
-
 def knowing_nothing(labels):
-    """The macro-F1 of the better of two ways to know nothing: the most frequent class, and guessing."""
-    return max(one_class(labels), 1 / len(np.unique(labels)))
+    """The macro-F1 of guessing: one in the number of classes. To say always the same class has less, whichever it is."""
+    return 1 / len(np.unique(labels))
 
 
 def most_by_guessing(labels):
@@ -70,17 +64,15 @@ def _most_by_guessing(labels):
 class Mark(NamedTuple):
     """How a lab's model is marked: the study whose runs set the threshold, the model's points, the rows it is marked on.
 
-    where: what else the study's rows must say. fewest: runs without which no threshold is set; 0 where a model is marked
-    without any, against the most frequent class. what: is marked. rows_of: what the rows are. of: the lab's points in all.
+    where: what else the study's rows must say. what: is marked. rows_of: what the rows are. of: the lab's points in all.
     aim: the sentence that tells the threshold. columns: of the runs, by the sentence's placeholders. least: of the rows'
-    labels, what is wanted in any case.
+    labels, what is wanted in any case; a language in which runs like ours do not reach it is not marked.
     """
 
     study: str
     where: dict
     points: int = 6
     rows: int = 600
-    fewest: int = FEWEST_RUNS
     what: str = "the model"
     rows_of: str = "held-out texts"
     of: int = ALL_POINTS
@@ -89,28 +81,23 @@ class Mark(NamedTuple):
     least: Callable | None = None
 
 
-def above(floor, more):
-    """A floor that lies some way above another one."""
-    return lambda labels: floor(labels) + more
-
-
 MARKS = {
     "lab0_start": Mark("fair", {}, what="the tokenizer", rows=data.HELDOUT_SENTENCES, rows_of="held-out sentences",
                        aim=TOKENS, columns={"english": "heldout_english", "other": "heldout_other"}),
     "lab1_pretraining": Mark("from_nothing", {}, aim=GAIN, columns={"wanted": "heldout_gain"}),
     "lab2_finetuning": Mark("main", {}, aim=ACCURACY, columns={"wanted": "heldout_accuracy"}, least=above_majority),
-    "lab3_lora": Mark("main", {}, least=above(knowing_nothing, 0.02)),
-    "lab4_prompting": Mark("main", {}, points=4, rows=150, fewest=0, what="the prompt", least=above(one_class, 0.01)),
-    "lab5_fewshot": Mark("main", {}, least=above(one_class, 0.02)),
-    "lab6_overfitting": Mark("main", {"recipe": "words deleted"}, least=above(one_class, 0.02)),
+    "lab3_lora": Mark("main", {}, least=most_by_guessing),
+    "lab4_prompting": Mark("main", {}, points=4, rows=150, what="the prompt", least=most_by_guessing),
+    "lab5_fewshot": Mark("main", {}, least=most_by_guessing),
+    "lab6_overfitting": Mark("main", {"recipe": "words deleted"}, least=most_by_guessing),
     "lab7_continual": Mark("languages", {"method": "replay"}, rows=300, rows_of="held-out texts of each task", aim=TASKS,
                            columns={"average": "heldout_average", "worst": "heldout_worst"}),
-    "lab8_serving": Mark("main", {}, least=knowing_nothing),
-    "lab9_responsible": Mark("main", {}, least=above(one_class, 0.02)),
+    "lab8_serving": Mark("main", {}, least=most_by_guessing),
+    "lab9_responsible": Mark("main", {}, least=most_by_guessing),
     "lab16_small_machines": Mark("main", {}, points=5, of=40, least=most_by_guessing),
 }
 
-# Languages that a lab offers and does not mark: pieces of the encoder's words say too little of them (lab 0 shows why).
+# Languages that a lab offers and does not run: pieces of the encoder's words say too little of them (lab 0 shows why).
 NEAR_GUESSING = {"lab2_finetuning": ("amh",), "lab3_lora": ("amh", "pcm"), "lab8_serving": ("amh",),
                  "lab16_small_machines": ("pcm",)}
 
@@ -129,36 +116,80 @@ def study_of(lab, language):
     return "methods" if (lab, language) == ("lab7_continual", "eng") else MARKS[lab].study
 
 
-def runs(lab, language):
-    """Our own runs that a mark in this language rests on, a DataFrame; empty where they are too few for a threshold.
+def runs(lab, language, labels=None):
+    """Our own runs that a mark in this language rests on, a DataFrame; empty where they cannot carry one.
+
+    They cannot where they are too few for a threshold, or near guessing: then a guess would pass, or a run like ours fail.
+    labels: as `labels_marked_on` gives them, where they are at hand.
 
     >>> len(runs("lab9_responsible", "kin"))        # doctest: +SKIP
     8
     """
+    found = recorded(lab, language)
+    return found[:0] if near_guessing(lab, language, found, labels) else found
+
+
+def recorded(lab, language):
+    """All of our runs in a language, empty where they are too few for a threshold."""
     mark, own = MARKS[lab], added.find(language)
     name = own.language if own else language
     found = calibration.load_record(lab, study_of(lab, name), language=name, **mark.where)
-    if len(found) >= max(1, min(mark.fewest, WITH_OTHERS)):
+    if len(found) >= WITH_OTHERS:
         return found
     if own:  # an unfinished record of ours is no reason to leave out the teacher's
         found = calibration.load_rows(own.record(lab), mark.study, found.columns, language=name, **mark.where)
-    return found if len(found) >= mark.fewest else found[:0]
+    return found if len(found) >= FEWEST_RUNS else found[:0]
 
 
-def threshold(lab, language, measure):
-    """What one more run like ours stays above, 199 times in 200, by a column of `runs`; NaN without runs.
+def near_guessing(lab, language, found, labels=None):
+    """Whether one run like ours in ten, or more, does not reach what knowing nothing may reach by luck."""
+    mark = MARKS[lab]
+    if mark.least is None or found.empty:
+        return False
+    try:
+        least = mark.least(labels_marked_on(lab, language) if labels is None else labels)
+    except AssetMissing:  # as the lab says where it loads its texts
+        return False
+    return bound(lab, language, found, mark.columns["wanted"], level=0.9) < least
+
+
+def labels_marked_on(lab, language):
+    """The classes of the rows that the model is marked on; where they are kept away (an exam), those of the test part."""
+    own = added.find(language)
+    if own and own.texts.is_file() and not own.heldout.is_file():
+        return np.array(data.load_sentiment(str(own.texts))["test"]["label"])
+    rows = data.heldout_rows(language, MARKS[lab].rows)
+    if not len(rows):
+        rows = data.subsample(data.load_sentiment(data.marked_language(language))["test"], MARKS[lab].rows)
+    return np.array(rows["label"])
+
+
+def bound(lab, language, found, measure, level=0.995):
+    """What one more run like those found stays above with a probability of `level`; NaN without runs.
 
     Fewer than five runs take their spread from all languages of the lab that have five.
+    """
+    if found.empty or len(found) >= FEWEST_RUNS:
+        return calibration.prediction_bound(found[measure], level)
+    study = calibration.load_record(lab, study_of(lab, language), **MARKS[lab].where)
+    groups = [rows[measure] for _, rows in study.groupby("language") if len(rows) >= FEWEST_RUNS]
+    return calibration.prediction_bound(found[measure], level, spread_of=[found[measure], *groups])
+
+
+def threshold(lab, language, measure, labels=None):
+    """What full points ask for: what one more run like ours stays above, 199 times in 200, by a column of `runs`.
+
+    Never less than what a guess may reach. NaN without runs. labels: as for `runs`.
 
     >>> round(threshold("lab9_responsible", "eng", "heldout_macro_f1"), 2)
     0.73
     """
-    found = runs(lab, language)
-    if found.empty or len(found) >= FEWEST_RUNS:
-        return calibration.prediction_bound(found[measure])
-    study = calibration.load_record(lab, study_of(lab, language), **MARKS[lab].where)
-    groups = [rows[measure] for _, rows in study.groupby("language") if len(rows) >= FEWEST_RUNS]
-    return calibration.prediction_bound(found[measure], spread_of=[found[measure], *groups])
+    mark = MARKS[lab]
+    if mark.least and labels is None and not recorded(lab, language).empty:
+        labels = labels_marked_on(lab, language)
+    found = runs(lab, language, labels)
+    wanted = bound(lab, language, found, measure)
+    return wanted if mark.least is None or found.empty else max(wanted, mark.least(labels))
 
 
 def describe_language(lab, language):
@@ -182,7 +213,7 @@ def describe_aim(lab, language):
 def aim_told(lab, language):
     """The sentence; what `told` says where no threshold is set."""
     mark = MARKS[lab]
-    if not rows_marked_on(lab, language) or (mark.fewest and runs(lab, language).empty):
+    if not rows_marked_on(lab, language) or runs(lab, language).empty:
         return told(lab, language)
     name = language_name(str(language), learner_locale(), data.NAMES.get(language, str(language)))
     found = aims(lab, language)
@@ -197,13 +228,12 @@ def aims(lab, language):
     >>> round(aims("lab1_pretraining", "eng")["wanted"], 3)
     0.476
     """
-    mark, found = MARKS[lab], runs(lab, language)
+    mark = MARKS[lab]
     if lab == "lab0_start":
+        found = runs(lab, language)
         return {part: max(found[column].mean() + 3 * found[column].std(), 1.03 * found[column].mean())
                 for part, column in mark.columns.items()}  # fmt: skip
-    wanted = {part: threshold(lab, language, column) if len(found) > 1 else 0.0 for part, column in mark.columns.items()}
-    least = mark.least(np.array(data.heldout_rows(language, mark.rows)["label"])) if mark.least else -math.inf
-    return {part: max(score, least) for part, score in wanted.items()}
+    return {part: threshold(lab, language, column) for part, column in mark.columns.items()}
 
 
 def told(lab, language):
@@ -213,8 +243,7 @@ def told(lab, language):
         return told_by_record(lab, language, name)
     said = {"name": name, "what": say(mark.what), "all": mark.of}
     if rows := rows_marked_on(lab, language):
-        compared = len(runs(lab, language)) or lab == "lab0_start"
-        return say(MARKED if compared else AGAINST_CLASS, rows=rows, rows_of=say(mark.rows_of), points=mark.points, **said)
+        return say(MARKED, rows=rows, rows_of=say(mark.rows_of), points=mark.points, **said)
     return f"{say(NOT_MARKED, rest=mark.of - mark.points, **said)} {remedy(lab, language)}"
 
 
@@ -232,7 +261,7 @@ def rows_marked_on(lab, language):
     mark, own = MARKS[lab], added.find(language)
     if lab == "lab0_start":
         return mark.rows if language in data.SIB200 else 0
-    if not (own or language in data.MARKED) or (mark.fewest and runs(lab, language).empty):
+    if not (own or language in data.MARKED) or runs(lab, language).empty:
         return 0
     if own and own.heldout.is_file():
         return min(mark.rows, len(data.read_added(own.heldout)))
@@ -243,7 +272,7 @@ def remedy(lab, language):
     """What makes a lab's model marked in a language where it is not."""
     if lab == "lab0_start":
         return say(NEEDS_SENTENCES, languages=as_typed(data.SIB200))
-    if language in NEAR_GUESSING.get(lab, ()):
+    if language in NEAR_GUESSING.get(lab, ()) or not recorded(lab, language).empty:
         return say(NEAR)
     if language in data.MARKED:
         return say(NEEDS_RUNS, language=language)

@@ -911,18 +911,13 @@ def one_class(trained):
 
 @wrong.artifact("few_label_classifier", "a model that was never trained: its head has random numbers")
 def random_head(trained):
-    import json
+    import torch
 
-    from leaplm.artifacts import CARD, read_artifact
-    from safetensors.torch import save
+    def draw(tensor):
+        return torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1))
 
-    made = {}
-    for name, content in trained.items():
-        card, tensors = read_artifact(content)
-        heads = {part: torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)) for part, tensor in tensors.items()
-                 if part.startswith("classifier")}
-        made[name] = save(heads, metadata={CARD: json.dumps(card)})
-    return made
+    return {name: changed(content, lambda n, t: draw(t) if n.startswith("classifier") else None)
+            for name, content in trained.items()}
 
 
 @wrong.artifact("few_label_classifier", "trained on 1,000 examples, and the card says so")
@@ -958,12 +953,13 @@ def scaled_logits(trained):
 
 
 def changed(content, change, **card_changes):
-    """An artifact's bytes again, its tensors and its card changed."""
+    """An artifact's bytes again, its tensors changed, or left out, and its card."""
     import json
 
     from leaplm.artifacts import CARD, read_artifact
     from safetensors.torch import save
 
     card, tensors = read_artifact(content)
-    tensors = {name: change(name, tensor.clone()).contiguous() for name, tensor in tensors.items()}
+    tensors = {name: change(name, tensor.clone()) for name, tensor in tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
     return save(tensors, metadata={CARD: json.dumps({**card, **card_changes})})

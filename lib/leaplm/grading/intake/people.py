@@ -115,10 +115,11 @@ def words(name: str) -> str:
 def as_typed(name: str) -> str:
     """A folded name as it is typed on a plain keyboard: no marks on Latin, Greek and Cyrillic letters.
 
-    >>> as_typed("ọlá"), as_typed("ƙaddara"), as_typed("रमा")
-    ('ola', 'kaddara', 'रमा')
+    >>> as_typed("ọlá"), as_typed("ƙaddara"), as_typed("jǿrn"), as_typed("रमा")
+    ('ola', 'kaddara', 'jorn', 'रमा')
     """
-    return unicodedata.normalize("NFC", strip_accents(name.translate(TYPED_AS)))
+    # Once more: a letter may stand bare only without its marks (ǿ), a mark behind a letter only without what is left out.
+    return unicodedata.normalize("NFC", strip_accents(strip_accents(name).translate(TYPED_AS)))
 
 
 def strip_accents(text: str) -> str:

@@ -5,7 +5,7 @@ import io
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from leaplm.grading.intake.people import Person, as_typed, fold, make_id
 from leaplm.grading.intake.roster import Earlier, Roster, Student
@@ -108,6 +108,9 @@ def test_a_number_of_moodles_is_of_one_assignment():
     assert Roster().ids([person], same)[person][0] == "aisha_bello_91"
 
 
+@example("Æ¯")
+@example("Jǿrn")
+@example("éʼ\u0301")
 @given(NAMES)
 def test_folding_is_stable_and_knows_the_forms_of_one_letter(name):
     for form in ("NFC", "NFD"):

@@ -31,7 +31,7 @@ teach: setup        ## JupyterLab on the whole course, with nbgrader's Formgrade
 	jupyter labextension enable @jupyter/nbgrader:create-assignment
 	jupyter lab --LabApp.default_url=/lab/tree/course/TEACHING.md $(LAB_ARGS)
 
-test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"; LEAPLM_TRAINED=an empty folder trains anew
+test: setup-dev     ## all tests; options for pytest: make test TEST_ARGS="-k assets"; LEAPLM_TRAINED=an empty folder trains anew; LEAPLM_TEST_SEED=7 draws other numbers
 	python -m pytest -n $(WORKERS) $(TEST_ARGS)
 
 languages: setup-dev  ## every lab at scale tiny in every language that has texts with labels

@@ -204,10 +204,15 @@ cd {here}/course/labs/lab2_finetuning
 {here}/course/.venv/bin/python {here}/run.py
 """
 RUN = """
+import os, pathlib, sys
 import nbclient, nbformat
+sys.path.append({support!r})
+from shallow import make_shallow_store
+pathlib.Path("shallow").mkdir()
+os.environ["LEAPLM_HOME"] = str(make_shallow_store(pathlib.Path("shallow").absolute()))
 notebook = nbformat.read({solution!r}, 4)
 nbclient.NotebookClient(notebook, timeout=300).execute()
-print("the lab ran", len(list(__import__("pathlib").Path("artifacts").iterdir())))
+print("the lab ran", len(list(pathlib.Path("artifacts").iterdir())))
 """
 
 
@@ -216,7 +221,7 @@ def test_installs_and_runs_a_lab_where_only_that_server_is_within_reach(tmp_path
     """The whole kit, from a computer in the room: in a network namespace whose only address is the server's own."""
     make_bundle(ROOT, tmp_path / "bundle", say=lambda line: None)
     solution = str(ROOT / "solutions/lab2_finetuning/lab2_finetuning.ipynb")
-    (tmp_path / "run.py").write_text(RUN.format(solution=solution))
+    (tmp_path / "run.py").write_text(RUN.format(solution=solution, support=str(ROOT / "tests" / "support")))
     script = IN_THE_ROOM.format(python=sys.executable, here=tmp_path)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LEAPLM_HOME": str(tmp_path / "store"),
                    "LANG": "C.UTF-8", "LEAPLM_SCALE": "tiny", "LEAPLM_COURSE": str(ROOT),
@@ -224,6 +229,6 @@ def test_installs_and_runs_a_lab_where_only_that_server_is_within_reach(tmp_path
     walls = [find_bwrap(), "--dev-bind", "/", "/", "--unshare-net", "--unshare-pid", "--proc", "/proc", "--die-with-parent"]
     done = subprocess.run([*walls, "bash", "-c", script], env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0 and "the lab ran 1" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
-    assert (tmp_path / "course" / "start.sh").is_file()
+    assert (tmp_path / "course" / "start.sh").is_file() and (tmp_path / "course/.venv/bin/pip").is_file()
     set_up = json.loads((tmp_path / "course/.venv/etc/jupyter/labconfig/page_config.json").read_text())
     assert set_up["disabledExtensions"] == {"@jupyterlab/apputils-extension:announcements": True}

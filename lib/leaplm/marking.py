@@ -97,9 +97,10 @@ MARKS = {
     "lab16_small_machines": Mark("main", {}, points=5, of=40, least=most_by_guessing),
 }
 
-# Languages that a lab offers and does not run: pieces of the encoder's words say too little of them (lab 0 shows why).
-NEAR_GUESSING = {"lab2_finetuning": ("amh",), "lab3_lora": ("amh", "pcm"), "lab8_serving": ("amh",),
-                 "lab16_small_machines": ("pcm",)}
+# Languages that a lab offers and does not mark: pieces of the encoder's words say too little of them (lab 0 shows why). More
+# are found by their runs (`near_guessing`); in lab 7 it is by who knows a text's task that they are passed.
+NEAR_GUESSING = {"lab2_finetuning": ("amh",), "lab3_lora": ("amh", "pcm"), "lab7_continual": ("amh",),
+                 "lab8_serving": ("amh",), "lab16_small_machines": ("pcm",)}
 
 
 def marked_languages(lab):
@@ -144,6 +145,8 @@ def recorded(lab, language):
 def near_guessing(lab, language, found, labels=None):
     """Whether one run like ours in ten, or more, does not reach what knowing nothing may reach by luck."""
     mark = MARKS[lab]
+    if language in NEAR_GUESSING.get(lab, ()):
+        return True
     if mark.least is None or found.empty:
         return False
     try:

@@ -8,9 +8,11 @@ import pytest
 import torch
 from leaplm import continual, data
 from leaplm.continual import heads, streams
+from leaplm.grading.course import lab_file, load_module
 from leaplm.grading.judge import probes, tiny_models
 from leaplm.peft import lora
 from leaplm.training import TrainingConfig, make_optimizer
+from repo import ROOT
 from solved import solved_lab
 from torch import nn
 
@@ -247,3 +249,21 @@ def test_the_head_can_learn_faster():
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     assert {rates[id(p)] for p in model.classifier.parameters()} == {5e-3}
     assert {rates[id(p)] for p in model.bert.parameters()} == {1e-4}
+
+
+@pytest.mark.parametrize("language", ["eng", "hau"])
+def test_whoever_knows_of_a_text_its_task_alone_earns_nothing(assets_ready, needs_asset, monkeypatch, language):
+    if language != "eng":
+        needs_asset("afrisenti")
+    checks = load_module(lab_file(ROOT, "lab7_continual", "checks.py"))
+    tasks, rng = streams.heldout_stream(language), np.random.default_rng(2)
+    rights = [np.array([row["label"] for row in task.test]) for task in tasks]
+    guesses = [rng.permutation(right) for right in rights]
+    some = [np.where(rng.random(len(right)) < 0.5, right, guess) for right, guess in zip(rights, guesses, strict=True)]
+    answers = {"guesses": guesses, "two tasks, a little": [*some[:2], guesses[2] * 0], "all": rights}
+    points = {}
+    for what, said in answers.items():
+        scores = np.eye(99)[np.concatenate(said)]
+        monkeypatch.setattr(checks, "class_scores", lambda *_, scores=scores: scores)
+        points[what] = checks.judge_stream(None, tasks, language)[0]
+    assert points == {"guesses": 0, "two tasks, a little": 3, "all": 6}

@@ -110,6 +110,18 @@ def test_where_there_is_no_aim_that_is_said(lab, language):
         assert marking.aim_told(lab, language) == marking.told(lab, language)
 
 
+@pytest.mark.parametrize("lab", marking.MARKS)
+@pytest.mark.parametrize("language", ["eng", "hau", "swa"])
+def test_where_the_marked_rows_are_kept_away_the_same_is_told(lab, language, needs_asset, monkeypatch):
+    """A student of an exam has none of them (`leaplm student-store`); the floor by guessing is then that of other rows."""
+    needs_asset("vader" if language == "eng" else "afrisenti")
+    told, aim, whole = marking.told(lab, language), marking.aim_told(lab, language), data.heldout_rows
+    monkeypatch.setattr(data, "heldout_rows", lambda *given: whole(*given).select([]))
+    assert marking.told(lab, language) == told
+    numbers, others = (list(map(float, re.findall(r"\d+\.\d+", text))) for text in (marking.aim_told(lab, language), aim))
+    assert numbers == pytest.approx(others, abs=0.02)
+
+
 @pytest.mark.parametrize("lab", MODEL_CHECKS)
 def test_the_points_of_a_model_are_those_of_its_check(lab):
     assert marking.MARKS[lab].points == load_checks(lab, ROOT)[MODEL_CHECKS[lab]].points

@@ -120,7 +120,7 @@ def seed_all():
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
     if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
+        sys.modules["torch"].default_generator.manual_seed(seed)  # torch.manual_seed keeps a traceback for an accelerator
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -110,16 +110,18 @@ def test_where_there_is_no_aim_that_is_said(lab, language):
         assert marking.aim_told(lab, language) == marking.told(lab, language)
 
 
-@pytest.mark.parametrize("lab", marking.MARKS)
-@pytest.mark.parametrize("language", ["eng", "hau", "swa"])
-def test_where_the_marked_rows_are_kept_away_the_same_is_told(lab, language, needs_asset, monkeypatch):
+@pytest.mark.parametrize("language", ["eng", "hau"])
+def test_where_the_marked_rows_are_kept_away_the_same_is_told(language, needs_asset, monkeypatch):
     """A student of an exam has none of them (`leaplm student-store`); the floor by guessing is then that of other rows."""
     needs_asset("vader" if language == "eng" else "afrisenti")
-    told, aim, whole = marking.told(lab, language), marking.aim_told(lab, language), data.heldout_rows
-    monkeypatch.setattr(data, "heldout_rows", lambda *given: whole(*given).select([]))
-    assert marking.told(lab, language) == told
-    numbers, others = (list(map(float, re.findall(r"\d+\.\d+", text))) for text in (marking.aim_told(lab, language), aim))
-    assert numbers == pytest.approx(others, abs=0.02)
+    told = {lab: (marking.told(lab, language), marking.aim_told(lab, language)) for lab in marking.MARKS}
+    none, others = data.heldout_rows(language).select([]), data.load_sentiment(language)
+    monkeypatch.setattr(data, "heldout_rows", lambda *given: none)
+    monkeypatch.setattr(data, "load_sentiment", lambda *given: others)
+    for lab, (marked, aim) in told.items():
+        assert marking.told(lab, language) == marked
+        numbers, wanted = (re.findall(r"\d+\.\d+", text) for text in (marking.aim_told(lab, language), aim))
+        assert [*map(float, numbers)] == pytest.approx([*map(float, wanted)], abs=0.02)
 
 
 @pytest.mark.parametrize("lab", MODEL_CHECKS)
@@ -175,7 +177,7 @@ def test_our_own_runs_have_all_points_and_knowing_nothing_has_none(language, nee
         [column], found = marking.MARKS[lab].columns.values(), marking.runs(lab, language)
         assert (found[column] >= marking.threshold(lab, language, column)).all()
         labels = np.array(data.heldout_rows(language, marking.MARKS[lab].rows)["label"])
-        guesses = [rng.permutation(labels) for _ in range(8 if column == "heldout_macro_f1" else 0)]
+        guesses = [rng.permutation(labels) for _ in range(4 if column == "heldout_macro_f1" else 0)]
         points += [judge_classes(lab, language, labels, guess)[0] for guess in guesses]
         for label in set(labels):
             assert judge_classes(lab, language, labels, np.full_like(labels, label))[0] == 0

@@ -605,11 +605,12 @@ def judge_stream(model, tasks, language):
            f"worst task {worst:.3f} (wanted {least:.3f})"
     if average >= wanted:
         return 4 + 2 * bool(worst >= least), told
-    # Whoever knows a text's task and guesses its class is right half of the time: of the tasks themselves that tells nothing.
+    # Whoever knows a text's task and guesses its class is right half of the time, which tells nothing of the tasks.
     known = sum(map(is_known, tasks, scores))
     return 3 * (known > 1), f"{told}; clearly better than the most frequent class in {known} of {len(tasks)} tasks"
 
 
 def is_known(task, score):
     labels = np.array([row["label"] for row in task.test])
-    return score - 2 * np.sqrt(score * (1 - score) / len(labels)) > np.unique(labels, return_counts=True)[1].max() / len(labels)
+    most = np.unique(labels, return_counts=True)[1].max() / len(labels)
+    return score - 2 * np.sqrt(score * (1 - score) / len(labels)) > most

@@ -11,12 +11,13 @@ from leaplm.grading.judge import standing
 def judge_classes(lab: str, language: str, labels: Any, predictions: Any) -> tuple[int, str]:
     """(points, message) for predictions (n,) of classes labels (n,), by macro-F1: "always neutral" earns nothing.
 
-    All of the lab's points from `marking.threshold` on, half of them for clearly more than knowing nothing.
+    All of the lab's points from `marking.threshold` on, half of them for clearly more than what a lucky guess has. (A head
+    that was never trained often has more than a guess without luck.)
     """
     found = marking.runs(lab, language, labels)
     if found.empty:
         return 0, f"no model is marked in language {language!r} in this lab: hand in one for a language that is"
-    guessing, wanted = marking.knowing_nothing(labels), marking.threshold(lab, language, "heldout_macro_f1", labels)
+    guessing, wanted = marking.most_by_guessing(labels), marking.threshold(lab, language, "heldout_macro_f1", labels)
     score, points = evaluation.macro_f1(labels, predictions), marking.MARKS[lab].points
     standing.note("macro-F1", score, wanted, found["heldout_macro_f1"])
     told = f"macro-F1 {score:.3f} on {len(labels)} held-out texts"
